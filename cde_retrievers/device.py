@@ -1,0 +1,140 @@
+"""Which device and number format to compute with, and what to do when its memory runs out."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeVar
+
+import torch
+
+from cde_retrievers.errors import ConfigurationError, DeviceError, DeviceMemoryError
+
+T = TypeVar("T")
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+# Capability names as torch.cpu reports them: x86 with native bf16 products, Arm with the bf16 extension.
+_FAST_CPU_BF16 = ("avx512_bf16", "amx_bf16", "bf16")
+# Padded tokens per forward pass. A CPU is fastest while activations stay in its caches.
+_TOKEN_BUDGETS = {"cpu": 4_096, "mps": 16_384, "cuda": 65_536}
+
+
+def resolve_device(device: str | torch.device = "auto") -> torch.device:
+    """The device to compute on; "auto" takes CUDA, then MPS, then the CPU.
+
+    Raises:
+        DeviceError: the device asked for does not exist on this machine.
+    """
+    available = _available_devices()
+    if device == "auto":
+        return torch.device(available[0])
+    try:
+        chosen = torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise DeviceError(f"{device!r} names no device; use one of {['auto', *available]}") from error
+    if chosen.type not in {name.split(":")[0] for name in available}:
+        raise DeviceError(
+            f'device {str(chosen)!r} was asked for, but this machine has {available}; use one of these, or "auto"'
+        )
+    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
+        raise DeviceError(
+            f"device {str(chosen)!r} was asked for, but there are {torch.cuda.device_count()} CUDA devices, "
+            f"counted from cuda:0"
+        )
+    return chosen
+
+
+def _available_devices() -> list[str]:
+    cuda = ["cuda"] if torch.cuda.is_available() else []
+    mps = ["mps"] if torch.backends.mps.is_available() else []
+    return [*cuda, *mps, "cpu"]
+
+
+def resolve_dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype:
+    """The number format of the forward pass; "auto" takes bfloat16 where `device` has it fast, else float32.
+
+    Raises:
+        DeviceError: the device cannot compute in the format asked for.
+        ConfigurationError: the name is unknown.
+    """
+    if dtype == "auto":
+        return torch.bfloat16 if _has_fast_bf16(device) else torch.float32
+    chosen = DTYPES.get(dtype) if isinstance(dtype, str) else dtype
+    if chosen is None or chosen not in DTYPES.values():
+        raise ConfigurationError(f"dtype {dtype!r} is unknown; use one of {['auto', *DTYPES]}")
+    if chosen is torch.bfloat16 and device.type == "cuda" and not _has_fast_bf16(device):
+        raise DeviceError(f"{device} has no bfloat16 arithmetic; use dtype='float16' or 'float32'")
+    return chosen
+
+
+def _has_fast_bf16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type == "cpu" and hasattr(torch.cpu, "get_capabilities"):
+        capabilities = torch.cpu.get_capabilities()
+        return any(capabilities.get(name, False) for name in _FAST_CPU_BF16)
+    return False
+
+
+def default_token_budget(device: torch.device) -> int:
+    """Padded tokens that one forward pass on `device` should hold."""
+    return _TOKEN_BUDGETS[device.type]
+
+
+def run_batches(
+    batches: Iterable[Sequence[int]],
+    run: Callable[[Sequence[int]], T],
+    cost: Callable[[Sequence[int]], int],
+) -> Iterator[tuple[Sequence[int], T]]:
+    """Run every batch, halving one that does not fit into memory; yields (items, result) as they finish.
+
+    After a failure no later batch costs more than the half that was tried next, so memory that ran out once
+    is not filled to the brim again and again.
+
+    Args:
+        batches: groups of items, each to be run at once.
+        run: computes one group; may run out of memory.
+        cost: what a group takes, in any unit (here: padded tokens).
+
+    Raises:
+        DeviceMemoryError: a single item does not fit.
+    """
+    limit: int | None = None
+    for batch in batches:
+        waiting = deque([batch])
+        while waiting:
+            items = waiting.popleft()
+            if limit is not None and cost(items) > limit and len(items) > 1:
+                waiting.extendleft(reversed(_halves(items)))
+                continue
+            try:
+                result = run(items)
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
+                _give_up_on_a_single_item(items, error)
+                limit = cost(items) // 2
+                waiting.appendleft(items)
+                continue
+            yield items, result
+
+
+def _halves(items: Sequence[int]) -> tuple[Sequence[int], Sequence[int]]:
+    middle = len(items) // 2
+    return items[:middle], items[middle:]
+
+
+def _give_up_on_a_single_item(items: Sequence[int], error: RuntimeError) -> None:
+    if len(items) == 1:
+        raise DeviceMemoryError(
+            "a single text does not fit into the device's memory; free the device, use device='cpu', "
+            "dtype='bfloat16' or a model with a smaller max_length"
+        ) from error
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether `error` is torch's way of saying that memory ran out; the CPU has no exception type for it."""
+    if isinstance(error, torch.OutOfMemoryError):
+        return True
+    text = str(error)
+    return isinstance(error, RuntimeError) and ("not enough memory" in text or "out of memory" in text.lower())

@@ -1,0 +1,49 @@
+"""Every exception the library raises. Each message names the rule, what was found and the way out."""
+
+
+class CDEError(Exception):
+    """Base of all errors raised by cde_retrievers."""
+
+
+class ConfigurationError(CDEError, ValueError):
+    """A setting is unknown, out of range or does not fit the others."""
+
+
+class InvalidTextError(CDEError, ValueError):
+    """What should be a text, or a collection of texts, is not one."""
+
+
+class CheckpointError(CDEError, ValueError):
+    """A model directory is incomplete, damaged or of a kind this library does not read."""
+
+
+class ContextFileError(CDEError, ValueError):
+    """A saved context is incomplete, damaged or was edited."""
+
+
+class ContextNotFittedError(CDEError, RuntimeError):
+    """Something was to be embedded before a context was fitted."""
+
+
+class ContextInUseError(CDEError, RuntimeError):
+    """A context was to be replaced although texts are already embedded under it."""
+
+
+class ContextMismatchError(CDEError, ValueError):
+    """A context belongs to another model, or is not the context that was expected."""
+
+
+class ContextTooSmallError(CDEError, ValueError):
+    """There are too few distinct documents to make a context of."""
+
+
+class DeviceError(CDEError, ValueError):
+    """The device or number format asked for is not to be had on this machine."""
+
+
+class DeviceMemoryError(CDEError, MemoryError):
+    """One text alone does not fit into the device's memory."""
+
+
+class MissingDependencyError(CDEError, ImportError):
+    """An optional package is not installed."""

@@ -1,0 +1,127 @@
+"""Hugging Face encoders as backbones: what differs between families is a table, one row a family."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
+
+from cde_retrievers.errors import ConfigurationError
+
+_BERT_SETTINGS = (
+    "vocab_size",
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "intermediate_size",
+    "hidden_act",
+    "max_position_embeddings",
+    "type_vocab_size",
+    "layer_norm_eps",
+    "pad_token_id",
+    "hidden_dropout_prob",
+    "attention_probs_dropout_prob",
+)
+# Used in training only: no embedding depends on them.
+TRAINING_SETTINGS = frozenset({"hidden_dropout_prob", "attention_probs_dropout_prob"})
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """What one family of encoders needs beyond the interface all of them share.
+
+    Attributes:
+        settings: the settings that define a model of the family, by their transformers names.
+        first_position: row of the position table that a text's first token takes.
+    """
+
+    settings: tuple[str, ...]
+    first_position: Callable[[PretrainedConfig], int]
+
+
+def _from_zero(config: PretrainedConfig) -> int:
+    return 0
+
+
+def _after_padding(config: PretrainedConfig) -> int:
+    return int(config.pad_token_id) + 1
+
+
+FAMILIES: Mapping[str, Family] = {
+    "bert": Family(_BERT_SETTINGS, _from_zero),
+    "roberta": Family(_BERT_SETTINGS, _after_padding),
+    "xlm-roberta": Family(_BERT_SETTINGS, _after_padding),
+}
+
+
+def family_of(model_type: str | None) -> Family:
+    """The row of the table for transformers' `model_type`.
+
+    Raises:
+        ConfigurationError: the family is not supported.
+    """
+    if model_type is None or model_type not in FAMILIES:
+        raise ConfigurationError(
+            f"backbones of type {model_type!r} are not supported; supported are {sorted(FAMILIES)}"
+        )
+    return FAMILIES[model_type]
+
+
+def backbone_settings(config: PretrainedConfig) -> dict[str, Any]:
+    """The settings that rebuild a backbone, without whatever else a transformers config carries.
+
+    Only these are stored and fingerprinted, so that a new default in a later transformers changes neither.
+    """
+    if getattr(config, "is_decoder", False):
+        raise ConfigurationError("the backbone is a decoder (is_decoder=True); an encoder is needed")
+    family = family_of(config.model_type)
+    return {"model_type": config.model_type, **{name: getattr(config, name) for name in family.settings}}
+
+
+def build_backbone(settings: dict[str, Any], attention: str = "sdpa") -> PreTrainedModel:
+    """An encoder with random weights and without a pooling layer (nothing here reads its output).
+
+    Raises:
+        ConfigurationError: a setting is missing or unknown, or transformers refuses a value.
+    """
+    family = family_of(settings.get("model_type"))
+    wrong = set(settings) ^ {"model_type", *family.settings}
+    if wrong:
+        raise ConfigurationError(f"backbone settings {sorted(wrong)} are unknown or missing")
+    try:
+        config = AutoConfig.for_model(**settings)
+        model: PreTrainedModel = AutoModel.from_config(  # type: ignore[no-untyped-call]
+            config, add_pooling_layer=False, attn_implementation=attention
+        )
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(f"transformers refuses the backbone's settings: {error}") from error
+    return model
+
+
+def longest_text(config: PretrainedConfig) -> int:
+    """Tokens that the position table has rows for."""
+    return int(config.max_position_embeddings) - family_of(config.model_type).first_position(config)
+
+
+def without_position(backbone: PreTrainedModel, vectors: Tensor) -> Tensor:
+    """`vectors` (..., W) less the position that the backbone will add when told `neutral_positions`.
+
+    Context has no order, so it gets no positional information (paper, section 4.2).
+    """
+    row = family_of(backbone.config.model_type).first_position(backbone.config)
+    table: Tensor = backbone.get_parameter("embeddings.position_embeddings.weight")
+    return vectors - table[row]
+
+
+def neutral_positions(backbone: PreTrainedModel, count: int) -> Tensor:
+    """Position ids (count,) for vectors that went through `without_position`."""
+    row = family_of(backbone.config.model_type).first_position(backbone.config)
+    return torch.full((count,), row, dtype=torch.long, device=backbone.device)
+
+
+def text_positions(backbone: PreTrainedModel, length: int) -> Tensor:
+    """Position ids (length,) of a right-padded text, as in the bi-encoder that the backbone comes from."""
+    first = family_of(backbone.config.model_type).first_position(backbone.config)
+    return torch.arange(first, first + length, device=backbone.device)

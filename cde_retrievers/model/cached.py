@@ -1,0 +1,139 @@
+"""One-way conditioning: context attends to itself only, so its keys and values are computed once per context and
+every text attends to them and to itself.
+
+Axes: B texts, L tokens, N context vectors, H heads, D head width, W width.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+from transformers import AttentionInterface, PreTrainedModel
+from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
+
+from cde_retrievers.model.backbones import neutral_positions, text_positions, without_position
+from cde_retrievers.model.config import Pooling
+from cde_retrievers.model.pooling import POOLERS
+from cde_retrievers.model.second_stage import SecondStage, batched_context
+
+ATTENTION = "cde_cached"
+
+
+@dataclass(frozen=True, slots=True)
+class LayerContext:
+    """One layer's keys and values of the context, each (1 or B, H, N, D)."""
+
+    keys: Tensor
+    values: Tensor
+
+
+ContextCache = tuple[LayerContext, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Record:
+    """Handed to the backbone with the context: collects the keys and values of each layer."""
+
+    layers: list[LayerContext] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """Handed to the backbone with a text: the context it attends to, and how much of it counts, (layers, H)."""
+
+    layers: Sequence[LayerContext]
+    strength: Tensor
+
+
+class CachedSecondStage(SecondStage[ContextCache]):
+    """Reads a text whose every layer also attends to a context cached beforehand.
+
+    The gate decides, per layer and head, how much of the difference that context makes counts. At zero, where a
+    model made from a bi-encoder starts, it is none at all. While it is exactly zero only the gate and the text's
+    own path have a gradient; the context's path has one from the first step on.
+    """
+
+    def __init__(self, backbone: PreTrainedModel, pooling: Pooling) -> None:
+        super().__init__(backbone.config.hidden_size)
+        self.backbone = backbone
+        self.context_projection = nn.Linear(self.width, self.width)
+        self.gate = nn.Parameter(torch.zeros(backbone.config.num_hidden_layers, backbone.config.num_attention_heads))
+        self._pool = POOLERS[pooling]
+
+    def prepare(self, context_vectors: Tensor) -> ContextCache:
+        """Keys and values of every layer for the context (N, W) or for each of B contexts (B, N, W)."""
+        context = batched_context(context_vectors, self.backbone.dtype)
+        record = _Record()
+        self.backbone(
+            inputs_embeds=without_position(self.backbone, self.context_projection(context)),
+            position_ids=neutral_positions(self.backbone, context.shape[1]).unsqueeze(0),
+            cde_context=record,
+        )
+        return tuple(record.layers)
+
+    def embed(self, input_ids: Tensor, attention_mask: Tensor, prepared: ContextCache) -> Tensor:
+        """Token ids and mask (B, L) -> (B, W), not normalised."""
+        states = self.backbone(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            position_ids=text_positions(self.backbone, input_ids.shape[1]).unsqueeze(0),
+            cde_context=_Read(prepared, self.gate.tanh()),
+        ).last_hidden_state
+        return self._pool(states, attention_mask)
+
+    def start_from_biencoder(self) -> None:
+        """Close the gate and pass context vectors on as they are, so that this is the bi-encoder exactly."""
+        nn.init.zeros_(self.gate)
+        nn.init.eye_(self.context_projection.weight)
+        nn.init.zeros_(self.context_projection.bias)
+
+
+def register_attention() -> str:
+    """Make the attention below known to transformers, under the name returned. Calling it again changes nothing."""
+    AttentionInterface.register(ATTENTION, _attention)
+    AttentionMaskInterface.register(ATTENTION, sdpa_mask)
+    return ATTENTION
+
+
+def _attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    cde_context: _Record | _Read | None = None,
+    **_: Any,
+) -> tuple[Tensor, None]:
+    """Attention as transformers calls it; query, key, value (B, H, L, D) -> (B, L, H, D)."""
+    own = scaled_dot_product_attention(query, key, value, attention_mask, dropout, scale=scaling)
+    if isinstance(cde_context, _Record):
+        cde_context.layers.append(LayerContext(key, value))
+    if isinstance(cde_context, _Read):
+        layer = int(module.layer_idx)  # type: ignore[arg-type]  # transformers numbers its attention modules
+        both = _attend_to_both(query, key, value, attention_mask, cde_context.layers[layer], scaling, dropout)
+        own = own + cde_context.strength[layer].view(1, -1, 1, 1) * (both - own)
+    return own.transpose(1, 2).contiguous(), None
+
+
+def _attend_to_both(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor | None,
+    context: LayerContext,
+    scaling: float | None,
+    dropout: float,
+) -> Tensor:
+    """Attention to the context and the text's own tokens under one softmax, (B, H, L, D)."""
+    batch = len(query)
+    keys = torch.cat([context.keys.expand(batch, -1, -1, -1), key], dim=2)
+    values = torch.cat([context.values.expand(batch, -1, -1, -1), value], dim=2)
+    if mask is not None:
+        always = mask.new_ones(*mask.shape[:-1], context.keys.shape[2])
+        mask = torch.cat([always, mask], dim=-1)
+    return scaled_dot_product_attention(query, keys, values, mask, dropout, scale=scaling)

@@ -1,0 +1,105 @@
+"""What a contextual model is made of, validated: unknown keys and impossible values are errors."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from cde_retrievers.errors import ConfigurationError
+
+Pooling = Literal["mean", "cls"]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def __init__(self, **settings: Any) -> None:
+        try:
+            super().__init__(**settings)
+        except ValidationError as error:
+            raise ConfigurationError(_readable(type(self).__name__, error)) from error
+
+
+def _readable(name: str, error: ValidationError) -> str:
+    problems = [f"{'.'.join(map(str, p['loc'])) or name}: {p['msg']} (found {p['input']!r})" for p in error.errors()]
+    return f"{name} is not valid: " + "; ".join(problems)
+
+
+class JointConditioning(_Frozen):
+    """The paper's: context vectors and a soft prompt stand in front of the text, one bidirectional sequence."""
+
+    kind: Literal["joint"] = "joint"
+    soft_prompt_tokens: int = Field(default=8, ge=1)
+
+
+class CachedConditioning(_Frozen):
+    """Context attends to itself only; its keys and values are computed once and every text attends to them."""
+
+    kind: Literal["cached"] = "cached"
+
+
+class WhiteningConditioning(_Frozen):
+    """Closed form: normalise(S^(-power/2) (e - m)), m and S the mean and covariance of the context's vectors.
+
+    `power` 0 switches the context off: the embedding is the plain bi-encoder's. `shrinkage` is the share of
+    the mean variance that is added to every direction before the power is taken.
+    """
+
+    kind: Literal["whitening"] = "whitening"
+    power: float = Field(default=0.1, ge=0, le=1)
+    shrinkage: float = Field(default=0.1, gt=0)
+
+
+Conditioning = JointConditioning | CachedConditioning | WhiteningConditioning
+_BY_KIND: dict[str, type[Conditioning]] = {
+    "joint": JointConditioning,
+    "cached": CachedConditioning,
+    "whitening": WhiteningConditioning,
+}
+
+
+def as_conditioning(conditioning: str | Conditioning) -> Conditioning:
+    """The conditioning of that name with its default settings, or the one given.
+
+    Raises:
+        ConfigurationError: no conditioning has that name.
+    """
+    if not isinstance(conditioning, str):
+        return conditioning
+    if conditioning not in _BY_KIND:
+        raise ConfigurationError(f"conditioning {conditioning!r} is unknown; use one of {sorted(_BY_KIND)}")
+    return _BY_KIND[conditioning]()
+
+
+class ContextualConfig(_Frozen):
+    """Everything but weights and tokenizer that a contextual model consists of.
+
+    Attributes:
+        conditioning: how the second stage sees the context.
+        backbone: the settings of both encoders, as transformers names them, with their `model_type`.
+        pooling: how token states become one vector.
+        max_length: tokens per text, special tokens and prompt included; the rest of a text is cut.
+        context_size: context documents, N in the paper, unless `fit_context` is told another number.
+        query_prompt: put before every query.
+        document_prompt: put before every document and every context document.
+    """
+
+    conditioning: Annotated[Conditioning, Field(discriminator="kind")]
+    backbone: dict[str, Any]
+    pooling: Pooling = "mean"
+    max_length: int = Field(default=512, ge=8)
+    context_size: int = Field(default=512, ge=2)
+    query_prompt: str = ""
+    document_prompt: str = ""
+
+    @classmethod
+    def from_dict(cls, settings: dict[str, Any]) -> Self:
+        """Parse what `to_dict` made.
+
+        Raises:
+            ConfigurationError: a key is unknown or missing, or a value is impossible.
+        """
+        return cls(**settings)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        return self.model_dump(mode="json")

@@ -1,0 +1,164 @@
+"""Two stages of weights that embed texts under a context (paper, section 4.2)."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from cde_retrievers.errors import ConfigurationError
+from cde_retrievers.files import atomic_directory, sha256_of_json
+from cde_retrievers.model.backbones import TRAINING_SETTINGS, build_backbone, longest_text
+from cde_retrievers.model.biencoder import read_biencoder
+from cde_retrievers.model.cached import CachedSecondStage, register_attention
+from cde_retrievers.model.checkpoints import (
+    digest_weights,
+    load_weights,
+    read_checkpoint,
+    unique_weights,
+    write_checkpoint,
+)
+from cde_retrievers.model.config import (
+    CachedConditioning,
+    Conditioning,
+    ContextualConfig,
+    JointConditioning,
+    WhiteningConditioning,
+    as_conditioning,
+)
+from cde_retrievers.model.first_stage import FirstStage
+from cde_retrievers.model.joint import JointSecondStage, first_stage_mlp
+from cde_retrievers.model.second_stage import SecondStage
+from cde_retrievers.model.whitening import WhiteningSecondStage
+
+
+class ContextualModel(nn.Module):
+    """`first_stage(input_ids, attention_mask)` gives context vectors; `second_stage(input_ids, attention_mask,
+    context_vectors)` gives embeddings under them. Neither is normalised.
+
+    A model made from its config alone has random weights; take one `from_biencoder` or `from_pretrained`.
+    """
+
+    def __init__(self, config: ContextualConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.first_stage, self.second_stage = _STAGES[type(config.conditioning)](config)
+        longest = longest_text(self.first_stage.backbone.config)
+        if config.max_length > longest:
+            raise ConfigurationError(
+                f"max_length is {config.max_length}, but the backbone has positions for {longest} tokens; "
+                f"set max_length to at most {longest}"
+            )
+
+    @property
+    def width(self) -> int:
+        """Length of an embedding."""
+        return self.second_stage.width
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        context_input_ids: Tensor,
+        context_attention_mask: Tensor,
+    ) -> Tensor:
+        """Both stages at once: texts (B, L) under context documents (N, Lc) -> (B, W), not normalised."""
+        vectors = self.first_stage(context_input_ids, context_attention_mask)
+        embeddings: Tensor = self.second_stage(input_ids, attention_mask, vectors)
+        return embeddings
+
+    @classmethod
+    def from_biencoder(
+        cls,
+        name_or_path: str | Path,
+        conditioning: str | Conditioning = "whitening",
+        *,
+        seed: int = 0,
+        cache_folder: str | Path | None = None,
+        **settings: Any,
+    ) -> Self:
+        """A contextual model over a bi-encoder in Hugging Face or sentence-transformers layout.
+
+        Under `cached` and, with power 0, `whitening`, it gives exactly the bi-encoder's embeddings until it is
+        trained. Under `joint` it starts close to them: an untrained context is noise in front of the text.
+
+        Args:
+            name_or_path: a directory, or a repository on the Hugging Face hub.
+            conditioning: "joint", "cached" or "whitening", or their settings.
+            seed: of the weights that the bi-encoder does not have.
+            cache_folder: where downloads from the hub are kept.
+            settings: fields of `ContextualConfig` to set, such as prompts or `max_length`.
+
+        Raises:
+            CheckpointError: there is no bi-encoder at that place, or it is one this library cannot read.
+            ConfigurationError: a setting is unknown or impossible.
+        """
+        source = read_biencoder(name_or_path, cache_folder)
+        config = ContextualConfig(**{**source.settings, **settings, "conditioning": as_conditioning(conditioning)})
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model = cls(config)
+        load_weights(model.first_stage.backbone, source.weights)
+        if isinstance(model.second_stage, JointSecondStage | CachedSecondStage):
+            load_weights(model.second_stage.backbone, source.weights)
+            model.second_stage.start_from_biencoder()
+        return model.eval()
+
+    @classmethod
+    def from_pretrained(cls, path: str | Path) -> Self:
+        """Load what `save` wrote.
+
+        Raises:
+            CheckpointError: the directory is incomplete or damaged, or its weights do not fit its config.
+            ConfigurationError: its config has unknown keys or impossible values.
+        """
+        settings, weights = read_checkpoint(Path(path))
+        model = cls(ContextualConfig.from_dict(settings))
+        load_weights(model, weights)
+        return model.eval()
+
+    def save(self, path: str | Path) -> None:
+        """Write config and weights into the directory `path`, whole or not at all."""
+        with atomic_directory(path) as directory:
+            self.write_files(directory)
+
+    def write_files(self, directory: Path) -> None:
+        """Write config and weights into an existing directory, for whoever adds files of their own to it."""
+        write_checkpoint(directory, self.config.to_dict(), unique_weights(self))
+
+    def fingerprint(self) -> str:
+        """SHA-256 over all of the model that an embedding depends on: its function's settings and every weight."""
+        settings = self.config.to_dict()
+        # The number of context documents is the context's own affair, dropout is training's.
+        del settings["context_size"]
+        for name in TRAINING_SETTINGS:
+            settings["backbone"].pop(name, None)
+        return sha256_of_json({"config": settings, "weights": digest_weights(self)})
+
+
+def _joint_stages(config: ContextualConfig) -> tuple[FirstStage, SecondStage[Any]]:
+    assert isinstance(config.conditioning, JointConditioning)
+    mlp = first_stage_mlp(config.backbone["hidden_size"])
+    first = FirstStage(build_backbone(config.backbone), config.pooling, mlp)
+    second = JointSecondStage(build_backbone(config.backbone), config.pooling, config.conditioning.soft_prompt_tokens)
+    return first, second
+
+
+def _cached_stages(config: ContextualConfig) -> tuple[FirstStage, SecondStage[Any]]:
+    first = FirstStage(build_backbone(config.backbone), config.pooling)
+    backbone = build_backbone(config.backbone, attention=register_attention())
+    return first, CachedSecondStage(backbone, config.pooling)
+
+
+def _whitening_stages(config: ContextualConfig) -> tuple[FirstStage, SecondStage[Any]]:
+    assert isinstance(config.conditioning, WhiteningConditioning)
+    first = FirstStage(build_backbone(config.backbone), config.pooling)
+    return first, WhiteningSecondStage(first, config.backbone["hidden_size"], config.conditioning)
+
+
+_STAGES: dict[type, Callable[[ContextualConfig], tuple[FirstStage, SecondStage[Any]]]] = {
+    JointConditioning: _joint_stages,
+    CachedConditioning: _cached_stages,
+    WhiteningConditioning: _whitening_stages,
+}

@@ -1,0 +1,28 @@
+"""The first stage: a text to its context vector. Axes: B texts, L tokens, W width."""
+
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from cde_retrievers.model.backbones import text_positions
+from cde_retrievers.model.config import Pooling
+from cde_retrievers.model.pooling import POOLERS
+
+
+class FirstStage(nn.Module):
+    """A bi-encoder, with a projection behind it where the conditioning was trained with one."""
+
+    def __init__(self, backbone: PreTrainedModel, pooling: Pooling, mlp: nn.Module | None = None) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.mlp = mlp
+        self._pool = POOLERS[pooling]
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Right-padded token ids (B, L) and their mask (B, L) -> context vectors (B, W), not normalised."""
+        states = self.backbone(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            position_ids=text_positions(self.backbone, input_ids.shape[1]).unsqueeze(0),
+        ).last_hidden_state
+        pooled = self._pool(states, attention_mask)
+        return pooled if self.mlp is None else self.mlp(pooled)

@@ -1,0 +1,30 @@
+"""Model names to local directories: a path as it is, anything else through the Hugging Face hub's cache."""
+
+from pathlib import Path
+
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+from cde_retrievers.errors import CheckpointError
+
+# No pickled weights and no code is ever fetched.
+_FILES = ["*.json", "*.safetensors", "*.txt", "*.model"]
+
+
+def local_folder(name_or_path: str | Path, cache_folder: str | Path | None = None) -> Path:
+    """The directory that holds the model, downloaded first if it is a hub repository not yet in the cache.
+
+    Raises:
+        CheckpointError: there is no such directory, nor a repository of that name within reach.
+    """
+    path = Path(name_or_path)
+    if path.is_dir():
+        return path
+    try:
+        return Path(snapshot_download(str(name_or_path), allow_patterns=_FILES, cache_dir=cache_folder))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        raise CheckpointError(
+            f"no model {str(name_or_path)!r}: it is neither a directory here nor a repository that the Hugging "
+            f"Face hub or its local cache could give ({type(error).__name__}); check the name, go online once, or "
+            f"give the path of a directory"
+        ) from error

@@ -1,0 +1,74 @@
+"""Closed-form conditioning for any bi-encoder. Axes: B texts, L tokens, N context vectors, W width."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from cde_retrievers.model.config import WhiteningConditioning
+from cde_retrievers.model.first_stage import FirstStage
+from cde_retrievers.model.second_stage import SecondStage
+
+
+@dataclass(frozen=True, slots=True)
+class WhiteningMap:
+    """What a context does to a plain unit embedding: subtract `mean` (W,), then multiply by `matrix` (W, W).
+
+    With one context per text both have a leading axis B.
+    """
+
+    mean: Tensor
+    matrix: Tensor
+
+    def __call__(self, embeddings: Tensor) -> Tensor:
+        """Plain unit embeddings (B, W) -> embeddings under the context (B, W), not normalised."""
+        return ((embeddings - self.mean).unsqueeze(-2) @ self.matrix).squeeze(-2)
+
+
+def fit_whitening(context_vectors: Tensor, power: float, shrinkage: float) -> WhiteningMap:
+    """S^(-power/2) (e - m) of the unit context vectors; context_vectors (N, W).
+
+    Repeated vectors (a small corpus fills its context by repetition) count once. Power 0 is the identity.
+    """
+    # On the CPU, because not every accelerator has float64 and this runs once per context.
+    vectors = normalize(torch.unique(context_vectors.to("cpu", torch.float64), dim=0), dim=-1)
+    mean, matrix = _statistics(vectors, power, shrinkage) if power > 0 else _identity(vectors)
+    device = context_vectors.device
+    return WhiteningMap(mean.to(device, torch.float32), matrix.to(device, torch.float32))
+
+
+def _identity(vectors: Tensor) -> tuple[Tensor, Tensor]:
+    width = vectors.shape[-1]
+    return torch.zeros(width), torch.eye(width)
+
+
+def _statistics(vectors: Tensor, power: float, shrinkage: float) -> tuple[Tensor, Tensor]:
+    mean = vectors.mean(dim=0)
+    centred = vectors - mean
+    variances, directions = torch.linalg.eigh(centred.T @ centred / len(vectors))
+    variances = variances.clamp(min=0)
+    # The smallest normal number keeps a context of identical vectors from dividing by zero.
+    shrunk = variances + shrinkage * variances.mean().clamp(min=torch.finfo(torch.float32).tiny)
+    return mean, (directions * shrunk ** (-power / 2)) @ directions.T
+
+
+class WhiteningSecondStage(SecondStage[WhiteningMap]):
+    """The first stage's own embeddings, whitened by the context's statistics; no weights of its own."""
+
+    def __init__(self, first_stage: FirstStage, width: int, settings: WhiteningConditioning) -> None:
+        super().__init__(width)
+        self.first_stage = first_stage
+        self.settings = settings
+
+    def prepare(self, context_vectors: Tensor) -> WhiteningMap:
+        """Mean and matrix of one context (N, W), or of each of B contexts (B, N, W)."""
+        if context_vectors.ndim == 2:
+            return fit_whitening(context_vectors, self.settings.power, self.settings.shrinkage)
+        maps = [self.prepare(vectors) for vectors in context_vectors]
+        return WhiteningMap(torch.stack([m.mean for m in maps]), torch.stack([m.matrix for m in maps]))
+
+    def embed(self, input_ids: Tensor, attention_mask: Tensor, prepared: WhiteningMap) -> Tensor:
+        """Token ids and mask (B, L) -> (B, W) float32: the map is always applied in full precision."""
+        plain = self.first_stage(input_ids, attention_mask).float()
+        return prepared(normalize(plain, dim=-1))
