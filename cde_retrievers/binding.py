@@ -1,0 +1,115 @@
+"""One encoder and the one context it embeds under: the state that a framework's embedding object needs."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from threading import Lock
+
+from cde_retrievers.context import CorpusContext
+from cde_retrievers.encoder import ContextualEncoder, Embeddings
+from cde_retrievers.errors import ContextInUseError, ContextMismatchError, ContextNotFittedError
+
+
+class ContextBinding:
+    """Gives an encoder a context for good, so that `list[str] -> vectors` interfaces can use it.
+
+    Nothing is fitted implicitly, and a context under which something was embedded is replaced only on request,
+    since every vector made so far would be silently wrong beside the new ones.
+
+    Args:
+        encoder: shared freely; several bindings may use one loaded model.
+        remedy: the line of code that a user whose context is missing should add.
+        expected_fingerprint: the only context to accept, where an index already says which it was built under.
+    """
+
+    def __init__(self, encoder: ContextualEncoder, remedy: str, expected_fingerprint: str | None = None) -> None:
+        self.encoder = encoder
+        self._expected_fingerprint = expected_fingerprint
+        self._remedy = remedy
+        self._context: CorpusContext | None = None
+        self._used = False
+        self._lock = Lock()
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether there is a context."""
+        return self._context is not None
+
+    @property
+    def context(self) -> CorpusContext:
+        """The context that texts are embedded under.
+
+        Raises:
+            ContextNotFittedError: there is none yet.
+        """
+        context = self._context
+        if context is None:
+            raise ContextNotFittedError(
+                "no context is fitted, so texts cannot be embedded yet. Before building the index, add the line\n"
+                f"    {self._remedy}\n"
+                "or give the constructor context_path=... with a saved context"
+            )
+        return context
+
+    def fit(
+        self,
+        texts: Iterable[str],
+        *,
+        size: int | None = None,
+        strategy: str = "random",
+        seed: int = 0,
+        refit: bool = False,
+        show_progress: bool | None = None,
+    ) -> None:
+        """Fit a context on the texts that are going to be indexed; options as in `ContextualEncoder.fit_context`.
+
+        Raises:
+            ContextInUseError: something was embedded under the present context, and `refit` is False.
+        """
+        self._refuse_to_lose(refit)
+        self.bind(self.encoder.fit_context(texts, size, strategy, seed, show_progress), refit=refit)
+
+    def bind(self, context: CorpusContext, *, refit: bool = False) -> None:
+        """Embed under `context` from now on.
+
+        Raises:
+            ContextMismatchError: another model fitted it, or it is not the one expected and `refit` is False.
+            ContextInUseError: something was embedded under another context, and `refit` is False.
+        """
+        context.check_model(self.encoder.fingerprint, self.encoder.name)
+        if not refit and self._expected_fingerprint not in (None, context.fingerprint):
+            raise ContextMismatchError(
+                f"this context has fingerprint {context.fingerprint}, but {self._expected_fingerprint} is expected; "
+                f"load the context that was saved with the index, or pass refit=True and embed the corpus again"
+            )
+        with self._lock:
+            if context != self._context:
+                self._refuse_to_lose(refit)
+                self._used = False
+            self._expected_fingerprint = None
+            self._context = context
+
+    def load(self, path: str | Path) -> None:
+        """Bind a saved context; errors as in `bind`, and ContextFileError if it is missing, damaged or edited."""
+        self.bind(CorpusContext.load(path))
+
+    def encode_documents(self, texts: Iterable[str], show_progress: bool | None = None) -> Embeddings:
+        """As `ContextualEncoder.encode_documents`, under the bound context."""
+        return self.encoder.encode_documents(texts, self._context_in_use(), show_progress)
+
+    def encode_queries(self, texts: Iterable[str], show_progress: bool | None = None) -> Embeddings:
+        """As `ContextualEncoder.encode_queries`, under the bound context."""
+        return self.encoder.encode_queries(texts, self._context_in_use(), show_progress)
+
+    def _context_in_use(self) -> CorpusContext:
+        with self._lock:
+            context = self.context
+            self._used = True
+        return context
+
+    def _refuse_to_lose(self, refit: bool) -> None:
+        if self._used and not refit:
+            raise ContextInUseError(
+                f"texts are already embedded under context {self.context.fingerprint[:12]}, and their vectors would "
+                f"not fit a new one; to start over pass refit=True and embed the whole corpus again, to serve a "
+                f"second index make a second embedding object"
+            )

@@ -1,0 +1,106 @@
+"""The context of a corpus as a value: never changes, travels with the index, knows what it was made from."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cde_retrievers.context_files import ContextHeader, read_context, write_context
+from cde_retrievers.errors import ContextMismatchError
+from cde_retrievers.files import sha256_of_json
+
+_SHORT = 12
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class CorpusContext:
+    """Context vectors of a corpus, in a fixed order. Two contexts are equal if their fingerprints are.
+
+    Attributes:
+        vectors: first-stage vectors (N, width), float32, not normalised, read-only.
+        model_name: what the encoder was loaded from, for people to read.
+        model_fingerprint: identity of the model, its prompts and its tokenizer.
+        documents: SHA-256 of each context document.
+        positions: where each stood in the corpus it was fitted on.
+        distinct: how many different documents there are; a small corpus is repeated to fill the context.
+        corpus_size: texts in the corpus it was fitted on.
+        strategy: how the documents were chosen.
+        seed: of that choice.
+        fingerprint: SHA-256 over all that an embedding under this context depends on.
+    """
+
+    vectors: NDArray[np.float32]
+    model_name: str
+    model_fingerprint: str
+    documents: Sequence[str]
+    positions: Sequence[int]
+    distinct: int
+    corpus_size: int
+    strategy: str
+    seed: int
+    fingerprint: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        vectors = np.array(self.vectors, dtype=np.float32)
+        vectors.setflags(write=False)
+        object.__setattr__(self, "vectors", vectors)
+        object.__setattr__(self, "documents", tuple(self.documents))
+        object.__setattr__(self, "positions", tuple(self.positions))
+        identity = [self.model_fingerprint, list(self.documents), self.strategy, self.seed]
+        object.__setattr__(self, "fingerprint", sha256_of_json(identity))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, CorpusContext) and self.fingerprint == other.fingerprint
+
+    def __hash__(self) -> int:
+        return hash(self.fingerprint)
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    def __repr__(self) -> str:
+        return (
+            f"CorpusContext({len(self)} documents, {self.distinct} distinct, of {self.corpus_size}; "
+            f"model={self.model_name!r}, strategy={self.strategy!r}, seed={self.seed}, "
+            f"fingerprint={self.fingerprint[:_SHORT]})"
+        )
+
+    def check_model(self, fingerprint: str, name: str) -> None:
+        """Raise ContextMismatchError unless this context was fitted by the model with that fingerprint."""
+        if self.model_fingerprint != fingerprint:
+            raise ContextMismatchError(
+                f"this context was fitted by model {self.model_name!r} ({self.model_fingerprint[:_SHORT]}), "
+                f"but the encoder is {name!r} ({fingerprint[:_SHORT]}); load the model the context belongs to, "
+                f"or call fit_context() with this one and embed the corpus again"
+            )
+
+    def save(self, path: str | Path) -> None:
+        """Write the context into the directory `path`, whole or not at all; an older one there is replaced.
+
+        Raises:
+            FileExistsError: `path` is a file, or a directory with other files in it.
+        """
+        header = ContextHeader(
+            model_name=self.model_name,
+            model_fingerprint=self.model_fingerprint,
+            documents=tuple(self.documents),
+            positions=tuple(self.positions),
+            distinct=self.distinct,
+            corpus_size=self.corpus_size,
+            strategy=self.strategy,
+            seed=self.seed,
+        )
+        write_context(path, header, self.fingerprint, self.vectors)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read what `save` wrote.
+
+        Raises:
+            ContextFileError: a file is missing, damaged, or was edited; the message says which and how.
+        """
+        header, vectors = read_context(path)
+        return cls(vectors=vectors, **header.model_dump())

@@ -1,0 +1,162 @@
+"""Texts in, token ids out: what counts as a text, tokenising, padding, and batches of similar length.
+
+Axes: B texts, L tokens.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from cde_retrievers.errors import CheckpointError, InvalidTextError
+from cde_retrievers.files import sha256_of_json
+
+logger = logging.getLogger(__name__)
+
+Item = TypeVar("Item")
+TokenIds = NDArray[np.int64]
+TOKENIZER_FILE = "tokenizer.json"
+# What tokenizers do differently shows in here: case, accents, digits, other scripts, punctuation, spaces.
+_PROBE = "Straße, naïve CAFÉ-Größe 1,234.50€ don't  re-use\tsnake_case 漢字 Привет 😀 search_query: x"
+
+
+def checked_texts(texts: Iterable[str]) -> Iterator[str]:
+    """Yield the texts one by one, or raise at the first thing that is none.
+
+    Raises:
+        InvalidTextError: `texts` is no collection, or an item is no string or not valid Unicode.
+    """
+    _check_collection(texts)
+    for position, text in enumerate(texts):
+        yield _checked_text(text, position)
+
+
+def read_texts(items: Iterable[Item], read: Callable[[Item], str]) -> Iterator[str]:
+    """The text of every item, for collections of a framework's documents.
+
+    Raises:
+        InvalidTextError: `items` is no collection.
+    """
+    _check_collection(items)
+    return map(read, items)
+
+
+def _check_collection(items: object) -> None:
+    if isinstance(items, str | bytes | Mapping) or not isinstance(items, Iterable):
+        raise InvalidTextError(
+            f"a collection of texts is expected, found {type(items).__name__}; put a single text into a list: [text]"
+        )
+
+
+def _checked_text(text: object, position: int) -> str:
+    if not isinstance(text, str):
+        raise InvalidTextError(
+            f"text {position} is no string but {type(text).__name__}: {str(text)[:60]!r}; "
+            f"decode bytes, flatten lists and drop missing values first"
+        )
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise InvalidTextError(
+            f"text {position} is not valid Unicode: lone surrogate {text[error.start]!r} at character "
+            f"{error.start}; repair it with text.encode('utf-8', 'replace').decode()"
+        ) from error
+    return text
+
+
+def load_tokenizer(folder: Path) -> Tokenizer:
+    """The `tokenizer.json` of a model's folder.
+
+    Raises:
+        CheckpointError: it is missing or damaged.
+    """
+    path = folder / TOKENIZER_FILE
+    if not path.is_file():
+        raise CheckpointError(
+            f"{folder} has no {TOKENIZER_FILE}; write one with "
+            f"AutoTokenizer.from_pretrained(...).save_pretrained({str(folder)!r})"
+        )
+    try:
+        return Tokenizer.from_file(str(path))
+    except Exception as error:  # the tokenizers package raises nothing more specific
+        raise CheckpointError(f"{path} is damaged ({error}); fetch or save it again") from error
+
+
+class TextTokenizer:
+    """Turns texts into token ids of at most `max_length`; safe to use from several threads.
+
+    Args:
+        tokenizer: from the `tokenizers` package, or one of transformers' that is backed by it.
+        max_length: tokens per text, special tokens included.
+        pad_id: fills shorter rows up; the mask hides it from the model.
+    """
+
+    def __init__(self, tokenizer: object, max_length: int, pad_id: int) -> None:
+        backend = getattr(tokenizer, "backend_tokenizer", tokenizer)
+        if not isinstance(backend, Tokenizer):
+            raise CheckpointError(
+                f"a tokenizer of the `tokenizers` package is needed, found {type(tokenizer).__name__}"
+            )
+        # Our own copy, since changing a tokenizer's truncation while another thread encodes is an error.
+        self._tokenizer = Tokenizer.from_str(backend.to_str())
+        self._tokenizer.no_padding()
+        self._tokenizer.enable_truncation(max_length)
+        self.max_length = max_length
+        self._pad_id = pad_id
+
+    @property
+    def vocabulary_size(self) -> int:
+        """One more than the largest token id."""
+        return max(self._tokenizer.get_vocab(with_added_tokens=True).values()) + 1
+
+    def encode(self, texts: Sequence[str]) -> list[TokenIds]:
+        """Token ids of each text; texts that are too long are cut at the end, and how many is logged."""
+        encodings = self._tokenizer.encode_batch_fast(list(texts))
+        cut = sum(bool(encoding.overflowing) for encoding in encodings)
+        if cut:
+            logger.warning(
+                "%d of %d texts are longer than %d tokens and were cut", cut, len(encodings), self.max_length
+            )
+        return [np.asarray(encoding.ids, dtype=np.int64) for encoding in encodings]
+
+    def pad(self, rows: Sequence[TokenIds]) -> tuple[Tensor, Tensor]:
+        """Rows of token ids -> ids and mask, each (B, L), filled up on the right."""
+        longest = max(len(row) for row in rows)
+        ids = np.full((len(rows), longest), self._pad_id, dtype=np.int64)
+        mask = np.zeros_like(ids)
+        for index, row in enumerate(rows):
+            ids[index, : len(row)] = row
+            mask[index, : len(row)] = 1
+        return torch.from_numpy(ids), torch.from_numpy(mask)
+
+    def save(self, directory: Path) -> None:
+        """Write `tokenizer.json` into an existing directory."""
+        self._tokenizer.save(str(directory / TOKENIZER_FILE))
+
+    def fingerprint(self) -> str:
+        """SHA-256 over the vocabulary and a probe's token ids; the file's own layout is free to change."""
+        whole = Tokenizer.from_str(self._tokenizer.to_str())
+        whole.no_truncation()
+        vocabulary = sorted(whole.get_vocab(with_added_tokens=True).items())
+        return sha256_of_json([vocabulary, whole.encode(_PROBE).ids])
+
+
+def length_sorted_batches(lengths: Sequence[int], token_budget: int) -> list[list[int]]:
+    """Indices of texts in batches of similar length, the longest first, each within the budget once padded.
+
+    A text longer than the budget is a batch of its own.
+    """
+    batches: list[list[int]] = []
+    for index in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+        fits = bool(batches) and lengths[batches[-1][0]] * (len(batches[-1]) + 1) <= token_budget
+        if fits:
+            batches[-1].append(index)
+        else:
+            batches.append([index])
+    return batches

@@ -1,0 +1,168 @@
+import json
+import os
+from dataclasses import FrozenInstanceError
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from cde_retrievers import CorpusContext
+from cde_retrievers.errors import CDEError, ContextFileError, ContextMismatchError
+
+FIELDS = {
+    "model_name": "tiny",
+    "model_fingerprint": "f" * 64,
+    "documents": ["a" * 64, "b" * 64, "a" * 64],
+    "positions": [4, 0, 4],
+    "distinct": 2,
+    "corpus_size": 9,
+    "strategy": "random",
+    "seed": 0,
+}
+
+
+def make(**changes):
+    vectors = np.arange(12, dtype=np.float32).reshape(3, 4)
+    return CorpusContext(**{"vectors": vectors, **FIELDS, **changes})
+
+
+@pytest.fixture
+def saved(tmp_path):
+    make().save(tmp_path / "context")
+    return tmp_path / "context"
+
+
+def edit(folder, **changes):
+    path = folder / "context.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"model_fingerprint": "e" * 64},
+        {"documents": ["b" * 64, "a" * 64, "a" * 64]},
+        {"strategy": "kmeans"},
+        {"seed": 1},
+    ],
+)
+def test_fingerprint_follows_what_changes_an_embedding(change):
+    assert make(**change).fingerprint != make().fingerprint
+    assert make(**change) != make()
+
+
+@pytest.mark.parametrize("change", [{"model_name": "elsewhere"}, {"positions": [0, 1, 0]}, {"corpus_size": 3}])
+def test_fingerprint_ignores_what_does_not(change):
+    assert make(**change) == make()
+    assert hash(make(**change)) == hash(make())
+
+
+def test_a_context_is_no_equal_of_other_things():
+    assert make() != make().fingerprint
+
+
+def test_a_context_never_changes():
+    context = make()
+    with pytest.raises(FrozenInstanceError):
+        context.seed = 3
+    with pytest.raises(ValueError, match="read-only"):
+        context.vectors[0, 0] = 1
+    with pytest.raises(TypeError):
+        context.documents[0] = "c"
+
+
+def test_the_callers_array_stays_writable_and_apart():
+    vectors = np.zeros((3, 4), dtype=np.float32)
+    context = make(vectors=vectors)
+    vectors[0, 0] = 1
+    assert context.vectors[0, 0] == 0
+
+
+def test_repr_says_what_it_is():
+    assert repr(make()).startswith("CorpusContext(3 documents, 2 distinct, of 9; model='tiny', strategy='random'")
+
+
+def test_save_and_load(saved):
+    context = CorpusContext.load(saved)
+    assert context == make()
+    np.testing.assert_array_equal(context.vectors, make().vectors)
+    for name, value in FIELDS.items():
+        assert getattr(context, name) == (tuple(value) if isinstance(value, list) else value), name
+    assert sorted(os.listdir(saved)) == ["context.json", "vectors.safetensors"]
+
+
+def test_saving_again_replaces_the_old_context(saved):
+    make(seed=5).save(saved)
+    assert CorpusContext.load(saved).seed == 5
+
+
+def test_nothing_else_in_a_directory_is_overwritten(saved):
+    (saved / "notes.txt").write_text("mine")
+    with pytest.raises(FileExistsError, match=r"already holds other files \(notes.txt\)"):
+        make(seed=5).save(saved)
+    assert CorpusContext.load(saved).seed == 0
+
+
+def test_another_models_context_is_refused():
+    make().check_model("f" * 64, "tiny")
+    with pytest.raises(
+        ContextMismatchError, match=r"fitted by model 'tiny' \(ffffffffffff\), but the encoder is 'big'"
+    ):
+        make().check_model("e" * 64, "big")
+
+
+@pytest.mark.parametrize("name", ["context.json", "vectors.safetensors"])
+def test_a_missing_file_is_named(saved, name):
+    (saved / name).unlink()
+    with pytest.raises(ContextFileError, match=f"there is no {name} in it; restore the directory"):
+        CorpusContext.load(saved)
+
+
+def test_a_path_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(ContextFileError, match="holds no context"):
+        CorpusContext.load(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("name", ["context.json", "vectors.safetensors"])
+@pytest.mark.parametrize("keep", [0, 0.5, 0.99])
+def test_a_truncated_file_is_refused(saved, name, keep):
+    content = (saved / name).read_bytes()
+    (saved / name).write_bytes(content[: int(len(content) * keep)])
+    with pytest.raises(ContextFileError, match=f"{name} is (damaged|truncated)"):
+        CorpusContext.load(saved)
+
+
+def test_every_single_changed_byte_is_noticed(saved):
+    for name in ("context.json", "vectors.safetensors"):
+        content = (saved / name).read_bytes()
+        for place in range(0, len(content), 7):
+            changed = bytearray(content)
+            changed[place] ^= 1
+            (saved / name).write_bytes(changed)
+            try:
+                assert CorpusContext.load(saved) == make(), "white space or the case of a hash may change"
+            except (CDEError, UnicodeDecodeError):
+                continue
+        (saved / name).write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "change", [{"seed": 1}, {"distinct": 3}, {"fingerprint": "0" * 64}, {"extra": 1}, {"seal": "0" * 64}]
+)
+def test_an_edited_header_is_refused(saved, change):
+    edit(saved, **change)
+    with pytest.raises(ContextFileError, match=r"context.json was edited: its content does not match its seal"):
+        CorpusContext.load(saved)
+
+
+@pytest.mark.parametrize("content", ["[]", "3", "null"])
+def test_a_header_of_another_kind_is_refused(saved, content):
+    (saved / "context.json").write_text(content)
+    with pytest.raises(ContextFileError, match="was edited"):
+        CorpusContext.load(saved)
+
+
+def test_vectors_of_another_context_are_refused(saved):
+    save_file({"vectors": np.zeros((3, 4), dtype=np.float32)}, saved / "vectors.safetensors")
+    with pytest.raises(ContextFileError, match=r"truncated, damaged or from another context: its sha256 is"):
+        CorpusContext.load(saved)
