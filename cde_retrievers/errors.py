@@ -2,22 +2,25 @@
 
 
 class CDEError(Exception):
-    """Base of all errors raised by cde_retrievers."""
+    """Base of all errors raised by cde_retrievers.
+
+    None of them is a ValueError: pydantic, on which both frameworks stand, would swallow its type and wrap its text.
+    """
 
 
-class ConfigurationError(CDEError, ValueError):
+class ConfigurationError(CDEError):
     """A setting is unknown, out of range or does not fit the others."""
 
 
-class InvalidTextError(CDEError, ValueError):
+class InvalidTextError(CDEError):
     """What should be a text, or a collection of texts, is not one."""
 
 
-class CheckpointError(CDEError, ValueError):
+class CheckpointError(CDEError):
     """A model directory is incomplete, damaged or of a kind this library does not read."""
 
 
-class ContextFileError(CDEError, ValueError):
+class ContextFileError(CDEError):
     """A saved context is incomplete, damaged or was edited."""
 
 
@@ -29,15 +32,15 @@ class ContextInUseError(CDEError, RuntimeError):
     """A context was to be replaced although texts are already embedded under it."""
 
 
-class ContextMismatchError(CDEError, ValueError):
+class ContextMismatchError(CDEError):
     """A context belongs to another model, or is not the context that was expected."""
 
 
-class ContextTooSmallError(CDEError, ValueError):
+class ContextTooSmallError(CDEError):
     """There are too few distinct documents to make a context of."""
 
 
-class DeviceError(CDEError, ValueError):
+class DeviceError(CDEError):
     """The device or number format asked for is not to be had on this machine."""
 
 

@@ -3,7 +3,13 @@ import pytest
 from tiny import CORPUS, QUERIES
 
 from cde_retrievers.binding import ContextBinding
-from cde_retrievers.errors import ContextFileError, ContextInUseError, ContextMismatchError, ContextNotFittedError
+from cde_retrievers.errors import (
+    ConfigurationError,
+    ContextFileError,
+    ContextInUseError,
+    ContextMismatchError,
+    ContextNotFittedError,
+)
 
 
 @pytest.fixture
@@ -72,7 +78,7 @@ def test_binding_the_same_context_again_is_fine(encoder, binding):
 
 def test_a_failed_fit_leaves_the_context_alone(binding):
     binding.fit(CORPUS)
-    with pytest.raises(ValueError, match="unknown"):
+    with pytest.raises(ConfigurationError, match="unknown"):
         binding.fit(CORPUS, strategy="best")
     assert binding.context.strategy == "random"
 

@@ -25,8 +25,11 @@ def test_settings_survive_json(conditioning):
         ({"max_length": "long"}, r"max_length: .*\(found 'long'\)"),
         ({"pooling": "max"}, r"pooling: .*'mean' or 'cls'"),
         ({"conditioning": {"kind": "magic"}}, r"conditioning: .*'joint', 'cached', 'whitening'"),
-        ({"conditioning": {"kind": "cached", "power": 0.1}}, r"conditioning.cached: .*power: Extra inputs"),
-        ({"conditioning": {"kind": "whitening", "power": -1}}, r"power: .* greater than or equal to 0"),
+        ({"conditioning": {"kind": "cached", "power": 0.1}}, r"CachedConditioning is not valid: power: Extra inputs"),
+        (
+            {"conditioning": {"kind": "whitening", "power": -1}},
+            r"WhiteningConditioning is not valid: power: .* greater than or equal to 0",
+        ),
     ],
 )
 def test_impossible_settings_are_refused_by_name(change, message):

@@ -1,0 +1,15 @@
+"""LangChain: contextual embeddings for any vector store, and a retriever over one."""
+
+try:
+    import langchain_core  # noqa: F401
+except ImportError as error:
+    from cde_retrievers.errors import MissingDependencyError
+
+    raise MissingDependencyError(
+        "cde_retrievers.langchain needs LangChain: pip install 'cde-retrievers[langchain]'"
+    ) from error
+
+from cde_retrievers.langchain.embeddings import ContextualEmbeddings
+from cde_retrievers.langchain.retriever import ContextualRetriever
+
+__all__ = ["ContextualEmbeddings", "ContextualRetriever"]

@@ -1,0 +1,136 @@
+"""LangChain's `Embeddings` over one contextual encoder and one context."""
+
+import asyncio
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Self
+
+from langchain_core.documents import Document
+from langchain_core.embeddings import Embeddings
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
+
+from cde_retrievers.binding import ContextBinding
+from cde_retrievers.context import CorpusContext
+from cde_retrievers.encoder import ContextualEncoder
+from cde_retrievers.text import read_texts
+
+_REMEDY = "embeddings.fit(documents)  # the same documents that go into the vector store"
+
+
+class ContextualEmbeddings(BaseModel, Embeddings):
+    """Embeddings whose context is fitted on the corpus before the index is built.
+
+    Example:
+        ```python
+        embeddings = ContextualEmbeddings(model="minilm").fit(documents)
+        store = InMemoryVectorStore.from_documents(documents, embeddings)
+        embeddings.save_context("my_index/context")  # and later: ContextualEmbeddings(context_path=...)
+        ```
+
+    One object serves one index. For a second index over the same loaded model, pass `encoder=`.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid", populate_by_name=True, protected_namespaces=(), arbitrary_types_allowed=True
+    )
+
+    model_name: str = Field(default="minilm", alias="model")
+    """A built-in model, a directory or a hub repository, as for `ContextualEncoder.from_pretrained`."""
+    device: str = "auto"
+    """Where to compute: "auto", "cpu", "cuda", "cuda:1", "mps"."""
+    dtype: str = "auto"
+    """The number format: "auto", "float32", "bfloat16", "float16"."""
+    cache_folder: str | None = None
+    """Where downloads from the hub are kept."""
+    show_progress: bool | None = None
+    """A progress bar per call: always, never, or (None) for long calls on a terminal."""
+    context_path: str | Path | None = None
+    """Load this saved context instead of fitting one."""
+    context_documents: list[Document | str] | None = Field(default=None, repr=False, exclude=True)
+    """Fit a context on these documents at once."""
+    context_size: int | None = None
+    """Context documents; the model's own number if None."""
+    context_strategy: str = "random"
+    """How they are chosen: "random", "kmeans" or "diverse"."""
+    context_seed: int = 0
+    """Seed of that choice."""
+    encoder: ContextualEncoder | None = Field(default=None, repr=False, exclude=True)
+    """A loaded encoder to share, in place of `model_name`, `device`, `dtype` and `cache_folder`."""
+
+    _binding: ContextBinding = PrivateAttr()
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Load the model, and the context if one is named."""
+        encoder = self.encoder or ContextualEncoder.from_pretrained(
+            self.model_name, self.device, self.dtype, self.cache_folder
+        )
+        self.model_name = encoder.name
+        self._binding = ContextBinding(encoder, _REMEDY)
+        if self.context_path is not None:
+            self._binding.load(self.context_path)
+        if self.context_documents is not None:
+            self.fit(self.context_documents)
+
+    def fit(self, documents: Iterable[Document | str], *, refit: bool = False) -> Self:
+        """Fit the context on the documents that are going to be indexed (after splitting, all of them).
+
+        Args:
+            documents: LangChain documents or texts; any iterable, read once.
+            refit: replace a context that something was embedded under; embed the whole corpus again then.
+
+        Raises:
+            ContextInUseError: something was embedded already, and `refit` is False.
+            InvalidTextError: an item is neither a document nor a text.
+            ContextTooSmallError: fewer than two distinct documents.
+        """
+        self._binding.fit(
+            read_texts(documents, _text),
+            size=self.context_size,
+            strategy=self.context_strategy,
+            seed=self.context_seed,
+            refit=refit,
+            show_progress=self.show_progress,
+        )
+        return self
+
+    @property
+    def context(self) -> CorpusContext:
+        """The fitted context; raises ContextNotFittedError before `fit`."""
+        return self._binding.context
+
+    @property
+    def context_fingerprint(self) -> str | None:
+        """Identity of the context, to keep beside the index; None before `fit`."""
+        return self._binding.context.fingerprint if self._binding.is_fitted else None
+
+    def save_context(self, path: str | Path) -> None:
+        """Write the context into the directory `path`, for `context_path=`."""
+        self.context.save(path)
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        """Documents under the context, as unit vectors."""
+        vectors: list[list[float]] = self._binding.encode_documents(texts, self.show_progress).tolist()
+        return vectors
+
+    def embed_query(self, text: str) -> list[float]:
+        """One query under the context of the documents, as a unit vector."""
+        vector: list[float] = self._binding.encode_queries([text], self.show_progress)[0].tolist()
+        return vector
+
+    async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
+        """As `embed_documents`, without blocking the event loop."""
+        return await asyncio.to_thread(self.embed_documents, texts)
+
+    async def aembed_query(self, text: str) -> list[float]:
+        """As `embed_query`, without blocking the event loop."""
+        return await asyncio.to_thread(self.embed_query, text)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, ContextualEmbeddings):
+            return NotImplemented
+        same_model = self._binding.encoder.fingerprint == other._binding.encoder.fingerprint
+        return same_model and self.context_fingerprint == other.context_fingerprint
+
+
+def _text(document: Document | str) -> str:
+    return document.page_content if isinstance(document, Document) else document

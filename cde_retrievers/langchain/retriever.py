@@ -1,0 +1,85 @@
+"""A LangChain retriever over any vector store whose vectors were made under one context."""
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
+from langchain_core.documents import Document
+from langchain_core.retrievers import BaseRetriever, LangSmithRetrieverParams
+from langchain_core.vectorstores import InMemoryVectorStore, VectorStore
+from pydantic import ConfigDict, Field
+
+from cde_retrievers.errors import ContextMismatchError
+from cde_retrievers.langchain.embeddings import ContextualEmbeddings
+
+
+class ContextualRetriever(BaseRetriever):
+    """Finds the documents nearest to a query, both embedded under the corpus' own context."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
+
+    embeddings: ContextualEmbeddings
+    vectorstore: VectorStore
+    k: int = Field(default=4, ge=1)
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Refuse a store of another context, and name model and context in every trace.
+
+        Raises:
+            ContextNotFittedError: the embeddings have no context.
+            ContextMismatchError: the vector store uses embeddings with another context.
+        """
+        fingerprint = self.embeddings.context.fingerprint
+        theirs = self.vectorstore.embeddings
+        if isinstance(theirs, ContextualEmbeddings) and theirs != self.embeddings:
+            raise ContextMismatchError(
+                f"the vector store embeds under context {theirs.context_fingerprint}, queries would be embedded under "
+                f"{fingerprint}; pass the embeddings that the store was made with"
+            )
+        identity = {"embedding_model": self.embeddings.model_name, "context_fingerprint": fingerprint}
+        self.metadata = {**identity, **(self.metadata or {})}
+
+    @classmethod
+    def from_documents(
+        cls,
+        documents: Sequence[Document],
+        *,
+        model: str = "minilm",
+        k: int = 4,
+        embeddings: ContextualEmbeddings | None = None,
+        vectorstore_class: type[VectorStore] = InMemoryVectorStore,
+        **vectorstore_options: Any,
+    ) -> Self:
+        """Fit a context on the documents, index them under it, and retrieve from that index.
+
+        Args:
+            documents: what to search; also what the context is fitted on.
+            model: the contextual model, unless `embeddings` are given.
+            k: documents per query.
+            embeddings: to use instead; fitted on the documents if they have no context yet.
+            vectorstore_class: any LangChain vector store; in memory by default.
+            vectorstore_options: passed on to the store's `from_documents`.
+        """
+        embeddings = embeddings if embeddings is not None else ContextualEmbeddings(model_name=model)
+        if embeddings.context_fingerprint is None:
+            embeddings.fit(documents)
+        store = vectorstore_class.from_documents(list(documents), embeddings, **vectorstore_options)
+        return cls(embeddings=embeddings, vectorstore=store, k=k)
+
+    def _get_relevant_documents(
+        self, query: str, *, run_manager: CallbackManagerForRetrieverRun, k: int | None = None
+    ) -> list[Document]:
+        return self.vectorstore.similarity_search(query, k=self.k if k is None else k)
+
+    async def _aget_relevant_documents(
+        self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, k: int | None = None
+    ) -> list[Document]:
+        return await self.vectorstore.asimilarity_search(query, k=self.k if k is None else k)
+
+    def _get_ls_params(self, **options: Any) -> LangSmithRetrieverParams:
+        return {
+            **super()._get_ls_params(**options),
+            "ls_embedding_provider": "cde_retrievers",
+            "ls_embedding_model": self.embeddings.model_name,
+            "ls_vector_store_provider": type(self.vectorstore).__name__,
+        }

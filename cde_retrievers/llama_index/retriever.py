@@ -1,0 +1,79 @@
+"""A LlamaIndex retriever over an index whose vectors were made under one context."""
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+from llama_index.core import Settings, VectorStoreIndex
+from llama_index.core.ingestion import run_transformations
+from llama_index.core.retrievers import BaseRetriever
+from llama_index.core.schema import BaseNode, Document, NodeWithScore, QueryBundle, TransformComponent
+
+from cde_retrievers.llama_index.embeddings import ContextualEmbedding
+
+
+class ContextualRetriever(BaseRetriever):
+    """Finds the nodes nearest to a query, both embedded under the corpus' own context.
+
+    Args:
+        index: built with `embed_model`.
+        embed_model: fitted on the nodes of the index.
+        similarity_top_k: nodes per query.
+        settings: passed on to LlamaIndex's `BaseRetriever`.
+    """
+
+    def __init__(
+        self, index: VectorStoreIndex, embed_model: ContextualEmbedding, similarity_top_k: int = 4, **settings: Any
+    ) -> None:
+        super().__init__(**settings)
+        self.index = index
+        self.embed_model = embed_model
+        self._nearest = index.as_retriever(similarity_top_k=similarity_top_k, embed_model=embed_model)
+
+    @classmethod
+    def from_nodes(
+        cls,
+        nodes: Sequence[BaseNode],
+        *,
+        model: str = "minilm",
+        similarity_top_k: int = 4,
+        embed_model: ContextualEmbedding | None = None,
+        show_progress: bool = False,
+    ) -> Self:
+        """Fit a context on the nodes, index them under it, and retrieve from that index.
+
+        Args:
+            nodes: what to search; also what the context is fitted on.
+            model: the contextual model, unless `embed_model` is given.
+            similarity_top_k: nodes per query.
+            embed_model: to use instead; fitted on the nodes if it has no context yet.
+            show_progress: show LlamaIndex's progress bar while indexing.
+        """
+        embed_model = embed_model if embed_model is not None else ContextualEmbedding(model)
+        if embed_model.context_fingerprint is None:
+            embed_model.fit(nodes)
+        index = VectorStoreIndex(list(nodes), embed_model=embed_model, show_progress=show_progress)
+        return cls(index, embed_model, similarity_top_k)
+
+    @classmethod
+    def from_documents(
+        cls,
+        documents: Sequence[Document],
+        *,
+        transformations: list[TransformComponent] | None = None,
+        **options: Any,
+    ) -> Self:
+        """Split documents into nodes as `VectorStoreIndex.from_documents` does, then as `from_nodes`.
+
+        Args:
+            documents: what to search.
+            transformations: what makes nodes of them; `Settings.transformations` if None.
+            options: keyword arguments of `from_nodes`.
+        """
+        steps = Settings.transformations if transformations is None else transformations
+        return cls.from_nodes(run_transformations(list(documents), steps), **options)
+
+    def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        return self._nearest.retrieve(query_bundle)
+
+    async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        return await self._nearest.aretrieve(query_bundle)

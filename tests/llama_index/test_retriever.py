@@ -1,0 +1,43 @@
+import pytest
+from llama_index.core import Document
+from llama_index.core.node_parser import SentenceSplitter
+from llama_index.core.schema import TextNode
+from tiny import CORPUS
+
+from cde_retrievers.llama_index import ContextualEmbedding, ContextualRetriever
+
+NODES = [TextNode(text=text, id_=f"n{i}") for i, text in enumerate(CORPUS)]
+
+
+@pytest.fixture
+def embed_model(model_folder):
+    return ContextualEmbedding(str(model_folder), device="cpu", dtype="float32")
+
+
+def test_from_nodes_fits_indexes_and_finds(model_folder):
+    retriever = ContextualRetriever.from_nodes(NODES, model=str(model_folder), similarity_top_k=3)
+    found = retriever.retrieve(CORPUS[7])
+    assert retriever.embed_model.context.corpus_size == len(NODES)
+    assert len(found) == 3
+    assert found[0].node_id == "n7"
+
+
+def test_from_documents_fits_on_the_chunks(embed_model):
+    documents = [Document(text=". ".join(CORPUS[i : i + 9])) for i in range(0, 54, 9)]
+    splitter = SentenceSplitter(chunk_size=24, chunk_overlap=0)
+    retriever = ContextualRetriever.from_documents(documents, transformations=[splitter], embed_model=embed_model)
+    assert embed_model.context.corpus_size == len(splitter(documents)) > len(documents)
+    assert len(retriever.retrieve("red cat")) == 4
+
+
+def test_embeddings_with_a_context_keep_it(embed_model):
+    embed_model.fit(CORPUS[:9])
+    ContextualRetriever.from_nodes(NODES, embed_model=embed_model)
+    assert embed_model.context.corpus_size == 9
+
+
+async def test_async_finds_the_same(embed_model):
+    retriever = ContextualRetriever.from_nodes(NODES, embed_model=embed_model)
+    assert [n.node_id for n in await retriever.aretrieve("red cat")] == [
+        n.node_id for n in retriever.retrieve("red cat")
+    ]
