@@ -43,7 +43,7 @@ class ContextualEmbeddings(BaseModel, Embeddings):
     cache_folder: str | None = None
     """Where downloads from the hub are kept."""
     show_progress: bool | None = None
-    """A progress bar per call: always, never, or (None) for long calls on a terminal."""
+    """A progress bar per call with documents: always, never, or (None) for long calls on a terminal."""
     context_path: str | Path | None = None
     """Load this saved context instead of fitting one."""
     context_documents: list[Document | str] | None = Field(default=None, repr=False, exclude=True)
@@ -114,7 +114,7 @@ class ContextualEmbeddings(BaseModel, Embeddings):
 
     def embed_query(self, text: str) -> list[float]:
         """One query under the context of the documents, as a unit vector."""
-        vector: list[float] = self._binding.encode_queries([text], self.show_progress)[0].tolist()
+        vector: list[float] = self._binding.encode_queries([text], show_progress=False)[0].tolist()
         return vector
 
     async def aembed_documents(self, texts: list[str]) -> list[list[float]]:

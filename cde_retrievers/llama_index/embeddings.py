@@ -128,14 +128,14 @@ class ContextualEmbedding(BaseEmbedding):
         self.context_path = str(path)
 
     def _get_text_embeddings(self, texts: list[str]) -> list[Embedding]:
-        vectors: list[Embedding] = self._binding.encode_documents(texts).tolist()
+        vectors: list[Embedding] = self._binding.encode_documents(texts, show_progress=False).tolist()
         return vectors
 
     def _get_text_embedding(self, text: str) -> Embedding:
         return self._get_text_embeddings([text])[0]
 
     def _get_query_embedding(self, query: str) -> Embedding:
-        vector: Embedding = self._binding.encode_queries([query])[0].tolist()
+        vector: Embedding = self._binding.encode_queries([query], show_progress=False)[0].tolist()
         return vector
 
     async def _aget_text_embeddings(self, texts: list[str]) -> list[Embedding]:

