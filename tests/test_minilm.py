@@ -36,7 +36,7 @@ def test_it_knows_what_is_alike(minilm):
     context = minilm.fit_context(CORPUS)
     documents = minilm.encode_documents(["A kitten rests on a branch.", "The stock market fell sharply."], context)
     query = minilm.encode_queries(["cat sleeping in a tree"], context)[0]
-    assert (documents @ query)[0] > (documents @ query)[1] + 0.3
+    assert (documents @ query)[0] > (documents @ query)[1] + 0.1
 
 
 @installed
