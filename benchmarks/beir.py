@@ -30,15 +30,9 @@ class RetrievalSet:
     qrels: dict[str, dict[str, int]]
 
 
-def load_set(
-    folder: Path, split: str = "test", domain: str | None = None, max_queries: int | None = None
-) -> RetrievalSet:
-    """Read one folder; with `domain` only that sub-corpus and the queries that it answers."""
-    corpus = {
-        row["_id"]: f"{row['title']} {row['text']}".strip()
-        for row in _rows(folder / "corpus.jsonl.gz")
-        if domain is None or (row.get("metadata") or {}).get("domain") == domain
-    }
+def load_set(folder: Path, split: str = "test", max_queries: int | None = None) -> RetrievalSet:
+    """Read one folder: title and text of each document, and the judged queries of the split."""
+    corpus = {row["_id"]: f"{row['title']} {row['text']}".strip() for row in _rows(folder / "corpus.jsonl.gz")}
     qrels: dict[str, dict[str, int]] = {}
     with (folder / "qrels" / f"{split}.tsv").open(encoding="utf-8") as file:
         for row in csv.DictReader(file, delimiter="\t"):
@@ -48,17 +42,9 @@ def load_set(
     kept = sorted(texts)
     if max_queries is not None and len(kept) > max_queries:
         kept = sorted(np.random.default_rng(0).choice(kept, max_queries, replace=False).tolist())
-    name = folder.name if domain is None else f"{folder.name}/{domain}"
     return RetrievalSet(
-        name, list(corpus), list(corpus.values()), kept, [texts[i] for i in kept], {i: qrels[i] for i in kept}
+        folder.name, list(corpus), list(corpus.values()), kept, [texts[i] for i in kept], {i: qrels[i] for i in kept}
     )
-
-
-def largest_domains(folder: Path, count: int) -> list[str]:
-    """The names of the sub-corpora with the most documents."""
-    names = [row["metadata"]["domain"] for row in _rows(folder / "corpus.jsonl.gz")]
-    unique, sizes = np.unique(names, return_counts=True)
-    return [str(unique[i]) for i in np.argsort(-sizes, kind="stable")[:count]]
 
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:
