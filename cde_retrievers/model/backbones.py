@@ -24,8 +24,30 @@ _BERT_SETTINGS = (
     "hidden_dropout_prob",
     "attention_probs_dropout_prob",
 )
+_MODERNBERT_SETTINGS = (
+    "vocab_size",
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "intermediate_size",
+    "hidden_activation",
+    "max_position_embeddings",
+    "norm_eps",
+    "norm_bias",
+    "attention_bias",
+    "mlp_bias",
+    "layer_types",
+    "rope_parameters",
+    "local_attention",
+    "pad_token_id",
+    "embedding_dropout",
+    "attention_dropout",
+    "mlp_dropout",
+)
 # Used in training only: no embedding depends on them.
-TRAINING_SETTINGS = frozenset({"hidden_dropout_prob", "attention_probs_dropout_prob"})
+TRAINING_SETTINGS = frozenset(
+    {"hidden_dropout_prob", "attention_probs_dropout_prob", "embedding_dropout", "attention_dropout", "mlp_dropout"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +56,15 @@ class Family:
 
     Attributes:
         settings: the settings that define a model of the family, by their transformers names.
-        first_position: row of the position table that a text's first token takes.
+        first_position: the position id of a text's first token.
+        options: what the family's constructor takes besides its settings.
+        numbers_its_layers: whether attention modules know their layer, which `cached` conditioning relies on.
     """
 
     settings: tuple[str, ...]
     first_position: Callable[[PretrainedConfig], int]
+    options: Mapping[str, Any]
+    numbers_its_layers: bool
 
 
 def _from_zero(config: PretrainedConfig) -> int:
@@ -49,10 +75,15 @@ def _after_padding(config: PretrainedConfig) -> int:
     return int(config.pad_token_id) + 1
 
 
+# Nothing here reads what a pooling layer puts out.
+_NO_POOLER = {"add_pooling_layer": False}
+
 FAMILIES: Mapping[str, Family] = {
-    "bert": Family(_BERT_SETTINGS, _from_zero),
-    "roberta": Family(_BERT_SETTINGS, _after_padding),
-    "xlm-roberta": Family(_BERT_SETTINGS, _after_padding),
+    "bert": Family(_BERT_SETTINGS, _from_zero, _NO_POOLER, numbers_its_layers=True),
+    "roberta": Family(_BERT_SETTINGS, _after_padding, _NO_POOLER, numbers_its_layers=True),
+    "xlm-roberta": Family(_BERT_SETTINGS, _after_padding, _NO_POOLER, numbers_its_layers=True),
+    "nomic_bert": Family((*_BERT_SETTINGS, "rope_parameters"), _from_zero, _NO_POOLER, numbers_its_layers=False),
+    "modernbert": Family(_MODERNBERT_SETTINGS, _from_zero, {}, numbers_its_layers=False),
 }
 
 
@@ -81,7 +112,7 @@ def backbone_settings(config: PretrainedConfig) -> dict[str, Any]:
 
 
 def build_backbone(settings: dict[str, Any], attention: str = "sdpa") -> PreTrainedModel:
-    """An encoder with random weights and without a pooling layer (nothing here reads its output).
+    """An encoder with random weights.
 
     Raises:
         ConfigurationError: a setting is missing or unknown, or transformers refuses a value.
@@ -91,17 +122,23 @@ def build_backbone(settings: dict[str, Any], attention: str = "sdpa") -> PreTrai
     if wrong:
         raise ConfigurationError(f"backbone settings {sorted(wrong)} are unknown or missing")
     try:
-        config = AutoConfig.for_model(**settings)
+        config = AutoConfig.for_model(**settings, **_no_special_tokens(settings))
         model: PreTrainedModel = AutoModel.from_config(  # type: ignore[no-untyped-call]
-            config, add_pooling_layer=False, attn_implementation=attention
+            config, attn_implementation=attention, **family.options
         )
     except (TypeError, ValueError) as error:
         raise ConfigurationError(f"transformers refuses the backbone's settings: {error}") from error
     return model
 
 
+def _no_special_tokens(settings: dict[str, Any]) -> dict[str, None]:
+    # ModernBERT's defaults name tokens that a smaller vocabulary does not have; the tokenizer knows its own.
+    named = ("bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id")
+    return dict.fromkeys(named) if settings["model_type"] == "modernbert" else {}
+
+
 def longest_text(config: PretrainedConfig) -> int:
-    """Tokens that the position table has rows for."""
+    """Tokens that the backbone has positions for."""
     return int(config.max_position_embeddings) - family_of(config.model_type).first_position(config)
 
 

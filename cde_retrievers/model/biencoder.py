@@ -11,15 +11,15 @@ from transformers import AutoConfig
 
 from cde_retrievers.errors import CheckpointError
 from cde_retrievers.model.backbones import backbone_settings, longest_text
-from cde_retrievers.model.checkpoints import read_weights
+from cde_retrievers.model.checkpoints import WEIGHTS_FILE, read_weights
 from cde_retrievers.model.config import Pooling
 from cde_retrievers.model.hub import local_folder
 
 _DEFAULT_MAX_LENGTH = 512
 _POOLING_FLAGS: dict[str, Pooling] = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}
 _POOLING_NAMES: dict[str, Pooling] = {"mean": "mean", "cls": "cls"}
-# Heads stand beside these two, and so do not match; `position_ids` is no weight but was saved as one.
-_ENCODER_WEIGHT = re.compile(r"(\w+\.)?(?P<name>(embeddings|encoder)\.(?!position_ids).+)")
+# Heads stand beside these, and so do not match; `position_ids` is no weight but was saved as one.
+_ENCODER_WEIGHT = re.compile(r"(\w+\.)?(?P<name>(embeddings|encoder|layers|final_norm)\.(?!position_ids).+)")
 _READABLE_MODULES = ("Transformer", "Pooling", "Normalize")
 
 
@@ -57,19 +57,14 @@ def read_biencoder(name_or_path: str | Path, cache_folder: str | Path | None = N
 
 def _backbone_weights(folder: Path) -> dict[str, Tensor]:
     """All tensors in the folder that belong to the encoder, under the names that transformers gives them today."""
-    files = sorted(folder.glob("*.safetensors"))
-    if not files:
-        raise CheckpointError(
-            f"{folder} has no safetensors weights; pickled weights are not loaded, since they can run code: "
-            f"load them once with transformers and save_pretrained() them"
-        )
-    weights = {name: tensor for file in files for name, tensor in read_weights(file).items()}
-    matches = {_ENCODER_WEIGHT.match(name): tensor for name, tensor in weights.items()}
-    return {
-        match["name"].replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias"): tensor
-        for match, tensor in matches.items()
-        if match
-    }
+    files = sorted(folder.glob("*.safetensors")) or [folder / WEIGHTS_FILE]
+    weights = {}
+    for name, tensor in (item for file in files for item in read_weights(file)):
+        match = _ENCODER_WEIGHT.match(name)
+        if match:
+            today = match["name"].replace("LayerNorm.gamma", "LayerNorm.weight")
+            weights[today.replace("LayerNorm.beta", "LayerNorm.bias")] = tensor
+    return weights
 
 
 def _sentence_transformers_settings(folder: Path) -> dict[str, Any]:

@@ -2,13 +2,15 @@
 
 import hashlib
 import json
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from cde_retrievers.errors import CheckpointError
 from cde_retrievers.files import write_json
@@ -26,25 +28,25 @@ def write_checkpoint(directory: Path, settings: dict[str, Any], weights: dict[st
     save_file({name: weight.contiguous() for name, weight in weights.items()}, directory / WEIGHTS_FILE)
 
 
-def read_checkpoint(directory: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Settings and weights that `write_checkpoint` wrote.
+def check_own_layout(directory: Path, settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings of a directory that `write_checkpoint` wrote, without the header.
 
     Raises:
-        CheckpointError: a file is missing or damaged, or the directory holds another kind of model.
+        CheckpointError: the directory holds another kind of model, or another version's.
     """
-    settings = read_config(directory)
-    if settings.pop("model_type", None) != MODEL_TYPE:
+    fields = dict(settings)
+    if fields.pop("model_type", None) != MODEL_TYPE:
         raise CheckpointError(
             f"{directory} is not a contextual model; to make one of a bi-encoder, "
             f"use from_biencoder({str(directory)!r})"
         )
-    version = settings.pop("format_version", None)
+    version = fields.pop("format_version", None)
     if version != FORMAT_VERSION:
         raise CheckpointError(
             f"{directory} has format version {version!r}, this release reads {FORMAT_VERSION}; "
             f"update cde-retrievers or save the model again"
         )
-    return settings, read_weights(directory / WEIGHTS_FILE)
+    return fields
 
 
 def read_config(directory: Path) -> dict[str, Any]:
@@ -53,30 +55,41 @@ def read_config(directory: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: it is missing or is no JSON object.
     """
-    path = directory / CONFIG_FILE
-    if not path.is_file():
+    if not (directory / CONFIG_FILE).is_file():
         raise CheckpointError(f"{directory} holds no model: there is no {CONFIG_FILE} in it")
+    return read_json_object(directory / CONFIG_FILE)
+
+
+def read_json_object(path: Path) -> dict[str, Any]:
+    """A JSON file with an object in it.
+
+    Raises:
+        CheckpointError: it is no JSON, or no object.
+    """
     try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise CheckpointError(f"{path} is damaged: it is no JSON ({error}); fetch or save it again") from error
-    if not isinstance(settings, dict):
-        raise CheckpointError(f"{path} is damaged: a JSON object is expected, found {type(settings).__name__}")
-    return settings
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{path} is damaged: a JSON object is expected, found {type(value).__name__}")
+    return value
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors of one safetensors file.
+def read_weights(path: Path) -> Iterator[tuple[str, Tensor]]:
+    """Names and tensors of one safetensors file; the tensors are views of the file, so nothing is copied.
 
     Raises:
         CheckpointError: the file is missing, or is damaged.
     """
     if not path.is_file():
         raise CheckpointError(
-            f"{path} is missing; weights are read from safetensors only, so convert other formats first"
+            f"{path} is missing; weights are read from safetensors only (pickled ones can run code), so convert other "
+            f"formats first: load them once with transformers and save_pretrained() them"
         )
     try:
-        return load_file(path)
+        with safe_open(path, framework="pt") as file:
+            for name in file.keys():  # noqa: SIM118  # no mapping, only looks like one
+                yield name, file.get_tensor(name)
     except SafetensorError as error:
         raise CheckpointError(f"{path} is damaged or incomplete ({error}); fetch or save it again") from error
 
@@ -86,25 +99,42 @@ def unique_weights(module: nn.Module) -> dict[str, Tensor]:
     return {name: weight.detach() for name, weight in module.named_parameters()}
 
 
-def load_weights(module: nn.Module, weights: dict[str, Tensor]) -> None:
-    """Copy `weights` into the module's, all of them and no others.
+def fill(module: nn.Module, weights: Iterable[tuple[str, Tensor]]) -> None:
+    """Make `weights` the module's, all of them and no others, without copying them.
+
+    The module may have been built on the meta device, where its own weights take no memory.
 
     Raises:
-        CheckpointError: names or shapes differ; the message lists which.
+        CheckpointError: names or shapes differ, or numbers are missing; the message lists which.
     """
-    wanted = unique_weights(module)
-    problems = [f"missing {name}" for name in sorted(wanted.keys() - weights.keys())]
-    problems += [f"unexpected {name}" for name in sorted(weights.keys() - wanted.keys())]
-    problems += [
-        f"{name} has shape {tuple(weights[name].shape)} instead of {tuple(wanted[name].shape)}"
-        for name in sorted(wanted.keys() & weights.keys())
-        if wanted[name].shape != weights[name].shape
-    ]
+    missing = unique_weights(module)
+    problems = []
+    for name, tensor in weights:
+        wanted = missing.pop(name, None)
+        if wanted is None:
+            problems.append(f"unexpected {name}")
+        elif wanted.shape != tensor.shape:
+            problems.append(f"{name} has shape {tuple(tensor.shape)} instead of {tuple(wanted.shape)}")
+        elif not torch.isfinite(tensor).all():
+            problems.append(f"{name} has values that are not finite numbers")
+        else:
+            owner, _, leaf = name.rpartition(".")
+            setattr(module.get_submodule(owner), leaf, nn.Parameter(tensor.to(torch.float32)))
+    problems += [f"missing {name}" for name in missing]
     if problems:
-        raise CheckpointError("the weights do not fit the config: " + "; ".join(problems))
-    with torch.no_grad():
-        for name, weight in wanted.items():
-            weight.copy_(weights[name])
+        raise CheckpointError("the weights do not fit the config: " + "; ".join(sorted(problems)))
+    _restore_buffers(module)
+
+
+def _restore_buffers(module: nn.Module) -> None:
+    """Compute the buffers that a backbone built on the meta device does not have; they follow from its config."""
+    for backbone in (m for m in module.modules() if isinstance(m, PreTrainedModel)):
+        for part in backbone.modules():
+            hollow = [name for name, buffer in part.named_buffers(recurse=False) if buffer.is_meta]
+            for name in hollow:
+                part._buffers[name] = torch.empty_like(part.get_buffer(name), device="cpu")
+            if hollow:
+                backbone._init_weights(part)
 
 
 def digest_weights(module: nn.Module) -> str:

@@ -24,11 +24,27 @@ def _readable(name: str, error: ValidationError) -> str:
     return f"{name} is not valid: " + "; ".join(problems)
 
 
+Variant = Literal["own", "train", "hub"]
+
+
 class JointConditioning(_Frozen):
-    """The paper's: context vectors and a soft prompt stand in front of the text, one bidirectional sequence."""
+    """The paper's: context vectors and a soft prompt stand in front of the text, one bidirectional sequence.
+
+    Attributes:
+        soft_prompt_tokens: learned vectors between context and text.
+        variant: "own" for models of this library; the released ones come as "train", the function their weights were
+            trained and scored with, and as "hub", the one their published remote code computes.
+        context_slots: positions the released models reserve for context: N, and no vector more is looked at.
+        instruction_end: token id that ends a prompt; tokens up to the first one in a text are read but not pooled.
+        null_vector: whether there is a learned vector that stands for "no context".
+    """
 
     kind: Literal["joint"] = "joint"
     soft_prompt_tokens: int = Field(default=8, ge=1)
+    variant: Variant = "own"
+    context_slots: int | None = Field(default=None, ge=2)
+    instruction_end: int | None = Field(default=None, ge=0)
+    null_vector: bool = False
 
 
 class CachedConditioning(_Frozen):

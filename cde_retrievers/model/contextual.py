@@ -9,13 +9,16 @@ from torch import Tensor, nn
 
 from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.files import atomic_directory, sha256_of_json
-from cde_retrievers.model.backbones import TRAINING_SETTINGS, build_backbone, longest_text
+from cde_retrievers.model.backbones import TRAINING_SETTINGS, build_backbone, family_of, longest_text
 from cde_retrievers.model.biencoder import read_biencoder
 from cde_retrievers.model.cached import CachedSecondStage, register_attention
 from cde_retrievers.model.checkpoints import (
+    WEIGHTS_FILE,
+    check_own_layout,
     digest_weights,
-    load_weights,
-    read_checkpoint,
+    fill,
+    read_config,
+    read_weights,
     unique_weights,
     write_checkpoint,
 )
@@ -29,6 +32,8 @@ from cde_retrievers.model.config import (
 )
 from cde_retrievers.model.first_stage import FirstStage
 from cde_retrievers.model.joint import JointSecondStage, first_stage_mlp
+from cde_retrievers.model.released import is_published, published_config
+from cde_retrievers.model.released_weights import native_weights
 from cde_retrievers.model.second_stage import SecondStage
 from cde_retrievers.model.whitening import WhiteningSecondStage
 
@@ -99,23 +104,38 @@ class ContextualModel(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             model = cls(config)
-        load_weights(model.first_stage.backbone, source.weights)
+        fill(model.first_stage.backbone, source.weights.items())
         if isinstance(model.second_stage, JointSecondStage | CachedSecondStage):
-            load_weights(model.second_stage.backbone, source.weights)
+            # Copies, since the stages part ways in training.
+            fill(model.second_stage.backbone, ((name, weight.clone()) for name, weight in source.weights.items()))
             model.second_stage.start_from_biencoder()
         return model.eval()
 
     @classmethod
-    def from_pretrained(cls, path: str | Path) -> Self:
-        """Load what `save` wrote.
+    def from_pretrained(cls, path: str | Path, variant: str | None = None) -> Self:
+        """Load what `save` wrote, or a released model in its published layout (cde-small-v1 or -v2).
+
+        Args:
+            path: a directory.
+            variant: of a released model: "train" (the default), the function its weights were trained and scored with,
+                or "hub", the one its published remote code computes. Indexes of one do not fit the other.
 
         Raises:
             CheckpointError: the directory is incomplete or damaged, or its weights do not fit its config.
-            ConfigurationError: its config has unknown keys or impossible values.
+            ConfigurationError: its config has unknown keys or impossible values, or does not come in that variant.
         """
-        settings, weights = read_checkpoint(Path(path))
-        model = cls(ContextualConfig.from_dict(settings))
-        load_weights(model, weights)
+        folder = Path(path)
+        settings = read_config(folder)
+        weights = read_weights(folder / WEIGHTS_FILE)
+        if is_published(settings):
+            config = published_config(folder, settings, variant or "train")
+            weights = native_weights(config.backbone["model_type"], weights)
+        else:
+            config = ContextualConfig.from_dict(check_own_layout(folder, settings))
+            _check_variant(config.conditioning, variant)
+        with torch.device("meta"):
+            model = cls(config)
+        fill(model, weights)
         return model.eval()
 
     def save(self, path: str | Path) -> None:
@@ -137,15 +157,29 @@ class ContextualModel(nn.Module):
         return sha256_of_json({"config": settings, "weights": digest_weights(self)})
 
 
+def _check_variant(conditioning: Conditioning, variant: str | None) -> None:
+    saved = getattr(conditioning, "variant", None)
+    if variant not in (None, saved):
+        raise ConfigurationError(
+            f"variant {variant!r} was asked for, but this model was saved as {saved!r}; leave the variant out, or load "
+            f"the published checkpoint"
+        )
+
+
 def _joint_stages(config: ContextualConfig) -> tuple[FirstStage, SecondStage[Any]]:
     assert isinstance(config.conditioning, JointConditioning)
     mlp = first_stage_mlp(config.backbone["hidden_size"])
     first = FirstStage(build_backbone(config.backbone), config.pooling, mlp)
-    second = JointSecondStage(build_backbone(config.backbone), config.pooling, config.conditioning.soft_prompt_tokens)
+    second = JointSecondStage(build_backbone(config.backbone), config.pooling, config.conditioning)
     return first, second
 
 
 def _cached_stages(config: ContextualConfig) -> tuple[FirstStage, SecondStage[Any]]:
+    if not family_of(config.backbone.get("model_type")).numbers_its_layers:
+        raise ConfigurationError(
+            f"cached conditioning is not available over {config.backbone['model_type']!r} backbones; "
+            f"use 'joint' or 'whitening'"
+        )
     first = FirstStage(build_backbone(config.backbone), config.pooling)
     backbone = build_backbone(config.backbone, attention=register_attention())
     return first, CachedSecondStage(backbone, config.pooling)

@@ -108,7 +108,7 @@ def test_what_would_be_reproduced_wrongly_is_refused(folder, file, content, mess
 
 def test_pickled_weights_are_refused(folder):
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
-    with pytest.raises(CheckpointError, match="no safetensors weights; pickled weights are not loaded"):
+    with pytest.raises(CheckpointError, match=r"model.safetensors is missing; weights are read from safetensors only"):
         ContextualModel.from_biencoder(folder)
 
 

@@ -1,0 +1,191 @@
+"""The released models, cde-small-v1 and -v2: recognised, and their settings in our terms (specification 2.6, 2.7).
+
+Their `config.json` has no `model_type` and no sizes, so both come from the table below, from the names of the weights,
+or from a `backbone_config.json` beside them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cde_retrievers.errors import CheckpointError, ConfigurationError
+from cde_retrievers.model.backbones import FAMILIES
+from cde_retrievers.model.checkpoints import WEIGHTS_FILE, read_json_object, read_weights
+from cde_retrievers.model.config import ContextualConfig, JointConditioning, Variant
+
+BACKBONE_FILE = "backbone_config.json"
+PROMPTS = {"query_prompt": "search_query: ", "document_prompt": "search_document: "}
+_VARIANTS: tuple[Variant, ...] = ("train", "hub")
+# ":" in ModernBERT's vocabulary, which closes "search_query: "; the encoder checks it against the tokenizer.
+_COLON = 27
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """One published architecture.
+
+    Attributes:
+        model_type: its backbone's family.
+        embedder: the backbone's hub name, as its `config.json` gives it; also where its tokenizer is.
+        tokenizer: the repository with the tokenizer.
+        mark: a piece of a weight's name that only this architecture has.
+        backbone: settings of the published size.
+    """
+
+    model_type: str
+    embedder: str
+    tokenizer: str
+    mark: str
+    backbone: Mapping[str, Any]
+
+
+_DROPOUT = {name: 0.0 for name in ("hidden_dropout_prob", "attention_probs_dropout_prob")}
+RELEASES = (
+    Release(
+        model_type="nomic_bert",
+        embedder="nomic-ai/nomic-bert-2048",
+        tokenizer="google-bert/bert-base-uncased",
+        mark=".emb_ln.",
+        backbone={
+            "vocab_size": 30_528,
+            "hidden_size": 768,
+            "num_hidden_layers": 12,
+            "num_attention_heads": 12,
+            "intermediate_size": 3_072,
+            "hidden_act": "silu",
+            "max_position_embeddings": 2_048,
+            "type_vocab_size": 2,
+            "layer_norm_eps": 1e-12,
+            "pad_token_id": 0,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 1_000.0},
+            **_DROPOUT,
+        },
+    ),
+    Release(
+        model_type="modernbert",
+        embedder="answerdotai/ModernBERT-base",
+        tokenizer="answerdotai/ModernBERT-base",
+        mark=".tok_embeddings.",
+        backbone={
+            "vocab_size": 50_368,
+            "hidden_size": 768,
+            "num_hidden_layers": 22,
+            "num_attention_heads": 12,
+            "intermediate_size": 1_152,
+            "hidden_activation": "gelu",
+            "max_position_embeddings": 8_192,
+            "norm_eps": 1e-5,
+            "norm_bias": False,
+            "attention_bias": False,
+            "mlp_bias": False,
+            "layer_types": ["sliding_attention" if i % 3 else "full_attention" for i in range(22)],
+            "rope_parameters": {
+                "full_attention": {"rope_type": "default", "rope_theta": 160_000.0},
+                "sliding_attention": {"rope_type": "default", "rope_theta": 10_000.0},
+            },
+            "local_attention": 128,
+            "pad_token_id": 50_283,
+            "embedding_dropout": 0.0,
+            "attention_dropout": 0.0,
+            "mlp_dropout": 0.0,
+        },
+    ),
+)
+
+
+def is_published(settings: Mapping[str, Any]) -> bool:
+    """Whether a `config.json` is one of the published layout's."""
+    return "model_type" not in settings and "transductive_corpus_size" in settings
+
+
+def release_of(folder: Path, settings: Mapping[str, Any]) -> Release:
+    """The architecture, by the embedder's name or else by the names of the weights.
+
+    Raises:
+        CheckpointError: neither is known.
+    """
+    for release in RELEASES:
+        if settings.get("embedder") == release.embedder:
+            return release
+    names = [name for name, _ in read_weights(folder / WEIGHTS_FILE)]
+    for release in RELEASES:
+        if any(release.mark in name for name in names):
+            return release
+    raise CheckpointError(
+        f"{folder} has the backbone {settings.get('embedder')!r}, which is not known; "
+        f"known are {[release.embedder for release in RELEASES]}"
+    )
+
+
+def published_config(folder: Path, settings: Mapping[str, Any], variant: str = "train") -> ContextualConfig:
+    """The published settings in this library's terms.
+
+    Raises:
+        ConfigurationError: the variant is unknown.
+        CheckpointError: the backbone is not known, or a setting is one no released model has.
+    """
+    if variant not in _VARIANTS:
+        raise ConfigurationError(f"variant {variant!r} is unknown; use one of {list(_VARIANTS)}")
+    if settings.get("transductive_tokens_per_document", 1) != 1:
+        raise CheckpointError(f"{folder} has several vectors per context document, which is not supported")
+    release = release_of(folder, settings)
+    skips_prompt = variant == "train" and bool(settings.get("pool_ignore_instruction_tokens"))
+    conditioning = JointConditioning(
+        variant=variant,
+        context_slots=settings["transductive_corpus_size"],
+        instruction_end=_COLON if skips_prompt else None,
+        null_vector=settings.get("transductive_sequence_dropout_prob", 0.0) > 0,
+    )
+    return ContextualConfig(
+        conditioning=conditioning,
+        backbone=_backbone_settings(folder, release),
+        max_length=settings.get("max_seq_length", 512),
+        context_size=settings["transductive_corpus_size"],
+        **PROMPTS,
+    )
+
+
+def _backbone_settings(folder: Path, release: Release) -> dict[str, Any]:
+    path = folder / BACKBONE_FILE
+    override = _in_native_terms(read_json_object(path), release) if path.is_file() else {}
+    return {"model_type": release.model_type, **release.backbone, **override}
+
+
+def _in_native_terms(settings: Mapping[str, Any], release: Release) -> dict[str, Any]:
+    """A backbone's published config under the names that transformers' native classes use; the rest is dropped."""
+    return _nomic_terms(settings) if release.model_type == "nomic_bert" else _modernbert_terms(settings)
+
+
+def _nomic_terms(settings: Mapping[str, Any]) -> dict[str, Any]:
+    names = {
+        "n_embd": "hidden_size",
+        "n_layer": "num_hidden_layers",
+        "n_head": "num_attention_heads",
+        "n_inner": "intermediate_size",
+        "n_positions": "max_position_embeddings",
+        "layer_norm_epsilon": "layer_norm_eps",
+        "type_vocab_size": "type_vocab_size",
+    }
+    native = {ours: settings[theirs] for theirs, ours in names.items() if settings.get(theirs) is not None}
+    if "vocab_size" in settings:
+        multiple = settings.get("pad_vocab_size_multiple", 1)
+        native["vocab_size"] = -(-settings["vocab_size"] // multiple) * multiple
+    if "rotary_emb_base" in settings:
+        native["rope_parameters"] = {"rope_type": "default", "rope_theta": float(settings["rotary_emb_base"])}
+    return native
+
+
+def _modernbert_terms(settings: Mapping[str, Any]) -> dict[str, Any]:
+    native = {name: settings[name] for name in FAMILIES["modernbert"].settings if name in settings}
+    if "layer_types" not in settings and {"num_hidden_layers", "global_attn_every_n_layers"} <= settings.keys():
+        every = settings["global_attn_every_n_layers"]
+        native["layer_types"] = [
+            "sliding_attention" if i % every else "full_attention" for i in range(settings["num_hidden_layers"])
+        ]
+    if "rope_parameters" not in settings and {"global_rope_theta", "local_rope_theta"} <= settings.keys():
+        native["rope_parameters"] = {
+            "full_attention": {"rope_type": "default", "rope_theta": settings["global_rope_theta"]},
+            "sliding_attention": {"rope_type": "default", "rope_theta": settings["local_rope_theta"]},
+        }
+    return native

@@ -1,0 +1,67 @@
+"""Names of the released models' weights: the published ones to ours and back (specification 2.4, 2.8)."""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+import torch
+from torch import Tensor
+
+_STAGES = {
+    "first_stage_model.embedder.": "first_stage.backbone.",
+    "first_stage_model.mlp.": "first_stage.mlp.",
+    "second_stage_model.backbone.": "second_stage.backbone.",
+    "second_stage_model.prompt_projection.": "second_stage.prompt_projection.",
+    "second_stage_model.output_projection.": "second_stage.output_projection.",
+    "second_stage_model.sequence_dropout_null_embedding": "second_stage.null_vector",
+}
+# ModernBERT's native class has the published names already.
+_NOMIC_NAMES = {
+    ".emb_ln.": ".embeddings.LayerNorm.",
+    ".encoder.layers.": ".layers.",
+    ".attn.out_proj.": ".self_attn.o_proj.",
+    ".mlp.fc11.": ".mlp.up_proj.",
+    ".mlp.fc12.": ".mlp.gate_proj.",
+    ".mlp.fc2.": ".mlp.down_proj.",
+    ".norm1.": ".post_attention_layernorm.",
+    ".norm2.": ".post_mlp_layernorm.",
+}
+_FUSED = ".attn.Wqkv."
+_SPLIT = (".self_attn.q_proj.", ".self_attn.k_proj.", ".self_attn.v_proj.")
+
+
+def native_weights(model_type: str, published: Iterable[tuple[str, Tensor]]) -> Iterator[tuple[str, Tensor]]:
+    """Published names and weights as those of `ContextualModel`, one by one so that no second copy piles up."""
+    for name, tensor in published:
+        name = _renamed(name, _STAGES)
+        if model_type != "nomic_bert":
+            yield name, tensor
+        elif _FUSED in name:
+            name = _renamed(name, _NOMIC_NAMES)
+            for part, third in zip(_SPLIT, tensor.chunk(3), strict=True):
+                yield name.replace(_FUSED, part), third
+        else:
+            yield _renamed(name, _NOMIC_NAMES), tensor
+
+
+def published_weights(model_type: str, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The inverse of `native_weights`."""
+    names = {ours: theirs for theirs, ours in _STAGES.items()}
+    if model_type == "nomic_bert":
+        weights = _fused(weights)
+        # Ours first: the stage's prefix has a dot in front of "layers" only while it is ours.
+        names = {**{ours: theirs for theirs, ours in _NOMIC_NAMES.items()}, **names}
+    return {_renamed(name, names): tensor for name, tensor in weights.items()}
+
+
+def _fused(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    result = {name: tensor for name, tensor in weights.items() if not any(part in name for part in _SPLIT)}
+    for name in weights:
+        if _SPLIT[0] in name:
+            thirds = [weights[name.replace(_SPLIT[0], part)] for part in _SPLIT]
+            result[name.replace(_SPLIT[0], _FUSED)] = torch.cat(thirds)
+    return result
+
+
+def _renamed(name: str, renames: Mapping[str, str]) -> str:
+    for old, new in renames.items():
+        name = name.replace(old, new)
+    return name
