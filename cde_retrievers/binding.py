@@ -3,9 +3,11 @@
 from collections.abc import Iterable
 from pathlib import Path
 from threading import Lock
+from typing import Self
 
+from cde_retrievers.batches import Embeddings
 from cde_retrievers.context import CorpusContext
-from cde_retrievers.encoder import ContextualEncoder, Embeddings
+from cde_retrievers.encoder import ContextualEncoder
 from cde_retrievers.errors import ContextInUseError, ContextMismatchError, ContextNotFittedError
 
 
@@ -88,23 +90,36 @@ class ContextBinding:
             self._expected_fingerprint = None
             self._context = context
 
+    def check_still(self, fingerprint: str) -> None:
+        """Raise ContextMismatchError unless the context is the one with that fingerprint, under which an index is."""
+        if self.context.fingerprint != fingerprint:
+            raise ContextMismatchError(
+                f"the index was made under context {fingerprint}, but the embeddings were refitted to "
+                f"{self.context.fingerprint} since; build the index again, and a new retriever over it"
+            )
+
     def load(self, path: str | Path) -> None:
         """Bind a saved context; errors as in `bind`, and ContextFileError if it is missing, damaged or edited."""
         self.bind(CorpusContext.load(path))
 
     def encode_documents(self, texts: Iterable[str], show_progress: bool | None = None) -> Embeddings:
         """As `ContextualEncoder.encode_documents`, under the bound context."""
-        return self.encoder.encode_documents(texts, self._context_in_use(), show_progress)
+        return self._used_for(self.encoder.encode_documents(texts, self.context, show_progress))
 
     def encode_queries(self, texts: Iterable[str], show_progress: bool | None = None) -> Embeddings:
         """As `ContextualEncoder.encode_queries`, under the bound context."""
-        return self.encoder.encode_queries(texts, self._context_in_use(), show_progress)
+        return self._used_for(self.encoder.encode_queries(texts, self.context, show_progress))
 
-    def _context_in_use(self) -> CorpusContext:
+    def copy(self) -> Self:
+        """Another binding of the same encoder to the same context; refitting one leaves the other alone."""
+        twin = type(self)(self.encoder, self._remedy, self._expected_fingerprint)
+        twin._context, twin._used = self._context, self._used
+        return twin
+
+    def _used_for(self, embeddings: Embeddings) -> Embeddings:
         with self._lock:
-            context = self.context
-            self._used = True
-        return context
+            self._used = self._used or len(embeddings) > 0
+        return embeddings
 
     def _refuse_to_lose(self, refit: bool) -> None:
         if self._used and not refit:

@@ -1,15 +1,16 @@
 """The context of a corpus as a value: never changes, travels with the index, knows what it was made from."""
 
+import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cde_retrievers.context_files import ContextHeader, read_context, write_context
-from cde_retrievers.errors import ContextMismatchError
+from cde_retrievers.errors import ContextFileError, ContextMismatchError
 from cde_retrievers.files import sha256_of_json
 
 _SHORT = 12
@@ -29,7 +30,9 @@ class CorpusContext:
         corpus_size: texts in the corpus it was fitted on.
         strategy: how the documents were chosen.
         seed: of that choice.
-        fingerprint: SHA-256 over all that an embedding under this context depends on.
+        fingerprint: SHA-256 over all that an embedding under this context depends on, but for the number format and
+            the device the vectors were computed with: an index built on a GPU is searched on a laptop.
+        checksum: SHA-256 of the vectors themselves.
     """
 
     vectors: NDArray[np.float32]
@@ -42,6 +45,7 @@ class CorpusContext:
     strategy: str
     seed: int
     fingerprint: str = field(init=False)
+    checksum: str = field(init=False)
 
     def __post_init__(self) -> None:
         vectors = np.array(self.vectors, dtype=np.float32)
@@ -51,6 +55,7 @@ class CorpusContext:
         object.__setattr__(self, "positions", tuple(self.positions))
         identity = [self.model_fingerprint, list(self.documents), self.strategy, self.seed]
         object.__setattr__(self, "fingerprint", sha256_of_json(identity))
+        object.__setattr__(self, "checksum", hashlib.sha256(vectors.tobytes()).hexdigest())
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, CorpusContext) and self.fingerprint == other.fingerprint
@@ -81,7 +86,7 @@ class CorpusContext:
         """Write the context into the directory `path`, whole or not at all; an older one there is replaced.
 
         Raises:
-            FileExistsError: `path` is a file, or a directory with other files in it.
+            PathInUseError: `path` is a file, or a directory with other files in it.
         """
         header = ContextHeader(
             model_name=self.model_name,
@@ -102,5 +107,15 @@ class CorpusContext:
         Raises:
             ContextFileError: a file is missing, damaged, or was edited; the message says which and how.
         """
-        header, vectors = read_context(path)
-        return cls(vectors=vectors, **header.model_dump())
+        header, fingerprint, vectors = read_context(path)
+        context = cls(vectors=vectors, **header.model_dump())
+        if context.fingerprint != fingerprint:
+            raise ContextFileError(
+                f"{path} says its fingerprint is {fingerprint}, but its content has {context.fingerprint}; "
+                f"load it with the release of cde-retrievers that saved it, or fit the context again"
+            )
+        return context
+
+    def __reduce__(self) -> tuple[type["CorpusContext"], tuple[Any, ...]]:
+        # Copies and pickles go through the constructor, so that theirs are read-only too.
+        return type(self), tuple(getattr(self, f.name) for f in fields(self) if f.init)

@@ -36,7 +36,7 @@ class ContextHeader(BaseModel):
 
 def write_context(path: str | Path, header: ContextHeader, fingerprint: str, vectors: NDArray[np.float32]) -> None:
     """Write both files into the directory `path`, whole or not at all."""
-    with atomic_directory(path) as directory:
+    with atomic_directory(path, is_ours=lambda folder: (folder / HEADER_FILE).is_file()) as directory:
         save_file({"vectors": np.ascontiguousarray(vectors)}, directory / VECTORS_FILE)
         content = {
             **header.model_dump(mode="json"),
@@ -47,8 +47,8 @@ def write_context(path: str | Path, header: ContextHeader, fingerprint: str, vec
         write_json(directory / HEADER_FILE, {**content, "seal": sha256_of_json(content)})
 
 
-def read_context(path: str | Path) -> tuple[ContextHeader, NDArray[np.float32]]:
-    """Header and vectors (N, width) from the directory `path`.
+def read_context(path: str | Path) -> tuple[ContextHeader, str, NDArray[np.float32]]:
+    """Header, fingerprint and vectors (N, width) from the directory `path`.
 
     Raises:
         ContextFileError: a file is missing, truncated, damaged or edited.
@@ -56,7 +56,7 @@ def read_context(path: str | Path) -> tuple[ContextHeader, NDArray[np.float32]]:
     directory = Path(path)
     content = _read_header(directory / HEADER_FILE)
     vectors = _read_vectors(directory / VECTORS_FILE, content.pop("vectors_sha256"))
-    content.pop("fingerprint")
+    fingerprint = content.pop("fingerprint")
     try:
         header = ContextHeader(**content)
     except ValidationError as error:
@@ -65,7 +65,7 @@ def read_context(path: str | Path) -> tuple[ContextHeader, NDArray[np.float32]]:
         raise ContextFileError(
             f"{directory} has {len(vectors)} vectors for {len(header.documents)} documents; {_REMEDY}"
         )
-    return header, vectors
+    return header, fingerprint, vectors
 
 
 def _read_header(path: Path) -> dict[str, Any]:

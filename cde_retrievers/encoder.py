@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from copy import deepcopy
 from pathlib import Path
 from threading import Lock
@@ -10,34 +10,32 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import normalize
-from tqdm.auto import tqdm
 
+from cde_retrievers.batches import BatchRunner, Embeddings
 from cde_retrievers.context import CorpusContext
-from cde_retrievers.device import default_token_budget, resolve_device, resolve_dtype, run_batches
-from cde_retrievers.errors import CheckpointError, ConfigurationError
+from cde_retrievers.device import resolve_device, resolve_dtype
+from cde_retrievers.errors import CheckpointError, ConfigurationError, ContextTooSmallError
 from cde_retrievers.files import atomic_directory, sha256_of_json
-from cde_retrievers.model.config import Conditioning
+from cde_retrievers.model.checkpoints import is_own_layout
+from cde_retrievers.model.config import Conditioning, ContextualConfig, JointConditioning
 from cde_retrievers.model.contextual import ContextualModel
 from cde_retrievers.model.hub import local_folder
 from cde_retrievers.model.pretrained import BUILT_IN
+from cde_retrievers.model.released import tokenizer_source
 from cde_retrievers.selection import select_documents
-from cde_retrievers.text import TextTokenizer, checked_texts, length_sorted_batches, load_tokenizer
+from cde_retrievers.text import TextTokenizer, checked_texts, load_tokenizer
 
-Embeddings = NDArray[np.float32]
-Forward = Callable[[Tensor, Tensor], Tensor]
-
-_WINDOW = 8_192  # texts tokenised and sorted together: enough to batch well, bounded for any corpus
-_LONG_WORK = 1_000  # texts from which a progress bar is worth its line
 _PREPARED_CONTEXTS = 8
+_SAME_VECTOR = 1e-3  # relative spread that rounding alone, in bfloat16 too, can make
 
 
 class ContextualEncoder:
     """Fits contexts and embeds texts under them. It holds no context itself: every call is given one.
 
-    Safe to use from several threads. The model must not be trained while an encoder uses it.
+    Safe to use from several threads. The model is put into evaluation mode and moved to the device, as a copy where the
+    number format changes; it must not be trained while an encoder uses it.
 
     Args:
         model: the two stages.
@@ -65,19 +63,16 @@ class ContextualEncoder:
         self.dtype = resolve_dtype(dtype, self.device)
         self.config = model.config
         self._tokenizer = TextTokenizer(tokenizer, self.config.max_length, self.config.backbone["pad_token_id"] or 0)
-        if self._tokenizer.vocabulary_size > self.config.backbone["vocab_size"]:
-            raise CheckpointError(
-                f"the tokenizer knows {self._tokenizer.vocabulary_size} tokens, the model "
-                f"{self.config.backbone['vocab_size']}; use the tokenizer the model was trained with"
-            )
+        _check_tokenizer(self._tokenizer, self.config)
         # Before the cast: a context must fit the same model in whatever number format it runs.
         self.fingerprint = sha256_of_json([model.fingerprint(), self._tokenizer.fingerprint()])
         # Kept as it was given, so that `save` loses nothing when the arithmetic runs in fewer bits.
         self._saved_model = model
         lossy = self.dtype != next(model.parameters()).dtype
         self.model = (deepcopy(model) if lossy else model).to(self.device, self.dtype).eval()
-        self._lock = Lock()
-        self._prepared: OrderedDict[tuple[str, bytes], Any] = OrderedDict()
+        self._runner = BatchRunner(self._tokenizer, self.device)
+        self._prepared: OrderedDict[tuple[str, str], Any] = OrderedDict()
+        self._prepared_lock = Lock()
 
     @classmethod
     def from_pretrained(
@@ -86,22 +81,35 @@ class ContextualEncoder:
         device: str | torch.device = "auto",
         dtype: str | torch.dtype = "auto",
         cache_folder: str | Path | None = None,
+        variant: str | None = None,
     ) -> Self:
-        """Load a built-in model ("minilm"), a directory that `save` wrote, or a hub repository in that layout.
+        """Load a built-in model, a released one, or one of your own.
+
+        Args:
+            name_or_path: "minilm"; a directory that `save` wrote; or a directory or hub repository with a released
+                model, such as "jxm/cde-small-v2".
+            device: "auto" (CUDA, then MPS, then CPU) or a torch device.
+            dtype: "auto" (bfloat16 where the device is fast at it, else float32) or a floating-point format.
+            cache_folder: where downloads from the hub are kept.
+            variant: of a released model, "train" (default) or "hub"; see `ContextualModel.from_pretrained`.
 
         Raises:
             CheckpointError: there is no such model, or it is incomplete, damaged or of another kind.
+            ConfigurationError: the name is a built-in model's and a directory's, or the variant is unknown.
+            DeviceError: device or dtype are not to be had here.
             MissingDependencyError: the built-in model's weights are not installed; names the extra.
         """
         # Refuse an impossible device before a gigabyte of weights is read.
         resolve_dtype(dtype, resolve_device(device))
         name = str(name_or_path)
         if name in BUILT_IN:
+            _refuse_ambiguity(name_or_path, variant)
             model, folder = BUILT_IN[name]()
         else:
             folder = local_folder(name_or_path, cache_folder)
-            model = ContextualModel.from_pretrained(folder)
-        return cls(model, load_tokenizer(folder), device=device, dtype=dtype, name=name)
+            model = ContextualModel.from_pretrained(folder, variant)
+        tokenizer = load_tokenizer(folder, tokenizer_source(folder), cache_folder)
+        return cls(model, tokenizer, device=device, dtype=dtype, name=name)
 
     @classmethod
     def from_biencoder(
@@ -125,9 +133,9 @@ class ContextualEncoder:
         """Write model and tokenizer into the directory `path`, whole or not at all, for `from_pretrained`.
 
         Raises:
-            FileExistsError: `path` is a file, or a directory with other files in it.
+            PathInUseError: `path` is a file, or a directory that does not hold a model saved before.
         """
-        with atomic_directory(path) as directory:
+        with atomic_directory(path, is_own_layout) as directory:
             self._saved_model.write_files(directory)
             self._tokenizer.save(directory)
 
@@ -156,13 +164,18 @@ class ContextualEncoder:
 
         Raises:
             InvalidTextError: the corpus is no collection of texts.
-            ContextTooSmallError: it has fewer than two distinct texts.
+            ContextTooSmallError: it has fewer than two distinct texts, or all look the same to the model.
             ConfigurationError: size, strategy or seed is impossible.
         """
-        size = self.config.context_size if size is None else size
+        size = self._context_size(size)
         chosen = select_documents(
             texts, size, strategy, seed, lambda sample: self.first_stage_vectors(sample, show_progress)
         )
+        if np.ptp(chosen.vectors, axis=0).max() < _SAME_VECTOR * np.abs(chosen.vectors).max():
+            raise ContextTooSmallError(
+                f"all context documents look the same to the model ({chosen.distinct} distinct ones, such as "
+                f"{chosen.texts[0][:60]!r}), so there is nothing to tell them apart by; fit on the whole corpus"
+            )
         return CorpusContext(
             vectors=chosen.vectors,
             model_name=self.name,
@@ -172,12 +185,13 @@ class ContextualEncoder:
             distinct=chosen.distinct,
             corpus_size=chosen.seen,
             strategy=strategy,
-            seed=seed,
+            seed=int(seed),
         )
 
     def first_stage_vectors(self, texts: Iterable[str], show_progress: bool | None = None) -> Embeddings:
         """Context vectors of documents, (n, width) float32, not normalised."""
-        return self._run(texts, self.config.document_prompt, self.model.first_stage, show_progress)
+        known = [self.config.document_prompt + text for text in checked_texts(texts)]
+        return self._runner.run(known, self.model.first_stage, self.width, show_progress)
 
     def encode_documents(
         self, texts: Iterable[str], context: CorpusContext, show_progress: bool | None = None
@@ -210,12 +224,13 @@ class ContextualEncoder:
             embeddings = self.model.second_stage.embed(input_ids, attention_mask, prepared)
             return normalize(embeddings.float(), dim=-1)
 
-        return self._run(texts, prompt, forward, show_progress)
+        known = [prompt + text for text in checked_texts(texts)]
+        return self._runner.run(known, forward, self.width, show_progress)
 
     def _prepare(self, context: CorpusContext) -> Any:
         """The second stage's share of work that depends on the context alone, remembered for the last few."""
-        key = (context.fingerprint, hashlib.sha256(context.vectors.data).digest())
-        with self._lock:
+        key = (context.fingerprint, context.checksum)
+        with self._prepared_lock:
             if key not in self._prepared:
                 with torch.inference_mode():
                     vectors = torch.from_numpy(context.vectors.copy()).to(self.device)
@@ -226,37 +241,39 @@ class ContextualEncoder:
             self._prepared.move_to_end(key)
             return self._prepared[key]
 
-    def _run(self, texts: Iterable[str], prompt: str, forward: Forward, show_progress: bool | None) -> Embeddings:
-        known = list(checked_texts(texts))
-        result = np.empty((len(known), self.width), dtype=np.float32)
-        with _progress_bar(len(known), show_progress) as bar:
-            for start in range(0, len(known), _WINDOW):
-                window = [prompt + text for text in known[start : start + _WINDOW]]
-                for indices, vectors in self._run_window(window, forward):
-                    result[start + np.asarray(indices)] = vectors
-                    bar.update(len(indices))
-        return result
-
-    def _run_window(self, texts: Sequence[str], forward: Forward) -> Iterator[tuple[Sequence[int], Embeddings]]:
-        tokens = self._tokenizer.encode(texts)
-        lengths = [len(row) for row in tokens]
-
-        def run(indices: Sequence[int]) -> Embeddings:
-            input_ids, attention_mask = self._tokenizer.pad([tokens[i] for i in indices])
-            # One forward pass at a time: more would only share the same cores, and add up in memory.
-            with self._lock, torch.inference_mode():
-                vectors = forward(input_ids.to(self.device), attention_mask.to(self.device))
-                array: Embeddings = vectors.float().cpu().numpy()
-            return array
-
-        def padded_tokens(indices: Sequence[int]) -> int:
-            return len(indices) * max(lengths[i] for i in indices)
-
-        batches = length_sorted_batches(lengths, default_token_budget(self.device))
-        return run_batches(batches, run, padded_tokens)
+    def _context_size(self, size: int | None) -> int:
+        slots = getattr(self.config.conditioning, "context_slots", None)
+        if size is not None and slots not in (None, size):
+            raise ConfigurationError(
+                f"this model reads exactly {slots} context vectors, size={size} was asked for; leave the size out "
+                f"(a smaller corpus fills the context by repetition)"
+            )
+        return self.config.context_size if size is None else size
 
 
-def _progress_bar(total: int, show_progress: bool | None) -> "tqdm[Any]":
-    """One bar for one call; by default only for long work, and only where somebody watches a terminal."""
-    hidden = not show_progress if show_progress is not None else (None if total >= _LONG_WORK else True)
-    return tqdm(total=total, desc="Embedding", unit="text", disable=hidden)
+def _check_tokenizer(tokenizer: TextTokenizer, config: ContextualConfig) -> None:
+    if tokenizer.vocabulary_size > config.backbone["vocab_size"]:
+        raise CheckpointError(
+            f"the tokenizer knows {tokenizer.vocabulary_size} tokens, the model {config.backbone['vocab_size']}; "
+            f"use the tokenizer the model was trained with"
+        )
+    for prompt in (config.query_prompt, config.document_prompt):
+        if tokenizer.room_after(prompt) < 1:
+            raise ConfigurationError(
+                f"the prompt {prompt!r} fills all {config.max_length} tokens of a text; shorten it or raise max_length"
+            )
+    end = config.conditioning.instruction_end if isinstance(config.conditioning, JointConditioning) else None
+    if end is not None and tokenizer.token_id(":") != end:
+        raise CheckpointError(
+            f"the model takes token {end} for the end of a prompt, which must be ':', but the tokenizer has "
+            f"{tokenizer.token_id(':')} for it; use the tokenizer the model was trained with"
+        )
+
+
+def _refuse_ambiguity(name: str | Path, variant: str | None) -> None:
+    if Path(name).is_dir():
+        raise ConfigurationError(
+            f"{str(name)!r} is a built-in model and also a directory here; give './{name}' for the directory"
+        )
+    if variant is not None:
+        raise ConfigurationError(f"the built-in model {str(name)!r} has no variants; leave variant={variant!r} out")

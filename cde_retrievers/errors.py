@@ -40,6 +40,10 @@ class ContextTooSmallError(CDEError):
     """There are too few distinct documents to make a context of."""
 
 
+class PathInUseError(CDEError, FileExistsError):
+    """Something else is where a model or a context was to be written."""
+
+
 class DeviceError(CDEError):
     """The device or number format asked for is not to be had on this machine."""
 

@@ -4,27 +4,32 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from cde_retrievers.errors import PathInUseError
 
 _CHUNK_BYTES = 1 << 20
 
 
 @contextmanager
-def atomic_directory(path: str | Path) -> Iterator[Path]:
+def atomic_directory(path: str | Path, is_ours: Callable[[Path], bool]) -> Iterator[Path]:
     """A new directory to write into, which takes the place of `path` only when the block ends without an error.
 
-    An older directory is replaced as a whole, and only if the new one has a file for each of its files: a reader
-    finds the old one, for an instant none, or the new one, never a mix, and nobody else's files are lost.
+    An older directory of ours is replaced as a whole: a reader finds the old one, for an instant none, or the new one,
+    never a mix. Nobody else's files are ever replaced.
+
+    Args:
+        path: where the directory shall be; through a symbolic link, where that points.
+        is_ours: whether an older directory is of the same kind, and so may be replaced.
 
     Raises:
-        FileExistsError: `path` is a file, or a directory with other files in it.
+        PathInUseError: there is something else at `path`.
     """
-    target = Path(path)
-    if target.exists() and not target.is_dir():
-        raise FileExistsError(f"{target} is a file; give the path of a directory")
+    target = Path(path).resolve()
+    _refuse_to_replace(target, is_ours)
     target.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
@@ -32,9 +37,21 @@ def atomic_directory(path: str | Path) -> Iterator[Path]:
         new.mkdir()
         yield new
         _refuse_to_lose_files(target, new)
+        _share_as_usual(new)
         _swap(new, target, aside=scratch / "old")
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _refuse_to_replace(target: Path, is_ours: Callable[[Path], bool]) -> None:
+    if target.exists() and not target.is_dir():
+        raise PathInUseError(f"{target} is a file; give the path of a directory")
+    if target == Path.cwd():
+        raise PathInUseError(f"{target} is the current directory, which is not replaced; give a new one inside it")
+    if target.exists() and any(target.iterdir()) and not is_ours(target):
+        raise PathInUseError(
+            f"{target} already holds other files; give a directory of its own, such as a new one inside"
+        )
 
 
 def _refuse_to_lose_files(target: Path, new: Path) -> None:
@@ -42,10 +59,20 @@ def _refuse_to_lose_files(target: Path, new: Path) -> None:
         return
     lost = sorted({entry.name for entry in target.iterdir()} - {entry.name for entry in new.iterdir()})
     if lost:
-        raise FileExistsError(
-            f"{target} already holds other files ({', '.join(lost[:5])}); give a directory of its own, which may "
-            f"be a new one inside it"
+        raise PathInUseError(
+            f"{target} already holds other files ({', '.join(lost[:5])}); give a directory of its own, such as a new "
+            f"one inside"
         )
+
+
+def _share_as_usual(directory: Path) -> None:
+    """Give every file the permissions that new files have here; some writers make theirs private."""
+    probe = directory / ".permissions"
+    probe.touch()
+    usual = probe.stat().st_mode
+    probe.unlink()
+    for entry in directory.iterdir():
+        entry.chmod(usual)
 
 
 def _swap(new: Path, target: Path, aside: Path) -> None:
@@ -76,5 +103,5 @@ def sha256_of_file(path: Path) -> str:
 
 def sha256_of_json(value: Any) -> str:
     """SHA-256 of the canonical JSON of `value`: the same for equal values, whatever their order of keys."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode("ascii")).hexdigest()

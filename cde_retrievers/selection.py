@@ -7,6 +7,7 @@ import hashlib
 import heapq
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from numbers import Integral
 
 import faiss
 import numpy as np
@@ -109,11 +110,11 @@ def select_documents(
 
 
 def _check_options(size: int, strategy: str, seed: int) -> None:
-    if not isinstance(size, int) or isinstance(size, bool) or size < 2:
+    if not isinstance(size, Integral) or isinstance(size, bool) or size < 2:
         raise ConfigurationError(f"size must be a whole number of at least 2 documents, found {size!r}")
     if strategy not in STRATEGIES:
         raise ConfigurationError(f"strategy {strategy!r} is unknown; use one of {sorted(STRATEGIES)}")
-    if not isinstance(seed, int) or isinstance(seed, bool):
+    if not isinstance(seed, Integral) or isinstance(seed, bool):
         raise ConfigurationError(f"seed must be a whole number, found {seed!r}")
 
 

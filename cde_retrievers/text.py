@@ -1,4 +1,4 @@
-"""Texts in, token ids out: what counts as a text, tokenising, padding, and batches of similar length.
+"""Texts in, token ids out: what counts as a text, tokenising and padding.
 
 Axes: B texts, L tokens.
 """
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from cde_retrievers.errors import CheckpointError, InvalidTextError
 from cde_retrievers.files import sha256_of_json
+from cde_retrievers.model.hub import hub_file
 
 logger = logging.getLogger(__name__)
 
@@ -70,13 +71,15 @@ def _checked_text(text: object, position: int) -> str:
     return text
 
 
-def load_tokenizer(folder: Path) -> Tokenizer:
-    """The `tokenizer.json` of a model's folder.
+def load_tokenizer(folder: Path, source: str | None = None, cache_folder: str | Path | None = None) -> Tokenizer:
+    """The `tokenizer.json` of a model's folder, or else of the hub repository `source`.
 
     Raises:
-        CheckpointError: it is missing or damaged.
+        CheckpointError: it is missing and out of reach, or damaged.
     """
     path = folder / TOKENIZER_FILE
+    if not path.is_file() and source is not None:
+        path = hub_file(source, TOKENIZER_FILE, folder, cache_folder)
     if not path.is_file():
         raise CheckpointError(
             f"{folder} has no {TOKENIZER_FILE}; write one with "
@@ -109,11 +112,22 @@ class TextTokenizer:
         self._tokenizer.enable_truncation(max_length)
         self.max_length = max_length
         self._pad_id = pad_id
+        if len(self._tokenizer.encode("").ids) == 0:
+            raise CheckpointError("the tokenizer adds no special tokens, so an empty text would have nothing to embed")
+
+    def room_after(self, prompt: str) -> int:
+        """Tokens that are left for a text behind `prompt`."""
+        return self.max_length - len(self._tokenizer.encode(prompt).ids)
 
     @property
     def vocabulary_size(self) -> int:
         """One more than the largest token id."""
         return max(self._tokenizer.get_vocab(with_added_tokens=True).values()) + 1
+
+    def token_id(self, token: str) -> int | None:
+        """The id of a token, or None if the vocabulary does not have it."""
+        found: int | None = self._tokenizer.token_to_id(token)
+        return found
 
     def encode(self, texts: Sequence[str]) -> list[TokenIds]:
         """Token ids of each text; texts that are too long are cut at the end, and how many is logged."""
@@ -145,18 +159,3 @@ class TextTokenizer:
         whole.no_truncation()
         vocabulary = sorted(whole.get_vocab(with_added_tokens=True).items())
         return sha256_of_json([vocabulary, whole.encode(_PROBE).ids])
-
-
-def length_sorted_batches(lengths: Sequence[int], token_budget: int) -> list[list[int]]:
-    """Indices of texts in batches of similar length, the longest first, each within the budget once padded.
-
-    A text longer than the budget is a batch of its own.
-    """
-    batches: list[list[int]] = []
-    for index in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
-        fits = bool(batches) and lengths[batches[-1][0]] * (len(batches[-1]) + 1) <= token_budget
-        if fits:
-            batches[-1].append(index)
-        else:
-            batches.append([index])
-    return batches

@@ -9,6 +9,7 @@ from cde_retrievers.errors import (
     ContextInUseError,
     ContextMismatchError,
     ContextNotFittedError,
+    InvalidTextError,
 )
 
 
@@ -108,3 +109,25 @@ def test_two_bindings_share_one_encoder(encoder):
     second.fit(QUERIES)
     assert first.context != second.context
     assert np.abs(first.encode_queries(QUERIES) - second.encode_queries(QUERIES)).max() > 1e-3
+
+
+def test_embedding_nothing_is_no_use(binding):
+    binding.fit(CORPUS)
+    binding.encode_documents([])
+    with pytest.raises(InvalidTextError):
+        binding.encode_documents([None])
+    binding.fit(CORPUS, seed=1)
+    assert binding.context.seed == 1
+
+
+def test_a_copy_is_refitted_alone(binding):
+    binding.fit(CORPUS)
+    binding.encode_queries(QUERIES)
+    twin = binding.copy()
+    with pytest.raises(ContextInUseError):
+        twin.fit(CORPUS, seed=1)
+    twin.fit(CORPUS, seed=1, refit=True)
+    assert (binding.context.seed, twin.context.seed) == (0, 1)
+    binding.check_still(binding.context.fingerprint)
+    with pytest.raises(ContextMismatchError, match=r"refitted to .* since; build the index again"):
+        twin.check_still(binding.context.fingerprint)

@@ -106,6 +106,7 @@ class Memory:
 OUT_OF_MEMORY = [
     torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB."),
     RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: not enough memory: you tried to allocate"),
+    RuntimeError("[enforce fail at alloc_cpu.cpp:128] err == 0. DefaultCPUAllocator: can't allocate memory: you tried"),
     RuntimeError("MPS backend out of memory"),
 ]
 
@@ -131,6 +132,12 @@ def test_other_errors_are_not_taken_for_lack_of_memory():
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
         list(run_batches([range(4)], Memory(capacity=0, error=error), len))
     assert not is_out_of_memory(MemoryError("out of memory"))
+
+
+def test_the_cpus_own_error_is_known():
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(10**15)
+    assert is_out_of_memory(caught.value)
 
 
 def test_every_kind_of_device_has_a_token_budget():

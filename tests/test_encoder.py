@@ -1,4 +1,5 @@
 import logging
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -7,7 +8,7 @@ import torch
 from tiny import CORPUS, QUERIES, build_tokenizer
 from torch.nn.functional import normalize
 
-from cde_retrievers import ContextualEncoder, CorpusContext, encoder
+from cde_retrievers import ContextualEncoder, CorpusContext, batches
 from cde_retrievers.errors import (
     CheckpointError,
     ConfigurationError,
@@ -16,6 +17,7 @@ from cde_retrievers.errors import (
     DeviceError,
     DeviceMemoryError,
     InvalidTextError,
+    PathInUseError,
 )
 from cde_retrievers.text import TextTokenizer
 
@@ -60,8 +62,8 @@ def test_windows_and_batches_do_not_show(monkeypatch, make_encoder):
     model = make_encoder("cached")
     context = model.fit_context(CORPUS)
     whole = model.encode_documents(TEXTS, context)
-    monkeypatch.setattr(encoder, "_WINDOW", 7)
-    monkeypatch.setattr(encoder, "default_token_budget", lambda device: 20)
+    monkeypatch.setattr(batches, "_WINDOW_TEXTS", 7)
+    monkeypatch.setattr(batches, "default_token_budget", lambda device: 20)
     np.testing.assert_allclose(model.encode_documents(iter(TEXTS), context), whole, atol=1e-5)
 
 
@@ -189,8 +191,8 @@ def test_progress_bar_on_request(make_encoder, capsys, show_progress, texts, exp
 
 def test_one_bar_for_long_work_only(make_encoder, monkeypatch):
     bars = []
-    original = encoder.tqdm
-    monkeypatch.setattr(encoder, "tqdm", lambda **options: bars.append(options) or original(**options))
+    original = batches.tqdm
+    monkeypatch.setattr(batches, "tqdm", lambda **options: bars.append(options) or original(**options))
     model = make_encoder()
     model.first_stage_vectors(CORPUS)
     model.first_stage_vectors(CORPUS * 30)
@@ -258,3 +260,41 @@ def test_the_given_model_is_not_cast(make_model):
     model = make_model()
     ContextualEncoder(model, build_tokenizer(), device="cpu", dtype="bfloat16")
     assert next(model.parameters()).dtype == torch.float32
+
+
+def test_a_prompt_that_leaves_no_room_is_refused(make_encoder):
+    with pytest.raises(ConfigurationError, match="fills all 32 tokens of a text; shorten it or raise max_length"):
+        make_encoder(query_prompt="walk the tree " * 20)
+
+
+def test_numpy_numbers_are_numbers(make_encoder, tmp_path):
+    context = make_encoder().fit_context(CORPUS, size=np.int64(5), seed=np.int64(3))
+    context.save(tmp_path / "context")
+    assert CorpusContext.load(tmp_path / "context").seed == 3
+
+
+def test_documents_that_all_look_the_same_are_refused(make_encoder):
+    with pytest.raises(ContextTooSmallError, match="all context documents look the same to the model"):
+        make_encoder().fit_context(["Red CAT", "red cat", " red  cat "])
+
+
+def test_a_directory_with_a_built_in_models_name_is_ambiguous(make_encoder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make_encoder().save("minilm")
+    with pytest.raises(ConfigurationError, match=r"built-in model and also a directory here; give './minilm'"):
+        ContextualEncoder.from_pretrained("minilm")
+    assert ContextualEncoder.from_pretrained("./minilm", device="cpu").width == 32
+
+
+def test_saving_never_replaces_another_kind_of_model(make_encoder, biencoder_folder, tmp_path):
+    folder = shutil.copytree(biencoder_folder, tmp_path / "biencoder")
+    for entry in folder.iterdir():
+        if entry.name not in ("config.json", "model.safetensors", "tokenizer.json"):
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+    before = (folder / "config.json").read_text()
+    with pytest.raises(PathInUseError, match="already holds other files"):
+        make_encoder().save(folder)
+    assert (folder / "config.json").read_text() == before
+    make_encoder().save(tmp_path / "mine")
+    make_encoder(query_prompt="q: ").save(tmp_path / "mine")
+    assert ContextualEncoder.from_pretrained(tmp_path / "mine", "cpu").config.query_prompt == "q: "

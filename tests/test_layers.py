@@ -14,6 +14,7 @@ LAYERS = [
     {"device", "files"},
     {"model"},
     {"text"},
+    {"batches"},
     {"context", "context_files", "selection"},
     {"encoder"},
     {"binding"},

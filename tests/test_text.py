@@ -6,9 +6,10 @@ import pytest
 from tiny import CORPUS, WORDS, build_tokenizer
 from tokenizers import Tokenizer
 from tokenizers.normalizers import NFC
+from tokenizers.processors import TemplateProcessing
 
 from cde_retrievers.errors import CheckpointError, InvalidTextError
-from cde_retrievers.text import TextTokenizer, checked_texts, length_sorted_batches, load_tokenizer, read_texts
+from cde_retrievers.text import TextTokenizer, checked_texts, load_tokenizer, read_texts
 
 
 @pytest.fixture
@@ -116,13 +117,14 @@ def test_any_iterable_of_texts_will_do():
     assert list(read_texts([1, 2], str)) == ["1", "2"]
 
 
-@pytest.mark.parametrize("budget", [1, 7, 20, 1000])
-def test_batches_hold_every_text_once_within_the_budget(budget):
-    lengths = [3, 9, 1, 4, 4, 7, 2, 9]
-    batches = length_sorted_batches(lengths, budget)
-    assert sorted(index for batch in batches for index in batch) == list(range(len(lengths)))
-    for batch in batches:
-        assert len(batch) == 1 or len(batch) * max(lengths[i] for i in batch) <= budget
-    longest = [lengths[batch[0]] for batch in batches]
-    assert longest == sorted(longest, reverse=True)
-    assert length_sorted_batches([], budget) == []
+def test_a_tokenizer_without_special_tokens_is_refused():
+    bare = build_tokenizer()
+    bare.post_processor = TemplateProcessing(single="$A", special_tokens=[])
+    with pytest.raises(CheckpointError, match="adds no special tokens, so an empty text would have nothing to embed"):
+        TextTokenizer(bare, 8, 0)
+
+
+def test_room_after_a_prompt(tokenizer):
+    assert tokenizer.room_after("") == 6
+    assert tokenizer.room_after("the cat ") == 4
+    assert tokenizer.room_after("the cat " * 9) == 0

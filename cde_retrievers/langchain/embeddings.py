@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 from cde_retrievers.binding import ContextBinding
 from cde_retrievers.context import CorpusContext
 from cde_retrievers.encoder import ContextualEncoder
+from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.text import read_texts
 
 _REMEDY = "embeddings.fit(documents)  # the same documents that go into the vector store"
@@ -34,8 +35,10 @@ class ContextualEmbeddings(BaseModel, Embeddings):
         extra="forbid", populate_by_name=True, protected_namespaces=(), arbitrary_types_allowed=True
     )
 
-    model_name: str = Field(default="minilm", alias="model")
+    model_name: str | Path = Field(default="minilm", alias="model")
     """A built-in model, a directory or a hub repository, as for `ContextualEncoder.from_pretrained`."""
+    variant: str | None = None
+    """Of a released model: "train" (default) or "hub"."""
     device: str = "auto"
     """Where to compute: "auto", "cpu", "cuda", "cuda:1", "mps"."""
     dtype: str = "auto"
@@ -62,10 +65,12 @@ class ContextualEmbeddings(BaseModel, Embeddings):
     def model_post_init(self, context: Any, /) -> None:
         """Load the model, and the context if one is named."""
         encoder = self.encoder or ContextualEncoder.from_pretrained(
-            self.model_name, self.device, self.dtype, self.cache_folder
+            self.model_name, self.device, self.dtype, self.cache_folder, self.variant
         )
         self.model_name = encoder.name
         self._binding = ContextBinding(encoder, _REMEDY)
+        if self.context_path is not None and self.context_documents is not None:
+            raise ConfigurationError("context_path and context_documents both name a context; give one of them")
         if self.context_path is not None:
             self._binding.load(self.context_path)
         if self.context_documents is not None:
@@ -91,6 +96,7 @@ class ContextualEmbeddings(BaseModel, Embeddings):
             refit=refit,
             show_progress=self.show_progress,
         )
+        self.context_path = None
         return self
 
     @property
@@ -106,6 +112,11 @@ class ContextualEmbeddings(BaseModel, Embeddings):
     def save_context(self, path: str | Path) -> None:
         """Write the context into the directory `path`, for `context_path=`."""
         self.context.save(path)
+        self.context_path = path
+
+    def check_context(self, fingerprint: str) -> None:
+        """Raise ContextMismatchError if the context is no longer the one with that fingerprint."""
+        self._binding.check_still(fingerprint)
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         """Documents under the context, as unit vectors."""
@@ -125,11 +136,34 @@ class ContextualEmbeddings(BaseModel, Embeddings):
         """As `embed_query`, without blocking the event loop."""
         return await asyncio.to_thread(self.embed_query, text)
 
+    def __copy__(self) -> Self:
+        twin = super().__copy__()
+        twin._binding = self._binding.copy()
+        return twin
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        # The encoder is shared: it never changes, and a context is a value.
+        return self.__copy__()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        settings = self.model_dump(exclude={"context_path"})
+        return _restore, (type(self), settings, self._binding.context if self._binding.is_fitted else None)
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, ContextualEmbeddings):
             return NotImplemented
         same_model = self._binding.encoder.fingerprint == other._binding.encoder.fingerprint
         return same_model and self.context_fingerprint == other.context_fingerprint
+
+
+def _restore(
+    kind: type[ContextualEmbeddings], settings: dict[str, Any], context: CorpusContext | None
+) -> ContextualEmbeddings:
+    """Unpickle: the model is loaded again by its name, the context travels along."""
+    embeddings = kind(**settings)
+    if context is not None:
+        embeddings._binding.bind(context)
+    return embeddings
 
 
 def _text(document: Document | str) -> str:

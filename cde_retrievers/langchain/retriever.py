@@ -1,13 +1,13 @@
 """A LangChain retriever over any vector store whose vectors were made under one context."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any, Self
 
 from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
 from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever, LangSmithRetrieverParams
 from langchain_core.vectorstores import InMemoryVectorStore, VectorStore
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, PrivateAttr
 
 from cde_retrievers.errors import ContextMismatchError
 from cde_retrievers.langchain.embeddings import ContextualEmbeddings
@@ -21,6 +21,8 @@ class ContextualRetriever(BaseRetriever):
     embeddings: ContextualEmbeddings
     vectorstore: VectorStore
     k: int = Field(default=4, ge=1)
+
+    _fingerprint: str = PrivateAttr()
 
     def model_post_init(self, context: Any, /) -> None:
         """Refuse a store of another context, and name model and context in every trace.
@@ -36,13 +38,14 @@ class ContextualRetriever(BaseRetriever):
                 f"the vector store embeds under context {theirs.context_fingerprint}, queries would be embedded under "
                 f"{fingerprint}; pass the embeddings that the store was made with"
             )
+        self._fingerprint = fingerprint
         identity = {"embedding_model": self.embeddings.model_name, "context_fingerprint": fingerprint}
         self.metadata = {**identity, **(self.metadata or {})}
 
     @classmethod
     def from_documents(
         cls,
-        documents: Sequence[Document],
+        documents: Iterable[Document],
         *,
         model: str = "minilm",
         k: int = 4,
@@ -60,26 +63,32 @@ class ContextualRetriever(BaseRetriever):
             vectorstore_class: any LangChain vector store; in memory by default.
             vectorstore_options: passed on to the store's `from_documents`.
         """
+        known = list(documents)
         embeddings = embeddings if embeddings is not None else ContextualEmbeddings(model_name=model)
         if embeddings.context_fingerprint is None:
-            embeddings.fit(documents)
-        store = vectorstore_class.from_documents(list(documents), embeddings, **vectorstore_options)
+            embeddings.fit(known)
+        store = vectorstore_class.from_documents(known, embeddings, **vectorstore_options)
         return cls(embeddings=embeddings, vectorstore=store, k=k)
+
+    def _check_context(self) -> None:
+        self.embeddings.check_context(self._fingerprint)
 
     def _get_relevant_documents(
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun, k: int | None = None
     ) -> list[Document]:
+        self._check_context()
         return self.vectorstore.similarity_search(query, k=self.k if k is None else k)
 
     async def _aget_relevant_documents(
         self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, k: int | None = None
     ) -> list[Document]:
+        self._check_context()
         return await self.vectorstore.asimilarity_search(query, k=self.k if k is None else k)
 
     def _get_ls_params(self, **options: Any) -> LangSmithRetrieverParams:
         return {
             **super()._get_ls_params(**options),
             "ls_embedding_provider": "cde_retrievers",
-            "ls_embedding_model": self.embeddings.model_name,
+            "ls_embedding_model": str(self.embeddings.model_name),
             "ls_vector_store_provider": type(self.vectorstore).__name__,
         }

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any, Self
 
 from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding
-from llama_index.core.bridge.pydantic import Field, PrivateAttr
+from llama_index.core.bridge.pydantic import ConfigDict, Field, PrivateAttr
 from llama_index.core.schema import BaseNode, MetadataMode
 
 from cde_retrievers.binding import ContextBinding
 from cde_retrievers.context import CorpusContext
 from cde_retrievers.encoder import ContextualEncoder
+from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.text import read_texts
 
 _REMEDY = "embed_model.fit(nodes)  # the same nodes that go into the index"
@@ -30,7 +31,10 @@ class ContextualEmbedding(BaseEmbedding):
     One object serves one index. For a second index over the same loaded model, pass `encoder=`.
     """
 
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+
     model_name: str = Field(default="minilm", description="Built-in model, directory or hub repository.")
+    variant: str | None = Field(default=None, description='Of a released model: "train" (default) or "hub".')
     device: str = Field(default="auto", description="Where to compute.")
     dtype: str = Field(default="auto", description="Number format of the forward pass.")
     cache_folder: str | None = Field(default=None, description="Where downloads from the hub are kept.")
@@ -47,7 +51,7 @@ class ContextualEmbedding(BaseEmbedding):
 
     def __init__(
         self,
-        model_name: str = "minilm",
+        model_name: str | Path = "minilm",
         *,
         context_path: str | Path | None = None,
         encoder: ContextualEncoder | None = None,
@@ -65,9 +69,15 @@ class ContextualEmbedding(BaseEmbedding):
             ContextMismatchError: `context_fingerprint` is among the settings, and `context_path` has another one.
         """
         path = None if context_path is None else str(context_path)
-        super().__init__(model_name=encoder.name if encoder else model_name, context_path=path, **settings)
+        name = encoder.name if encoder else str(model_name)
+        super().__init__(model_name=name, context_path=path, **settings)
+        if self.embeddings_cache is not None:
+            raise ConfigurationError(
+                "embeddings_cache is looked up by text alone, so it would hand out vectors of another context, and "
+                "document vectors for queries; leave it out"
+            )
         encoder = encoder or ContextualEncoder.from_pretrained(
-            self.model_name, self.device, self.dtype, self.cache_folder
+            name, self.device, self.dtype, self.cache_folder, self.variant
         )
         self._binding = ContextBinding(encoder, _REMEDY, expected_fingerprint=self.context_fingerprint)
         if path is not None:
@@ -127,6 +137,25 @@ class ContextualEmbedding(BaseEmbedding):
         self.context.save(path)
         self.context_path = str(path)
 
+    def check_context(self, fingerprint: str) -> None:
+        """Raise ContextMismatchError if the context is no longer the one with that fingerprint."""
+        self._binding.check_still(fingerprint)
+
+    def __copy__(self) -> Self:
+        twin = super().__copy__()
+        twin._binding = self._binding.copy()
+        return twin
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        # The encoder is shared: it never changes, and a context is a value.
+        return self.__copy__()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # LlamaIndex's own pickling drops what it cannot pickle, the context with it, and says so only in a log.
+        left_out = {"callback_manager", "class_name", "context_path", "context_fingerprint"}
+        settings = self.model_dump(exclude=left_out)
+        return _restore, (type(self), settings, self._binding.context if self._binding.is_fitted else None)
+
     def _get_text_embeddings(self, texts: list[str]) -> list[Embedding]:
         vectors: list[Embedding] = self._binding.encode_documents(texts, show_progress=False).tolist()
         return vectors
@@ -146,6 +175,17 @@ class ContextualEmbedding(BaseEmbedding):
 
     async def _aget_query_embedding(self, query: str) -> Embedding:
         return await asyncio.to_thread(self._get_query_embedding, query)
+
+
+def _restore(
+    kind: type[ContextualEmbedding], settings: dict[str, Any], context: CorpusContext | None
+) -> ContextualEmbedding:
+    """Unpickle: the model is loaded again by its name, the context travels along."""
+    embedding = kind(**settings)
+    if context is not None:
+        embedding._binding.bind(context)
+        embedding.context_fingerprint = context.fingerprint
+    return embedding
 
 
 def _text(node: BaseNode | str) -> str:

@@ -1,6 +1,6 @@
 """A LlamaIndex retriever over an index whose vectors were made under one context."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any, Self
 
 from llama_index.core import Settings, VectorStoreIndex
@@ -19,12 +19,20 @@ class ContextualRetriever(BaseRetriever):
         embed_model: fitted on the nodes of the index.
         similarity_top_k: nodes per query.
         settings: passed on to LlamaIndex's `BaseRetriever`.
+
+    Raises:
+        ContextNotFittedError: the embedding has no context.
+        ContextMismatchError: the index embeds under another context.
     """
 
     def __init__(
         self, index: VectorStoreIndex, embed_model: ContextualEmbedding, similarity_top_k: int = 4, **settings: Any
     ) -> None:
         super().__init__(**settings)
+        self._fingerprint = embed_model.context.fingerprint
+        theirs = getattr(index, "_embed_model", None)
+        if isinstance(theirs, ContextualEmbedding):
+            theirs.check_context(self._fingerprint)
         self.index = index
         self.embed_model = embed_model
         self._nearest = index.as_retriever(similarity_top_k=similarity_top_k, embed_model=embed_model)
@@ -32,7 +40,7 @@ class ContextualRetriever(BaseRetriever):
     @classmethod
     def from_nodes(
         cls,
-        nodes: Sequence[BaseNode],
+        nodes: Iterable[BaseNode],
         *,
         model: str = "minilm",
         similarity_top_k: int = 4,
@@ -48,16 +56,17 @@ class ContextualRetriever(BaseRetriever):
             embed_model: to use instead; fitted on the nodes if it has no context yet.
             show_progress: show LlamaIndex's progress bar while indexing.
         """
+        known = list(nodes)
         embed_model = embed_model if embed_model is not None else ContextualEmbedding(model)
         if embed_model.context_fingerprint is None:
-            embed_model.fit(nodes)
-        index = VectorStoreIndex(list(nodes), embed_model=embed_model, show_progress=show_progress)
+            embed_model.fit(known)
+        index = VectorStoreIndex(known, embed_model=embed_model, show_progress=show_progress)
         return cls(index, embed_model, similarity_top_k)
 
     @classmethod
     def from_documents(
         cls,
-        documents: Sequence[Document],
+        documents: Iterable[Document],
         *,
         transformations: list[TransformComponent] | None = None,
         **options: Any,
@@ -73,7 +82,9 @@ class ContextualRetriever(BaseRetriever):
         return cls.from_nodes(run_transformations(list(documents), steps), **options)
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        self.embed_model.check_context(self._fingerprint)
         return self._nearest.retrieve(query_bundle)
 
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        self.embed_model.check_context(self._fingerprint)
         return await self._nearest.aretrieve(query_bundle)

@@ -122,11 +122,11 @@ def build_backbone(settings: dict[str, Any], attention: str = "sdpa") -> PreTrai
     if wrong:
         raise ConfigurationError(f"backbone settings {sorted(wrong)} are unknown or missing")
     try:
-        config = AutoConfig.for_model(**settings, **_no_special_tokens(settings))
+        config = AutoConfig.for_model(**{**_no_special_tokens(settings), **settings})
         model: PreTrainedModel = AutoModel.from_config(  # type: ignore[no-untyped-call]
             config, attn_implementation=attention, **family.options
         )
-    except (TypeError, ValueError) as error:
+    except Exception as error:  # what transformers raises here depends on the setting
         raise ConfigurationError(f"transformers refuses the backbone's settings: {error}") from error
     return model
 

@@ -45,8 +45,11 @@ def read_biencoder(name_or_path: str | Path, cache_folder: str | Path | None = N
         config = AutoConfig.from_pretrained(folder)
     except (OSError, ValueError, KeyError) as error:
         raise CheckpointError(f"{folder} is not a readable bi-encoder: {error}") from error
-    sentence_settings = _sentence_transformers_settings(folder)
-    limit = sentence_settings.pop("max_length") or _DEFAULT_MAX_LENGTH
+    try:
+        sentence_settings = _sentence_transformers_settings(folder)
+        limit = int(sentence_settings.pop("max_length") or _DEFAULT_MAX_LENGTH)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{folder} has sentence-transformers files of a form not known ({error!r})") from error
     settings = {
         "backbone": backbone_settings(config),
         "max_length": min(limit, longest_text(config)),
@@ -87,6 +90,8 @@ def _sentence_transformers_settings(folder: Path) -> dict[str, Any]:
 
 def _pooling(path: Path) -> Pooling:
     settings = _read_json(path, {})
+    if settings.get("include_prompt") is False:
+        raise CheckpointError(f"{path} leaves prompts out of the pooling, which is not reproduced")
     named = settings.get("pooling_mode")
     flags = [name for name, on in settings.items() if name.startswith("pooling_mode_") and on]
     if named in _POOLING_NAMES:

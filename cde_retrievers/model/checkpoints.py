@@ -28,6 +28,14 @@ def write_checkpoint(directory: Path, settings: dict[str, Any], weights: dict[st
     save_file({name: weight.contiguous() for name, weight in weights.items()}, directory / WEIGHTS_FILE)
 
 
+def is_own_layout(directory: Path) -> bool:
+    """Whether the directory holds a model that `write_checkpoint` wrote."""
+    try:
+        return read_config(directory).get("model_type") == MODEL_TYPE
+    except CheckpointError:
+        return False
+
+
 def check_own_layout(directory: Path, settings: dict[str, Any]) -> dict[str, Any]:
     """The settings of a directory that `write_checkpoint` wrote, without the header.
 
@@ -76,7 +84,7 @@ def read_json_object(path: Path) -> dict[str, Any]:
 
 
 def read_weights(path: Path) -> Iterator[tuple[str, Tensor]]:
-    """Names and tensors of one safetensors file; the tensors are views of the file, so nothing is copied.
+    """Names and tensors of one safetensors file, one by one, so that the file is never in memory beside the model.
 
     Raises:
         CheckpointError: the file is missing, or is damaged.
@@ -87,11 +95,19 @@ def read_weights(path: Path) -> Iterator[tuple[str, Tensor]]:
             f"formats first: load them once with transformers and save_pretrained() them"
         )
     try:
-        with safe_open(path, framework="pt") as file:
-            for name in file.keys():  # noqa: SIM118  # no mapping, only looks like one
-                yield name, file.get_tensor(name)
+        for name in weight_names(path):
+            # Opened for each tensor, because what was read stays mapped until the file is closed; copied, because a
+            # mapped tensor is not aligned, and computes a little slower and not to the same last bit.
+            with safe_open(path, framework="pt") as file:
+                yield name, file.get_tensor(name).clone()
     except SafetensorError as error:
         raise CheckpointError(f"{path} is damaged or incomplete ({error}); fetch or save it again") from error
+
+
+def weight_names(path: Path) -> list[str]:
+    """The names of the tensors in a safetensors file."""
+    with safe_open(path, framework="pt") as file:
+        return list(file.keys())
 
 
 def unique_weights(module: nn.Module) -> dict[str, Tensor]:
@@ -134,7 +150,7 @@ def _restore_buffers(module: nn.Module) -> None:
             for name in hollow:
                 part._buffers[name] = torch.empty_like(part.get_buffer(name), device="cpu")
             if hollow:
-                backbone._init_weights(part)
+                backbone._init_weights(part)  # type: ignore[no-untyped-call]
 
 
 def digest_weights(module: nn.Module) -> str:

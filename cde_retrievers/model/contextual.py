@@ -17,6 +17,7 @@ from cde_retrievers.model.checkpoints import (
     check_own_layout,
     digest_weights,
     fill,
+    is_own_layout,
     read_config,
     read_weights,
     unique_weights,
@@ -139,8 +140,12 @@ class ContextualModel(nn.Module):
         return model.eval()
 
     def save(self, path: str | Path) -> None:
-        """Write config and weights into the directory `path`, whole or not at all."""
-        with atomic_directory(path) as directory:
+        """Write config and weights into the directory `path`, whole or not at all.
+
+        Raises:
+            PathInUseError: `path` is a file, or a directory that does not hold a model saved before.
+        """
+        with atomic_directory(path, is_own_layout) as directory:
             self.write_files(directory)
 
     def write_files(self, directory: Path) -> None:
@@ -168,8 +173,8 @@ def _check_variant(conditioning: Conditioning, variant: str | None) -> None:
 
 def _joint_stages(config: ContextualConfig) -> tuple[FirstStage, SecondStage[Any]]:
     assert isinstance(config.conditioning, JointConditioning)
-    mlp = first_stage_mlp(config.backbone["hidden_size"])
-    first = FirstStage(build_backbone(config.backbone), config.pooling, mlp)
+    backbone = build_backbone(config.backbone)
+    first = FirstStage(backbone, config.pooling, first_stage_mlp(backbone.config.hidden_size))
     second = JointSecondStage(build_backbone(config.backbone), config.pooling, config.conditioning)
     return first, second
 
@@ -187,8 +192,9 @@ def _cached_stages(config: ContextualConfig) -> tuple[FirstStage, SecondStage[An
 
 def _whitening_stages(config: ContextualConfig) -> tuple[FirstStage, SecondStage[Any]]:
     assert isinstance(config.conditioning, WhiteningConditioning)
-    first = FirstStage(build_backbone(config.backbone), config.pooling)
-    return first, WhiteningSecondStage(first, config.backbone["hidden_size"], config.conditioning)
+    backbone = build_backbone(config.backbone)
+    first = FirstStage(backbone, config.pooling)
+    return first, WhiteningSecondStage(first, backbone.config.hidden_size, config.conditioning)
 
 
 _STAGES: dict[type, Callable[[ContextualConfig], tuple[FirstStage, SecondStage[Any]]]] = {

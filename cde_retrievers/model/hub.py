@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from huggingface_hub import snapshot_download
+from huggingface_hub import hf_hub_download, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
 from cde_retrievers.errors import CheckpointError
@@ -27,4 +27,19 @@ def local_folder(name_or_path: str | Path, cache_folder: str | Path | None = Non
             f"no model {str(name_or_path)!r}: it is neither a directory here nor a repository that the Hugging "
             f"Face hub or its local cache could give ({type(error).__name__}); check the name, go online once, or "
             f"give the path of a directory"
+        ) from error
+
+
+def hub_file(repository: str, name: str, wanted_in: Path, cache_folder: str | Path | None = None) -> Path:
+    """One file of a hub repository that the model in `wanted_in` needs.
+
+    Raises:
+        CheckpointError: neither the hub nor its local cache could give it; says where to put it.
+    """
+    try:
+        return Path(hf_hub_download(repository, name, cache_dir=cache_folder))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise CheckpointError(
+            f"{wanted_in} has no {name}, and the Hugging Face hub or its local cache could not give that of "
+            f"{repository} ({type(error).__name__}); go online once, or put {name} of {repository} into {wanted_in}"
         ) from error

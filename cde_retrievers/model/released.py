@@ -11,7 +11,7 @@ from typing import Any
 
 from cde_retrievers.errors import CheckpointError, ConfigurationError
 from cde_retrievers.model.backbones import FAMILIES
-from cde_retrievers.model.checkpoints import WEIGHTS_FILE, read_json_object, read_weights
+from cde_retrievers.model.checkpoints import WEIGHTS_FILE, read_config, read_json_object, weight_names
 from cde_retrievers.model.config import ContextualConfig, JointConditioning, Variant
 
 BACKBONE_FILE = "backbone_config.json"
@@ -99,6 +99,12 @@ def is_published(settings: Mapping[str, Any]) -> bool:
     return "model_type" not in settings and "transductive_corpus_size" in settings
 
 
+def tokenizer_source(folder: Path) -> str | None:
+    """The hub repository whose tokenizer a released model uses, or None for other models."""
+    settings = read_config(folder)
+    return release_of(folder, settings).tokenizer if is_published(settings) else None
+
+
 def release_of(folder: Path, settings: Mapping[str, Any]) -> Release:
     """The architecture, by the embedder's name or else by the names of the weights.
 
@@ -108,7 +114,7 @@ def release_of(folder: Path, settings: Mapping[str, Any]) -> Release:
     for release in RELEASES:
         if settings.get("embedder") == release.embedder:
             return release
-    names = [name for name, _ in read_weights(folder / WEIGHTS_FILE)]
+    names = weight_names(folder / WEIGHTS_FILE)
     for release in RELEASES:
         if any(release.mark in name for name in names):
             return release

@@ -1,6 +1,8 @@
 """LangChain's own suites, and what they do not cover: contexts."""
 
 import asyncio
+import copy
+import pickle
 import threading
 
 import numpy as np
@@ -15,6 +17,7 @@ from tiny import CORPUS, QUERIES
 from cde_retrievers import ContextualEncoder
 from cde_retrievers.errors import (
     CheckpointError,
+    ConfigurationError,
     ContextFileError,
     ContextInUseError,
     ContextMismatchError,
@@ -122,7 +125,8 @@ def test_two_indexes_share_one_loaded_model(embeddings, model_folder):
 async def test_async_gives_the_same_and_does_not_block(embeddings, monkeypatch):
     embeddings.fit(CORPUS)
     entered, release = threading.Event(), threading.Event()
-    run = embeddings._binding.encoder._run
+    runner = embeddings._binding.encoder._runner
+    run = runner.run
 
     def slow(*arguments):
         entered.set()
@@ -130,7 +134,7 @@ async def test_async_gives_the_same_and_does_not_block(embeddings, monkeypatch):
         return run(*arguments)
 
     expected = embeddings.embed_documents(CORPUS), embeddings.embed_query("red cat")
-    monkeypatch.setattr(embeddings._binding.encoder, "_run", slow)
+    monkeypatch.setattr(runner, "run", slow)
     both = asyncio.gather(embeddings.aembed_documents(CORPUS), embeddings.aembed_query("red cat"))
     while not entered.is_set():
         await asyncio.sleep(0.001)
@@ -161,3 +165,29 @@ def test_repr_shows_settings_and_no_texts(model_folder):
     shown = repr(ContextualEmbeddings(model=str(model_folder), context_documents=CORPUS, **CPU))
     assert "model_name=" in shown
     assert CORPUS[0] not in shown
+
+
+def test_a_saved_path_never_outlives_its_context(embeddings, model_folder, tmp_path):
+    embeddings.fit(CORPUS).save_context(tmp_path / "context")
+    assert embeddings.context_path == tmp_path / "context"
+    embeddings.fit(QUERIES)
+    assert embeddings.context_path is None
+
+
+def test_two_contexts_at_once_are_refused(model_folder, tmp_path):
+    with pytest.raises(ConfigurationError, match="context_path and context_documents both name a context"):
+        ContextualEmbeddings(model=model_folder, context_path=tmp_path, context_documents=CORPUS, **CPU)
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, ContextualEmbeddings.model_copy])
+def test_a_copy_is_refitted_alone(embeddings, copied):
+    twin = copied(embeddings.fit(CORPUS))
+    assert twin == embeddings
+    twin.fit(QUERIES)
+    assert embeddings.context.corpus_size == len(CORPUS)
+
+
+def test_pickles_carry_the_context(embeddings):
+    twin = pickle.loads(pickle.dumps(embeddings.fit(CORPUS)))
+    assert twin == embeddings
+    assert twin.embed_query("red cat") == embeddings.embed_query("red cat")

@@ -102,3 +102,17 @@ def test_a_store_that_was_filled_by_other_embeddings_is_refused(embeddings, mode
     foreign = ContextualEmbeddings(encoder=encoder).fit(CORPUS[:5])
     with pytest.raises(ContextMismatchError, match="the vector store embeds under context"):
         ContextualRetriever(embeddings=embeddings, vectorstore=InMemoryVectorStore(foreign))
+
+
+def test_any_iterable_of_documents_is_indexed(embeddings):
+    retriever = ContextualRetriever.from_documents(iter(DOCUMENTS), embeddings=embeddings)
+    assert retriever.invoke(CORPUS[7])[0].metadata == {"row": 7}
+
+
+async def test_refitting_under_a_retriever_is_noticed(embeddings):
+    retriever = ContextualRetriever.from_documents(DOCUMENTS, embeddings=embeddings)
+    embeddings.fit(CORPUS[:9], refit=True)
+    with pytest.raises(ContextMismatchError, match="build the index again"):
+        retriever.invoke("red cat")
+    with pytest.raises(ContextMismatchError, match="build the index again"):
+        await retriever.ainvoke("red cat")

@@ -1,16 +1,21 @@
 import asyncio
+import copy
 import pickle
 
 import numpy as np
 import pytest
-from llama_index.core import Document, StorageContext, VectorStoreIndex, load_index_from_storage
+from llama_index.core import Document, Settings, StorageContext, VectorStoreIndex, load_index_from_storage
 from llama_index.core.ingestion import IngestionCache, IngestionPipeline
 from llama_index.core.node_parser import SentenceSplitter
 from llama_index.core.schema import MetadataMode, TextNode
+from llama_index.core.storage.kvstore import SimpleKVStore
+from pydantic import ValidationError
 from tiny import CORPUS, QUERIES
 
 from cde_retrievers import ContextualEncoder
 from cde_retrievers.errors import (
+    CheckpointError,
+    ConfigurationError,
     ContextInUseError,
     ContextMismatchError,
     ContextNotFittedError,
@@ -128,13 +133,39 @@ def test_a_restored_fingerprint_accepts_its_own_context_only(embed_model, model_
         ContextualEmbedding.from_dict({**embed_model.to_dict(), "context_path": str(tmp_path / "context")})
 
 
-def test_a_pickled_copy_reads_the_saved_context_or_refuses(embed_model, tmp_path):
-    embed_model.fit(CORPUS)
-    with pytest.raises(ContextNotFittedError):
-        pickle.loads(pickle.dumps(embed_model)).get_text_embedding("cat")
-    embed_model.save_context(tmp_path / "context")
-    copy = pickle.loads(pickle.dumps(embed_model))
-    assert copy.get_text_embedding("cat") == embed_model.get_text_embedding("cat")
+def test_pickles_carry_the_context(embed_model):
+    twin = pickle.loads(pickle.dumps(embed_model.fit(CORPUS)))
+    assert twin.context_fingerprint == embed_model.context_fingerprint
+    assert twin.get_text_embedding("cat") == embed_model.get_text_embedding("cat")
+
+
+def test_what_cannot_be_loaded_again_says_so(biencoder_folder):
+    embed_model = ContextualEmbedding(encoder=ContextualEncoder.from_biencoder(biencoder_folder, **CPU)).fit(CORPUS)
+    with pytest.raises(CheckpointError, match="is not a contextual model"):
+        pickle.loads(pickle.dumps(embed_model))
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])
+def test_a_copy_is_refitted_alone(embed_model, copied):
+    twin = copied(embed_model.fit(CORPUS))
+    twin.fit(QUERIES)
+    assert embed_model.context.corpus_size == len(CORPUS)
+
+
+def test_settings_hold_the_embedding(embed_model, monkeypatch):
+    monkeypatch.setattr(Settings, "_embed_model", None)
+    Settings.embed_model = embed_model.fit(make_nodes())
+    assert VectorStoreIndex(make_nodes()).as_retriever(similarity_top_k=1).retrieve("red cat")
+
+
+def test_a_cache_keyed_by_text_alone_is_refused(model_folder):
+    with pytest.raises(ConfigurationError, match="looked up by text alone"):
+        ContextualEmbedding(str(model_folder), embeddings_cache=SimpleKVStore(), **CPU)
+
+
+def test_unknown_settings_are_refused(model_folder):
+    with pytest.raises(ValidationError, match="Extra inputs are not permitted"):
+        ContextualEmbedding(str(model_folder), context_stratgy="kmeans", **CPU)
 
 
 def test_two_indexes_share_one_loaded_model(model_folder):

@@ -1,9 +1,10 @@
 import pytest
-from llama_index.core import Document
+from llama_index.core import Document, VectorStoreIndex
 from llama_index.core.node_parser import SentenceSplitter
 from llama_index.core.schema import TextNode
 from tiny import CORPUS
 
+from cde_retrievers.errors import ContextMismatchError, ContextNotFittedError
 from cde_retrievers.llama_index import ContextualEmbedding, ContextualRetriever
 
 NODES = [TextNode(text=text, id_=f"n{i}") for i, text in enumerate(CORPUS)]
@@ -41,3 +42,25 @@ async def test_async_finds_the_same(embed_model):
     assert [n.node_id for n in await retriever.aretrieve("red cat")] == [
         n.node_id for n in retriever.retrieve("red cat")
     ]
+
+
+def test_any_iterable_of_nodes_is_indexed(embed_model):
+    assert ContextualRetriever.from_nodes(iter(NODES), embed_model=embed_model).retrieve(CORPUS[7])[0].node_id == "n7"
+
+
+def test_an_index_of_another_context_is_refused(embed_model, model_folder):
+    other = ContextualEmbedding(str(model_folder), device="cpu", dtype="float32").fit(CORPUS[:9])
+    index = VectorStoreIndex(NODES, embed_model=other)
+    with pytest.raises(ContextNotFittedError):
+        ContextualRetriever(index, embed_model)
+    with pytest.raises(ContextMismatchError):
+        ContextualRetriever(index, embed_model.fit(NODES))
+
+
+async def test_refitting_under_a_retriever_is_noticed(embed_model):
+    retriever = ContextualRetriever.from_nodes(NODES, embed_model=embed_model)
+    embed_model.fit(CORPUS[:9], refit=True)
+    with pytest.raises(ContextMismatchError, match="build the index again"):
+        retriever.retrieve("red cat")
+    with pytest.raises(ContextMismatchError, match="build the index again"):
+        await retriever.aretrieve("red cat")

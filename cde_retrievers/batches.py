@@ -1,0 +1,94 @@
+"""Texts through a forward pass: windows of texts, batches of similar length, one progress bar.
+
+Axes: B texts of a batch, L tokens, W width.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from cde_retrievers.device import default_token_budget, run_batches
+from cde_retrievers.text import TextTokenizer
+
+Embeddings = NDArray[np.float32]
+# (token ids (B, L), mask (B, L)) -> vectors (B, W)
+Forward = Callable[[Tensor, Tensor], Tensor]
+
+# Texts tokenised and sorted together: enough to batch well, bounded whatever the corpus.
+_WINDOW_TEXTS = 8_192
+_WINDOW_CHARACTERS = 4_000_000
+_LONG_WORK = 1_000  # texts from which a progress bar is worth its line
+
+
+class BatchRunner:
+    """Runs one batch at a time, whichever thread asks: more would share the same cores and add up in memory."""
+
+    def __init__(self, tokenizer: TextTokenizer, device: torch.device) -> None:
+        self._tokenizer = tokenizer
+        self._device = device
+        self._lock = Lock()
+
+    def run(self, texts: Sequence[str], forward: Forward, width: int, show_progress: bool | None) -> Embeddings:
+        """Every text through `forward` -> (n, W) float32 in the order given."""
+        result = np.empty((len(texts), width), dtype=np.float32)
+        with _progress_bar(len(texts), show_progress) as bar:
+            for start, stop in text_windows(texts):
+                for indices, vectors in self._run_window(texts[start:stop], forward):
+                    result[start + np.asarray(indices)] = vectors
+                    bar.update(len(indices))
+        return result
+
+    def _run_window(self, texts: Sequence[str], forward: Forward) -> Iterator[tuple[Sequence[int], Embeddings]]:
+        tokens = self._tokenizer.encode(texts)
+        lengths = [len(row) for row in tokens]
+
+        def run(indices: Sequence[int]) -> Embeddings:
+            input_ids, attention_mask = self._tokenizer.pad([tokens[i] for i in indices])
+            with self._lock, torch.inference_mode():
+                vectors = forward(input_ids.to(self._device), attention_mask.to(self._device))
+                array: Embeddings = vectors.float().cpu().numpy()
+            return array
+
+        def padded_tokens(indices: Sequence[int]) -> int:
+            return len(indices) * max(lengths[i] for i in indices)
+
+        return run_batches(length_sorted_batches(lengths, default_token_budget(self._device)), run, padded_tokens)
+
+
+def text_windows(texts: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """Consecutive (start, stop) that cover the texts, each bounded in texts and, but for single ones, characters."""
+    start, characters = 0, 0
+    for i, text in enumerate(texts):
+        characters += len(text)
+        if i > start and (i - start == _WINDOW_TEXTS or characters > _WINDOW_CHARACTERS):
+            yield start, i
+            start, characters = i, len(text)
+    if texts:
+        yield start, len(texts)
+
+
+def length_sorted_batches(lengths: Sequence[int], token_budget: int) -> list[list[int]]:
+    """Indices of texts in batches of similar length, the longest first, each within the budget once padded.
+
+    A text longer than the budget is a batch of its own.
+    """
+    batches: list[list[int]] = []
+    for index in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+        fits = bool(batches) and lengths[batches[-1][0]] * (len(batches[-1]) + 1) <= token_budget
+        if fits:
+            batches[-1].append(index)
+        else:
+            batches.append([index])
+    return batches
+
+
+def _progress_bar(total: int, show_progress: bool | None) -> "tqdm[Any]":
+    """One bar for one call; by default only for long work, and only where somebody watches a terminal."""
+    hidden = not show_progress if show_progress is not None else (None if total >= _LONG_WORK else True)
+    return tqdm(total=total, desc="Embedding", unit="text", disable=hidden)
