@@ -152,8 +152,8 @@ class ContextualEmbedding(BaseEmbedding):
 
     def __reduce__(self) -> tuple[Any, ...]:
         # LlamaIndex's own pickling drops what it cannot pickle, the context with it, and says so only in a log.
-        left_out = {"callback_manager", "class_name", "context_path", "context_fingerprint"}
-        settings = self.model_dump(exclude=left_out)
+        settings = self.model_dump(exclude={"callback_manager", "context_path", "context_fingerprint"})
+        del settings["class_name"]
         return _restore, (type(self), settings, self._binding.context if self._binding.is_fitted else None)
 
     def _get_text_embeddings(self, texts: list[str]) -> list[Embedding]:
