@@ -31,8 +31,8 @@ NATURAL = (
     "nl2bash", "conala", "multihop", "entailment-bank",
     "stackexchange-beer", "stackexchange-matheducators", "stackexchange-ai", "stackexchange-genai",
 )  # fmt: skip
-# Advisories' titles and papers' one-sentence summaries as queries: reported beside them.
-MINED = ("security-advisories", "scitldr")
+# Titles of advisories as queries: reported beside them.
+MINED = ("security-advisories",)
 
 
 def corpora(data: Path) -> Iterator[tuple[str, RetrievalSet]]:

@@ -5,6 +5,7 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from copy import deepcopy
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from threading import Lock
 from typing import Any, Self
 
@@ -18,12 +19,13 @@ from cde_retrievers.context import CorpusContext
 from cde_retrievers.device import resolve_device, resolve_dtype
 from cde_retrievers.errors import CheckpointError, ConfigurationError, ContextTooSmallError
 from cde_retrievers.files import atomic_directory, sha256_of_json
+from cde_retrievers.model.card import model_card
 from cde_retrievers.model.checkpoints import is_own_layout
 from cde_retrievers.model.config import Conditioning, ContextualConfig, JointConditioning
 from cde_retrievers.model.contextual import ContextualModel
-from cde_retrievers.model.hub import local_folder
+from cde_retrievers.model.hub import local_folder, upload_folder
 from cde_retrievers.model.pretrained import BUILT_IN
-from cde_retrievers.model.released import tokenizer_source
+from cde_retrievers.model.released import is_published_folder, published_files, tokenizer_source
 from cde_retrievers.selection import select_documents
 from cde_retrievers.text import TextTokenizer, checked_texts, load_tokenizer
 
@@ -138,6 +140,35 @@ class ContextualEncoder:
         with atomic_directory(path, is_own_layout) as directory:
             self._saved_model.write_files(directory)
             self._tokenizer.save(directory)
+
+    def export_published_layout(self, path: str | Path) -> None:
+        """Write a released model, fine-tuned or not, in the layout it was published in, tokenizer included.
+
+        Raises:
+            ConfigurationError: the model is of another architecture.
+            PathInUseError: `path` is a file, or a directory that does not hold such a model.
+        """
+        published_files(self.config)  # refuses what cannot be written before anything is
+        with atomic_directory(path, is_published_folder) as directory:
+            self._saved_model.write_published_files(directory)
+            self._tokenizer.save(directory)
+
+    def push_to_hub(self, repository: str, *, private: bool = False, token: str | None = None) -> str:
+        """Upload what `save` writes, with a model card, to the Hugging Face hub.
+
+        Args:
+            repository: "user/name"; made if it does not exist.
+            private: whether a new repository is private.
+            token: access token; the one logged in with if None.
+
+        Returns:
+            The address of the commit.
+        """
+        with TemporaryDirectory() as folder:
+            self.save(Path(folder) / "model")
+            card = model_card(repository, self.config, self.fingerprint)
+            (Path(folder) / "model" / "README.md").write_text(card, encoding="utf-8")
+            return upload_folder(Path(folder) / "model", repository, private, token)
 
     @property
     def width(self) -> int:

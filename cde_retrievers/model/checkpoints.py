@@ -24,7 +24,12 @@ WEIGHTS_FILE = "model.safetensors"
 def write_checkpoint(directory: Path, settings: dict[str, Any], weights: dict[str, Tensor]) -> None:
     """Write settings and weights into an existing directory."""
     header = {"model_type": MODEL_TYPE, "format_version": FORMAT_VERSION}
-    write_json(directory / CONFIG_FILE, {**header, **settings})
+    write_files(directory, {**header, **settings}, weights)
+
+
+def write_files(directory: Path, config: dict[str, Any], weights: dict[str, Tensor]) -> None:
+    """Write `config.json` and `model.safetensors` into an existing directory, as they are given."""
+    write_json(directory / CONFIG_FILE, config)
     save_file({name: weight.contiguous() for name, weight in weights.items()}, directory / WEIGHTS_FILE)
 
 

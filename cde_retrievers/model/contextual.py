@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from cde_retrievers.errors import ConfigurationError
-from cde_retrievers.files import atomic_directory, sha256_of_json
+from cde_retrievers.files import atomic_directory, sha256_of_json, write_json
 from cde_retrievers.model.backbones import TRAINING_SETTINGS, build_backbone, family_of, longest_text
 from cde_retrievers.model.biencoder import read_biencoder
 from cde_retrievers.model.cached import CachedSecondStage, register_attention
@@ -22,6 +22,7 @@ from cde_retrievers.model.checkpoints import (
     read_weights,
     unique_weights,
     write_checkpoint,
+    write_files,
 )
 from cde_retrievers.model.config import (
     CachedConditioning,
@@ -33,8 +34,14 @@ from cde_retrievers.model.config import (
 )
 from cde_retrievers.model.first_stage import FirstStage
 from cde_retrievers.model.joint import JointSecondStage, first_stage_mlp
-from cde_retrievers.model.released import is_published, published_config
-from cde_retrievers.model.released_weights import native_weights
+from cde_retrievers.model.released import (
+    BACKBONE_FILE,
+    is_published,
+    is_published_folder,
+    published_config,
+    published_files,
+)
+from cde_retrievers.model.released_weights import native_weights, published_weights
 from cde_retrievers.model.second_stage import SecondStage
 from cde_retrievers.model.whitening import WhiteningSecondStage
 
@@ -151,6 +158,24 @@ class ContextualModel(nn.Module):
     def write_files(self, directory: Path) -> None:
         """Write config and weights into an existing directory, for whoever adds files of their own to it."""
         write_checkpoint(directory, self.config.to_dict(), unique_weights(self))
+
+    def export_published_layout(self, path: str | Path) -> None:
+        """Write a released model, fine-tuned or not, in the layout it was published in.
+
+        Raises:
+            ConfigurationError: the model is of another architecture.
+            PathInUseError: `path` is a file, or a directory that does not hold such a model.
+        """
+        published_files(self.config)  # refuses what cannot be written before anything is
+        with atomic_directory(path, is_published_folder) as directory:
+            self.write_published_files(directory)
+
+    def write_published_files(self, directory: Path) -> None:
+        """Write the published layout into an existing directory, for whoever adds files of their own to it."""
+        settings, backbone = published_files(self.config)
+        weights = published_weights(self.config.backbone["model_type"], unique_weights(self))
+        write_json(directory / BACKBONE_FILE, backbone)
+        write_files(directory, settings, weights)
 
     def fingerprint(self) -> str:
         """SHA-256 over all of the model that an embedding depends on: its function's settings and every weight."""

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from huggingface_hub import hf_hub_download, snapshot_download
+from huggingface_hub import HfApi, hf_hub_download, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
 from cde_retrievers.errors import CheckpointError
@@ -43,3 +43,11 @@ def hub_file(repository: str, name: str, wanted_in: Path, cache_folder: str | Pa
             f"{wanted_in} has no {name}, and the Hugging Face hub or its local cache could not give that of "
             f"{repository} ({type(error).__name__}); go online once, or put {name} of {repository} into {wanted_in}"
         ) from error
+
+
+def upload_folder(folder: Path, repository: str, private: bool = False, token: str | None = None) -> str:
+    """Upload a directory to a hub repository, made if it does not exist; returns the address of the commit."""
+    api = HfApi(token=token)
+    api.create_repo(repository, private=private, exist_ok=True)
+    commit = api.upload_folder(repo_id=repository, folder_path=folder, commit_message="Upload contextual model")
+    return str(commit.commit_url)

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from cde_retrievers.errors import CheckpointError, ConfigurationError
-from cde_retrievers.model.backbones import FAMILIES
-from cde_retrievers.model.checkpoints import WEIGHTS_FILE, read_config, read_json_object, weight_names
+from cde_retrievers.model.backbones import family_of
+from cde_retrievers.model.checkpoints import CONFIG_FILE, WEIGHTS_FILE, read_config, read_json_object, weight_names
 from cde_retrievers.model.config import ContextualConfig, JointConditioning, Variant
 
 BACKBONE_FILE = "backbone_config.json"
@@ -19,6 +19,19 @@ PROMPTS = {"query_prompt": "search_query: ", "document_prompt": "search_document
 _VARIANTS: tuple[Variant, ...] = ("train", "hub")
 # ":" in ModernBERT's vocabulary, which closes "search_query: "; the encoder checks it against the tokenizer.
 _COLON = 27
+# Share of context vectors that training replaces by the null vector (paper, section 4.2).
+_NULL_PROBABILITY = 0.005
+
+
+# Settings of NomicBERT's published config that have other names in transformers.
+_NOMIC_SETTINGS = {
+    "n_embd": "hidden_size",
+    "n_layer": "num_hidden_layers",
+    "n_head": "num_attention_heads",
+    "n_inner": "intermediate_size",
+    "n_positions": "max_position_embeddings",
+    "layer_norm_epsilon": "layer_norm_eps",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +43,7 @@ class Release:
         embedder: the backbone's hub name, as its `config.json` gives it; also where its tokenizer is.
         tokenizer: the repository with the tokenizer.
         mark: a piece of a weight's name that only this architecture has.
+        skips_prompt: whether its `train` variant leaves prompts out of the pooling.
         backbone: settings of the published size.
     """
 
@@ -37,6 +51,7 @@ class Release:
     embedder: str
     tokenizer: str
     mark: str
+    skips_prompt: bool
     backbone: Mapping[str, Any]
 
 
@@ -47,6 +62,7 @@ RELEASES = (
         embedder="nomic-ai/nomic-bert-2048",
         tokenizer="google-bert/bert-base-uncased",
         mark=".emb_ln.",
+        skips_prompt=False,
         backbone={
             "vocab_size": 30_528,
             "hidden_size": 768,
@@ -67,6 +83,7 @@ RELEASES = (
         embedder="answerdotai/ModernBERT-base",
         tokenizer="answerdotai/ModernBERT-base",
         mark=".tok_embeddings.",
+        skips_prompt=True,
         backbone={
             "vocab_size": 50_368,
             "hidden_size": 768,
@@ -97,6 +114,11 @@ RELEASES = (
 def is_published(settings: Mapping[str, Any]) -> bool:
     """Whether a `config.json` is one of the published layout's."""
     return "model_type" not in settings and "transductive_corpus_size" in settings
+
+
+def is_published_folder(folder: Path) -> bool:
+    """Whether a directory holds a model in the published layout."""
+    return (folder / CONFIG_FILE).is_file() and is_published(read_config(folder))
 
 
 def tokenizer_source(folder: Path) -> str | None:
@@ -154,44 +176,57 @@ def published_config(folder: Path, settings: Mapping[str, Any], variant: str = "
 
 def _backbone_settings(folder: Path, release: Release) -> dict[str, Any]:
     path = folder / BACKBONE_FILE
-    override = _in_native_terms(read_json_object(path), release) if path.is_file() else {}
+    override = _native_settings(read_json_object(path), release) if path.is_file() else {}
     return {"model_type": release.model_type, **release.backbone, **override}
 
 
-def _in_native_terms(settings: Mapping[str, Any], release: Release) -> dict[str, Any]:
-    """A backbone's published config under the names that transformers' native classes use; the rest is dropped."""
-    return _nomic_terms(settings) if release.model_type == "nomic_bert" else _modernbert_terms(settings)
-
-
-def _nomic_terms(settings: Mapping[str, Any]) -> dict[str, Any]:
-    names = {
-        "n_embd": "hidden_size",
-        "n_layer": "num_hidden_layers",
-        "n_head": "num_attention_heads",
-        "n_inner": "intermediate_size",
-        "n_positions": "max_position_embeddings",
-        "layer_norm_epsilon": "layer_norm_eps",
-        "type_vocab_size": "type_vocab_size",
-    }
-    native = {ours: settings[theirs] for theirs, ours in names.items() if settings.get(theirs) is not None}
-    if "vocab_size" in settings:
-        multiple = settings.get("pad_vocab_size_multiple", 1)
+def _native_settings(settings: Mapping[str, Any], release: Release) -> dict[str, Any]:
+    """A backbone's config under the names of transformers' native classes; what they do not need is dropped."""
+    native = {ours: settings[theirs] for theirs, ours in _NOMIC_SETTINGS.items() if theirs in settings}
+    native |= {name: settings[name] for name in family_of(release.model_type).settings if name in settings}
+    if "pad_vocab_size_multiple" in settings:
+        multiple = settings["pad_vocab_size_multiple"]
         native["vocab_size"] = -(-settings["vocab_size"] // multiple) * multiple
     if "rotary_emb_base" in settings:
-        native["rope_parameters"] = {"rope_type": "default", "rope_theta": float(settings["rotary_emb_base"])}
-    return native
-
-
-def _modernbert_terms(settings: Mapping[str, Any]) -> dict[str, Any]:
-    native = {name: settings[name] for name in FAMILIES["modernbert"].settings if name in settings}
-    if "layer_types" not in settings and {"num_hidden_layers", "global_attn_every_n_layers"} <= settings.keys():
-        every = settings["global_attn_every_n_layers"]
-        native["layer_types"] = [
-            "sliding_attention" if i % every else "full_attention" for i in range(settings["num_hidden_layers"])
-        ]
-    if "rope_parameters" not in settings and {"global_rope_theta", "local_rope_theta"} <= settings.keys():
+        native["rope_parameters"] = _rope(settings["rotary_emb_base"])
+    if "global_rope_theta" in settings and "local_rope_theta" in settings:
         native["rope_parameters"] = {
-            "full_attention": {"rope_type": "default", "rope_theta": settings["global_rope_theta"]},
-            "sliding_attention": {"rope_type": "default", "rope_theta": settings["local_rope_theta"]},
+            "full_attention": _rope(settings["global_rope_theta"]),
+            "sliding_attention": _rope(settings["local_rope_theta"]),
         }
+    if "global_attn_every_n_layers" in settings:
+        every, layers = settings["global_attn_every_n_layers"], settings["num_hidden_layers"]
+        native["layer_types"] = ["sliding_attention" if i % every else "full_attention" for i in range(layers)]
     return native
+
+
+def _rope(theta: float) -> dict[str, Any]:
+    return {"rope_type": "default", "rope_theta": float(theta)}
+
+
+def published_files(config: ContextualConfig) -> tuple[dict[str, Any], dict[str, Any]]:
+    """`config.json` and `backbone_config.json` in the published layout, for a model of a released architecture.
+
+    Raises:
+        ConfigurationError: the model is of another architecture, which the published layout has no room for.
+    """
+    conditioning = config.conditioning
+    release = next((r for r in RELEASES if r.model_type == config.backbone["model_type"]), None)
+    if not isinstance(conditioning, JointConditioning) or conditioning.variant == "own" or release is None:
+        raise ConfigurationError(
+            "the published layout holds released models only (cde-small-v1 and -v2, fine-tuned or not); "
+            "use save() for this one"
+        )
+    settings = {
+        "architecture": "transductive",
+        "embedder": release.embedder,
+        "transductive_corpus_size": conditioning.context_slots,
+        "transductive_tokens_per_document": 1,
+        "transductive_sequence_dropout_prob": _NULL_PROBABILITY if conditioning.null_vector else 0.0,
+        "disable_transductive_rotary_embedding": True,
+        "max_seq_length": config.max_length,
+        "pool_ignore_contextual_tokens": release.skips_prompt,
+        "pool_ignore_instruction_tokens": release.skips_prompt,
+        "torch_dtype": "float32",
+    }
+    return settings, dict(config.backbone)
