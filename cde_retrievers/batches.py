@@ -34,19 +34,36 @@ class BatchRunner:
         self._device = device
         self._lock = Lock()
 
-    def run(self, texts: Sequence[str], forward: Forward, width: int, show_progress: bool | None) -> Embeddings:
-        """Every text through `forward` -> (n, W) float32 in the order given."""
+    def run(
+        self,
+        texts: Sequence[str],
+        forward: Forward,
+        width: int,
+        show_progress: bool | None = None,
+        positions_before_text: int = 0,
+    ) -> Embeddings:
+        """Every text through `forward` -> (n, W) float32 in the order given.
+
+        Args:
+            texts: what to embed, prompts included.
+            forward: token ids and mask of a batch to its vectors.
+            width: W.
+            show_progress: True or False, or None for a bar only where the work is long.
+            positions_before_text: what the model reads in front of each text, which counts when batches are sized.
+        """
         result = np.empty((len(texts), width), dtype=np.float32)
         with _progress_bar(len(texts), show_progress) as bar:
             for start, stop in text_windows(texts):
-                for indices, vectors in self._run_window(texts[start:stop], forward):
+                for indices, vectors in self._run_window(texts[start:stop], forward, positions_before_text):
                     result[start + np.asarray(indices)] = vectors
                     bar.update(len(indices))
         return result
 
-    def _run_window(self, texts: Sequence[str], forward: Forward) -> Iterator[tuple[Sequence[int], Embeddings]]:
+    def _run_window(
+        self, texts: Sequence[str], forward: Forward, positions_before_text: int
+    ) -> Iterator[tuple[Sequence[int], Embeddings]]:
         tokens = self._tokenizer.encode(texts)
-        lengths = [len(row) for row in tokens]
+        lengths = [len(row) + positions_before_text for row in tokens]
 
         def run(indices: Sequence[int]) -> Embeddings:
             input_ids, attention_mask = self._tokenizer.pad([tokens[i] for i in indices])

@@ -256,7 +256,8 @@ class ContextualEncoder:
             return normalize(embeddings.float(), dim=-1)
 
         known = [prompt + text for text in checked_texts(texts)]
-        return self._runner.run(known, forward, self.width, show_progress)
+        before = self.model.second_stage.positions_before_text(prepared)
+        return self._runner.run(known, forward, self.width, show_progress, before)
 
     def _prepare(self, context: CorpusContext) -> Any:
         """The second stage's share of work that depends on the context alone, remembered for the last few."""

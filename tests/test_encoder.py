@@ -298,3 +298,19 @@ def test_saving_never_replaces_another_kind_of_model(make_encoder, biencoder_fol
     make_encoder().save(tmp_path / "mine")
     make_encoder(query_prompt="q: ").save(tmp_path / "mine")
     assert ContextualEncoder.from_pretrained(tmp_path / "mine", "cpu").config.query_prompt == "q: "
+
+
+def test_batches_of_joint_make_room_for_the_context(make_encoder, monkeypatch):
+    encoder = make_encoder("joint")
+    context = encoder.fit_context(CORPUS)
+    embed, sizes = encoder.model.second_stage.embed, []
+
+    def counted(input_ids, attention_mask, prepared):
+        sizes.append(len(input_ids) * (input_ids.shape[1] + prepared.vectors.shape[1]))
+        return embed(input_ids, attention_mask, prepared)
+
+    monkeypatch.setattr(encoder.model.second_stage, "embed", counted)
+    monkeypatch.setattr(batches, "default_token_budget", lambda device: 120)
+    encoder.encode_documents(CORPUS, context)
+    assert len(sizes) > 10
+    assert max(sizes) <= 120

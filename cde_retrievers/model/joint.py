@@ -76,6 +76,10 @@ class JointSecondStage(SecondStage[JointPrefix]):
         prompt = self.soft_prompt().expand(len(context), -1, -1)
         return JointPrefix(self._layout.prefix(self.backbone, torch.cat([context, prompt], dim=1)), context.shape[1])
 
+    def positions_before_text(self, prepared: JointPrefix) -> int:
+        """Context vectors and soft prompt: N + P."""
+        return prepared.vectors.shape[1]
+
     def hidden_states(self, input_ids: Tensor, attention_mask: Tensor, prepared: JointPrefix) -> Tensor:
         """Token ids and mask (B, L) -> the backbone's last states at the text's positions, (B, L, W)."""
         prefix = prepared.vectors.expand(len(input_ids), -1, -1)

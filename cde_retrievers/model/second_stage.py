@@ -31,6 +31,10 @@ class SecondStage(nn.Module, ABC, Generic[Prepared]):
     def embed(self, input_ids: Tensor, attention_mask: Tensor, prepared: Prepared) -> Tensor:
         """Right-padded token ids (B, L) and their mask (B, L) -> embeddings (B, W), not normalised."""
 
+    def positions_before_text(self, prepared: Prepared) -> int:
+        """How many positions the backbone reads in front of every text, for whoever sizes batches."""
+        return 0
+
     def forward(self, input_ids: Tensor, attention_mask: Tensor, context_vectors: Tensor) -> Tensor:
         """Prepare and embed in one differentiable step, as training needs it; shapes as above.
 
