@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from cde_retrievers.batches import BatchRunner, Embeddings
+from cde_retrievers.batches import BatchRunner, Embeddings, Forward
 from cde_retrievers.context import CorpusContext
 from cde_retrievers.device import resolve_device, resolve_dtype
 from cde_retrievers.errors import CheckpointError, ConfigurationError, ContextTooSmallError
@@ -213,6 +213,26 @@ class ContextualEncoder:
     def _encode(
         self, texts: Iterable[str], prompt: str, context: CorpusContext, show_progress: bool | None
     ) -> Embeddings:
+        forward = self.forward_under(context)
+        known = [prompt + text for text in checked_texts(texts)]
+        return self._runner.run(known, forward, self.width, show_progress)
+
+    def tokenize(self, texts: Iterable[str]) -> tuple[Tensor, Tensor]:
+        """Texts that bring their prompts along -> token ids and mask, each (B, L); what is too long is cut.
+
+        Raises:
+            InvalidTextError: `texts` is no collection of texts.
+        """
+        return self._tokenizer.pad(self._tokenizer.encode(list(checked_texts(texts))))
+
+    def forward_under(self, context: CorpusContext) -> Forward:
+        """One batch under a context: token ids and mask, each (B, L), on `device` -> (B, width) float32 unit rows.
+
+        No gradient flows through it.
+
+        Raises:
+            ContextMismatchError: the context was fitted by another model.
+        """
         if not isinstance(context, CorpusContext):
             raise ConfigurationError(
                 f"a CorpusContext is needed, found {type(context).__name__}; make one with fit_context(documents)"
@@ -220,12 +240,21 @@ class ContextualEncoder:
         context.check_model(self.fingerprint, self.name)
         prepared = self._prepare(context)
 
+        @torch.no_grad()
         def forward(input_ids: Tensor, attention_mask: Tensor) -> Tensor:
             embeddings = self.model.second_stage.embed(input_ids, attention_mask, prepared)
             return normalize(embeddings.float(), dim=-1)
 
-        known = [prompt + text for text in checked_texts(texts)]
-        return self._runner.run(known, forward, self.width, show_progress)
+        return forward
+
+    def on(self, device: str | torch.device) -> Self:
+        """This encoder on another device, in the same number format; the weights are copied, this one stays.
+
+        Raises:
+            DeviceError: the device is not to be had here, or does not have the number format.
+        """
+        model = deepcopy(self._saved_model)
+        return type(self)(model, self._tokenizer, device=device, dtype=self.dtype, name=self.name)
 
     def _prepare(self, context: CorpusContext) -> Any:
         """The second stage's share of work that depends on the context alone, remembered for the last few."""

@@ -115,6 +115,11 @@ class TextTokenizer:
         if len(self._tokenizer.encode("").ids) == 0:
             raise CheckpointError("the tokenizer adds no special tokens, so an empty text would have nothing to embed")
 
+    @property
+    def backend_tokenizer(self) -> Tokenizer:
+        """What another one of these can be made of."""
+        return self._tokenizer
+
     def room_after(self, prompt: str) -> int:
         """Tokens that are left for a text behind `prompt`."""
         return self.max_length - len(self._tokenizer.encode(prompt).ids)
