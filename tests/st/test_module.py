@@ -1,7 +1,6 @@
 """A `SentenceTransformer` over the module gives exactly the encoder's vectors, before and after it was saved."""
 
 import copy
-import json
 import pickle
 
 import numpy as np
@@ -15,16 +14,13 @@ from sentence_transformers import SentenceTransformer
 
 from cde_retrievers import ContextualEncoder
 from cde_retrievers.errors import (
-    CheckpointError,
     ConfigurationError,
-    ContextFileError,
     ContextMismatchError,
     DeviceError,
     InvalidTextError,
 )
 from cde_retrievers.st import ContextualModule
 
-PROMPTS = {"query_prompt": "walk: ", "document_prompt": "read: "}
 LONG = "the cat " * 40
 TEXTS = [*CORPUS, LONG, "", "green", "a b c d e f g h i j k l m n o p"]
 
@@ -35,31 +31,6 @@ def assert_same(found, wanted) -> None:
 
 def sentence_transformer(module, **settings) -> SentenceTransformer:
     return SentenceTransformer(modules=[module], device="cpu", **{"prompts": module.prompts, **settings})
-
-
-def load(path, **settings) -> SentenceTransformer:
-    settings = {"trust_remote_code": True, "model_kwargs": {"dtype": "float32"}, **settings}
-    return SentenceTransformer(str(path), device="cpu", **settings)
-
-
-@pytest.fixture
-def make_module(make_encoder):
-    def make(conditioning="whitening", **settings) -> ContextualModule:
-        encoder = make_encoder(conditioning, **{**PROMPTS, **settings})
-        return ContextualModule(encoder, encoder.fit_context(CORPUS))
-
-    return make
-
-
-@pytest.fixture
-def module(make_module):
-    return make_module()
-
-
-@pytest.fixture
-def saved(module, tmp_path):
-    sentence_transformer(module, similarity_fn_name="cosine").save(str(tmp_path / "saved"))
-    return tmp_path / "saved"
 
 
 def test_vectors_are_the_encoders(conditioning, make_module):
@@ -166,61 +137,6 @@ def test_a_model_without_prompts_needs_none(make_module):
 def test_the_context_of_another_model_is_refused(module, make_encoder):
     with pytest.raises(ContextMismatchError, match="was fitted by model"):
         ContextualModule(make_encoder(), module.context)
-
-
-def test_saved_and_loaded(conditioning, make_module, tmp_path):
-    model = sentence_transformer(make_module(conditioning), similarity_fn_name="dot")
-    model.save(str(tmp_path / "saved"))
-    model.save(str(tmp_path / "saved"))
-    assert not list((tmp_path / "saved").rglob("*.py"))
-    again = load(tmp_path / "saved")
-    assert again.prompts == model.prompts
-    assert again.similarity_fn_name == "dot"
-    assert again[0].context == model[0].context
-    assert_same(again.encode_query(TEXTS), model.encode_query(TEXTS))
-    assert_same(again.encode_document(TEXTS), model.encode_document(TEXTS))
-
-
-def test_without_trust_the_library_refuses_and_the_class_loads(module, saved):
-    with pytest.raises(ValueError, match="trust_remote_code=True"):
-        load(saved, trust_remote_code=False)
-    again = ContextualModule.load(saved, model_kwargs={"dtype": "float32"})
-    assert_same(sentence_transformer(again).encode_query(TEXTS), module.encoder.encode_queries(TEXTS, module.context))
-
-
-def test_a_saved_context_of_another_model_is_refused(saved, make_encoder):
-    make_encoder().fit_context(CORPUS).save(saved / "context")
-    with pytest.raises(ContextMismatchError, match="was fitted by model"):
-        load(saved)
-
-
-def test_an_edited_context_is_refused(saved):
-    header = json.loads((saved / "context" / "context.json").read_text())
-    (saved / "context" / "context.json").write_text(json.dumps({**header, "seed": 1}))
-    with pytest.raises(ContextFileError, match="was edited"):
-        load(saved)
-
-
-@pytest.mark.parametrize("part", ["encoder", "context"])
-def test_a_missing_part_is_named(saved, part):
-    (saved / part).rename(saved / "elsewhere")
-    with pytest.raises(CheckpointError, match=f"no directory {part} in it"):
-        load(saved)
-
-
-@pytest.mark.parametrize(
-    "settings", [{"backend": "onnx"}, {"model_kwargs": {"attn_implementation": "sdpa"}}, {"config_kwargs": {"x": 1}}]
-)
-def test_settings_that_encoders_do_not_have_are_refused(saved, settings):
-    with pytest.raises(ConfigurationError, match="leave them out"):
-        load(saved, **settings)
-
-
-def test_the_number_format_is_chosen_in_loading_and_kept(saved):
-    model = load(saved, model_kwargs={"dtype": torch.bfloat16})
-    assert model[0].encoder.dtype == torch.bfloat16
-    assert model.half().encode_query(QUERIES).dtype == np.float32
-    assert model[0].encoder.dtype == torch.bfloat16
 
 
 def test_a_move_that_is_none_keeps_the_encoder(module):
