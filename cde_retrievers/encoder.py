@@ -1,12 +1,10 @@
 """Texts to embeddings under an explicit context: tokenizer, model, device and batching in one place."""
 
 import hashlib
-from collections import OrderedDict
 from collections.abc import Iterable
 from copy import deepcopy
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from threading import Lock
 from typing import Any, Self
 
 import numpy as np
@@ -14,22 +12,22 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from cde_retrievers.batches import BatchRunner, Embeddings
+from cde_retrievers.batches import BatchRunner, Embeddings, Forward
 from cde_retrievers.context import CorpusContext
 from cde_retrievers.device import resolve_device, resolve_dtype
-from cde_retrievers.errors import CheckpointError, ConfigurationError, ContextTooSmallError
+from cde_retrievers.errors import ConfigurationError, ContextTooSmallError
 from cde_retrievers.files import atomic_directory, sha256_of_json
 from cde_retrievers.model.card import model_card
 from cde_retrievers.model.checkpoints import is_own_layout
-from cde_retrievers.model.config import Conditioning, ContextualConfig, JointConditioning
+from cde_retrievers.model.config import Conditioning
 from cde_retrievers.model.contextual import ContextualModel
 from cde_retrievers.model.hub import local_folder, upload_folder
 from cde_retrievers.model.pretrained import BUILT_IN
 from cde_retrievers.model.released import is_published_folder, published_files, tokenizer_source
+from cde_retrievers.prepared import PreparedContexts
 from cde_retrievers.selection import select_documents
-from cde_retrievers.text import TextTokenizer, checked_texts, load_tokenizer
+from cde_retrievers.text import TextTokenizer, check_tokenizer, checked_texts, load_tokenizer
 
-_PREPARED_CONTEXTS = 8
 _SAME_VECTOR = 1e-3  # relative spread that rounding alone, in bfloat16 too, can make
 
 
@@ -65,7 +63,7 @@ class ContextualEncoder:
         self.dtype = resolve_dtype(dtype, self.device)
         self.config = model.config
         self._tokenizer = TextTokenizer(tokenizer, self.config.max_length, self.config.backbone["pad_token_id"] or 0)
-        _check_tokenizer(self._tokenizer, self.config)
+        check_tokenizer(self._tokenizer, self.config)
         # Before the cast: a context must fit the same model in whatever number format it runs.
         self.fingerprint = sha256_of_json([model.fingerprint(), self._tokenizer.fingerprint()])
         # Kept as it was given, so that `save` loses nothing when the arithmetic runs in fewer bits.
@@ -73,8 +71,7 @@ class ContextualEncoder:
         lossy = self.dtype != next(model.parameters()).dtype
         self.model = (deepcopy(model) if lossy else model).to(self.device, self.dtype).eval()
         self._runner = BatchRunner(self._tokenizer, self.device)
-        self._prepared: OrderedDict[tuple[str, str], Any] = OrderedDict()
-        self._prepared_lock = Lock()
+        self._prepared = PreparedContexts(self.model.second_stage, self.device)
 
     @classmethod
     def from_pretrained(
@@ -244,34 +241,49 @@ class ContextualEncoder:
     def _encode(
         self, texts: Iterable[str], prompt: str, context: CorpusContext, show_progress: bool | None
     ) -> Embeddings:
+        forward = self.forward_under(context)
+        before = self.model.second_stage.positions_before_text(self._prepared.of(context))
+        known = [prompt + text for text in checked_texts(texts)]
+        return self._runner.run(known, forward, self.width, show_progress, before)
+
+    def tokenize(self, texts: Iterable[str]) -> tuple[Tensor, Tensor]:
+        """Texts that bring their prompts along -> token ids and mask, each (B, L); what is too long is cut.
+
+        Raises:
+            InvalidTextError: `texts` is no collection of texts.
+        """
+        return self._tokenizer.pad(self._tokenizer.encode(list(checked_texts(texts))))
+
+    def forward_under(self, context: CorpusContext) -> Forward:
+        """One batch under a context: token ids and mask, each (B, L), on `device` -> (B, width) float32 unit rows.
+
+        No gradient flows through it.
+
+        Raises:
+            ContextMismatchError: the context was fitted by another model.
+        """
         if not isinstance(context, CorpusContext):
             raise ConfigurationError(
                 f"a CorpusContext is needed, found {type(context).__name__}; make one with fit_context(documents)"
             )
         context.check_model(self.fingerprint, self.name)
-        prepared = self._prepare(context)
+        prepared = self._prepared.of(context)
 
+        @torch.no_grad()
         def forward(input_ids: Tensor, attention_mask: Tensor) -> Tensor:
             embeddings = self.model.second_stage.embed(input_ids, attention_mask, prepared)
             return normalize(embeddings.float(), dim=-1)
 
-        known = [prompt + text for text in checked_texts(texts)]
-        before = self.model.second_stage.positions_before_text(prepared)
-        return self._runner.run(known, forward, self.width, show_progress, before)
+        return forward
 
-    def _prepare(self, context: CorpusContext) -> Any:
-        """The second stage's share of work that depends on the context alone, remembered for the last few."""
-        key = (context.fingerprint, context.checksum)
-        with self._prepared_lock:
-            if key not in self._prepared:
-                with torch.inference_mode():
-                    vectors = torch.from_numpy(context.vectors.copy()).to(self.device)
-                    self.model.second_stage.check_context(vectors)
-                    self._prepared[key] = self.model.second_stage.prepare(vectors)
-                if len(self._prepared) > _PREPARED_CONTEXTS:
-                    self._prepared.popitem(last=False)
-            self._prepared.move_to_end(key)
-            return self._prepared[key]
+    def on(self, device: str | torch.device) -> Self:
+        """This encoder on another device, in the same number format; the weights are copied, this one stays.
+
+        Raises:
+            DeviceError: the device is not to be had here, or does not have the number format.
+        """
+        model = deepcopy(self._saved_model)
+        return type(self)(model, self._tokenizer, device=device, dtype=self.dtype, name=self.name)
 
     def _context_size(self, size: int | None) -> int:
         slots = getattr(self.config.conditioning, "context_slots", None)
@@ -281,25 +293,6 @@ class ContextualEncoder:
                 f"(a smaller corpus fills the context by repetition)"
             )
         return self.config.context_size if size is None else size
-
-
-def _check_tokenizer(tokenizer: TextTokenizer, config: ContextualConfig) -> None:
-    if tokenizer.vocabulary_size > config.backbone["vocab_size"]:
-        raise CheckpointError(
-            f"the tokenizer knows {tokenizer.vocabulary_size} tokens, the model {config.backbone['vocab_size']}; "
-            f"use the tokenizer the model was trained with"
-        )
-    for prompt in (config.query_prompt, config.document_prompt):
-        if tokenizer.room_after(prompt) < 1:
-            raise ConfigurationError(
-                f"the prompt {prompt!r} fills all {config.max_length} tokens of a text; shorten it or raise max_length"
-            )
-    end = config.conditioning.instruction_end if isinstance(config.conditioning, JointConditioning) else None
-    if end is not None and tokenizer.token_id(":") != end:
-        raise CheckpointError(
-            f"the model takes token {end} for the end of a prompt, which must be ':', but the tokenizer has "
-            f"{tokenizer.token_id(':')} for it; use the tokenizer the model was trained with"
-        )
 
 
 def _refuse_ambiguity(name: str | Path, variant: str | None) -> None:

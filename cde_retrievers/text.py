@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from cde_retrievers.errors import CheckpointError, InvalidTextError
+from cde_retrievers.errors import CheckpointError, ConfigurationError, InvalidTextError
 from cde_retrievers.files import sha256_of_json
+from cde_retrievers.model.config import ContextualConfig, JointConditioning
 from cde_retrievers.model.hub import hub_file
 
 logger = logging.getLogger(__name__)
@@ -115,6 +116,11 @@ class TextTokenizer:
         if len(self._tokenizer.encode("").ids) == 0:
             raise CheckpointError("the tokenizer adds no special tokens, so an empty text would have nothing to embed")
 
+    @property
+    def backend_tokenizer(self) -> Tokenizer:
+        """What another one of these can be made of."""
+        return self._tokenizer
+
     def room_after(self, prompt: str) -> int:
         """Tokens that are left for a text behind `prompt`."""
         return self.max_length - len(self._tokenizer.encode(prompt).ids)
@@ -159,3 +165,28 @@ class TextTokenizer:
         whole.no_truncation()
         vocabulary = sorted(whole.get_vocab(with_added_tokens=True).items())
         return sha256_of_json([vocabulary, whole.encode(_PROBE).ids])
+
+
+def check_tokenizer(tokenizer: TextTokenizer, config: ContextualConfig) -> None:
+    """Refuse a tokenizer that does not belong to the model, and prompts that leave no room for a text.
+
+    Raises:
+        CheckpointError: the vocabulary is larger than the model's, or a prompt's end is not the token it should be.
+        ConfigurationError: a prompt fills all tokens of a text.
+    """
+    if tokenizer.vocabulary_size > config.backbone["vocab_size"]:
+        raise CheckpointError(
+            f"the tokenizer knows {tokenizer.vocabulary_size} tokens, the model {config.backbone['vocab_size']}; "
+            f"use the tokenizer the model was trained with"
+        )
+    for prompt in (config.query_prompt, config.document_prompt):
+        if tokenizer.room_after(prompt) < 1:
+            raise ConfigurationError(
+                f"the prompt {prompt!r} fills all {config.max_length} tokens of a text; shorten it or raise max_length"
+            )
+    end = config.conditioning.instruction_end if isinstance(config.conditioning, JointConditioning) else None
+    if end is not None and tokenizer.token_id(":") != end:
+        raise CheckpointError(
+            f"the model takes token {end} for the end of a prompt, which must be ':', but the tokenizer has "
+            f"{tokenizer.token_id(':')} for it; use the tokenizer the model was trained with"
+        )

@@ -122,7 +122,7 @@ def test_the_context_dependent_share_is_computed_once(make_encoder, monkeypatch)
     assert len(calls) == 1
     for seed in range(20):
         encoder.encode_queries(QUERIES[:1], encoder.fit_context(CORPUS, seed=seed))
-    assert len(encoder._prepared) == 8
+    assert len(encoder._prepared) == 8, "only the last few are remembered"
 
 
 def test_save_and_load_give_the_same_encoder(conditioning, make_encoder, tmp_path):

@@ -7,6 +7,8 @@ import pytest
 
 import cde_retrievers
 
+FRAMEWORKS = ["langchain_core", "llama_index", "sentence_transformers"]
+
 
 def in_fresh_interpreter(code: str) -> str:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -14,7 +16,7 @@ def in_fresh_interpreter(code: str) -> str:
 
 
 def test_import_loads_neither_torch_nor_a_framework():
-    heavy = "['torch', 'transformers', 'numpy', 'faiss', 'langchain_core', 'llama_index', 'pydantic']"
+    heavy = ["torch", "transformers", "numpy", "faiss", "pydantic", *FRAMEWORKS]
     code = f"import sys, cde_retrievers; sys.stdout.write(str([m for m in {heavy} if m in sys.modules]))"
     assert in_fresh_interpreter(code) == "[]"
 
@@ -22,7 +24,7 @@ def test_import_loads_neither_torch_nor_a_framework():
 def test_the_encoder_loads_no_framework():
     code = (
         "import sys; from cde_retrievers import ContextualEncoder;"
-        "sys.stdout.write(str([m for m in ['langchain_core', 'llama_index'] if m in sys.modules]))"
+        f"sys.stdout.write(str([m for m in {FRAMEWORKS} if m in sys.modules]))"
     )
     assert in_fresh_interpreter(code) == "[]"
 
@@ -40,7 +42,11 @@ def test_unknown_names_raise():
 
 @pytest.mark.parametrize(
     ("package", "framework", "extra"),
-    [("langchain", "langchain_core", "langchain"), ("llama_index", "llama_index.core", "llama-index")],
+    [
+        ("langchain", "langchain_core", "langchain"),
+        ("llama_index", "llama_index.core", "llama-index"),
+        ("st", "sentence_transformers", "st"),
+    ],
 )
 def test_a_missing_framework_names_its_extra(package, framework, extra):
     code = (
