@@ -28,7 +28,7 @@ class CorpusContext:
         positions: where each stood in the corpus it was fitted on.
         distinct: how many different documents there are; a small corpus is repeated to fill the context.
         corpus_size: texts in the corpus it was fitted on.
-        strategy: how the documents were chosen.
+        strategy: how the documents were chosen; "generic" for those that ship with the package.
         seed: of that choice.
         fingerprint: SHA-256 over all that an embedding under this context depends on, but for the number format and
             the device the vectors were computed with: an index built on a GPU is searched on a laptop.

@@ -10,12 +10,12 @@ import cde_retrievers
 PACKAGE = Path(cde_retrievers.__file__).parent
 # Low to high. A module may import from its own layer and from those below.
 LAYERS = [
-    {"errors"},
+    {"errors", "data"},
     {"device", "files"},
     {"model"},
     {"text"},
     {"batches"},
-    {"context", "context_files", "selection"},
+    {"context", "context_files", "selection", "generic"},
     {"prepared"},
     {"encoder"},
     {"binding"},
