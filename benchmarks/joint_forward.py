@@ -28,8 +28,8 @@ from cde_retrievers.text import TokenIds
 
 CONTEXT_SIZE = 512
 # Texts per workload; the last is a mixture in random order, as a corpus is.
-WORKLOADS = {"16": [16] * 8, "64": [64] * 8, "256": [256] * 8, "16, 64 and 256 mixed": [16, 64, 256] * 4}
-BATCH = 8
+WORKLOADS = {"16": [16] * 4, "64": [64] * 4, "256": [256] * 4, "16, 64 and 256 mixed": [16, 64, 256] * 4}
+BATCH = 4
 
 
 def full_size_second_stage() -> JointSecondStage:

@@ -1,6 +1,6 @@
 """Does the corpus' own context help, and does a foreign one? nDCG@10 on sub-corpora of the standard library.
 
-python examples/compare_contexts.py [--topics email web files] [--documents 150]
+python examples/compare_contexts.py [--topics email web files] [--documents 100]
 
 A query is the first sentence of a docstring; the document to find is its function, with the docstring removed.
 Every sub-corpus is embedded under its own context, under each other one's, and under none (the plain bi-encoder).
@@ -56,7 +56,7 @@ def main() -> None:
     """Print the corpus-by-context table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--topics", nargs="+", choices=TOPICS, default=["email", "web", "files"])
-    parser.add_argument("--documents", type=int, default=150, help="functions per topic at most")
+    parser.add_argument("--documents", type=int, default=100, help="functions per topic at most")
     arguments = parser.parse_args()
 
     encoder = ContextualEncoder.from_pretrained("minilm")
