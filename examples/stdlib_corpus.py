@@ -28,7 +28,7 @@ _LEFT_OUT = {
     *("distutils", "imaplib", "mailbox", "nntplib", "tkinter", "turtle"),
     *("asyncio", "email", "importlib", "logging", "multiprocessing", "pydoc", "unittest", "wsgiref", "xml", "xmlrpc"),
 }
-_MIN_WORDS, _MAX_WORDS = 4, 25
+_MIN_WORDS, _MAX_WORDS = 4, 40
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
