@@ -7,7 +7,7 @@ from typing import Self
 
 from cde_retrievers.batches import Embeddings
 from cde_retrievers.context import CorpusContext
-from cde_retrievers.encoder import ContextualEncoder
+from cde_retrievers.embedder import Embedder
 from cde_retrievers.errors import ContextInUseError, ContextMismatchError, ContextNotFittedError
 
 
@@ -23,7 +23,7 @@ class ContextBinding:
         expected_fingerprint: the only context to accept, where an index already says which it was built under.
     """
 
-    def __init__(self, encoder: ContextualEncoder, remedy: str, expected_fingerprint: str | None = None) -> None:
+    def __init__(self, encoder: Embedder, remedy: str, expected_fingerprint: str | None = None) -> None:
         self.encoder = encoder
         self._expected_fingerprint = expected_fingerprint
         self._remedy = remedy
@@ -77,7 +77,7 @@ class ContextBinding:
             ContextMismatchError: another model fitted it, or it is not the one expected and `refit` is False.
             ContextInUseError: something was embedded under another context, and `refit` is False.
         """
-        context.check_model(self.encoder.fingerprint, self.encoder.name)
+        self.encoder.check_context(context)
         if not refit and self._expected_fingerprint not in (None, context.fingerprint):
             raise ContextMismatchError(
                 f"this context has fingerprint {context.fingerprint}, but {self._expected_fingerprint} is expected; "
@@ -109,6 +109,16 @@ class ContextBinding:
     def encode_queries(self, texts: Iterable[str], show_progress: bool | None = None) -> Embeddings:
         """As `ContextualEncoder.encode_queries`, under the bound context."""
         return self._used_for(self.encoder.encode_queries(texts, self.context, show_progress))
+
+    def with_context(self, context: CorpusContext) -> Self:
+        """Another binding of the same encoder, to `context`; nothing is copied, both can be used at once.
+
+        Raises:
+            ContextMismatchError: another model fitted the context.
+        """
+        twin = type(self)(self.encoder, self._remedy)
+        twin.bind(context)
+        return twin
 
     def copy(self) -> Self:
         """Another binding of the same encoder to the same context; refitting one leaves the other alone."""

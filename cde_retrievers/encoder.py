@@ -173,6 +173,10 @@ class ContextualEncoder:
         """Length of an embedding."""
         return self.model.width
 
+    def check_context(self, context: CorpusContext) -> None:
+        """Raise ContextMismatchError unless this model fitted the context."""
+        context.check_model(self.fingerprint, self.name)
+
     def fit_context(
         self,
         texts: Iterable[str],
@@ -291,7 +295,7 @@ class ContextualEncoder:
             raise ConfigurationError(
                 f"a CorpusContext is needed, found {type(context).__name__}; make one with fit_context(documents)"
             )
-        context.check_model(self.fingerprint, self.name)
+        self.check_context(context)
         prepared = self._prepared.of(context)
 
         @torch.no_grad()

@@ -16,9 +16,9 @@ LAYERS = [
     {"text"},
     {"batches"},
     {"context", "context_files", "selection", "generic"},
-    {"prepared"},
+    {"embedder", "prepared"},
     {"encoder"},
-    {"binding"},
+    {"binding", "bound"},
     {"langchain", "llama_index", "st"},
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}

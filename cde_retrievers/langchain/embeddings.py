@@ -10,7 +10,9 @@ from langchain_core.embeddings import Embeddings
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from cde_retrievers.binding import ContextBinding
+from cde_retrievers.bound import BoundToContext
 from cde_retrievers.context import CorpusContext
+from cde_retrievers.embedder import Embedder
 from cde_retrievers.encoder import ContextualEncoder
 from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.text import read_texts
@@ -18,7 +20,7 @@ from cde_retrievers.text import read_texts
 _REMEDY = "embeddings.fit(documents)  # the same documents that go into the vector store"
 
 
-class ContextualEmbeddings(BaseModel, Embeddings):
+class ContextualEmbeddings(BoundToContext, BaseModel, Embeddings):
     """Embeddings whose context is fitted on the corpus before the index is built.
 
     Example:
@@ -57,7 +59,7 @@ class ContextualEmbeddings(BaseModel, Embeddings):
     """How they are chosen: "random", "kmeans" or "diverse"."""
     context_seed: int = 0
     """Seed of that choice."""
-    encoder: ContextualEncoder | None = Field(default=None, repr=False, exclude=True)
+    encoder: Embedder | None = Field(default=None, repr=False, exclude=True)
     """A loaded encoder to share, in place of `model_name`, `device`, `dtype` and `cache_folder`."""
 
     _binding: ContextBinding = PrivateAttr()
@@ -96,13 +98,11 @@ class ContextualEmbeddings(BaseModel, Embeddings):
             refit=refit,
             show_progress=self.show_progress,
         )
-        self.context_path = None
+        self._context_replaced()
         return self
 
-    @property
-    def context(self) -> CorpusContext:
-        """The fitted context; raises ContextNotFittedError before `fit`."""
-        return self._binding.context
+    def _context_replaced(self) -> None:
+        self.context_path = None
 
     @property
     def context_fingerprint(self) -> str | None:
@@ -113,10 +113,6 @@ class ContextualEmbeddings(BaseModel, Embeddings):
         """Write the context into the directory `path`, for `context_path=`."""
         self.context.save(path)
         self.context_path = path
-
-    def check_context(self, fingerprint: str) -> None:
-        """Raise ContextMismatchError if the context is no longer the one with that fingerprint."""
-        self._binding.check_still(fingerprint)
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         """Documents under the context, as unit vectors."""
@@ -135,15 +131,6 @@ class ContextualEmbeddings(BaseModel, Embeddings):
     async def aembed_query(self, text: str) -> list[float]:
         """As `embed_query`, without blocking the event loop."""
         return await asyncio.to_thread(self.embed_query, text)
-
-    def __copy__(self) -> Self:
-        twin = super().__copy__()
-        twin._binding = self._binding.copy()
-        return twin
-
-    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
-        # The encoder is shared: it never changes, and a context is a value.
-        return self.__copy__()
 
     def __reduce__(self) -> tuple[Any, ...]:
         settings = self.model_dump(exclude={"context_path"})

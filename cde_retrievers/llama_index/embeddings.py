@@ -10,7 +10,9 @@ from llama_index.core.bridge.pydantic import ConfigDict, Field, PrivateAttr
 from llama_index.core.schema import BaseNode, MetadataMode
 
 from cde_retrievers.binding import ContextBinding
+from cde_retrievers.bound import BoundToContext
 from cde_retrievers.context import CorpusContext
+from cde_retrievers.embedder import Embedder
 from cde_retrievers.encoder import ContextualEncoder
 from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.text import read_texts
@@ -18,7 +20,7 @@ from cde_retrievers.text import read_texts
 _REMEDY = "embed_model.fit(nodes)  # the same nodes that go into the index"
 
 
-class ContextualEmbedding(BaseEmbedding):
+class ContextualEmbedding(BoundToContext, BaseEmbedding):
     """An embedding whose context is fitted on the nodes before the index is built.
 
     Example:
@@ -54,7 +56,7 @@ class ContextualEmbedding(BaseEmbedding):
         model_name: str | Path = "minilm",
         *,
         context_path: str | Path | None = None,
-        encoder: ContextualEncoder | None = None,
+        encoder: Embedder | None = None,
         **settings: Any,
     ) -> None:
         """Load the model, and the context if one is named.
@@ -123,32 +125,17 @@ class ContextualEmbedding(BaseEmbedding):
             refit=refit,
             show_progress=show_progress,
         )
-        self.context_fingerprint = self.context.fingerprint
-        self.context_path = None
+        self._context_replaced()
         return self
 
-    @property
-    def context(self) -> CorpusContext:
-        """The fitted context; raises ContextNotFittedError before `fit`."""
-        return self._binding.context
+    def _context_replaced(self) -> None:
+        self.context_fingerprint = self.context.fingerprint
+        self.context_path = None
 
     def save_context(self, path: str | Path) -> None:
         """Write the context into the directory `path`, for `context_path=`; copies in worker processes read it."""
         self.context.save(path)
         self.context_path = str(path)
-
-    def check_context(self, fingerprint: str) -> None:
-        """Raise ContextMismatchError if the context is no longer the one with that fingerprint."""
-        self._binding.check_still(fingerprint)
-
-    def __copy__(self) -> Self:
-        twin = super().__copy__()
-        twin._binding = self._binding.copy()
-        return twin
-
-    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
-        # The encoder is shared: it never changes, and a context is a value.
-        return self.__copy__()
 
     def __reduce__(self) -> tuple[Any, ...]:
         # LlamaIndex's own pickling drops what it cannot pickle, the context with it, and says so only in a log.

@@ -1,0 +1,50 @@
+"""What an index, a binding or an adapter asks of whatever embeds texts under a context."""
+
+from collections.abc import Iterable
+from typing import Protocol, runtime_checkable
+
+from cde_retrievers.batches import Embeddings
+from cde_retrievers.context import CorpusContext
+
+
+@runtime_checkable
+class Embedder(Protocol):
+    """Fits contexts, and embeds texts under the context that each call is given. `ContextualEncoder` is one."""
+
+    @property
+    def name(self) -> str:
+        """What the model is loaded from, for people to read."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Identity of the model, its prompts and its tokenizer."""
+
+    @property
+    def width(self) -> int:
+        """Length of an embedding."""
+
+    def check_context(self, context: CorpusContext) -> None:
+        """Raise ContextMismatchError unless this model fitted the context."""
+
+    def fit_context(
+        self,
+        texts: Iterable[str],
+        size: int | None = None,
+        strategy: str = "random",
+        seed: int = 0,
+        show_progress: bool | None = None,
+    ) -> CorpusContext:
+        """Choose documents that stand for the corpus and turn them into its context."""
+
+    def first_stage_vectors(self, texts: Iterable[str], show_progress: bool | None = None) -> Embeddings:
+        """Context vectors of documents, (n, context width) float32, not normalised."""
+
+    def encode_documents(
+        self, texts: Iterable[str], context: CorpusContext, show_progress: bool | None = None
+    ) -> Embeddings:
+        """Documents under a context -> (n, width) float32 unit rows."""
+
+    def encode_queries(
+        self, texts: Iterable[str], context: CorpusContext, show_progress: bool | None = None
+    ) -> Embeddings:
+        """Queries under the context of the corpus they are for -> (n, width) float32 unit rows."""
