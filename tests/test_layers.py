@@ -15,7 +15,7 @@ LAYERS = [
     {"model"},
     {"text"},
     {"batches"},
-    {"context", "context_files", "selection", "generic"},
+    {"context", "context_files", "selection", "generic", "verdict"},
     {"embedder", "prepared"},
     {"encoder"},
     {"binding", "bound"},
