@@ -32,7 +32,7 @@ class RetrievalSet:
 
 def load_set(folder: Path, split: str = "test", max_queries: int | None = None) -> RetrievalSet:
     """Read one folder: title and text of each document, and the judged queries of the split."""
-    corpus = {row["_id"]: f"{row['title']} {row['text']}".strip() for row in _rows(folder / "corpus.jsonl.gz")}
+    corpus = {row["_id"]: _text(row) for row in _rows(folder / "corpus.jsonl.gz")}
     qrels: dict[str, dict[str, int]] = {}
     with (folder / "qrels" / f"{split}.tsv").open(encoding="utf-8") as file:
         for row in csv.DictReader(file, delimiter="\t"):
@@ -45,6 +45,15 @@ def load_set(folder: Path, split: str = "test", max_queries: int | None = None) 
     return RetrievalSet(
         folder.name, list(corpus), list(corpus.values()), kept, [texts[i] for i in kept], {i: qrels[i] for i in kept}
     )
+
+
+def load_documents(folder: Path) -> Iterator[str]:
+    """Title and text of each document, one in memory at a time."""
+    return map(_text, _rows(folder / "corpus.jsonl.gz"))
+
+
+def _text(row: dict[str, Any]) -> str:
+    return f"{row['title']} {row['text']}".strip()
 
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:

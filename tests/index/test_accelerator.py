@@ -1,0 +1,136 @@
+"""Approximate kinds propose candidates; the scores are exact, and exact search is the twin they are held against."""
+
+import numpy as np
+import pytest
+from bag_of_words import BagOfWords
+
+from cde_retrievers.errors import IndexFileError
+from cde_retrievers.index import ContextualIndex, Document
+from cde_retrievers.index.exact import exact_search
+
+ROWS, WIDTH, K = 1_600, 32, 10
+
+
+@pytest.fixture(autouse=True)
+def _small_indexes_count_as_large(monkeypatch):
+    monkeypatch.setattr("cde_retrievers.index.commits.MIN_ROWS", 500)
+
+
+@pytest.fixture
+def vectors():
+    random = np.random.default_rng(0)
+    centres = random.standard_normal((40, WIDTH))
+    rows = centres[random.integers(0, 40, ROWS)] + 0.7 * random.standard_normal((ROWS, WIDTH))
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+@pytest.fixture(params=["ivf", "hnsw"])
+def index(request, vectors, tmp_path):
+    embedder = BagOfWords(WIDTH)
+    context = embedder.fit_context(["one text", "another text"])
+    index = ContextualIndex.create(embedder, context, tmp_path / "index", kind=request.param)
+    add(index, vectors[:1_000], 0)
+    return index
+
+
+def add(index, vectors, first):
+    documents = [
+        Document(f"text {row}", id=str(row), metadata={"row": row}) for row in range(first, first + len(vectors))
+    ]
+    index.add_embedded(documents, vectors, index.context.fingerprint)
+
+
+def found(index, queries, **options):
+    hits = index.search_embedded(queries, index.context.fingerprint, K, **options)
+    return [{int(hit.id): hit.score for hit in row} for row in hits]
+
+
+def truth(vectors, queries, rows):
+    """The slow obvious twin."""
+    scores = queries @ vectors[rows].T
+    return [{int(rows[i]): float(row[i]) for i in np.argsort(-row)[:K]} for row in scores]
+
+
+def assert_nearly(index, vectors, rows, recall=0.95):
+    queries = vectors[::50]
+    pairs = list(zip(found(index, queries), truth(vectors, queries, np.asarray(rows)), strict=True))
+    assert np.mean([len(hits.keys() & exact.keys()) / K for hits, exact in pairs]) >= recall
+    for query, (hits, _) in zip(queries, pairs, strict=True):
+        assert len(hits) == K
+        np.testing.assert_allclose(list(hits.values()), vectors[list(hits)] @ query, atol=1e-6)
+
+
+def accelerator_files(index):
+    return list(index.path.glob("accelerator-*.faiss"))
+
+
+def test_nearly_all_of_the_exact_hits_are_found_with_exact_scores(index, vectors):
+    assert len(accelerator_files(index)) == 1
+    assert_nearly(index, vectors, range(1_000))
+
+
+def test_it_is_the_same_when_opened_again(index, vectors):
+    again = ContextualIndex.open(index.path, index.embedder)
+    assert found(again, vectors[:5]) == found(index, vectors[:5])
+
+
+def test_rows_added_later_are_searched_exactly(index, vectors):
+    add(index, vectors[1_000:1_200], 1_000)
+    assert len(accelerator_files(index)) == 1
+    assert_nearly(index, vectors, range(1_200))
+    assert all(max(hits, key=hits.get) == 1_000 + i for i, hits in enumerate(found(index, vectors[1_000:1_200])))
+
+
+def test_it_is_made_anew_when_much_was_added(index, vectors):
+    before = accelerator_files(index)
+    for first in range(1_000, 1_600, 100):
+        add(index, vectors[first : first + 100], first)
+    assert accelerator_files(index) != before
+    assert len(accelerator_files(index)) == 1
+    assert_nearly(index, vectors, range(1_600), recall=0.9)
+
+
+def test_deleted_rows_are_not_found(index, vectors):
+    gone = {str(row) for row in range(1_000) if row % 3 == 0}
+    index.delete(gone)
+    assert_nearly(index, vectors, [row for row in range(1_000) if row % 3], recall=0.9)
+    assert all(hits.keys().isdisjoint(map(int, gone)) for hits in found(index, vectors[:30]))
+
+
+def test_filters_are_exact(index, vectors):
+    queries = vectors[:20]
+    hits = found(index, queries, filter={"row": {"$lt": 37}})
+    for row, exact in zip(hits, truth(vectors, queries, np.arange(37)), strict=True):
+        assert row.keys() == exact.keys()
+
+
+def test_optimize_covers_everything_again(index, vectors):
+    add(index, vectors[1_000:1_200], 1_000)
+    index.delete(["0", "1"])
+    index.optimize()
+    assert len(accelerator_files(index)) == 1
+    assert_nearly(index, vectors, range(2, 1_200))
+
+
+def test_a_damaged_accelerator_is_named_and_the_documents_can_be_salvaged(index, vectors):
+    (path,) = accelerator_files(index)
+    path.write_bytes(b"\0" * 50)
+    with pytest.raises(IndexFileError, match=r"accelerator-.*documents are not affected"):
+        ContextualIndex.open(index.path, index.embedder)
+    salvaged = ContextualIndex.open(index.path, index.embedder, salvage=True)
+    assert [hits.keys() for hits in found(salvaged, vectors[:9])] == [
+        hits.keys() for hits in truth(vectors, vectors[:9], np.arange(1_000))
+    ]
+
+
+@pytest.mark.parametrize("queries", [1, 7])
+def test_exact_search_in_blocks_is_exact_search(monkeypatch, vectors, queries):
+    allowed = np.random.default_rng(1).random(ROWS) < 0.5
+    parts = [(0, vectors[:700], allowed[:700]), (700, vectors[700:], allowed[700:])]
+    expected = truth(vectors, vectors[:queries], np.flatnonzero(allowed))
+    for block in (1 << 23, 100):
+        monkeypatch.setattr("cde_retrievers.index.exact._BLOCK_SCORES", block)
+        scores, rows = exact_search(vectors[:queries], parts, K)
+        for found_scores, found_rows, exact in zip(scores, rows, expected, strict=True):
+            assert found_rows.tolist() == list(exact)
+            np.testing.assert_allclose(found_scores, list(exact.values()), atol=1e-6)
