@@ -52,7 +52,7 @@ class BatchRunner:
             positions_before_text: what the model reads in front of each text, which counts when batches are sized.
         """
         result = np.empty((len(texts), width), dtype=np.float32)
-        with _progress_bar(len(texts), show_progress) as bar:
+        with progress_bar(len(texts), show_progress) as bar:
             for start, stop in text_windows(texts):
                 for indices, vectors in self._run_window(texts[start:stop], forward, positions_before_text):
                     result[start + np.asarray(indices)] = vectors
@@ -105,7 +105,7 @@ def length_sorted_batches(lengths: Sequence[int], token_budget: int) -> list[lis
     return batches
 
 
-def _progress_bar(total: int, show_progress: bool | None) -> "tqdm[Any]":
+def progress_bar(total: int, show_progress: bool | None) -> "tqdm[Any]":
     """One bar for one call; by default only for long work, and only where somebody watches a terminal."""
     hidden = not show_progress if show_progress is not None else (None if total >= _LONG_WORK else True)
     return tqdm(total=total, desc="Embedding", unit="text", disable=hidden)

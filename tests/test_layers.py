@@ -15,9 +15,9 @@ LAYERS = [
     {"model"},
     {"text"},
     {"batches"},
-    {"context", "context_files", "selection", "generic", "verdict"},
-    {"embedder", "prepared"},
-    {"encoder"},
+    {"context", "context_files", "selection", "fitting", "generic", "verdict"},
+    {"embedder", "prepared", "service", "kept", "plain", "probe"},
+    {"encoder", "whitened", "bases"},
     {"binding", "bound"},
     {"langchain", "llama_index", "st"},
 ]
