@@ -12,8 +12,8 @@ PROBE = "What a model makes of this sentence tells it from others: naïve CAFÉ,
 SAME_MODEL = 0.999
 """Cosine of two probes from which they count as the same model's, since services round differently from day to day.
 
-all-MiniLM-L6-v2 in bfloat16 is at .99995 of itself in float32, with weights rounded to 8 bits at .9993; random noise of
-3 % on its weights brings it to .995, a layer less to .43.
+all-MiniLM-L6-v2 in bfloat16 is at .99994 of itself in float32, with weights rounded to 8 bits at .9993; random noise of
+3 % on its weights brings it to .995, a layer less to .38.
 """
 
 
