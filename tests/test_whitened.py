@@ -1,6 +1,7 @@
 """Any embedding under a context: its twin is the encoder that computes the plain vectors itself."""
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -213,7 +214,13 @@ def test_a_contexts_map_is_computed_once(service, monkeypatch):
 def test_several_threads_pay_for_one_probe_and_get_the_same(service):
     context = over(PaidService()).fit_context(CORPUS)
     expected = over(PaidService()).encode_documents(CORPUS, context)
-    embedder, together = over(service, batch_size=7), threading.Barrier(4)
+    together = threading.Barrier(4)
+
+    def slow(texts):
+        time.sleep(0.05)  # long enough for the other threads to ask as well
+        return service.embed_documents(texts)
+
+    embedder = WhitenedEmbedder("paid-1", slow, batch_size=20)
 
     def work(_):
         together.wait(10)
