@@ -5,15 +5,14 @@ Axes: B texts of a batch, L tokens, W width.
 
 from collections.abc import Callable, Iterator, Sequence
 from threading import Lock
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from cde_retrievers.device import default_token_budget, run_batches
+from cde_retrievers.progress import progress_bar
 from cde_retrievers.text import TextTokenizer
 
 Embeddings = NDArray[np.float32]
@@ -23,7 +22,6 @@ Forward = Callable[[Tensor, Tensor], Tensor]
 # Texts tokenised and sorted together: enough to batch well, bounded whatever the corpus.
 _WINDOW_TEXTS = 8_192
 _WINDOW_CHARACTERS = 4_000_000
-_LONG_WORK = 1_000  # texts from which a progress bar is worth its line
 
 
 class BatchRunner:
@@ -103,9 +101,3 @@ def length_sorted_batches(lengths: Sequence[int], token_budget: int) -> list[lis
         else:
             batches.append([index])
     return batches
-
-
-def progress_bar(total: int, show_progress: bool | None) -> "tqdm[Any]":
-    """One bar for one call; by default only for long work, and only where somebody watches a terminal."""
-    hidden = not show_progress if show_progress is not None else (None if total >= _LONG_WORK else True)
-    return tqdm(total=total, desc="Embedding", unit="text", disable=hidden)

@@ -48,6 +48,34 @@ class PathInUseError(CDEError, FileExistsError):
     """Something else is where a model or a context was to be written."""
 
 
+class InvalidDocumentError(CDEError):
+    """A document for an index is not one: its id, text or metadata cannot be stored."""
+
+
+class DuplicateIdError(CDEError):
+    """Two documents have the same id, or one is already in the index."""
+
+
+class FilterError(CDEError):
+    """A metadata filter names an unknown field or operator, or compares what cannot be compared."""
+
+
+class IndexFileError(CDEError):
+    """An index on disk is incomplete or damaged."""
+
+
+class IndexLockedError(CDEError):
+    """Somebody else is writing to the index."""
+
+
+class ReadOnlyError(CDEError):
+    """An index that was opened for reading was to be changed."""
+
+
+class WriteError(CDEError, OSError):
+    """The disk is full, or the directory cannot be written to."""
+
+
 class DeviceError(CDEError):
     """The device or number format asked for is not to be had on this machine."""
 

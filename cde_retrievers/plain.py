@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from cde_retrievers.batches import Embeddings, progress_bar
+from cde_retrievers.batches import Embeddings
 from cde_retrievers.errors import EmbeddingServiceError
 from cde_retrievers.files import sha256_of_text
 from cde_retrievers.kept import KeptVectors
+from cde_retrievers.progress import progress_bar
 from cde_retrievers.service import CallPolicy, EmbedTexts, call_service
 
 

@@ -36,7 +36,7 @@ def checked_texts(texts: Iterable[str]) -> Iterator[str]:
     """
     _check_collection(texts)
     for position, text in enumerate(texts):
-        yield _checked_text(text, position)
+        yield checked_text(text, position)
 
 
 def read_texts(items: Iterable[Item], read: Callable[[Item], str]) -> Iterator[str]:
@@ -56,7 +56,12 @@ def _check_collection(items: object) -> None:
         )
 
 
-def _checked_text(text: object, position: int) -> str:
+def checked_text(text: object, position: int) -> str:
+    """The text, or an error that says where in the collection it stands.
+
+    Raises:
+        InvalidTextError: it is no string or not valid Unicode.
+    """
     if not isinstance(text, str):
         raise InvalidTextError(
             f"text {position} is no string but {type(text).__name__}: {str(text)[:60]!r}; "

@@ -11,13 +11,14 @@ PACKAGE = Path(cde_retrievers.__file__).parent
 # Low to high. A module may import from its own layer and from those below.
 LAYERS = [
     {"errors", "data"},
-    {"device", "files"},
+    {"device", "files", "progress"},
     {"model"},
     {"text"},
     {"batches"},
-    {"context", "context_files", "selection", "fitting", "generic", "verdict"},
+    {"context", "context_files", "selection", "fitting", "generic", "judged", "verdict"},
     {"embedder", "prepared", "service", "kept", "plain", "probe"},
     {"encoder", "whitened", "bases"},
+    {"index"},
     {"binding", "bound"},
     {"langchain", "llama_index", "st"},
 ]

@@ -17,6 +17,7 @@ from cde_retrievers.errors import (
     ContextTooSmallError,
     InvalidTextError,
 )
+from cde_retrievers.index import ContextualIndex
 from cde_retrievers.probe import PROBE
 from cde_retrievers.whitened import WhitenedEmbedder
 
@@ -78,6 +79,18 @@ def test_the_documents_of_a_loaded_context_are_not_paid_for_again(service, tmp_p
     assert sorted(service.bill + later.bill) == sorted(CORPUS)
     assert later.paid.count(PROBE) == 1
     np.testing.assert_allclose(vectors, over(PaidService()).encode_documents(CORPUS, context), atol=1e-6)
+
+
+def test_an_index_of_our_own_costs_its_documents_and_a_probe(service, tmp_path):
+    index = ContextualIndex.build(CORPUS, over(service), tmp_path / "index", size=9, batch_size=10)
+    expected = [hit.text for hit in index.search("red cat", k=3)]
+    later = PaidService()
+    reopened = ContextualIndex.open(tmp_path / "index", over(later))
+    assert [hit.text for hit in reopened.search("red cat", k=3)] == expected
+    assert sorted(service.bill) == sorted([*CORPUS, "red cat"])
+    assert later.bill == ["red cat"]
+    with pytest.raises(ContextMismatchError, match="has changed"):
+        ContextualIndex.open(tmp_path / "index", over(PaidService(model="b")))
 
 
 def test_repeated_texts_are_paid_for_once_and_keep_their_places(service):

@@ -1,0 +1,103 @@
+"""Approximate search for large indexes: faiss proposes candidates, the stored vectors decide.
+
+Candidates come from 8-bit codes, a quarter of the vectors' size; scores are exact, since every candidate is scored
+again with its float32 vector.
+
+Axes: Q queries, R rows, W width, C candidates.
+"""
+
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from uuid import uuid4
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+
+from cde_retrievers.batches import Embeddings
+from cde_retrievers.errors import IndexFileError
+from cde_retrievers.index.disk import sync_file
+from cde_retrievers.index.manifest import AcceleratorEntry, FileEntry, Kind, SegmentEntry
+
+MIN_ROWS = 10_000
+"""Below this, exact search is as fast."""
+_TRAINING_ROWS = 50_000
+_HNSW_NEIGHBOURS, _HNSW_BUILD_EFFORT = 32, 100
+_SEARCH_EFFORT = {"hnsw": 256, "ivf": 8}  # nodes visited; the share of lists is one in this many
+_CANDIDATES_PER_HIT, _MIN_CANDIDATES = 4, 100
+
+
+def build_accelerator(
+    directory: Path, kind: Kind, segments: tuple[SegmentEntry, ...], parts: list[Embeddings]
+) -> AcceleratorEntry:
+    """A faiss index over the vectors of the segments, in the file that the entry names.
+
+    Args:
+        directory: of the index.
+        kind: "ivf" or "hnsw".
+        segments: what it covers.
+        parts: their vectors, each (R, W).
+    """
+    rows = sum(len(part) for part in parts)
+    index = _empty(kind, rows, parts[0].shape[1])
+    index.train(_sample(parts, rows))
+    for part in parts:
+        index.add(np.ascontiguousarray(part))
+    path = directory / f"accelerator-{uuid4().hex[:12]}.faiss"
+    faiss.write_index(index, str(path))
+    sync_file(path)
+    return AcceleratorEntry(file=FileEntry.of(path), rows=rows, segments=tuple(entry.name for entry in segments))
+
+
+def _empty(kind: Kind, rows: int, width: int) -> "faiss.Index":
+    codes, metric = faiss.ScalarQuantizer.QT_8bit, faiss.METRIC_INNER_PRODUCT
+    if kind == "hnsw":
+        index = faiss.IndexHNSWSQ(width, codes, _HNSW_NEIGHBOURS, metric)
+        index.hnsw.efConstruction = _HNSW_BUILD_EFFORT
+        return index
+    lists = max(16, int(4 * math.sqrt(rows)) // 8 * 8)
+    coarse = faiss.IndexFlatIP(width)
+    index = faiss.IndexIVFScalarQuantizer(coarse, width, lists, codes, metric)
+    index.own_fields = True
+    coarse.this.disown()
+    return index
+
+
+def _sample(parts: Iterable[Embeddings], rows: int) -> Embeddings:
+    """Every n-th row, so that at most `_TRAINING_ROWS` are held."""
+    step = max(1, math.ceil(rows / _TRAINING_ROWS))
+    return np.concatenate([np.ascontiguousarray(part[::step]) for part in parts])
+
+
+class Accelerator:
+    """An open candidate index; safe to use from several threads."""
+
+    def __init__(self, directory: Path, entry: AcceleratorEntry, kind: Kind) -> None:
+        self.rows = entry.rows
+        self._kind = kind
+        wrong = entry.file.damage(directory)
+        if wrong is not None:
+            raise IndexFileError(f"{wrong}; call optimize() to make it again, the documents are not affected")
+        self._index = faiss.read_index(str(directory / entry.file.name))
+
+    def candidates(self, queries: Embeddings, k: int, allowed: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """Row numbers (Q, C) to score; -1 where there are fewer.
+
+        Args:
+            queries: (Q, W).
+            k: hits that are wanted.
+            allowed: (R,) rows that may be found.
+        """
+        wanted = min(self.rows, max(_MIN_CANDIDATES, _CANDIDATES_PER_HIT * k))
+        bits = np.packbits(allowed[: self.rows], bitorder="little")
+        selector = None if allowed[: self.rows].all() else faiss.IDSelectorBitmap(bits)
+        _, rows = self._index.search(queries, wanted, params=self._effort(wanted, selector))
+        found: NDArray[np.int64] = rows
+        return found
+
+    def _effort(self, wanted: int, selector: "faiss.IDSelector | None") -> "faiss.SearchParameters":
+        if self._kind == "hnsw":
+            return faiss.SearchParametersHNSW(efSearch=max(_SEARCH_EFFORT["hnsw"], 2 * wanted), sel=selector)
+        lists = max(1, self._index.nlist // _SEARCH_EFFORT["ivf"])
+        return faiss.SearchParametersIVF(nprobe=lists, sel=selector)

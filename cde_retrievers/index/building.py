@@ -1,0 +1,104 @@
+"""Building a generation from a stream of documents, in batches that are kept: after a kill it goes on where it was."""
+
+import hashlib
+import time
+from collections.abc import Callable, Iterable, Sized
+
+from cde_retrievers.context import CorpusContext
+from cde_retrievers.embedder import Embedder
+from cde_retrievers.index.commits import accelerated
+from cde_retrievers.index.document import Document, to_line
+from cde_retrievers.index.growth import merged_tail
+from cde_retrievers.index.intake import batches
+from cde_retrievers.index.manifest import Manifest, Staging
+from cde_retrievers.index.segment import Segment, write_segment
+from cde_retrievers.index.store import IndexStore
+from cde_retrievers.progress import progress_bar
+
+
+class SourceChangedError(Exception):
+    """The documents are not those that were read before the interruption."""
+
+
+def build_generation(
+    store: IndexStore,
+    staged: Manifest,
+    documents: Iterable[Document],
+    embedder: Embedder,
+    context: CorpusContext,
+    named: Callable[[], int],
+    total: int | None,
+    show_progress: bool | None,
+) -> Manifest:
+    """Embed what is left of the documents under the context, batch by batch, and finish the staged generation.
+
+    Args:
+        store: where to.
+        staged: how far it is; noted on disk after every batch.
+        documents: from the beginning, checked, with ids; the ones done already are read but not embedded.
+        embedder: of the context.
+        context: saved already.
+        named: documents without an id that were given one so far.
+        total: how many documents there are, if known.
+        show_progress: True or False, or None for a bar only where the work is long.
+
+    Returns:
+        The manifest, ready to be served.
+
+    Raises:
+        SourceChangedError: the documents differ from those that were done already.
+    """
+    staging = staged.staging or Staging(settings={}, batch=1)
+    done, skipped, digest = staging.consumed, 0, ""
+    with progress_bar(total, show_progress, "Indexing", "document") as bar:
+        for batch in batches(documents, staging.batch):
+            digest = _chained(digest, batch)
+            if skipped < done:
+                skipped += len(batch)
+                if skipped >= done and (skipped != done or digest != staging.digest):
+                    raise SourceChangedError
+            else:
+                staged, staging = _append(store, staged, staging, batch, embedder, context, digest, named())
+            bar.update(len(batch))
+    if skipped < done:
+        raise SourceChangedError
+    return accelerated(store, staged)
+
+
+def _append(
+    store: IndexStore,
+    staged: Manifest,
+    staging: Staging,
+    batch: list[Document],
+    embedder: Embedder,
+    context: CorpusContext,
+    digest: str,
+    named: int,
+) -> tuple[Manifest, Staging]:
+    start = time.perf_counter()
+    vectors = embedder.encode_documents([document.text for document in batch], context, show_progress=False)
+    seconds = staging.seconds + time.perf_counter() - start
+    entry = write_segment(store.directory, batch, vectors)
+    entries = merged_tail(
+        store.directory, (*staged.segments, entry), staged.width, lambda e: Segment(store.directory, e)
+    )
+    staging = staging.model_copy(
+        update={"consumed": staging.consumed + len(batch), "digest": digest, "seconds": seconds}
+    )
+    staged = staged.changed(segments=entries, staging=staging, named=named)
+    store.stage(staged)
+    store.sweep()
+    return staged, staging
+
+
+def _chained(digest: str, batch: list[Document]) -> str:
+    """The chain of hashes over all documents so far, one link longer."""
+    link = hashlib.sha256(digest.encode("ascii"))
+    for document in batch:
+        link.update(to_line(document))
+    return link.hexdigest()
+
+
+def size_of(documents: Iterable[object]) -> int | None:
+    """How many documents there are, if the collection knows."""
+    return len(documents) if isinstance(documents, Sized) else None

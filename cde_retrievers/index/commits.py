@@ -1,0 +1,89 @@
+"""From one generation to the next: rows added, rows deleted, segments merged, candidates kept up to date."""
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cde_retrievers.index.accelerator import MIN_ROWS, build_accelerator
+from cde_retrievers.index.growth import compacted, merged_tail
+from cde_retrievers.index.manifest import Manifest, SegmentEntry
+from cde_retrievers.index.segment import Segment, write_deletions
+from cde_retrievers.index.snapshot import Snapshot
+from cde_retrievers.index.store import IndexStore
+
+_STALE_SHARE = 0.25  # of rows that the accelerator does not cover, from which it is made again
+
+
+def commit_change(
+    store: IndexStore, before: Snapshot, added: SegmentEntry | None, deleted: Iterable[int], named: int
+) -> Manifest:
+    """Serve the next generation: with a segment more, and without some rows.
+
+    Args:
+        store: of the index.
+        before: the generation that is served.
+        added: a segment that was just written.
+        deleted: rows of `before` that shall no longer count.
+        named: documents without an id that were given one so far.
+    """
+    entries = _without(store, before, deleted)
+    if added is not None:
+        entries = (*entries, added)
+    after = before.manifest.changed(generation=before.manifest.generation + 1, segments=entries, named=named)
+    rows = sum(entry.rows for entry in entries)
+    after = compact(store, after) if rows > 2 * after.documents else _merged(store, after)
+    store.commit(after)
+    return after
+
+
+def compact(store: IndexStore, manifest: Manifest) -> Manifest:
+    """The manifest without deleted rows, in as few segments as may be; a new accelerator where the kind has one."""
+    entries = compacted(store.directory, manifest.segments, manifest.width, _opener(store))
+    return accelerated(store, manifest.changed(segments=entries, accelerator=None))
+
+
+def accelerated(store: IndexStore, manifest: Manifest) -> Manifest:
+    """The manifest with an accelerator over all its segments, if its kind has one and there are rows enough."""
+    if manifest.kind == "flat" or sum(entry.rows for entry in manifest.segments) < MIN_ROWS:
+        return manifest.changed(accelerator=None)
+    parts = [Segment(store.directory, entry).vectors for entry in manifest.segments]
+    entry = build_accelerator(store.directory, manifest.kind, manifest.segments, parts)
+    return manifest.changed(accelerator=entry)
+
+
+def _merged(store: IndexStore, manifest: Manifest) -> Manifest:
+    """Merge young segments; those that the accelerator covers stay as they are, until it is made again."""
+    covered = len(manifest.accelerator.segments) if manifest.accelerator else 0
+    old, young = manifest.segments[:covered], manifest.segments[covered:]
+    young = merged_tail(store.directory, young, manifest.width, _opener(store))
+    manifest = manifest.changed(segments=(*old, *young))
+    uncovered = sum(entry.rows for entry in young)
+    if manifest.kind != "flat" and uncovered > max(MIN_ROWS, _STALE_SHARE * sum(entry.rows for entry in old)):
+        return accelerated(store, manifest)
+    return manifest
+
+
+def _without(store: IndexStore, before: Snapshot, deleted: Iterable[int]) -> tuple[SegmentEntry, ...]:
+    rows = np.asarray(sorted(deleted), dtype=np.int64)
+    if len(rows) == 0:
+        return before.manifest.segments
+    live = before.live.copy()
+    live[rows] = False
+    return tuple(
+        _marked(store, entry, before.live[start : start + entry.rows], live[start : start + entry.rows])
+        for entry, start in zip(before.manifest.segments, before.starts[:-1], strict=True)
+    )
+
+
+def _marked(
+    store: IndexStore, entry: SegmentEntry, before: NDArray[np.bool_], after: NDArray[np.bool_]
+) -> SegmentEntry:
+    """The segment with the rows that count `after`, (R,) as before."""
+    if np.array_equal(before, after):
+        return entry
+    return write_deletions(store.directory, entry, np.flatnonzero(~after).tolist())
+
+
+def _opener(store: IndexStore) -> Callable[[SegmentEntry], Segment]:
+    return lambda entry: Segment(store.directory, entry)

@@ -1,0 +1,291 @@
+"""An index that carries its context: vectors, documents and the context they were embedded under, in one directory."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Self
+
+from cde_retrievers.batches import Embeddings
+from cde_retrievers.context import CorpusContext
+from cde_retrievers.embedder import Embedder
+from cde_retrievers.errors import ConfigurationError, ReadOnlyError
+from cde_retrievers.index.commits import commit_change, compact
+from cde_retrievers.index.creation import BuildRequest, create_index, finish_build
+from cde_retrievers.index.disk import disk_errors_explained
+from cde_retrievers.index.document import Document
+from cde_retrievers.index.intake import Intake, batches
+from cde_retrievers.index.lock import writer_lock
+from cde_retrievers.index.manifest import Kind, Manifest
+from cde_retrievers.index.reader import IndexReader
+from cde_retrievers.index.refitting import RefitReport, build_next
+from cde_retrievers.index.segment import write_segment
+from cde_retrievers.index.snapshot import Snapshot
+from cde_retrievers.index.store import IndexStore
+from cde_retrievers.judged import DEPTH, JudgedQueries
+
+BATCH = 2_048
+"""Documents per commit."""
+
+
+class ContextualIndex(IndexReader):
+    """Documents to search, on disk, under the one context that they were embedded under.
+
+    Example:
+        ```python
+        encoder = ContextualEncoder.from_pretrained("minilm")
+        index = ContextualIndex.build(["a text", "another"], encoder, "my_index")  # fits the context, then embeds
+        hits = index.search("a question", k=3)
+
+        index = ContextualIndex.open("my_index")  # later: model and context come with it
+        index.add([Document("a new text", id="new")])
+        ```
+
+    Every change is a new generation that takes the old one's place in one instant. Who has the index open keeps the
+    generation it has until it calls `refresh`, or changes something itself. One writer at a time: a second one, in
+    whatever process, is refused. Safe to use from several threads.
+
+    Make one with `build`, `create` or `open`.
+    """
+
+    def __init__(self, store: IndexStore, snapshot: Snapshot, embedder: Embedder | None, *, read_only: bool) -> None:
+        super().__init__(store, snapshot, embedder)
+        self.read_only = read_only
+
+    @classmethod
+    def build(
+        cls,
+        documents: Iterable[Document | str],
+        embedder: Embedder,
+        path: str | Path,
+        *,
+        context: CorpusContext | None = None,
+        size: int | None = None,
+        strategy: str = "random",
+        seed: int = 0,
+        kind: Kind = "flat",
+        batch_size: int = BATCH,
+        show_progress: bool | None = None,
+    ) -> Self:
+        """Fit a context on the documents, embed them under it, and write the index; nothing is there before the end.
+
+        Texts are never all in memory, and every batch is kept: after an interruption the same call goes on where it
+        was. Documents without an id are called "doc-0", "doc-1" and so on.
+
+        Args:
+            documents: texts or documents; read twice, or once if a `context` is given.
+            embedder: for example `ContextualEncoder.from_pretrained("minilm")`.
+            path: directory of the index, new or empty, or that of an interrupted build.
+            context: fitted before, in place of fitting one here.
+            size: context documents; the model's own number if None.
+            strategy: how they are chosen: "random", "kmeans" or "diverse".
+            seed: of that choice.
+            kind: "flat" (exact), or from 10,000 documents on approximate: "hnsw" or "ivf".
+            batch_size: documents per commit.
+            show_progress: True or False, or None for a bar only where the work is long.
+
+        Raises:
+            PathInUseError: there is an index, or something else, at `path`.
+            ConfigurationError: documents that can be read only once need a `context`; or an interrupted build at `path`
+                was asked for with other settings or other documents.
+            InvalidDocumentError, InvalidTextError, DuplicateIdError: about a document; before anything is embedded,
+                unless a `context` is given.
+            ContextMismatchError: another model fitted the context.
+            IndexLockedError: another process is building there.
+            WriteError: the disk is full or not to be written to; what is done so far is kept.
+        """
+        request = BuildRequest(
+            embedder=embedder, context=context, size=size, strategy=strategy, seed=seed, kind=kind, batch=batch_size
+        )
+        manifest, store = finish_build(documents, request, Path(path), show_progress)
+        return cls(store, store.snapshot(manifest), embedder, read_only=False)
+
+    @classmethod
+    def create(cls, embedder: Embedder, context: CorpusContext, path: str | Path, *, kind: Kind = "flat") -> Self:
+        """An index without documents, under a context that is fitted already; arguments and errors as in `build`."""
+        manifest, store = create_index(embedder, context, Path(path), kind)
+        return cls(store, store.snapshot(manifest), embedder, read_only=False)
+
+    @classmethod
+    def open(
+        cls, path: str | Path, embedder: Embedder | None = None, *, read_only: bool = False, salvage: bool = False
+    ) -> Self:
+        """An index on disk, with every file of it checked.
+
+        Args:
+            path: directory of the index.
+            embedder: of the model that it was built with; loaded by the name in the index, at the first need, if None.
+            read_only: refuse changes.
+            salvage: open what is undamaged, for reading; `damaged` says what is not. Documents whose vectors are
+                damaged are in `documents()` but are not found by searches.
+
+        Raises:
+            IndexFileError: there is no index, it is not finished, or files are damaged; names them.
+            ContextFileError: the context is missing or damaged.
+            ContextMismatchError: the embedder is another model.
+        """
+        store = IndexStore(Path(path).resolve())
+        if not salvage:
+            return cls(store, store.open(), embedder, read_only=read_only)
+        snapshot, damaged = store.salvage()
+        index = cls(store, snapshot, embedder, read_only=True)
+        index.damaged = damaged
+        return index
+
+    def add(self, documents: Iterable[Document | str], *, show_progress: bool | None = None) -> list[str]:
+        """Embed documents under the index's context and append them; batches of 2,048 count at once.
+
+        Returns:
+            Their ids, in order.
+
+        Raises:
+            DuplicateIdError: an id is in the index already, or comes twice; `upsert` replaces.
+            InvalidDocumentError, InvalidTextError: about a document; where a list is given, before any is added.
+            IndexLockedError: another process is writing.
+            ReadOnlyError: the index was opened for reading.
+            WriteError: the disk is full or not to be written to; the index is as it was, or has whole batches more.
+        """
+        with self._writing("adding documents") as snapshot:
+            intake = Intake(snapshot.rows_by_id, snapshot.manifest.named, "use upsert() to replace what is there")
+            return self._append(intake, documents, show_progress)
+
+    def upsert(self, documents: Iterable[Document | str], *, show_progress: bool | None = None) -> list[str]:
+        """As `add`, but a document whose id is in the index already takes the other's place, in one instant."""
+        with self._writing("replacing documents") as snapshot:
+            return self._append(Intake((), snapshot.manifest.named), documents, show_progress)
+
+    def add_embedded(self, documents: Sequence[Document | str], vectors: Embeddings, fingerprint: str) -> list[str]:
+        """As `upsert`, for documents that are embedded already.
+
+        Args:
+            documents: n documents.
+            vectors: (n, W).
+            fingerprint: of the context that the vectors were made under.
+
+        Raises:
+            ContextMismatchError: that is another context than the index's.
+            ConfigurationError: the vectors have another shape.
+        """
+        with self._writing("adding documents") as snapshot:
+            self._view.check(fingerprint)
+            matrix = self._view.checked_vectors(vectors, len(documents))
+            intake = Intake((), snapshot.manifest.named)
+            admitted = list(intake.admit(documents))
+            if admitted:
+                self._commit(admitted, matrix, intake.named)
+            return [str(document.id) for document in admitted]
+
+    def delete(self, ids: Iterable[str]) -> list[str]:
+        """Remove documents.
+
+        Returns:
+            Those of the ids that were there.
+
+        Raises:
+            IndexLockedError, ReadOnlyError, WriteError: as `add`.
+        """
+        if isinstance(ids, str):
+            raise ConfigurationError(f"a list of ids is expected, found the text {ids!r}; put it into a list")
+        with self._writing("deleting documents") as snapshot:
+            known = [identity for identity in dict.fromkeys(ids) if identity in snapshot.rows_by_id]
+            if known:
+                rows = [snapshot.rows_by_id[identity] for identity in known]
+                self._serve(commit_change(self._store, snapshot, None, rows, snapshot.manifest.named))
+            return known
+
+    def optimize(self) -> None:
+        """Drop deleted documents from the files, merge small ones, and make the candidates of "ivf" and "hnsw" anew."""
+        with self._writing("optimizing") as snapshot:
+            manifest = compact(self._store, snapshot.manifest)
+            manifest = manifest.changed(generation=manifest.generation + 1)
+            self._store.commit(manifest)
+            self._serve(manifest)
+
+    def refit(
+        self,
+        *,
+        embedder: Embedder | None = None,
+        context: CorpusContext | None = None,
+        size: int | None = None,
+        strategy: str = "random",
+        seed: int = 0,
+        judged: JudgedQueries | None = None,
+        batch_size: int = BATCH,
+        show_progress: bool | None = None,
+    ) -> RefitReport:
+        """Fit a new context on the documents as they are now, and embed each of them once under it.
+
+        The old generation serves all searches, here and elsewhere, until the new one takes its place in one instant.
+        After an interruption the same call goes on where it was.
+
+        Args:
+            embedder: another model to change to; the index's own if None.
+            context: fitted before, in place of fitting one here.
+            size: context documents; the model's own number if None.
+            strategy: how they are chosen: "random", "kmeans" or "diverse".
+            seed: of that choice.
+            judged: queries to search with before and after, for the report.
+            batch_size: documents per commit.
+            show_progress: True or False, or None for a bar only where the work is long.
+
+        Raises:
+            ContextTooSmallError: fewer than two distinct documents.
+            ContextMismatchError: another model fitted the context.
+            MissingDependencyError: judged queries need ir-measures.
+            IndexLockedError, ReadOnlyError, WriteError: as `add`; what is embedded so far is kept.
+        """
+        with self._writing("refitting") as served:
+            request = BuildRequest(
+                embedder=embedder or self.embedder,
+                context=context,
+                size=size,
+                strategy=strategy,
+                seed=seed,
+                kind=self.kind,
+                batch=batch_size,
+            )
+            before = self._judge(judged)
+            old = self.context.fingerprint
+            manifest, embedded, seconds = build_next(self._store, served, request, show_progress)
+            self._adopt(self._store.snapshot(manifest), request.embedder)
+            self._store.sweep()
+            new = self.context.fingerprint
+            return RefitReport(len(self), embedded, seconds, old, new, before, self._judge(judged))
+
+    def _judge(self, judged: JudgedQueries | None) -> float | None:
+        if judged is None:
+            return None
+        found = self.search(list(judged.queries.values()), k=DEPTH)
+        run = {query: {hit.id: hit.score for hit in hits} for query, hits in zip(judged.queries, found, strict=True)}
+        return judged.ndcg_at_10(run)
+
+    def _append(self, intake: Intake, documents: Iterable[Document | str], show_progress: bool | None) -> list[str]:
+        admitted: Iterable[Document] = intake.admit(documents)
+        if isinstance(documents, Sequence):
+            admitted = list(admitted)  # so that a bad one at the end is noticed before the first is embedded
+        ids: list[str] = []
+        for batch in batches(admitted, BATCH):
+            vectors = self.embedder.encode_documents([document.text for document in batch], self.context, show_progress)
+            self._commit(batch, vectors, intake.named)
+            ids += [str(document.id) for document in batch]
+        return ids
+
+    def _commit(self, batch: Sequence[Document], vectors: Embeddings, named: int) -> None:
+        snapshot = self._view.snapshot
+        replaced = [snapshot.rows_by_id[str(d.id)] for d in batch if d.id in snapshot.rows_by_id]
+        entry = write_segment(self.path, batch, vectors)
+        self._serve(commit_change(self._store, snapshot, entry, replaced, named))
+
+    def _serve(self, manifest: Manifest) -> None:
+        self._adopt(self._store.snapshot(manifest))
+        self._store.sweep()
+
+    @contextmanager
+    def _writing(self, task: str) -> Iterator[Snapshot]:
+        """Hold the index for writing, at its newest generation."""
+        if self.read_only:
+            raise ReadOnlyError(f"the index in {self.path} was opened for reading; open it without read_only=True")
+        state = f"the index is still there, at generation {self.generation} or later"
+        with self._changing, disk_errors_explained(self.path, state), writer_lock(self.path, task):
+            self.refresh()
+            self._store.sweep()
+            yield self._view.snapshot

@@ -1,0 +1,162 @@
+"""A new index at a path: what may be there already, whose context it gets, and how an interrupted build goes on."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+from cde_retrievers.context import CorpusContext
+from cde_retrievers.embedder import Embedder
+from cde_retrievers.errors import ConfigurationError, PathInUseError
+from cde_retrievers.index.building import SourceChangedError, build_generation, size_of
+from cde_retrievers.index.disk import disk_errors_explained
+from cde_retrievers.index.document import Document
+from cde_retrievers.index.intake import Intake, require_rereadable
+from cde_retrievers.index.lock import writer_lock
+from cde_retrievers.index.manifest import Kind, Manifest, Staging
+from cde_retrievers.index.store import IndexStore
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildRequest:
+    """What an index shall be; fields as in `ContextualIndex.build`."""
+
+    embedder: Embedder
+    context: CorpusContext | None
+    size: int | None
+    strategy: str
+    seed: int
+    kind: Kind
+    batch: int
+
+    def __post_init__(self) -> None:
+        _check_kind(self.kind)
+        if not isinstance(self.batch, int) or self.batch < 1:
+            raise ConfigurationError(f"batch_size must be a positive whole number, found {self.batch!r}")
+        if self.context is not None:
+            self.embedder.check_context(self.context)
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """What must be the same for an interrupted build to go on."""
+        chosen = {"size": self.size, "strategy": self.strategy, "seed": self.seed}
+        context = chosen if self.context is None else {"fingerprint": self.context.fingerprint}
+        return {"kind": self.kind, "model": self.embedder.fingerprint, "context": context}
+
+
+def create_index(embedder: Embedder, context: CorpusContext, path: Path, kind: Kind) -> tuple[Manifest, IndexStore]:
+    """Serve an index without documents at `path`."""
+    _check_kind(kind)
+    embedder.check_context(context)
+    store = _new_store(path)
+    with disk_errors_explained(store.directory, "nothing was made"), writer_lock(store.directory, "creating"):
+        if store.staged() is not None:
+            raise PathInUseError(f"{path} holds a build that was interrupted; give another path, or finish it")
+        manifest = new_manifest(embedder, context, kind)
+        context.save(store.context_path(context.fingerprint))
+        store.commit(manifest)
+    return manifest, store
+
+
+def finish_build(
+    documents: Iterable[Document | str], request: BuildRequest, path: Path, show_progress: bool | None
+) -> tuple[Manifest, IndexStore]:
+    """Build at `path`, from the start or from where it was interrupted, and serve it.
+
+    Raises:
+        As `ContextualIndex.build`.
+    """
+    if request.context is None:
+        require_rereadable(documents)
+    store = _new_store(path)
+    state = "what is done so far is kept, and the same call goes on from there"
+    with disk_errors_explained(store.directory, state), writer_lock(store.directory, "building"):
+        staged = store.staged()
+        if staged is None:
+            staged = _begin(store, documents, request, show_progress)
+        elif staged.staging is None or staged.staging.settings != request.settings:
+            raise ConfigurationError(
+                f"{path} holds a build that was interrupted with {staged.documents} documents done, for other settings "
+                f"or another model ({staged.staging and staged.staging.settings}); ask for the same, or remove it"
+            )
+        store.sweep()
+        context = store.context(staged)
+        intake = Intake()
+        try:
+            finished = build_generation(
+                store,
+                staged,
+                intake.admit(documents),
+                request.embedder,
+                context,
+                lambda: intake.named,
+                size_of(documents),
+                show_progress,
+            )
+        except SourceChangedError as error:
+            raise ConfigurationError(
+                f"the first documents are not those that the interrupted build in {path} began with; give the same "
+                f"ones in the same order, or remove the directory and build anew"
+            ) from error
+        store.serve_staged(finished)
+        store.sweep()
+    return finished.changed(staging=None), store
+
+
+def _begin(
+    store: IndexStore, documents: Iterable[Document | str], request: BuildRequest, show_progress: bool | None
+) -> Manifest:
+    """Fit the context, which also looks at every document before the first is embedded, and note the beginning."""
+    context = request.context
+    if context is None:
+        texts = (document.text for document in Intake().admit(documents))
+        context = request.embedder.fit_context(texts, request.size, request.strategy, request.seed, show_progress)
+    context.save(store.context_path(context.fingerprint))
+    staging = Staging(settings=request.settings, batch=request.batch)
+    staged = new_manifest(request.embedder, context, request.kind).changed(staging=staging)
+    store.stage(staged)
+    return staged
+
+
+def new_manifest(embedder: Embedder, context: CorpusContext, kind: Kind) -> Manifest:
+    """The first generation of an index under a context, without documents."""
+    return Manifest(
+        generation=1,
+        model_name=embedder.name,
+        model_fingerprint=context.model_fingerprint,
+        context=context.fingerprint,
+        width=embedder.width,
+        kind=kind,
+    )
+
+
+def _new_store(path: Path) -> IndexStore:
+    """A directory for an index that is not finished yet.
+
+    Raises:
+        PathInUseError: there is an index, or something else.
+    """
+    store = IndexStore(path.resolve())
+    if path.exists() and not path.is_dir():
+        raise PathInUseError(f"{path} is a file; give the path of a directory")
+    if store.is_served:
+        raise PathInUseError(
+            f"{path} holds an index already; open it with ContextualIndex.open(), embed it anew with refit(), or give "
+            f"another path"
+        )
+    if path.exists() and any(path.iterdir()) and not _is_unfinished(store):
+        raise PathInUseError(f"{path} already holds other files; give a directory of its own, such as a new one inside")
+    with disk_errors_explained(path, "nothing was made"):
+        path.mkdir(parents=True, exist_ok=True)
+    return store
+
+
+def _is_unfinished(store: IndexStore) -> bool:
+    """Whether all that is there is what an interrupted build leaves, killed before its first commit too."""
+    ours = {"next.json", ".next.json.new", "contexts", "segments", "writer.lock", "writer.json"}
+    return {entry.name for entry in store.directory.iterdir()} <= ours
+
+
+def _check_kind(kind: str) -> None:
+    if kind not in get_args(Kind):
+        raise ConfigurationError(f"kind {kind!r} is unknown; use one of {list(get_args(Kind))}")

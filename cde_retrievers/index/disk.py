@@ -1,0 +1,63 @@
+"""Files that survive a power cut, and disk errors in words."""
+
+import errno
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from cde_retrievers.errors import CDEError, WriteError
+
+_REASONS = {
+    errno.ENOSPC: "there is no space left on the device; free some",
+    errno.EDQUOT: "your disk quota is used up; free some space",
+    errno.EROFS: "the file system is read-only; copy the index to where it can be written",
+    errno.EACCES: "you may not write there; change the permissions, or copy the index to where you may",
+    errno.EPERM: "you may not write there; change the permissions, or copy the index to where you may",
+}
+
+
+@contextmanager
+def disk_errors_explained(path: Path, state: str) -> Iterator[None]:
+    """Turn an operating system's refusal to write into a WriteError.
+
+    Args:
+        path: the index.
+        state: what is still true of it, as the end of a sentence.
+    """
+    try:
+        yield
+    except CDEError:
+        raise
+    except OSError as error:
+        if error.errno not in _REASONS:
+            raise
+        raise WriteError(f"cannot write to {path}: {_REASONS[error.errno]}, and try again; {state}") from error
+
+
+def replace_json(path: Path, value: dict[str, Any]) -> None:
+    """Put `value` in the place of the file at `path`: at every moment the old or the new one is there, whole."""
+    scratch = path.with_name(f".{path.name}.new")
+    scratch.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    sync_file(scratch)
+    scratch.replace(path)
+    sync_directory(path.parent)
+
+
+def sync_file(path: Path) -> None:
+    """Return once the file's content is on the device."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def sync_directory(path: Path) -> None:
+    """Return once the directory's list of names is on the device, where the system can do that."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,140 @@
+"""Metadata filters: a mapping, as people know it from vector stores, becomes a test of one document's metadata.
+
+    {"year": 2024}                                  equality
+    {"year": {"$gte": 2020, "$lt": 2024}}           several conditions on a field, all of which must hold
+    {"$or": [{"topic": "tea"}, {"topic": "coffee"}]}   "$and", "$or", "$not"
+
+A document without the field passes only "$ne", "$nin", and {"$exists": False}.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any
+
+from cde_retrievers.errors import FilterError
+
+Filter = Mapping[str, Any]
+Predicate = Callable[[Mapping[str, Any]], bool]
+_MISSING = object()
+
+
+def _is_in(found: object, wanted: Collection[Any]) -> bool:
+    return found in wanted
+
+
+def _contains(found: Any, wanted: object) -> bool:
+    if isinstance(found, str):
+        return isinstance(wanted, str) and wanted in found
+    return isinstance(found, list | tuple) and wanted in found
+
+
+def _ordered(compare: Callable[[Any, Any], bool]) -> Callable[[Any, Any], bool]:
+    def holds(found: Any, wanted: Any) -> bool:
+        both_numbers = isinstance(found, int | float) and isinstance(wanted, int | float)
+        both_texts = isinstance(found, str) and isinstance(wanted, str)
+        return (both_numbers or both_texts) and compare(found, wanted)
+
+    return holds
+
+
+# operator -> (holds(found, wanted), whether a document without the field passes)
+_OPERATORS: Mapping[str, tuple[Callable[[Any, Any], bool], bool]] = {
+    "$eq": (lambda found, wanted: bool(found == wanted), False),
+    "$ne": (lambda found, wanted: bool(found != wanted), True),
+    "$in": (_is_in, False),
+    "$nin": (lambda found, wanted: not _is_in(found, wanted), True),
+    "$gt": (_ordered(lambda found, wanted: found > wanted), False),
+    "$gte": (_ordered(lambda found, wanted: found >= wanted), False),
+    "$lt": (_ordered(lambda found, wanted: found < wanted), False),
+    "$lte": (_ordered(lambda found, wanted: found <= wanted), False),
+    "$contains": (_contains, False),
+}
+
+
+def compile_filter(query_filter: Filter, known_fields: Collection[str]) -> Predicate:
+    """The filter as a function of one document's metadata.
+
+    Args:
+        query_filter: see the head of this module.
+        known_fields: the fields that any document of the index has.
+
+    Raises:
+        FilterError: an operator is unknown, an operand is of the wrong kind, or no document has a field named in it.
+    """
+    if not isinstance(query_filter, Mapping):
+        raise FilterError(f"a filter is a mapping such as {{'year': 2024}}, found {type(query_filter).__name__}")
+    unknown = sorted(set(fields_of(query_filter)) - set(known_fields))
+    if unknown:
+        raise FilterError(
+            f"no document has the metadata field {unknown[0]!r}; the fields of this index are {sorted(known_fields)}"
+        )
+    return _all([_compile_entry(key, value) for key, value in query_filter.items()])
+
+
+def fields_of(query_filter: Filter) -> Iterator[str]:
+    """Every metadata field that the filter names."""
+    for key, value in query_filter.items():
+        if key in ("$and", "$or"):
+            for part in _parts(key, value):
+                yield from fields_of(part)
+        elif key == "$not":
+            yield from fields_of(_part(key, value))
+        else:
+            yield key
+
+
+def _compile_entry(key: str, value: Any) -> Predicate:
+    if key == "$and":
+        return _all([_compile(part) for part in _parts(key, value)])
+    if key == "$or":
+        either = [_compile(part) for part in _parts(key, value)]
+        return lambda metadata: any(holds(metadata) for holds in either)
+    if key == "$not":
+        denied = _compile(_part(key, value))
+        return lambda metadata: not denied(metadata)
+    if not isinstance(key, str) or key.startswith("$"):
+        raise FilterError(f"{key!r} is no field and none of '$and', '$or', '$not'")
+    if isinstance(value, Mapping) and any(str(name).startswith("$") for name in value):
+        return _all([_condition(key, operator, wanted) for operator, wanted in value.items()])
+    return _condition(key, "$eq", value)
+
+
+def _compile(part: Filter) -> Predicate:
+    return _all([_compile_entry(key, value) for key, value in part.items()])
+
+
+def _condition(field: str, operator: str, wanted: Any) -> Predicate:
+    if operator == "$exists":
+        if not isinstance(wanted, bool):
+            raise FilterError(f"'$exists' on {field!r} takes True or False, found {wanted!r}")
+        return lambda metadata: (field in metadata) == wanted
+    if operator not in _OPERATORS:
+        raise FilterError(
+            f"operator {operator!r} on {field!r} is unknown; use one of {sorted([*_OPERATORS, '$exists'])}"
+        )
+    if operator in ("$in", "$nin") and (isinstance(wanted, str) or not isinstance(wanted, Collection)):
+        raise FilterError(f"{operator!r} on {field!r} takes a list of values, found {wanted!r}")
+    if operator in ("$gt", "$gte", "$lt", "$lte") and not isinstance(wanted, str | int | float):
+        raise FilterError(f"{operator!r} on {field!r} takes a number or a text, found {wanted!r}")
+    holds, without_field = _OPERATORS[operator]
+
+    def test(metadata: Mapping[str, Any]) -> bool:
+        found = metadata.get(field, _MISSING)
+        return without_field if found is _MISSING else holds(found, wanted)
+
+    return test
+
+
+def _all(conditions: Sequence[Predicate]) -> Predicate:
+    return lambda metadata: all(holds(metadata) for holds in conditions)
+
+
+def _parts(key: str, value: Any) -> Sequence[Filter]:
+    if not isinstance(value, list | tuple) or not value:
+        raise FilterError(f"{key!r} takes a list of filters that is not empty, found {value!r}")
+    return [_part(key, part) for part in value]
+
+
+def _part(key: str, value: Any) -> Filter:
+    if not isinstance(value, Mapping):
+        raise FilterError(f"{key!r} takes filters, which are mappings, found {value!r}")
+    return value

@@ -1,0 +1,76 @@
+"""Documents on their way into an index: checked, given ids, no id twice, and in batches."""
+
+from collections.abc import Iterable, Iterator
+from itertools import count, islice
+from typing import TypeVar
+
+from cde_retrievers.errors import ConfigurationError, DuplicateIdError, InvalidDocumentError
+from cde_retrievers.index.document import Document, checked_document
+
+Item = TypeVar("Item")
+
+
+class Intake:
+    """Checks a stream of documents as it passes.
+
+    Args:
+        taken: ids that are in the index already.
+        named: documents without an id that were given one before.
+        remedy: what to do about an id that is taken.
+    """
+
+    def __init__(self, taken: Iterable[str] = (), named: int = 0, remedy: str = "give each its own") -> None:
+        self.named = named
+        self._taken = set(taken)
+        self._remedy = remedy
+
+    def admit(self, documents: Iterable[Document | str]) -> Iterator[Document]:
+        """The documents, each with an id.
+
+        Raises:
+            InvalidDocumentError: one cannot be stored, or `documents` is no collection of them.
+            InvalidTextError: a text is none.
+            DuplicateIdError: an id comes a second time.
+        """
+        if isinstance(documents, str | bytes | Document) or not isinstance(documents, Iterable):
+            raise InvalidDocumentError(
+                f"a collection of documents is expected, found {type(documents).__name__}; put a single one into a list"
+            )
+        for position, document in enumerate(documents):
+            checked = checked_document(document, position)
+            if checked.id is None:
+                checked = Document(checked.text, self._new_id(), checked.metadata)
+            if checked.id in self._taken:
+                raise DuplicateIdError(
+                    f"document {position} has the id {checked.id!r}, which another document has already; {self._remedy}"
+                )
+            self._taken.add(str(checked.id))
+            yield checked
+
+    def _new_id(self) -> str:
+        for number in count(self.named):
+            if f"doc-{number}" not in self._taken:
+                self.named = number + 1
+                return f"doc-{number}"
+        raise AssertionError("count() has no end")
+
+
+def require_rereadable(documents: Iterable[object]) -> None:
+    """Refuse what can be read only once, where the context needs one pass and the embedding another.
+
+    Raises:
+        ConfigurationError: it is an iterator, such as a generator.
+    """
+    if iter(documents) is documents:
+        raise ConfigurationError(
+            f"the context is fitted in one pass over the documents and they are embedded in a second, but a "
+            f"{type(documents).__name__} can be read only once; give a list, an object whose __iter__ begins anew, or "
+            f"a fitted context="
+        )
+
+
+def batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """The items in lists of `size`, the last one shorter."""
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch

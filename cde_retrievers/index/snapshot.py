@@ -1,0 +1,119 @@
+"""One generation of an index, open for reading: it stays as it is, whatever a writer does.
+
+Axes: Q queries, K hits, W width.
+"""
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cde_retrievers.batches import Embeddings
+from cde_retrievers.index.accelerator import Accelerator
+from cde_retrievers.index.document import Document
+from cde_retrievers.index.exact import Rows, Scores, best_of, exact_search
+from cde_retrievers.index.filters import Filter, compile_filter
+from cde_retrievers.index.manifest import Manifest
+from cde_retrievers.index.segment import Segment
+
+
+class Snapshot:
+    """Documents and vectors of a manifest; rows are numbered through all segments.
+
+    Args:
+        directory: of the index.
+        manifest: the generation.
+        segments: its open segments, in order.
+    """
+
+    def __init__(self, directory: Path, manifest: Manifest, segments: Sequence[Segment]) -> None:
+        self.manifest = manifest
+        self.segments = tuple(segments)
+        self.starts = np.cumsum([0, *(entry.rows for entry in manifest.segments)])
+        live = [segment.live_rows(entry) for segment, entry in zip(self.segments, manifest.segments, strict=True)]
+        self.live: NDArray[np.bool_] = np.concatenate([np.zeros(0, dtype=bool), *live])
+        sound = [
+            np.full(entry.rows, s.is_searchable) for s, entry in zip(self.segments, manifest.segments, strict=True)
+        ]
+        self._searchable = self.live & np.concatenate([np.zeros(0, dtype=bool), *sound])
+        covered = manifest.accelerator
+        self._accelerator = Accelerator(directory, covered, manifest.kind) if covered else None
+
+    def __len__(self) -> int:
+        return int(self.live.sum())
+
+    @cached_property
+    def rows_by_id(self) -> dict[str, int]:
+        """Row of every document that counts; built at the first need and kept."""
+        ids = (identity for segment in self.segments for identity in segment.ids)
+        return {identity: row for row, (identity, live) in enumerate(zip(ids, self.live, strict=True)) if live}
+
+    def document(self, row: int) -> Document:
+        """The document in a row."""
+        part = int(np.searchsorted(self.starts, row, side="right")) - 1
+        return self.segments[part].document(row - int(self.starts[part]))
+
+    def documents(self) -> Iterator[Document]:
+        """Every document that counts, in the order of rows, one in memory at a time."""
+        return (self.document(int(row)) for row in np.flatnonzero(self.live))
+
+    def vectors(self, rows: Sequence[int] | Rows) -> Embeddings:
+        """Vectors of rows (n, W), copied."""
+        wanted = np.asarray(rows, dtype=np.int64)
+        result = np.empty((len(wanted), self.manifest.width), dtype=np.float32)
+        parts = np.searchsorted(self.starts, wanted, side="right") - 1
+        for part in np.unique(parts):
+            here = parts == part
+            result[here] = self.segments[part].vectors[wanted[here] - self.starts[part]]
+        return result
+
+    @cached_property
+    def fields(self) -> frozenset[str]:
+        """Every metadata field that a document has."""
+        return frozenset().union(*(segment.fields for segment in self.segments))
+
+    def search(self, queries: Embeddings, k: int, query_filter: Filter | None) -> tuple[Scores, Rows]:
+        """Scores and rows of the hits, each (Q, K); with a filter always exact.
+
+        Raises:
+            FilterError: the filter is impossible, or names a field that no document has.
+        """
+        if len(self) == 0:
+            return np.empty((len(queries), 0), dtype=np.float32), np.empty((len(queries), 0), dtype=np.int64)
+        allowed = self._searchable if query_filter is None else self._searchable & self._passing(query_filter)
+        if query_filter is not None or self._accelerator is None:
+            return self._exact(queries, k, allowed, self.starts[0])
+        near = self._rescored(queries, k, allowed, self._accelerator)
+        return best_of(*near, *self._exact(queries, k, allowed, self._accelerator.rows), k)
+
+    def _exact(self, queries: Embeddings, k: int, allowed: NDArray[np.bool_], first: int) -> tuple[Scores, Rows]:
+        """Among the segments from row `first` on, where a segment begins."""
+        parts = (
+            (int(start), segment.vectors, allowed[start : start + segment.entry.rows])
+            for start, segment in zip(self.starts[:-1], self.segments, strict=True)
+            if start >= first and segment.is_searchable
+        )
+        return exact_search(queries, parts, k)
+
+    def _rescored(
+        self, queries: Embeddings, k: int, allowed: NDArray[np.bool_], accelerator: Accelerator
+    ) -> tuple[Scores, Rows]:
+        """The accelerator's candidates with their exact scores."""
+        covered = allowed & (np.arange(len(allowed)) < accelerator.rows)
+        count = min(k, int(covered.sum()))
+        rows = accelerator.candidates(queries, k, allowed)
+        if count and (rows >= 0).sum(axis=1).min() < count:
+            # It can miss what there is where much was deleted.
+            return self._exact(queries, k, covered, 0)
+        scores = np.full(rows.shape, -np.inf, dtype=np.float32)
+        for number, (query, candidates) in enumerate(zip(queries, rows, strict=True)):
+            found = candidates >= 0
+            scores[number, found] = self.vectors(candidates[found]) @ query
+        return best_of(scores[:, :0], rows[:, :0], scores, rows, count)
+
+    def _passing(self, query_filter: Filter) -> NDArray[np.bool_]:
+        passes = compile_filter(query_filter, self.fields)
+        every = (metadata for segment in self.segments for metadata in segment.metadata)
+        return np.fromiter((passes(metadata) for metadata in every), dtype=bool, count=len(self.live))

@@ -1,0 +1,332 @@
+"""An index keeps documents, vectors and context together, through every change and on disk."""
+
+import json
+import threading
+
+import numpy as np
+import pytest
+from bag_of_words import BagOfWords
+from tiny import CORPUS, QUERIES
+
+from cde_retrievers.embedder import Embedder
+from cde_retrievers.errors import (
+    ConfigurationError,
+    ContextMismatchError,
+    DuplicateIdError,
+    IndexFileError,
+    InvalidDocumentError,
+    InvalidTextError,
+    PathInUseError,
+    ReadOnlyError,
+)
+from cde_retrievers.index import ContextualIndex, Document
+
+DOCUMENTS = [Document(text, id=f"d{i}", metadata={"row": i, "even": i % 2 == 0}) for i, text in enumerate(CORPUS)]
+
+
+@pytest.fixture
+def embedder():
+    return BagOfWords()
+
+
+@pytest.fixture
+def index(embedder, tmp_path):
+    return ContextualIndex.build(DOCUMENTS, embedder, tmp_path / "index", batch_size=10)
+
+
+def brute_force(index, query, k, keep=lambda document: True):
+    """The slow obvious twin: every document embedded again and sorted."""
+    documents = [document for document in index.documents() if keep(document)]
+    vectors = index.embedder.encode_documents([document.text for document in documents], index.context)
+    scores = vectors @ index.embedder.encode_queries([query], index.context)[0]
+    return sorted(zip(scores.tolist(), [d.id for d in documents], strict=True), key=lambda hit: -hit[0])[:k]
+
+
+def assert_finds(hits, expected):
+    np.testing.assert_allclose([hit.score for hit in hits], [score for score, _ in expected], atol=1e-6)
+    assert [hit.id for hit in hits if hit.score > hits[-1].score] == [
+        identity for score, identity in expected if score > expected[-1][0] + 1e-6
+    ] or sorted(hit.id for hit in hits) == sorted(identity for _, identity in expected)
+
+
+def test_the_fake_and_the_real_encoder_are_embedders(embedder, make_encoder):
+    assert isinstance(embedder, Embedder)
+    assert isinstance(make_encoder(), Embedder)
+
+
+@pytest.mark.parametrize("query", QUERIES)
+@pytest.mark.parametrize("k", [1, 5, 1_000])
+def test_search_finds_what_brute_force_finds(index, query, k):
+    hits = index.search(query, k=k)
+    assert len(hits) == min(k, len(CORPUS))
+    assert_finds(hits, brute_force(index, query, k))
+
+
+def test_many_queries_at_once_find_the_same(index):
+    found = index.search(QUERIES, k=4)
+    for query, hits in zip(QUERIES, found, strict=True):
+        np.testing.assert_allclose([h.score for h in hits], [h.score for h in index.search(query, k=4)], atol=1e-6)
+    assert index.search([], k=3) == []
+
+
+def test_hits_carry_the_document(index):
+    hit = index.search(CORPUS[7], k=1)[0]
+    assert (hit.id, hit.text, hit.metadata) == ("d7", CORPUS[7], {"row": 7, "even": False})
+    assert hit.score == pytest.approx(1.0)
+
+
+def test_a_real_encoder_gives_the_vectors_it_gives_without_an_index(make_encoder, tmp_path):
+    encoder = make_encoder()
+    index = ContextualIndex.build(CORPUS, encoder, tmp_path / "index")
+    assert index.context == encoder.fit_context(CORPUS)
+    expected = encoder.encode_documents(CORPUS, index.context)
+    np.testing.assert_allclose(index.vectors([f"doc-{i}" for i in range(len(CORPUS))]), expected, atol=1e-6)
+
+
+def test_what_was_built_is_there_when_opened(index, embedder):
+    again = ContextualIndex.open(index.path, embedder)
+    assert list(again.documents()) == DOCUMENTS
+    assert again.context == index.context
+    assert again.search(QUERIES[0], k=3) == index.search(QUERIES[0], k=3)
+
+
+def test_the_model_comes_with_the_index(model_folder, tmp_path):
+    from cde_retrievers import ContextualEncoder
+
+    encoder = ContextualEncoder.from_pretrained(model_folder, device="cpu", dtype="float32")
+    built = ContextualIndex.build(CORPUS, encoder, tmp_path / "index")
+    hits = ContextualIndex.open(tmp_path / "index").search(QUERIES[0], k=3)
+    assert [hit.id for hit in hits] == [hit.id for hit in built.search(QUERIES[0], k=3)]
+
+
+def test_another_model_cannot_open_it(index):
+    with pytest.raises(ContextMismatchError, match=r"fitted by model 'bag-of-words'"):
+        ContextualIndex.open(index.path, BagOfWords(name="another"))
+
+
+def test_added_documents_are_found_under_the_same_context(index, embedder):
+    context = index.context
+    assert index.add([Document("a purple whale", id="new"), "an orange snail"]) == ["new", "doc-0"]
+    assert index.search("purple whale", k=1)[0].id == "new"
+    assert index.context == context
+    assert (len(index), index.generation) == (len(CORPUS) + 2, 2)
+    assert ContextualIndex.open(index.path, embedder).search("purple whale", k=1)[0].id == "new"
+
+
+def test_an_id_cannot_be_added_twice(index):
+    with pytest.raises(DuplicateIdError, match=r"document 1 has the id 'd3'.*upsert"):
+        index.add([Document("fine", id="fine"), Document("again", id="d3")])
+    with pytest.raises(DuplicateIdError, match=r"'x'"):
+        index.add([Document("one", id="x"), Document("two", id="x")])
+    assert len(index) == len(CORPUS)
+    assert index.generation == 1
+
+
+def test_upsert_replaces_by_id(index, embedder):
+    index.upsert([Document("a purple whale", id="d3", metadata={"row": 99}), Document("more", id="more")])
+    assert len(index) == len(CORPUS) + 1
+    assert index.search("purple whale", k=1)[0].metadata == {"row": 99}
+    assert CORPUS[3] not in set(ContextualIndex.open(index.path, embedder).texts())
+
+
+def test_deleted_documents_are_gone(index, embedder):
+    assert index.delete(["d5", "unknown", "d5", "d6"]) == ["d5", "d6"]
+    assert "d5" not in index
+    assert index.get(["d5", "d7"]) == [None, DOCUMENTS[7]]
+    assert all(hit.id not in ("d5", "d6") for hit in index.search(CORPUS[5], k=1_000))
+    again = ContextualIndex.open(index.path, embedder)
+    assert len(again) == len(CORPUS) - 2
+    again.add([Document(CORPUS[5], id="d5")])
+    assert again.search(CORPUS[5], k=1)[0].id == "d5"
+
+
+def test_everything_can_be_deleted_and_added_again(index):
+    index.delete(index.ids())
+    assert len(index) == 0
+    assert index.search("anything", k=3) == []
+    index.add(DOCUMENTS)
+    assert list(index.documents()) == DOCUMENTS
+
+
+def test_deleting_a_single_text_is_a_mistake(index):
+    with pytest.raises(ConfigurationError, match=r"put it into a list"):
+        index.delete("d5")
+
+
+def test_optimize_changes_files_and_nothing_else(index, embedder):
+    index.delete([f"d{i}" for i in range(10)])
+    before = index.search(QUERIES[1], k=100)
+    index.optimize()
+    manifest = json.loads((index.path / "index.json").read_text())
+    assert [(s["rows"], s["deleted"]) for s in manifest["segments"]] == [(len(CORPUS) - 10, 0)]
+    assert len(list((index.path / "segments").iterdir())) == 1
+    after = ContextualIndex.open(index.path, embedder).search(QUERIES[1], k=100)
+    assert {(h.id, round(h.score, 5)) for h in after} == {(h.id, round(h.score, 5)) for h in before}
+
+
+def test_many_small_additions_leave_few_segments(index, embedder):
+    for i in range(70):
+        index.add([Document(f"number {i}", id=f"n{i}")])
+    manifest = json.loads((index.path / "index.json").read_text())
+    assert len(manifest["segments"]) < 20
+    again = ContextualIndex.open(index.path, embedder)
+    assert sorted(again.ids()) == sorted([d.id for d in DOCUMENTS] + [f"n{i}" for i in range(70)])
+    assert again.search("number 63", k=1)[0].score == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("query_filter", "keep"),
+    [
+        ({"row": 7}, lambda m: m["row"] == 7),
+        ({"row": {"$gte": 10, "$lt": 20}}, lambda m: 10 <= m["row"] < 20),
+        ({"even": True, "row": {"$in": [1, 2, 3, 4]}}, lambda m: m["row"] in (2, 4)),
+        ({"$or": [{"row": 1}, {"row": {"$gt": 50}}]}, lambda m: m["row"] == 1 or m["row"] > 50),
+        ({"$not": {"even": True}}, lambda m: not m["even"]),
+        ({"row": 10_000}, lambda m: False),
+    ],
+)
+def test_filters_restrict_what_is_found(index, query_filter, keep):
+    hits = index.search(QUERIES[0], k=100, filter=query_filter)
+    assert {hit.id for hit in hits} == {d.id for d in DOCUMENTS if keep(d.metadata)}
+    if hits:
+        assert_finds(hits[:3], brute_force(index, QUERIES[0], 3, lambda d: keep(d.metadata)))
+
+
+@pytest.mark.parametrize("k", [0, -1, 2.5, True, None])
+def test_k_must_be_a_positive_number(index, k):
+    with pytest.raises(ConfigurationError, match=r"k must be a positive whole number"):
+        index.search("x", k=k)
+
+
+def test_a_query_that_is_no_text_is_refused(index):
+    with pytest.raises(InvalidTextError):
+        index.search([3])
+
+
+@pytest.mark.parametrize(
+    ("bad", "error", "message"),
+    [
+        (Document("x", id=3), InvalidDocumentError, r"the id of document 1 must be a text.*found 3; use str"),
+        (Document("x", id=""), InvalidDocumentError, r"not empty"),
+        (Document("x", metadata={"when": object()}), InvalidDocumentError, r"metadata\['when'\] is a object"),
+        (Document("x", metadata={1: "a"}), InvalidDocumentError, r"key 1, which is no text"),
+        (Document("x", metadata={"a": float("nan")}), InvalidDocumentError, r"nan"),
+        (Document("x", metadata={"a": "\ud800"}), InvalidDocumentError, r"not valid Unicode"),
+        (Document(None), InvalidTextError, r"text 1 is no string"),
+        (7, InvalidDocumentError, r"document 1 is a int"),
+    ],
+)
+def test_a_bad_document_is_refused_before_anything_is_embedded(index, embedder, tmp_path, bad, error, message):
+    before = embedder.embedded
+    with pytest.raises(error, match=message):
+        index.add([Document("good", id="good"), bad])
+    with pytest.raises(error, match=message):
+        ContextualIndex.build(["good", bad], embedder, tmp_path / "other")
+    assert embedder.embedded == before
+    assert "good" not in index
+
+
+def test_a_single_text_is_no_collection(index):
+    with pytest.raises(InvalidDocumentError, match=r"put a single one into a list"):
+        index.add("a text")
+
+
+def test_read_only_refuses_every_change(index, embedder):
+    reader = ContextualIndex.open(index.path, embedder, read_only=True)
+    for change in (
+        lambda: reader.add(["x"]),
+        lambda: reader.upsert(["x"]),
+        lambda: reader.delete(["d1"]),
+        reader.optimize,
+    ):
+        with pytest.raises(ReadOnlyError, match=r"opened for reading"):
+            change()
+
+
+def test_a_reader_keeps_its_generation_until_it_refreshes(index, embedder):
+    reader = ContextualIndex.open(index.path, embedder, read_only=True)
+    before = reader.search(QUERIES[0], k=100)
+    index.delete([d.id for d in DOCUMENTS[:30]])
+    index.add(["a purple whale"])
+    index.optimize()
+    assert reader.search(QUERIES[0], k=100) == before
+    assert list(reader.documents()) == DOCUMENTS
+    assert reader.refresh()
+    assert not reader.refresh()
+    assert len(reader) == len(CORPUS) - 30 + 1
+
+
+def test_two_open_indexes_can_write_in_turn(index, embedder):
+    other = ContextualIndex.open(index.path, embedder)
+    other.add([Document("by the other", id="other")])
+    index.add([Document("by this one", id="this")])
+    assert {"other", "this"} < set(index.ids())
+
+
+def test_threads_may_search_and_add_at_once(index):
+    errors = []
+
+    def work(number):
+        try:
+            for i in range(5):
+                index.add([Document(f"thread {number} {i}", id=f"t{number}-{i}")])
+                assert len(index.search(QUERIES[0], k=10)) == 10
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert len(index) == len(CORPUS) + 20
+
+
+def test_embedded_documents_come_in_only_under_the_same_context(index, embedder):
+    vectors = embedder.encode_documents(["a purple whale"], index.context)
+    other = embedder.fit_context(CORPUS, seed=1)
+    with pytest.raises(ContextMismatchError, match=r"made under context"):
+        index.add_embedded(["a purple whale"], vectors, other.fingerprint)
+    with pytest.raises(ConfigurationError, match=r"shape \(1, 32\) are needed, found \(1, 31\)"):
+        index.add_embedded(["a purple whale"], vectors[:, :31], index.context.fingerprint)
+    index.add_embedded([Document("a purple whale", id="w")], vectors, index.context.fingerprint)
+    assert index.search("purple whale", k=1)[0].id == "w"
+
+
+def test_an_index_can_begin_empty(embedder, tmp_path):
+    context = embedder.fit_context(CORPUS)
+    index = ContextualIndex.create(embedder, context, tmp_path / "index")
+    assert index.search("x") == []
+    assert index.search("x", filter={"year": 3}) == []
+    index.add(CORPUS)
+    assert len(ContextualIndex.open(tmp_path / "index", embedder)) == len(CORPUS)
+
+
+def test_a_path_in_use_is_refused(index, embedder, tmp_path):
+    with pytest.raises(PathInUseError, match=r"holds an index already"):
+        ContextualIndex.build(CORPUS, embedder, index.path)
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(PathInUseError, match=r"is a file"):
+        ContextualIndex.build(CORPUS, embedder, tmp_path / "file")
+    with pytest.raises(PathInUseError, match=r"holds other files"):
+        ContextualIndex.build(CORPUS, embedder, tmp_path)
+
+
+def test_a_generator_needs_a_context(embedder, tmp_path):
+    with pytest.raises(ConfigurationError, match=r"read only once"):
+        ContextualIndex.build((text for text in CORPUS), embedder, tmp_path / "index")
+    context = embedder.fit_context(CORPUS)
+    index = ContextualIndex.build((text for text in CORPUS), embedder, tmp_path / "index", context=context)
+    assert len(index) == len(CORPUS)
+
+
+def test_where_there_is_no_index_that_is_said(tmp_path):
+    with pytest.raises(IndexFileError, match=r"holds no index.*ContextualIndex\.build"):
+        ContextualIndex.open(tmp_path)
+
+
+@pytest.mark.parametrize("setting", [{"kind": "tree"}, {"batch_size": 0}, {"size": 1}, {"strategy": "best"}])
+def test_impossible_settings_are_refused(embedder, tmp_path, setting):
+    with pytest.raises(ConfigurationError):
+        ContextualIndex.build(CORPUS, embedder, tmp_path / "index", **setting)
