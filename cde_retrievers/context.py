@@ -9,8 +9,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from cde_retrievers.context_files import ContextHeader, read_context, write_context
-from cde_retrievers.errors import ContextFileError, ContextMismatchError
+from cde_retrievers.context_files import ContextHeader, StoredContext, read_context, write_context
+from cde_retrievers.errors import ConfigurationError, ContextFileError, ContextMismatchError
 from cde_retrievers.files import sha256_of_json
 
 _SHORT = 12
@@ -30,6 +30,8 @@ class CorpusContext:
         corpus_size: texts in the corpus it was fitted on.
         strategy: how the documents were chosen; "generic" for those that ship with the package.
         seed: of that choice.
+        probe: unit vector (width,) that the model gave a fixed text when the context was fitted, for models that are
+            known by their name alone, such as a service's; None where the fingerprint is made from the weights.
         fingerprint: SHA-256 over all that an embedding under this context depends on, but for the number format and
             the device the vectors were computed with: an index built on a GPU is searched on a laptop.
         checksum: SHA-256 of the vectors themselves.
@@ -44,18 +46,20 @@ class CorpusContext:
     corpus_size: int
     strategy: str
     seed: int
+    probe: NDArray[np.float32] | None = None
     fingerprint: str = field(init=False)
     checksum: str = field(init=False)
 
     def __post_init__(self) -> None:
-        vectors = np.array(self.vectors, dtype=np.float32)
-        vectors.setflags(write=False)
+        vectors, probe = _frozen(self.vectors), None if self.probe is None else _frozen(self.probe)
         object.__setattr__(self, "vectors", vectors)
+        object.__setattr__(self, "probe", probe)
         object.__setattr__(self, "documents", tuple(self.documents))
         object.__setattr__(self, "positions", tuple(self.positions))
         identity = [self.model_fingerprint, list(self.documents), self.strategy, self.seed]
-        object.__setattr__(self, "fingerprint", sha256_of_json(identity))
-        object.__setattr__(self, "checksum", hashlib.sha256(vectors.tobytes()).hexdigest())
+        known_by_name = [] if probe is None else [_sha256(probe)]
+        object.__setattr__(self, "fingerprint", sha256_of_json(identity + known_by_name))
+        object.__setattr__(self, "checksum", _sha256(vectors))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, CorpusContext) and self.fingerprint == other.fingerprint
@@ -98,7 +102,7 @@ class CorpusContext:
             strategy=self.strategy,
             seed=self.seed,
         )
-        write_context(path, header, self.fingerprint, self.vectors)
+        write_context(path, StoredContext(header, self.fingerprint, self.vectors, self.probe))
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -107,11 +111,11 @@ class CorpusContext:
         Raises:
             ContextFileError: a file is missing, damaged, or was edited; the message says which and how.
         """
-        header, fingerprint, vectors = read_context(path)
-        context = cls(vectors=vectors, **header.model_dump())
-        if context.fingerprint != fingerprint:
+        stored = read_context(path)
+        context = cls(vectors=stored.vectors, probe=stored.probe, **stored.header.model_dump())
+        if context.fingerprint != stored.fingerprint:
             raise ContextFileError(
-                f"{path} says its fingerprint is {fingerprint}, but its content has {context.fingerprint}; "
+                f"{path} says its fingerprint is {stored.fingerprint}, but its content has {context.fingerprint}; "
                 f"load it with the release of cde-retrievers that saved it, or fit the context again"
             )
         return context
@@ -119,3 +123,26 @@ class CorpusContext:
     def __reduce__(self) -> tuple[type["CorpusContext"], tuple[Any, ...]]:
         # Copies and pickles go through the constructor, so that theirs are read-only too.
         return type(self), tuple(getattr(self, f.name) for f in fields(self) if f.init)
+
+
+def _frozen(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    copy = np.array(vectors, dtype=np.float32)
+    copy.setflags(write=False)
+    return copy
+
+
+def _sha256(vectors: NDArray[np.float32]) -> str:
+    return hashlib.sha256(vectors.tobytes()).hexdigest()
+
+
+def checked_context(context: object) -> CorpusContext:
+    """What was given as a context.
+
+    Raises:
+        ConfigurationError: it is none.
+    """
+    if not isinstance(context, CorpusContext):
+        raise ConfigurationError(
+            f"a CorpusContext is needed, found {type(context).__name__}; make one with fit_context(documents)"
+        )
+    return context

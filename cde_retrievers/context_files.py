@@ -1,6 +1,7 @@
 """A context on disk: `context.json` and `vectors.safetensors` in one directory, the first vouching for both."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,28 +35,48 @@ class ContextHeader(BaseModel):
     seed: int
 
 
-def write_context(path: str | Path, header: ContextHeader, fingerprint: str, vectors: NDArray[np.float32]) -> None:
+@dataclass(frozen=True, slots=True)
+class StoredContext:
+    """What the two files hold.
+
+    Attributes:
+        header: what the context was made from.
+        fingerprint: of the context.
+        vectors: context vectors (N, width).
+        probe: as in `CorpusContext`, (width,) or None.
+    """
+
+    header: ContextHeader
+    fingerprint: str
+    vectors: NDArray[np.float32]
+    probe: NDArray[np.float32] | None
+
+
+def write_context(path: str | Path, context: StoredContext) -> None:
     """Write both files into the directory `path`, whole or not at all."""
+    probe = {} if context.probe is None else {"probe": context.probe}
+    tensors = {"vectors": context.vectors, **probe}
     with atomic_directory(path, is_ours=lambda folder: (folder / HEADER_FILE).is_file()) as directory:
-        save_file({"vectors": np.ascontiguousarray(vectors)}, directory / VECTORS_FILE)
+        save_file({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, directory / VECTORS_FILE)
         content = {
-            **header.model_dump(mode="json"),
+            **context.header.model_dump(mode="json"),
             "format_version": FORMAT_VERSION,
-            "fingerprint": fingerprint,
+            "fingerprint": context.fingerprint,
             "vectors_sha256": sha256_of_file(directory / VECTORS_FILE),
         }
         write_json(directory / HEADER_FILE, {**content, "seal": sha256_of_json(content)})
 
 
-def read_context(path: str | Path) -> tuple[ContextHeader, str, NDArray[np.float32]]:
-    """Header, fingerprint and vectors (N, width) from the directory `path`.
+def read_context(path: str | Path) -> StoredContext:
+    """What is in the directory `path`.
 
     Raises:
         ContextFileError: a file is missing, truncated, damaged or edited.
     """
     directory = Path(path)
     content = _read_header(directory / HEADER_FILE)
-    vectors = _read_vectors(directory / VECTORS_FILE, content.pop("vectors_sha256"))
+    tensors = _read_tensors(directory / VECTORS_FILE, content.pop("vectors_sha256"))
+    vectors = tensors["vectors"]
     fingerprint = content.pop("fingerprint")
     try:
         header = ContextHeader(**content)
@@ -65,7 +86,7 @@ def read_context(path: str | Path) -> tuple[ContextHeader, str, NDArray[np.float
         raise ContextFileError(
             f"{directory} has {len(vectors)} vectors for {len(header.documents)} documents; {_REMEDY}"
         )
-    return header, fingerprint, vectors
+    return StoredContext(header, fingerprint, vectors, tensors.get("probe"))
 
 
 def _read_header(path: Path) -> dict[str, Any]:
@@ -86,7 +107,7 @@ def _read_header(path: Path) -> dict[str, Any]:
     return dict(content)
 
 
-def _read_vectors(path: Path, sha256: str) -> NDArray[np.float32]:
+def _read_tensors(path: Path, sha256: str) -> dict[str, NDArray[np.float32]]:
     if not path.is_file():
         raise ContextFileError(f"{path.parent} is incomplete: there is no {VECTORS_FILE} in it; {_REMEDY}")
     found = sha256_of_file(path)
@@ -96,7 +117,9 @@ def _read_vectors(path: Path, sha256: str) -> NDArray[np.float32]:
             f"{HEADER_FILE} says {sha256}; {_REMEDY}"
         )
     try:
-        vectors: NDArray[np.float32] = load_file(path)["vectors"]
-    except (SafetensorError, KeyError) as error:
+        tensors: dict[str, NDArray[np.float32]] = load_file(path)
+    except SafetensorError as error:
         raise ContextFileError(f"{path} is not a file of context vectors ({error}); {_REMEDY}") from error
-    return vectors
+    if "vectors" not in tensors:
+        raise ContextFileError(f"{path} is not a file of context vectors (it holds {sorted(tensors)}); {_REMEDY}")
+    return tensors

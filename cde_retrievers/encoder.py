@@ -1,22 +1,21 @@
 """Texts to embeddings under an explicit context: tokenizer, model, device and batching in one place."""
 
-import hashlib
 from collections.abc import Iterable
 from copy import deepcopy
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Self
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from cde_retrievers.batches import BatchRunner, Embeddings, Forward
-from cde_retrievers.context import CorpusContext
+from cde_retrievers.context import CorpusContext, checked_context
 from cde_retrievers.device import resolve_device, resolve_dtype
-from cde_retrievers.errors import ConfigurationError, ContextTooSmallError
+from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.files import atomic_directory, sha256_of_json
+from cde_retrievers.fitting import context_of
 from cde_retrievers.generic import generic_texts
 from cde_retrievers.model.card import model_card
 from cde_retrievers.model.checkpoints import is_own_layout
@@ -25,11 +24,9 @@ from cde_retrievers.model.contextual import ContextualModel
 from cde_retrievers.model.hub import local_folder, upload_folder
 from cde_retrievers.model.pretrained import BUILT_IN
 from cde_retrievers.model.released import is_published_folder, published_files, tokenizer_source
-from cde_retrievers.prepared import PreparedContexts
+from cde_retrievers.prepared import PreparedContexts, by_second_stage
 from cde_retrievers.selection import select_documents
 from cde_retrievers.text import TextTokenizer, check_tokenizer, checked_texts, load_tokenizer
-
-_SAME_VECTOR = 1e-3  # relative spread that rounding alone, in bfloat16 too, can make
 
 
 class ContextualEncoder:
@@ -72,7 +69,7 @@ class ContextualEncoder:
         lossy = self.dtype != next(model.parameters()).dtype
         self.model = (deepcopy(model) if lossy else model).to(self.device, self.dtype).eval()
         self._runner = BatchRunner(self._tokenizer, self.device)
-        self._prepared = PreparedContexts(self.model.second_stage, self.device)
+        self._prepared = PreparedContexts(by_second_stage(self.model.second_stage, self.device))
 
     @classmethod
     def from_pretrained(
@@ -228,22 +225,7 @@ class ContextualEncoder:
         chosen = select_documents(
             texts, size, strategy, seed, lambda sample: self.first_stage_vectors(sample, show_progress)
         )
-        if np.ptp(chosen.vectors, axis=0).max() < _SAME_VECTOR * np.abs(chosen.vectors).max():
-            raise ContextTooSmallError(
-                f"all context documents look the same to the model ({chosen.distinct} distinct ones, such as "
-                f"{chosen.texts[0][:60]!r}), so there is nothing to tell them apart by; fit on the whole corpus"
-            )
-        return CorpusContext(
-            vectors=chosen.vectors,
-            model_name=self.name,
-            model_fingerprint=self.fingerprint,
-            documents=[hashlib.sha256(text.encode("utf-8")).hexdigest() for text in chosen.texts],
-            positions=chosen.positions,
-            distinct=chosen.distinct,
-            corpus_size=chosen.seen,
-            strategy=recorded_as,
-            seed=int(seed),
-        )
+        return context_of(chosen, self.name, self.fingerprint, recorded_as, seed)
 
     def first_stage_vectors(self, texts: Iterable[str], show_progress: bool | None = None) -> Embeddings:
         """Context vectors of documents, (n, width) float32, not normalised."""
@@ -291,11 +273,7 @@ class ContextualEncoder:
         Raises:
             ContextMismatchError: the context was fitted by another model.
         """
-        if not isinstance(context, CorpusContext):
-            raise ConfigurationError(
-                f"a CorpusContext is needed, found {type(context).__name__}; make one with fit_context(documents)"
-            )
-        self.check_context(context)
+        self.check_context(checked_context(context))
         prepared = self._prepared.of(context)
 
         @torch.no_grad()

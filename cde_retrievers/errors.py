@@ -40,6 +40,10 @@ class ContextTooSmallError(CDEError):
     """There are too few distinct documents to make a context of."""
 
 
+class EmbeddingServiceError(CDEError, RuntimeError):
+    """The embedding under a context, often a paid service, failed or answered with something that is no embedding."""
+
+
 class PathInUseError(CDEError, FileExistsError):
     """Something else is where a model or a context was to be written."""
 

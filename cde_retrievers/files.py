@@ -101,6 +101,11 @@ def sha256_of_file(path: Path) -> str:
     return digest.hexdigest()
 
 
+def sha256_of_text(text: str) -> str:
+    """The text's SHA-256 as hexadecimal digits."""
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
 def sha256_of_json(value: Any) -> str:
     """SHA-256 of the canonical JSON of `value`: the same for equal values, whatever their order of keys."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"))

@@ -1,35 +1,32 @@
-"""The second stage's share of work that depends on a context alone, done once and remembered for the last few."""
+"""The share of work that depends on a context alone, done once and remembered for the last few."""
 
 from collections import OrderedDict
+from collections.abc import Callable
 from threading import Lock
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 
 from cde_retrievers.context import CorpusContext
 from cde_retrievers.model.second_stage import SecondStage
 
+Prepared = TypeVar("Prepared")
 _REMEMBERED = 8
 
 
-class PreparedContexts:
-    """What `SecondStage.prepare` makes of each context; safe to use from several threads."""
+class PreparedContexts(Generic[Prepared]):
+    """What `prepare` makes of each context; safe to use from several threads."""
 
-    def __init__(self, second_stage: SecondStage[Any], device: torch.device) -> None:
-        self._second_stage = second_stage
-        self._device = device
-        self._prepared: OrderedDict[tuple[str, str], Any] = OrderedDict()
+    def __init__(self, prepare: Callable[[CorpusContext], Prepared]) -> None:
+        self._prepare = prepare
+        self._prepared: OrderedDict[tuple[str, str], Prepared] = OrderedDict()
         self._lock = Lock()
 
     def __len__(self) -> int:
         return len(self._prepared)
 
-    def of(self, context: CorpusContext) -> Any:
-        """The context as the second stage wants it.
-
-        Raises:
-            ConfigurationError: its vectors have the wrong width.
-        """
+    def of(self, context: CorpusContext) -> Prepared:
+        """The prepared context; raises what `prepare` raises."""
         key = (context.fingerprint, context.checksum)
         with self._lock:
             if key not in self._prepared:
@@ -39,8 +36,17 @@ class PreparedContexts:
             self._prepared.move_to_end(key)
             return self._prepared[key]
 
+
+def by_second_stage(second_stage: SecondStage[Any], device: torch.device) -> Callable[[CorpusContext], Any]:
+    """A context as a second stage wants it, made by `SecondStage.prepare`.
+
+    The function that is returned raises ConfigurationError where the context's vectors have the wrong width.
+    """
+
     @torch.no_grad()
-    def _prepare(self, context: CorpusContext) -> Any:
-        vectors = torch.from_numpy(context.vectors.copy()).to(self._device)
-        self._second_stage.check_context(vectors)
-        return self._second_stage.prepare(vectors)
+    def prepare(context: CorpusContext) -> Any:
+        vectors = torch.from_numpy(context.vectors.copy()).to(device)
+        second_stage.check_context(vectors)
+        return second_stage.prepare(vectors)
+
+    return prepare

@@ -6,10 +6,11 @@ from dataclasses import FrozenInstanceError
 
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
 from cde_retrievers import CorpusContext
 from cde_retrievers.errors import ContextFileError, ContextMismatchError
+from cde_retrievers.files import sha256_of_file, sha256_of_json
 
 FIELDS = {
     "model_name": "tiny",
@@ -46,6 +47,7 @@ def edit(folder, **changes):
         {"documents": ["b" * 64, "a" * 64, "a" * 64]},
         {"strategy": "kmeans"},
         {"seed": 1},
+        {"probe": np.zeros(4)},
     ],
 )
 def test_fingerprint_follows_what_changes_an_embedding(change):
@@ -57,6 +59,39 @@ def test_fingerprint_follows_what_changes_an_embedding(change):
 def test_fingerprint_ignores_what_does_not(change):
     assert make(**change) == make()
     assert hash(make(**change)) == hash(make())
+
+
+def test_fingerprints_stay_what_they_were():
+    assert make().fingerprint == "16b2651902de5e9f64478f17921bef8dda1be920f140bdf1ec3d4fdc8d68658a"
+
+
+def test_a_probe_is_kept_with_the_context(tmp_path):
+    probe = np.array([0.6, 0, 0, 0.8], dtype=np.float32)
+    context = make(probe=probe)
+    context.save(tmp_path / "context")
+    loaded = CorpusContext.load(tmp_path / "context")
+    assert loaded == context
+    for twin in (context, loaded, copy.deepcopy(context)):
+        np.testing.assert_array_equal(twin.probe, probe)
+        with pytest.raises(ValueError, match="read-only"):
+            twin.probe[0] = 1
+    assert make(probe=probe[::-1]) != context
+
+
+def test_a_context_without_a_probe_is_saved_as_before(saved):
+    assert list(load_file(saved / "vectors.safetensors")) == ["vectors"]
+    assert json.loads((saved / "context.json").read_text())["format_version"] == 1
+    assert CorpusContext.load(saved).probe is None
+
+
+def test_a_file_without_context_vectors_is_refused(saved):
+    save_file({"probe": np.zeros(4, dtype=np.float32)}, saved / "vectors.safetensors")
+    header = json.loads((saved / "context.json").read_text())
+    del header["seal"]
+    header["vectors_sha256"] = sha256_of_file(saved / "vectors.safetensors")
+    (saved / "context.json").write_text(json.dumps({**header, "seal": sha256_of_json(header)}))
+    with pytest.raises(ContextFileError, match=r"not a file of context vectors \(it holds \['probe'\]\)"):
+        CorpusContext.load(saved)
 
 
 def test_a_context_is_no_equal_of_other_things():

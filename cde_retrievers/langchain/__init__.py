@@ -9,7 +9,8 @@ except ImportError as error:
         "cde_retrievers.langchain needs LangChain: pip install 'cde-retrievers[langchain]'"
     ) from error
 
+from cde_retrievers.langchain.contextualized import ContextualizedEmbeddings
 from cde_retrievers.langchain.embeddings import ContextualEmbeddings
 from cde_retrievers.langchain.retriever import ContextualRetriever
 
-__all__ = ["ContextualEmbeddings", "ContextualRetriever"]
+__all__ = ["ContextualEmbeddings", "ContextualRetriever", "ContextualizedEmbeddings"]

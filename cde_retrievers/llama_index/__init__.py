@@ -9,7 +9,8 @@ except ImportError as error:
         "cde_retrievers.llama_index needs LlamaIndex: pip install 'cde-retrievers[llama-index]'"
     ) from error
 
+from cde_retrievers.llama_index.contextualized import ContextualizedEmbedding
 from cde_retrievers.llama_index.embeddings import ContextualEmbedding
 from cde_retrievers.llama_index.retriever import ContextualRetriever
 
-__all__ = ["ContextualEmbedding", "ContextualRetriever"]
+__all__ = ["ContextualEmbedding", "ContextualRetriever", "ContextualizedEmbedding"]

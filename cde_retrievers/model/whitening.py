@@ -45,12 +45,15 @@ def _identity(vectors: Tensor) -> tuple[Tensor, Tensor]:
 
 def _statistics(vectors: Tensor, power: float, shrinkage: float) -> tuple[Tensor, Tensor]:
     mean = vectors.mean(dim=0)
-    centred = vectors - mean
-    variances, directions = torch.linalg.eigh(centred.T @ centred / len(vectors))
-    variances = variances.clamp(min=0)
+    width = vectors.shape[-1]
+    # A few hundred vectors span little of a wide space, so this is far less work than all directions of a covariance.
+    _, lengths, directions = torch.linalg.svd(vectors - mean, full_matrices=False)
+    variances = lengths.square() / len(vectors)
     # The smallest normal number keeps a context of identical vectors from dividing by zero.
-    shrunk = variances + shrinkage * variances.mean().clamp(min=torch.finfo(torch.float32).tiny)
-    return mean, (directions * shrunk ** (-power / 2)) @ directions.T
+    added = shrinkage * (variances.sum() / width).clamp(min=torch.finfo(torch.float32).tiny)
+    elsewhere = added ** (-power / 2)  # the gain of directions in which the context does not vary
+    gains = (variances + added) ** (-power / 2) - elsewhere
+    return mean, elsewhere * torch.eye(width, dtype=vectors.dtype) + (directions.T * gains) @ directions
 
 
 class WhiteningSecondStage(SecondStage[WhiteningMap]):

@@ -1,0 +1,87 @@
+"""A context for any LangChain embedding, a paid service's too."""
+
+from typing import Any, ClassVar
+
+from langchain_core.embeddings import Embeddings
+from pydantic import Field
+
+from cde_retrievers.bases import name_of_base, require_picklable
+from cde_retrievers.context import CorpusContext
+from cde_retrievers.errors import ConfigurationError
+from cde_retrievers.kept import DEFAULT_MIB
+from cde_retrievers.langchain.embeddings import ContextualEmbeddings
+from cde_retrievers.service import DEFAULT_POLICY
+from cde_retrievers.whitened import DEFAULTS, WhitenedEmbedder
+
+
+class ContextualizedEmbeddings(ContextualEmbeddings):
+    """Any embedding under the closed-form context of its corpus; otherwise a `ContextualEmbeddings`.
+
+    Example:
+        ```python
+        embeddings = ContextualizedEmbeddings(base=OpenAIEmbeddings(model="text-embedding-3-small")).fit(documents)
+        store = InMemoryVectorStore.from_documents(documents, embeddings)
+        embeddings.save_context("my_index/context")  # later: ContextualizedEmbeddings(base=..., context_path=...)
+        ```
+
+    What `fit` pays for is not paid for again when the documents are indexed; what a context costs beyond that is one
+    short text per object (see `WhitenedEmbedder`). A context is refused if another model is behind the name since.
+
+    Raises:
+        ConfigurationError: the base has no name, or a setting is impossible.
+    """
+
+    base: Embeddings = Field(repr=False, exclude=True)
+    """The embedding to use; give the same when a saved context is loaded."""
+    model_name: str = Field(default="", alias="base_name")
+    """What its model is called, if it does not say: its `model_name` or `model` by default."""
+    power: float = DEFAULTS.power
+    """How much is whitened, 0 (not at all) to 1."""
+    shrinkage: float = DEFAULTS.shrinkage
+    """What is added to each direction's variance, in units of their mean; more than 0."""
+    batch_size: int = DEFAULT_POLICY.batch_size
+    """Documents per call of the base."""
+    retries: int = DEFAULT_POLICY.retries
+    """Further attempts after a call of the base that failed."""
+    wait: float = DEFAULT_POLICY.wait
+    """Seconds before the first of them; each next wait is twice as long, a minute at most."""
+    keep_mib: int = DEFAULT_MIB
+    """Mebibytes of plain vectors that are kept in memory, of documents and of queries each."""
+
+    # How a model is loaded is the base's own business: these settings are none here.
+    variant: ClassVar[None] = None  # type: ignore[misc]
+    device: ClassVar[str] = ""  # type: ignore[misc]
+    dtype: ClassVar[str] = ""  # type: ignore[misc]
+    cache_folder: ClassVar[None] = None  # type: ignore[misc]
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Put the base under contexts, and load the one that is named."""
+        if self.encoder is not None:
+            raise ConfigurationError("the encoder is made of the base here; leave encoder=... out")
+        self.encoder = WhitenedEmbedder(
+            name_of_base(self.base, self.model_name),
+            self.base.embed_documents,
+            self.base.embed_query,
+            power=self.power,
+            shrinkage=self.shrinkage,
+            batch_size=self.batch_size,
+            retries=self.retries,
+            wait=self.wait,
+            keep_mib=self.keep_mib,
+        )
+        super().model_post_init(context)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        require_picklable(self.base)
+        settings = {**self.model_dump(exclude={"context_path"}), "base": self.base}
+        return _restore, (type(self), settings, self._binding.context if self._binding.is_fitted else None)
+
+
+def _restore(
+    kind: type[ContextualizedEmbeddings], settings: dict[str, Any], context: CorpusContext | None
+) -> ContextualizedEmbeddings:
+    """Unpickle: base and context travel along; that the base still is what it was, the probe tells."""
+    embeddings = kind(**settings)
+    if context is not None:
+        embeddings._binding.bind(context)
+    return embeddings
