@@ -16,7 +16,7 @@ LAYERS = [
     {"text"},
     {"batches"},
     {"context", "context_files", "selection", "generic", "verdict"},
-    {"embedder", "prepared"},
+    {"embedder", "prepared", "wrapped", "reloaded"},
     {"encoder"},
     {"binding", "bound"},
     {"langchain", "llama_index", "st"},
