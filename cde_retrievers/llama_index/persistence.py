@@ -9,6 +9,7 @@ from llama_index.core.storage.index_store.types import DEFAULT_PERSIST_FNAME as 
 from llama_index.core.vector_stores.types import BasePydanticVectorStore
 
 from cde_retrievers.context import CorpusContext
+from cde_retrievers.errors import ContextMismatchError
 from cde_retrievers.files import atomic_directory
 from cde_retrievers.llama_index.checks import check_index, refuse_other_context
 from cde_retrievers.llama_index.embeddings import ContextualEmbedding
@@ -19,19 +20,25 @@ from cde_retrievers.verdict import ContextCheck
 def persist_index(index: VectorStoreIndex, embed_model: ContextualEmbedding, persist_dir: str | Path) -> None:
     """Write an index and the context it was built under into a directory, whole or not at all.
 
-    An index persisted there before is replaced.
+    An index persisted there before is replaced. All of its nodes must be stamped: an embedding may have been refitted
+    since, so that it embeds them says nothing about the vectors that they have.
 
     Args:
-        index: built with `embed_model`.
+        index: built of nodes from `stamped` or a `ContextFitter`.
         embed_model: its context is saved.
         persist_dir: a directory of its own on a local disk.
 
     Raises:
         ContextNotFittedError: the embedding has no context.
-        ContextMismatchError: the index was built under another context.
+        ContextMismatchError: the index was built under another context, or has nodes that do not say under which.
         PathInUseError: `persist_dir` is a file, or holds other files.
     """
     refuse_other_context(index, embed_model)
+    if check_index(index, embed_model).theirs is None:
+        raise ContextMismatchError(
+            f"the index has nodes that carry no context, so nothing says that their vectors were made under "
+            f"{embed_model.context.fingerprint}; build it of stamped(nodes, embed_model), or through a ContextFitter"
+        )
     with atomic_directory(persist_dir, is_ours=lambda folder: (folder / INDEX_FILE).is_file()) as folder:
         index.storage_context.persist(persist_dir=folder)
         seal_with_context(folder, embed_model.context)
@@ -61,9 +68,7 @@ def load_index(
     folder = Path(persist_dir)
     bound = _bound(embed_model, sealed_context(folder), folder)
     storage = StorageContext.from_defaults(persist_dir=str(folder), vector_store=vector_store)
-    check = check_index(storage, bound)
-    if check.theirs is not None:
-        check.require_same()
+    check_index(storage, bound).require_same()
     return load_index_from_storage(storage, embed_model=bound, **options)
 
 

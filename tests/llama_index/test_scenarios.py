@@ -47,6 +47,7 @@ def hit_at_1(retriever):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Specified num_workers exceed")  # on a machine with one core
 def test_scenario_1_worker_processes_embed_under_the_fitted_context(make_embedding, make_nodes):
     def run(embed_model, **options):
         return vectors(IngestionPipeline(transformations=[embed_model]).run(nodes=make_nodes(), **options))
@@ -162,7 +163,8 @@ def test_scenario_5_a_persisted_index_is_loaded_under_its_own_context(make_embed
     assert hit_at_1(reloaded(UnguardedEmbedding().fit(make_nodes(OTHERS)))) < 0.1, "and no error"
 
     guarded = make_embedding().fit(make_nodes())
-    persist_index(VectorStoreIndex(make_nodes(), embed_model=guarded), guarded, tmp_path / "index")
+    index = VectorStoreIndex(stamped(make_nodes(), guarded), embed_model=guarded)
+    persist_index(index, guarded, tmp_path / "index")
     with pytest.raises(ContextMismatchError, match="load the context that was saved with the index"):
         load_index(tmp_path / "index", make_embedding().fit(make_nodes(OTHERS)))
     assert hit_at_1(load_index(tmp_path / "index", make_embedding()).as_retriever(similarity_top_k=1)) == 1
