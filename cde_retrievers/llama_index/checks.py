@@ -71,10 +71,11 @@ def refuse_to_mix(store: BasePydanticVectorStore, embed_model: BoundToContext) -
             f"the vector store already holds nodes of context {named[0]}, and the embedding has no context yet; one "
             f"fitted on other nodes would not be theirs. Load the one that was saved with the index (context_path=...)"
         )
-    if named and _check(stamps, embed_model.context.fingerprint).verdict == "another context":
+    check = _check(stamps, embed_model.context.fingerprint) if named else None
+    if check is not None and check.verdict == "another context":
         raise ContextMismatchError(
-            f"the vector store already holds nodes of context {named[0]}, new ones would be embedded under "
-            f"{embed_model.context.fingerprint}, and the two cannot be compared; load the context that was saved with "
+            f"the vector store already holds nodes of context {check.theirs}, new ones would be embedded under "
+            f"{check.yours}, and the two cannot be compared; load the context that was saved with "
             f"the index, or put all documents into an empty vector store, with a document store of their own: "
             f"SimpleDocumentStore(namespace=docstore_namespace(embed_model))"
         )

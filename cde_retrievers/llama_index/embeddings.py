@@ -101,13 +101,7 @@ class ContextualEmbedding(BoundToContext, BaseEmbedding):
         """What traces show of this embedding, the context's identity included."""
         return {**super().to_payload(), "context_fingerprint": self.context_fingerprint}
 
-    def fit(
-        self,
-        nodes: Iterable[BaseNode | str],
-        *,
-        refit: bool = False,
-        show_progress: bool | None = None,
-    ) -> Self:
+    def fit(self, nodes: Iterable[BaseNode | str], *, refit: bool = False, show_progress: bool | None = None) -> Self:
         """Fit the context on the nodes that are going to be indexed (after splitting, all of them).
 
         Nodes count with the text that the index embeds, metadata included (`MetadataMode.EMBED`).

@@ -34,11 +34,13 @@ def persist_index(index: VectorStoreIndex, embed_model: ContextualEmbedding, per
         PathInUseError: `persist_dir` is a file, or holds other files.
     """
     refuse_other_context(index, embed_model)
-    if check_index(index, embed_model).theirs is None:
+    check = check_index(index, embed_model)
+    if check.theirs is None:
         raise ContextMismatchError(
             f"the index has nodes that carry no context, so nothing says that their vectors were made under "
             f"{embed_model.context.fingerprint}; build it of stamped(nodes, embed_model), or through a ContextFitter"
         )
+    check.require_same()
     with atomic_directory(persist_dir, is_ours=lambda folder: (folder / INDEX_FILE).is_file()) as folder:
         index.storage_context.persist(persist_dir=folder)
         seal_with_context(folder, embed_model.context)

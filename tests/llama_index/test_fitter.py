@@ -3,6 +3,7 @@
 import pickle
 from functools import partial
 
+import numpy as np
 import pytest
 from llama_index.core import Document
 from llama_index.core.ingestion import IngestionCache, IngestionPipeline
@@ -83,6 +84,15 @@ def test_a_store_of_another_context_is_refused_before_any_work(embed_model, make
     assert fitter(embed_model=embed_model.with_context(embed_model.context)).vector_store is store
 
 
+def test_the_context_that_is_in_the_way_is_named(make_embedding, make_nodes):
+    first, second = (make_embedding().fit(texts) for texts in (CORPUS, CORPUS[:9]))
+    store = SimpleVectorStore()
+    store.add([*first(stamped(make_nodes(CORPUS[:1]), first)), *second(stamped(make_nodes(CORPUS[:2])[1:], second))])
+    for own, other in ((first, second), (second, first)):
+        with pytest.raises(ContextMismatchError, match=f"holds nodes of context {other.context_fingerprint}"):
+            ContextFitter(embed_model=own, vector_store=store)
+
+
 def test_a_pipeline_that_starts_again_does_not_fit_on_what_changed(embed_model, make_embedding, tmp_path):
     store = SimpleVectorStore()
     fitter = ContextFitter(embed_model=embed_model, vector_store=store)
@@ -128,13 +138,14 @@ def test_a_store_is_looked_at_once_more_before_work_goes_to_other_processes(embe
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Specified num_workers exceed")  # on a machine with one core
-def test_a_pipeline_with_workers_stamps_and_embeds_like_one_without(embed_model):
-    with pytest.raises(ContextNotFittedError, match="share of the nodes alone"):
-        pipeline(embed_model).run(documents=make_documents(), num_workers=2)
-    embed_model.fit(SPLITTER(make_documents()))
-
+def test_a_pipeline_with_workers_stamps_and_embeds_like_one_without(embed_model, make_nodes):
     def run(**options):
-        nodes = pipeline(embed_model).run(documents=make_documents(), **options)
-        return {node.text: (node.metadata, pytest.approx(node.embedding, abs=1e-5)) for node in nodes}
+        steps = [ContextFitter(embed_model=embed_model), embed_model]
+        return IngestionPipeline(transformations=steps, disable_cache=True).run(nodes=make_nodes(), **options)
 
-    assert run(num_workers=2) == {text: (metadata, vector.expected) for text, (metadata, vector) in run().items()}
+    with pytest.raises(ContextNotFittedError, match="share of the nodes alone"):
+        run(num_workers=2)
+    embed_model.fit(make_nodes())
+    alone, together = run(), run(num_workers=2)
+    assert [node.metadata for node in together] == [node.metadata for node in alone]
+    np.testing.assert_allclose([node.embedding for node in together], [node.embedding for node in alone], atol=1e-5)

@@ -77,6 +77,8 @@ def test_vectors_that_are_elsewhere_are_looked_at_too(embed_model, make_embeddin
         return store
 
     store, other = filled(embed_model), make_embedding().fit(CORPUS[:9])
+    with pytest.raises(ContextMismatchError):
+        persist_index(VectorStoreIndex.from_vector_store(store, embed_model=other), other, tmp_path / "index")
     index = VectorStoreIndex.from_vector_store(store, embed_model=embed_model)
     persist_index(index, embed_model, tmp_path / "index")
     assert found(load_index(tmp_path / "index", embed_model, vector_store=store)) == found(index)
