@@ -1,4 +1,4 @@
-"""LlamaIndex: a contextual embedding for any index, and a retriever over one."""
+"""LlamaIndex: a contextual embedding for any index, a retriever over one, and guards that keep the two together."""
 
 try:
     import llama_index.core  # noqa: F401
@@ -9,8 +9,25 @@ except ImportError as error:
         "cde_retrievers.llama_index needs LlamaIndex: pip install 'cde-retrievers[llama-index]'"
     ) from error
 
+from cde_retrievers.llama_index.checks import check_index
 from cde_retrievers.llama_index.contextualized import ContextualizedEmbedding
 from cde_retrievers.llama_index.embeddings import ContextualEmbedding
+from cde_retrievers.llama_index.fitter import ContextFitter
+from cde_retrievers.llama_index.kvstore import ContextualKVStore
+from cde_retrievers.llama_index.persistence import load_index, persist_index
 from cde_retrievers.llama_index.retriever import ContextualRetriever
+from cde_retrievers.llama_index.stamps import context_filters, docstore_namespace, stamped
 
-__all__ = ["ContextualEmbedding", "ContextualRetriever", "ContextualizedEmbedding"]
+__all__ = [
+    "ContextFitter",
+    "ContextualEmbedding",
+    "ContextualKVStore",
+    "ContextualRetriever",
+    "ContextualizedEmbedding",
+    "check_index",
+    "context_filters",
+    "docstore_namespace",
+    "load_index",
+    "persist_index",
+    "stamped",
+]

@@ -1,20 +1,24 @@
 """LlamaIndex's `BaseEmbedding` over one contextual encoder and one context."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
 from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding
 from llama_index.core.bridge.pydantic import ConfigDict, Field, PrivateAttr
 from llama_index.core.schema import BaseNode, MetadataMode
+from llama_index.core.storage.kvstore.types import BaseKVStore
 
 from cde_retrievers.binding import ContextBinding
 from cde_retrievers.bound import BoundToContext
 from cde_retrievers.context import CorpusContext
 from cde_retrievers.embedder import Embedder
 from cde_retrievers.encoder import ContextualEncoder
-from cde_retrievers.errors import ConfigurationError
+from cde_retrievers.llama_index.cached import CachedEmbedder
+from cde_retrievers.llama_index.stamps import refuse_other_stamps
+from cde_retrievers.reloaded import ReloadedEmbedder
 from cde_retrievers.text import read_texts
 
 _REMEDY = "embed_model.fit(nodes)  # the same nodes that go into the index"
@@ -30,7 +34,7 @@ class ContextualEmbedding(BoundToContext, BaseEmbedding):
         embed_model.save_context("my_index/context")  # and later: ContextualEmbedding(context_path=...)
         ```
 
-    One object serves one index. For a second index over the same loaded model, pass `encoder=`.
+    One object serves one index. For a second index over the same loaded model, use `with_context`, or pass `encoder=`.
     """
 
     model_config = ConfigDict(extra="forbid", protected_namespaces=())
@@ -48,6 +52,8 @@ class ContextualEmbedding(BoundToContext, BaseEmbedding):
     context_size: int | None = Field(default=None, description="Context documents; the model's number if None.")
     context_strategy: str = Field(default="random", description="How context documents are chosen.")
     context_seed: int = Field(default=0, description="Seed of that choice.")
+    # LlamaIndex would look texts up in here whatever their context and role, so it stays empty, even if assigned to.
+    embeddings_cache: None = Field(default=None, frozen=True, exclude=True, description="Always None; see __init__.")
 
     _binding: ContextBinding = PrivateAttr()
 
@@ -57,6 +63,7 @@ class ContextualEmbedding(BoundToContext, BaseEmbedding):
         *,
         context_path: str | Path | None = None,
         encoder: Embedder | None = None,
+        embeddings_cache: BaseKVStore | None = None,
         **settings: Any,
     ) -> None:
         """Load the model, and the context if one is named.
@@ -65,22 +72,21 @@ class ContextualEmbedding(BoundToContext, BaseEmbedding):
             model_name: a built-in model, a directory or a hub repository.
             context_path: load this saved context instead of fitting one.
             encoder: a loaded encoder to share, in place of `model_name`, `device`, `dtype`, `cache_folder`.
+            embeddings_cache: keep vectors in this key-value store, by context, role (query or document) and text.
             settings: the other fields.
 
         Raises:
+            ConfigurationError: `embeddings_cache` is no key-value store.
             ContextMismatchError: `context_fingerprint` is among the settings, and `context_path` has another one.
         """
         path = None if context_path is None else str(context_path)
         name = encoder.name if encoder else str(model_name)
         super().__init__(model_name=name, context_path=path, **settings)
-        if self.embeddings_cache is not None:
-            raise ConfigurationError(
-                "embeddings_cache is looked up by text alone, so it would hand out vectors of another context, and "
-                "document vectors for queries; leave it out"
-            )
         encoder = encoder or ContextualEncoder.from_pretrained(
             name, self.device, self.dtype, self.cache_folder, self.variant
         )
+        if embeddings_cache is not None:
+            encoder = CachedEmbedder(encoder, embeddings_cache)
         self._binding = ContextBinding(encoder, _REMEDY, expected_fingerprint=self.context_fingerprint)
         if path is not None:
             self._binding.load(path)
@@ -95,13 +101,7 @@ class ContextualEmbedding(BoundToContext, BaseEmbedding):
         """What traces show of this embedding, the context's identity included."""
         return {**super().to_payload(), "context_fingerprint": self.context_fingerprint}
 
-    def fit(
-        self,
-        nodes: Iterable[BaseNode | str],
-        *,
-        refit: bool = False,
-        show_progress: bool | None = None,
-    ) -> Self:
+    def fit(self, nodes: Iterable[BaseNode | str], *, refit: bool = False, show_progress: bool | None = None) -> Self:
         """Fit the context on the nodes that are going to be indexed (after splitting, all of them).
 
         Nodes count with the text that the index embeds, metadata included (`MetadataMode.EMBED`).
@@ -137,11 +137,24 @@ class ContextualEmbedding(BoundToContext, BaseEmbedding):
         self.context.save(path)
         self.context_path = str(path)
 
+    def __call__(self, nodes: Sequence[BaseNode], **kwargs: Any) -> Sequence[BaseNode]:
+        """As LlamaIndex's; also raises ContextMismatchError if a node is stamped with another context."""
+        refuse_other_stamps(nodes, self)
+        return super().__call__(nodes, **kwargs)
+
+    async def acall(self, nodes: Sequence[BaseNode], **kwargs: Any) -> Sequence[BaseNode]:
+        """As LlamaIndex's; also raises ContextMismatchError if a node is stamped with another context."""
+        refuse_other_stamps(nodes, self)
+        return await super().acall(nodes, **kwargs)
+
     def __reduce__(self) -> tuple[Any, ...]:
         # LlamaIndex's own pickling drops what it cannot pickle, the context with it, and says so only in a log.
         settings = self.model_dump(exclude={"callback_manager", "context_path", "context_fingerprint"})
         del settings["class_name"]
-        return _restore, (type(self), settings, self._binding.context if self._binding.is_fitted else None)
+        encoder = self._binding.encoder
+        settings["embeddings_cache"] = encoder.store if isinstance(encoder, CachedEmbedder) else None
+        context = self._binding.context if self._binding.is_fitted else None
+        return _restore, (type(self), settings, (encoder.fingerprint, encoder.width), context)
 
     def _get_text_embeddings(self, texts: list[str]) -> list[Embedding]:
         vectors: list[Embedding] = self._binding.encode_documents(texts, show_progress=False).tolist()
@@ -165,10 +178,12 @@ class ContextualEmbedding(BoundToContext, BaseEmbedding):
 
 
 def _restore(
-    kind: type[ContextualEmbedding], settings: dict[str, Any], context: CorpusContext | None
+    kind: type[ContextualEmbedding], settings: dict[str, Any], model: tuple[str, int], context: CorpusContext | None
 ) -> ContextualEmbedding:
-    """Unpickle: the model is loaded again by its name, the context travels along."""
-    embedding = kind(**settings)
+    """Unpickle: the context travels along, the model is loaded again by its name when it is needed."""
+    name, *options = (settings[key] for key in ("model_name", "device", "dtype", "cache_folder", "variant"))
+    load = partial(ContextualEncoder.from_pretrained, name, *options)
+    embedding = kind(encoder=ReloadedEmbedder(name, *model, load), **settings)
     if context is not None:
         embedding._binding.bind(context)
         embedding.context_fingerprint = context.fingerprint

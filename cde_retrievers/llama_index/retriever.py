@@ -8,7 +8,9 @@ from llama_index.core.ingestion import run_transformations
 from llama_index.core.retrievers import BaseRetriever
 from llama_index.core.schema import BaseNode, Document, NodeWithScore, QueryBundle, TransformComponent
 
+from cde_retrievers.llama_index.checks import refuse_other_context
 from cde_retrievers.llama_index.embeddings import ContextualEmbedding
+from cde_retrievers.llama_index.stamps import stamped
 
 
 class ContextualRetriever(BaseRetriever):
@@ -22,7 +24,7 @@ class ContextualRetriever(BaseRetriever):
 
     Raises:
         ContextNotFittedError: the embedding has no context.
-        ContextMismatchError: the index embeds under another context.
+        ContextMismatchError: the index embeds, or its nodes were embedded, under another context.
     """
 
     def __init__(
@@ -30,9 +32,7 @@ class ContextualRetriever(BaseRetriever):
     ) -> None:
         super().__init__(**settings)
         self._fingerprint = embed_model.context.fingerprint
-        theirs = getattr(index, "_embed_model", None)
-        if isinstance(theirs, ContextualEmbedding):
-            theirs.check_context(self._fingerprint)
+        refuse_other_context(index, embed_model)
         self.index = index
         self.embed_model = embed_model
         self._nearest = index.as_retriever(similarity_top_k=similarity_top_k, embed_model=embed_model)
@@ -47,7 +47,7 @@ class ContextualRetriever(BaseRetriever):
         embed_model: ContextualEmbedding | None = None,
         show_progress: bool = False,
     ) -> Self:
-        """Fit a context on the nodes, index them under it, and retrieve from that index.
+        """Fit a context on the nodes, stamp and index them under it, and retrieve from that index.
 
         Args:
             nodes: what to search; also what the context is fitted on.
@@ -55,12 +55,15 @@ class ContextualRetriever(BaseRetriever):
             similarity_top_k: nodes per query.
             embed_model: to use instead; fitted on the nodes if it has no context yet.
             show_progress: show LlamaIndex's progress bar while indexing.
+
+        Raises:
+            ContextMismatchError: a node already has a vector that is not of this context.
         """
         known = list(nodes)
         embed_model = embed_model if embed_model is not None else ContextualEmbedding(model)
         if embed_model.context_fingerprint is None:
             embed_model.fit(known)
-        index = VectorStoreIndex(known, embed_model=embed_model, show_progress=show_progress)
+        index = VectorStoreIndex(stamped(known, embed_model), embed_model=embed_model, show_progress=show_progress)
         return cls(index, embed_model, similarity_top_k)
 
     @classmethod

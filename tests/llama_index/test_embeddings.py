@@ -8,14 +8,12 @@ from llama_index.core import Document, Settings, StorageContext, VectorStoreInde
 from llama_index.core.ingestion import IngestionCache, IngestionPipeline
 from llama_index.core.node_parser import SentenceSplitter
 from llama_index.core.schema import MetadataMode, TextNode
-from llama_index.core.storage.kvstore import SimpleKVStore
 from pydantic import ValidationError
 from tiny import CORPUS, QUERIES
 
 from cde_retrievers import ContextualEncoder
 from cde_retrievers.errors import (
     CheckpointError,
-    ConfigurationError,
     ContextInUseError,
     ContextMismatchError,
     ContextNotFittedError,
@@ -139,10 +137,19 @@ def test_pickles_carry_the_context(embed_model):
     assert twin.get_text_embedding("cat") == embed_model.get_text_embedding("cat")
 
 
-def test_what_cannot_be_loaded_again_says_so(biencoder_folder):
+def test_what_cannot_be_loaded_again_says_so_at_its_first_use(biencoder_folder):
     embed_model = ContextualEmbedding(encoder=ContextualEncoder.from_biencoder(biencoder_folder, **CPU)).fit(CORPUS)
+    twin = pickle.loads(pickle.dumps(embed_model))  # an error here would keep a process pool waiting for ever
+    assert twin.context_fingerprint == embed_model.context_fingerprint
     with pytest.raises(CheckpointError, match="is not a contextual model"):
-        pickle.loads(pickle.dumps(embed_model))
+        twin.get_text_embedding("cat")
+
+
+def test_a_pickle_loads_its_model_again_with_the_same_settings(model_folder):
+    settings = {"context_size": 5, "context_strategy": "kmeans", "embed_batch_size": 7}
+    twin = pickle.loads(pickle.dumps(ContextualEmbedding(str(model_folder), **settings, **CPU)))
+    assert {key: getattr(twin, key) for key in settings} == settings
+    assert len(twin.fit(CORPUS).context) == 5
 
 
 @pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])
@@ -156,11 +163,6 @@ def test_settings_hold_the_embedding(embed_model, monkeypatch):
     monkeypatch.setattr(Settings, "_embed_model", None)
     Settings.embed_model = embed_model.fit(make_nodes())
     assert VectorStoreIndex(make_nodes()).as_retriever(similarity_top_k=1).retrieve("red cat")
-
-
-def test_a_cache_keyed_by_text_alone_is_refused(model_folder):
-    with pytest.raises(ConfigurationError, match="looked up by text alone"):
-        ContextualEmbedding(str(model_folder), embeddings_cache=SimpleKVStore(), **CPU)
 
 
 def test_unknown_settings_are_refused(model_folder):

@@ -1,0 +1,82 @@
+"""An index persisted together with its context, and loaded under that and no other."""
+
+from pathlib import Path
+from typing import Any
+
+from llama_index.core import StorageContext, VectorStoreIndex, load_index_from_storage
+from llama_index.core.indices.base import BaseIndex
+from llama_index.core.storage.index_store.types import DEFAULT_PERSIST_FNAME as INDEX_FILE
+from llama_index.core.vector_stores.types import BasePydanticVectorStore
+
+from cde_retrievers.context import CorpusContext
+from cde_retrievers.errors import ContextMismatchError
+from cde_retrievers.files import atomic_directory
+from cde_retrievers.llama_index.checks import check_index, refuse_other_context
+from cde_retrievers.llama_index.embeddings import ContextualEmbedding
+from cde_retrievers.llama_index.folders import CONTEXT_FOLDER, seal_with_context, sealed_context
+from cde_retrievers.verdict import ContextCheck
+
+
+def persist_index(index: VectorStoreIndex, embed_model: ContextualEmbedding, persist_dir: str | Path) -> None:
+    """Write an index and the context it was built under into a directory, whole or not at all.
+
+    An index persisted there before is replaced. All of its nodes must be stamped: an embedding may have been refitted
+    since, so that it embeds them says nothing about the vectors that they have.
+
+    Args:
+        index: built of nodes from `stamped` or a `ContextFitter`.
+        embed_model: its context is saved.
+        persist_dir: a directory of its own on a local disk.
+
+    Raises:
+        ContextNotFittedError: the embedding has no context.
+        ContextMismatchError: the index was built under another context, or has nodes that do not say under which.
+        PathInUseError: `persist_dir` is a file, or holds other files.
+    """
+    refuse_other_context(index, embed_model)
+    check = check_index(index, embed_model)
+    if check.theirs is None:
+        raise ContextMismatchError(
+            f"the index has nodes that carry no context, so nothing says that their vectors were made under "
+            f"{embed_model.context.fingerprint}; build it of stamped(nodes, embed_model), or through a ContextFitter"
+        )
+    check.require_same()
+    with atomic_directory(persist_dir, is_ours=lambda folder: (folder / INDEX_FILE).is_file()) as folder:
+        index.storage_context.persist(persist_dir=folder)
+        seal_with_context(folder, embed_model.context)
+
+
+def load_index(
+    persist_dir: str | Path,
+    embed_model: ContextualEmbedding | None = None,
+    *,
+    vector_store: BasePydanticVectorStore | None = None,
+    **options: Any,
+) -> BaseIndex[Any]:
+    """Read what `persist_index` wrote, to be queried under the context it was built under.
+
+    Args:
+        persist_dir: given to `persist_index`.
+        embed_model: to embed with; without a context of its own, the index gets a view of it (`with_context`) under
+            the saved one. If None, the model that fitted the context is loaded by its name.
+        vector_store: the one the index was built over, where that keeps its vectors elsewhere.
+        options: passed on to LlamaIndex's `load_index_from_storage`.
+
+    Raises:
+        ContextFileError: the context is missing, or a file is damaged or was written by something else since.
+        ContextMismatchError: `embed_model` has another context or is another model, or the vector store's nodes are of
+            another context.
+    """
+    folder = Path(persist_dir)
+    bound = _bound(embed_model, sealed_context(folder), folder)
+    storage = StorageContext.from_defaults(persist_dir=str(folder), vector_store=vector_store)
+    check_index(storage, bound).require_same()
+    return load_index_from_storage(storage, embed_model=bound, **options)
+
+
+def _bound(embed_model: ContextualEmbedding | None, context: CorpusContext, folder: Path) -> ContextualEmbedding:
+    if embed_model is None:
+        return ContextualEmbedding(context.model_name, context_path=folder / CONTEXT_FOLDER)
+    if embed_model.context_fingerprint is not None:
+        ContextCheck(theirs=context.fingerprint, yours=embed_model.context_fingerprint).require_same()
+    return embed_model if embed_model._binding.is_fitted else embed_model.with_context(context)

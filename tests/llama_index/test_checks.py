@@ -1,0 +1,115 @@
+"""What every kind of index says about its context."""
+
+import pytest
+from llama_index.core import StorageContext, VectorStoreIndex
+from llama_index.core.vector_stores import SimpleVectorStore
+from remote_store import RemoteStore
+from tiny import CORPUS
+
+from cde_retrievers.errors import ConfigurationError, ContextFileError, ContextMismatchError, ContextNotFittedError
+from cde_retrievers.llama_index import ContextFitter, ContextualRetriever, check_index, persist_index, stamped
+
+
+@pytest.fixture
+def embed_model(make_embedding):
+    return make_embedding().fit(CORPUS)
+
+
+@pytest.fixture
+def other(make_embedding):
+    return make_embedding().fit(CORPUS[:9])
+
+
+@pytest.fixture(params=[SimpleVectorStore, RemoteStore])
+def store(request):
+    return request.param()
+
+
+def test_a_store_answers_by_the_stamps_of_its_nodes(store, embed_model, other, make_nodes):
+    assert check_index(store, embed_model).verdict == "index carries no context"
+    store.add(embed_model(stamped(make_nodes(), embed_model)))
+    for index in (store, StorageContext.from_defaults(vector_store=store)):
+        assert check_index(index, embed_model).verdict == "same context"
+        check = check_index(index, other)
+        assert check.verdict == "another context"
+        assert (check.theirs, check.yours) == (embed_model.context_fingerprint, other.context_fingerprint)
+
+
+def test_one_foreign_node_is_enough(store, embed_model, other, make_nodes):
+    first, second, *_ = make_nodes()
+    store.add(embed_model(stamped([first], embed_model)) + other(stamped([second], other)))
+    assert check_index(store, embed_model).theirs == other.context_fingerprint
+    assert check_index(store, other).theirs == embed_model.context_fingerprint
+
+
+def test_nodes_without_a_stamp_leave_the_question_open(store, embed_model, other, make_nodes):
+    first, second, *_ = make_nodes()
+    store.add(embed_model([first]))
+    assert check_index(store, embed_model).verdict == "index carries no context"
+    store.add(embed_model(stamped([second], embed_model)))
+    assert check_index(store, embed_model).verdict == "index carries no context"
+    assert check_index(store, other).verdict == "another context"
+
+
+def test_a_store_may_speak_for_itself(embed_model, other, make_nodes):
+    class OfOneContext(RemoteStore):
+        context_fingerprint: str
+
+    store = OfOneContext(context_fingerprint=embed_model.context_fingerprint)
+    store.add(embed_model(make_nodes()))
+    assert check_index(store, embed_model).verdict == "same context"
+    assert check_index(store, other).verdict == "another context"
+    with pytest.raises(ContextMismatchError, match="already holds nodes"):
+        ContextFitter(embed_model=other, vector_store=store)
+
+
+def test_an_index_answers_by_its_store(embed_model, other, make_nodes):
+    index = VectorStoreIndex(stamped(make_nodes(), embed_model), embed_model=embed_model)
+    assert check_index(index, embed_model).verdict == "same context"
+    assert check_index(index, other).verdict == "another context"
+
+
+def test_a_directory_answers_by_the_context_beside_the_index(embed_model, other, make_nodes, tmp_path):
+    index = VectorStoreIndex(stamped(make_nodes(), embed_model), embed_model=embed_model)
+    persist_index(index, embed_model, tmp_path / "index")
+    for path in (tmp_path / "index", str(tmp_path / "index")):
+        assert check_index(path, embed_model).verdict == "same context"
+        assert check_index(path, other).verdict == "another context"
+
+
+def test_a_directory_that_llama_index_wrote_answers_by_stamps(embed_model, other, make_nodes, tmp_path):
+    def persisted(name, nodes):
+        VectorStoreIndex(nodes, embed_model=embed_model).storage_context.persist(tmp_path / name)
+        return tmp_path / name
+
+    assert check_index(persisted("plain", make_nodes()), embed_model).verdict == "index carries no context"
+    folder = persisted("stamped", stamped(make_nodes(), embed_model))
+    assert check_index(folder, embed_model).verdict == "same context"
+    assert check_index(folder, other).verdict == "another context"
+    other.save_context(folder / "context")
+    assert check_index(folder, embed_model).theirs == other.context_fingerprint, "beside it by mistake"
+    assert check_index(folder, other).theirs == embed_model.context_fingerprint
+
+
+def test_what_is_no_index_is_refused(embed_model, make_embedding, tmp_path):
+    with pytest.raises(ContextFileError, match="holds no index"):
+        check_index(tmp_path, embed_model)
+    with pytest.raises(ConfigurationError, match="found dict"):
+        check_index({}, embed_model)
+    with pytest.raises(ContextNotFittedError):
+        check_index(SimpleVectorStore(), make_embedding())
+
+
+def test_a_retriever_refuses_an_index_that_names_another_context(embed_model, other, make_nodes):
+    nodes = embed_model(stamped(make_nodes(), embed_model))
+    with pytest.raises(ContextMismatchError, match="load the context that was saved with the index"):
+        ContextualRetriever(VectorStoreIndex(nodes, embed_model=other), other)
+    unstamped = VectorStoreIndex(make_nodes(), embed_model=embed_model)
+    assert ContextualRetriever(unstamped, embed_model).retrieve(CORPUS[7])[0].node_id == "n7"
+
+
+def test_a_retrievers_own_nodes_are_stamped(embed_model, make_nodes):
+    retriever = ContextualRetriever.from_nodes(make_nodes(), embed_model=embed_model)
+    assert check_index(retriever.index, embed_model).verdict == "same context"
+    with pytest.raises(ContextMismatchError, match="already has a vector"):
+        ContextualRetriever.from_nodes(embed_model(make_nodes()), embed_model=embed_model)
