@@ -11,5 +11,6 @@ except ImportError as error:
 
 from cde_retrievers.llama_index.embeddings import ContextualEmbedding
 from cde_retrievers.llama_index.retriever import ContextualRetriever
+from cde_retrievers.llama_index.vector_store import ContextualVectorStore
 
-__all__ = ["ContextualEmbedding", "ContextualRetriever"]
+__all__ = ["ContextualEmbedding", "ContextualRetriever", "ContextualVectorStore"]
