@@ -72,7 +72,8 @@ def _share_as_usual(directory: Path) -> None:
     usual = probe.stat().st_mode
     probe.unlink()
     for entry in directory.iterdir():
-        entry.chmod(usual)
+        if entry.is_file():  # a directory without its execute bit could not be entered
+            entry.chmod(usual)
 
 
 def _swap(new: Path, target: Path, aside: Path) -> None:

@@ -86,3 +86,10 @@ def test_hash_of_json_ignores_the_order_of_keys(tmp_path):
     assert sha256_of_json({"a": 1, "b": [2]}) != sha256_of_json({"a": 1, "b": [3]})
     write_json(tmp_path / "x.json", {"b": 1, "a": 2})
     assert (tmp_path / "x.json").read_text() == '{\n  "a": 2,\n  "b": 1\n}\n'
+
+
+def test_a_directory_inside_can_be_entered(tmp_path):
+    with atomic_directory(tmp_path / "outer", is_ours=lambda folder: False) as new:
+        (new / "inner").mkdir()
+        (new / "inner" / "file").write_text("x")
+    assert (tmp_path / "outer" / "inner").stat().st_mode & 0o111
