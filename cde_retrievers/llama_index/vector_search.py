@@ -40,8 +40,8 @@ class NodeSearch:
         self._width = width
         self._lock = lock
 
-    def answer(self, query: VectorStoreQuery, options: Mapping[str, Any]) -> VectorStoreQueryResult:
-        """The nodes nearest to a query; see `ContextualVectorStore.query`."""
+    def answer(self, query: VectorStoreQuery, fingerprint: str, options: Mapping[str, Any]) -> VectorStoreQueryResult:
+        """The nodes nearest to a query that was embedded under a context; see `ContextualVectorStore.query`."""
         refuse_options(options, known=_MMR_OPTIONS)
         if query.mode not in (VectorStoreQueryMode.DEFAULT, VectorStoreQueryMode.MMR):
             raise ConfigurationError(
@@ -52,7 +52,7 @@ class NodeSearch:
         is_diverse = query.mode == VectorStoreQueryMode.MMR
         # These look at the index more than once, and no document may go in between.
         with self._lock if is_diverse or query.node_ids else nullcontext():
-            hits = self._diverse(query, k, options) if is_diverse else self._nearest(query, k)
+            hits = self._diverse(query, fingerprint, k, options) if is_diverse else self._nearest(query, fingerprint, k)
         return VectorStoreQueryResult(
             nodes=[to_node(hit) for hit in hits],
             similarities=[hit.score for hit in hits],
@@ -63,7 +63,8 @@ class NodeSearch:
         """Every document that passes, in the order in which they were added; scores are 0."""
         # A search for nothing in particular: only what passes is read from disk.
         nothing = np.zeros((1, self._width), dtype=np.float32)
-        return self._index.search_vectors(nothing, max(1, len(self._index)), query_filter)[0]
+        fingerprint = self._index.context.fingerprint
+        return self._index.search_embedded(nothing, fingerprint, max(1, len(self._index)), query_filter)[0]
 
     def of_source(self, ref_doc_ids: Sequence[str]) -> Filter | None:
         """The nodes made of these documents; None if no node says what it was made of."""
@@ -88,7 +89,7 @@ class NodeSearch:
         unit: Embeddings = unit_rows(np.asarray([query.query_embedding], dtype=np.float32))[0]
         return unit
 
-    def _nearest(self, query: VectorStoreQuery, k: int) -> list[Hit]:
+    def _nearest(self, query: VectorStoreQuery, fingerprint: str, k: int) -> list[Hit]:
         vector, query_filter = self.vector(query), to_index_filter(query.filters)
         if query.doc_ids:
             sources = self.of_source(query.doc_ids)
@@ -97,7 +98,7 @@ class NodeSearch:
             query_filter = {"$and": [query_filter, sources]}
         if query.node_ids and not self._means_everything(query.node_ids):
             return self._nearest_among(self.among(query.node_ids, query_filter), vector, k)
-        return self._index.search_vectors(vector[None], k, query_filter or None)[0]
+        return self._index.search_embedded(vector[None], fingerprint, k, query_filter or None)[0]
 
     def _means_everything(self, node_ids: Sequence[str]) -> bool:
         """Whether the ids are those of all image and index nodes.
@@ -116,9 +117,11 @@ class NodeSearch:
         best = np.argsort(-scores, kind="stable")[:k]
         return [_hit(documents[row], float(scores[row])) for row in best]
 
-    def _diverse(self, query: VectorStoreQuery, k: int, options: Mapping[str, Any]) -> list[Hit]:
-        prefetched = options.get("mmr_prefetch_k", max(_MIN_PREFETCH, _PREFETCH_PER_HIT * k))
-        hits = {hit.id: hit for hit in self._nearest(query, _positive("mmr_prefetch_k", prefetched))}
+    def _diverse(self, query: VectorStoreQuery, fingerprint: str, k: int, options: Mapping[str, Any]) -> list[Hit]:
+        prefetched = _positive(
+            "mmr_prefetch_k", options.get("mmr_prefetch_k", max(_MIN_PREFETCH, _PREFETCH_PER_HIT * k))
+        )
+        hits = {hit.id: hit for hit in self._nearest(query, fingerprint, prefetched)}
         vector: Any = self.vector(query).astype(np.float64)
         scores, ids = get_top_k_mmr_embeddings(
             vector,

@@ -206,7 +206,9 @@ class ContextualVectorStore(ThreadedVectorStore):
                 expected = self._embed_model._binding.encode_queries([query.query_str], show_progress=False)
                 check_vector(self._search.vector(query), expected[0], f"query {query.query_str[:60]!r}", fingerprint)
             self._queries += 1
-        return self._search.answer(query, kwargs)
+        result = self._search.answer(query, fingerprint, kwargs)
+        self._checked_fingerprint()  # the index may have been refitted meanwhile
+        return result
 
     def get_nodes(self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None) -> list[BaseNode]:
         """Nodes without their vectors: those of the ids that are there, those that pass the filters, or all."""

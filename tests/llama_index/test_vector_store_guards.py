@@ -4,6 +4,7 @@ import copy
 import pickle
 import threading
 
+import numpy as np
 import pytest
 from llama_index.core import StorageContext, VectorStoreIndex, load_index_from_storage
 from llama_index.core.schema import QueryBundle, TextNode
@@ -109,11 +110,37 @@ def test_vectors_that_shall_differ_need_verify_false(fitted, nodes):
     assert [hit.score for hit in hits] == pytest.approx([hit.score for hit in simple], abs=1e-6)
 
 
-def test_an_index_refitted_beside_the_store_is_refused(store, nodes, another):
+def test_an_index_refitted_beside_the_store_is_refused(store, fitted, nodes):
     index = index_over(store, nodes)
-    store._index = ContextualIndex.create(another._binding.encoder, another.context, store.client.path.parent / "new")
-    with pytest.raises(ContextMismatchError, match=another.context_fingerprint):
+    new = store.client.refit(size=4).new_context
+    assert new != fitted.context_fingerprint
+    with pytest.raises(ContextMismatchError, match=new):
         index.as_retriever().retrieve("red cat")
+    with pytest.raises(ContextMismatchError, match=new):
+        index.insert_nodes([TextNode(text="red cat")])
+
+
+def test_an_index_refitted_during_a_query_is_refused(fitted, nodes, monkeypatch):
+    store = ContextualVectorStore(fitted, verify=False)
+    store.add(nodes)
+    index, vectors_of = store.client, store.client.vectors
+
+    def refit_before(ids):
+        index.refit(size=4)
+        return vectors_of(ids)
+
+    monkeypatch.setattr(index, "vectors", refit_before)
+    query = VectorStoreQuery(query_embedding=fitted.get_query_embedding("red cat"), node_ids=["n0", "n1"])
+    with pytest.raises(ContextMismatchError):
+        store.query(query)
+
+
+def test_a_refitted_index_has_the_vectors_that_llama_index_would_make(store, fitted, nodes):
+    store.add(nodes)
+    store.client.refit(size=4)
+    expected = fitted.with_context(store.client.context)([node.model_copy() for node in nodes])
+    vectors = store.client.vectors([node.node_id for node in nodes])
+    np.testing.assert_allclose(vectors, [node.embedding for node in expected], atol=1e-5)
 
 
 @pytest.mark.parametrize(
