@@ -20,11 +20,13 @@ from cde_retrievers.errors import (
     ConfigurationError,
     ContextNotFittedError,
     IndexFileError,
+    IndexLockedError,
     PathInUseError,
     ReadOnlyError,
 )
 from cde_retrievers.index import ContextualIndex
 from cde_retrievers.index import Document as IndexDocument
+from cde_retrievers.index.lock import writer_lock
 from cde_retrievers.llama_index import ContextualEmbedding, ContextualVectorStore
 
 CATS = MetadataFilters(filters=[MetadataFilter(key="animal", value="cat")])
@@ -227,6 +229,20 @@ def test_what_was_persisted_before_is_replaced(index, fitted, tmp_path):
     index.insert(Document(text="a new bird", id_="new"))
     index.storage_context.persist(tmp_path)
     assert len(ContextualVectorStore.from_persist_dir(tmp_path, fitted).client) == len(CORPUS) + 1
+
+
+def test_a_store_that_was_opened_there_is_not_copied(index, fitted, tmp_path):
+    index.storage_context.persist(tmp_path)
+    store = ContextualVectorStore.from_persist_dir(tmp_path, fitted)
+    before = store.client.path.stat().st_ino
+    store.persist(str(tmp_path / "default__vector_store.json"))
+    assert store.client.path.stat().st_ino == before
+
+
+def test_no_copy_is_made_while_somebody_writes(index, tmp_path):
+    with writer_lock(index.vector_store.client.path, "testing"), pytest.raises(IndexLockedError, match="testing"):
+        index.vector_store.persist(str(tmp_path / "saved"))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_persisting_replaces_nothing_else(index, tmp_path):
