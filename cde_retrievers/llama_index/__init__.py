@@ -17,12 +17,14 @@ from cde_retrievers.llama_index.kvstore import ContextualKVStore
 from cde_retrievers.llama_index.persistence import load_index, persist_index
 from cde_retrievers.llama_index.retriever import ContextualRetriever
 from cde_retrievers.llama_index.stamps import context_filters, docstore_namespace, stamped
+from cde_retrievers.llama_index.vector_store import ContextualVectorStore
 
 __all__ = [
     "ContextFitter",
     "ContextualEmbedding",
     "ContextualKVStore",
     "ContextualRetriever",
+    "ContextualVectorStore",
     "ContextualizedEmbedding",
     "check_index",
     "context_filters",

@@ -1,9 +1,10 @@
 """A LlamaIndex retriever over an index whose vectors were made under one context."""
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, Self
 
-from llama_index.core import Settings, VectorStoreIndex
+from llama_index.core import Settings, StorageContext, VectorStoreIndex
 from llama_index.core.ingestion import run_transformations
 from llama_index.core.retrievers import BaseRetriever
 from llama_index.core.schema import BaseNode, Document, NodeWithScore, QueryBundle, TransformComponent
@@ -11,6 +12,7 @@ from llama_index.core.schema import BaseNode, Document, NodeWithScore, QueryBund
 from cde_retrievers.llama_index.checks import refuse_other_context
 from cde_retrievers.llama_index.embeddings import ContextualEmbedding
 from cde_retrievers.llama_index.stamps import stamped
+from cde_retrievers.llama_index.vector_store import ContextualVectorStore
 
 
 class ContextualRetriever(BaseRetriever):
@@ -45,25 +47,34 @@ class ContextualRetriever(BaseRetriever):
         model: str = "minilm",
         similarity_top_k: int = 4,
         embed_model: ContextualEmbedding | None = None,
+        path: str | Path | None = None,
         show_progress: bool = False,
     ) -> Self:
         """Fit a context on the nodes, stamp and index them under it, and retrieve from that index.
+
+        The index is a `ContextualVectorStore`; `ContextualVectorStore.open(path)` opens it again.
 
         Args:
             nodes: what to search; also what the context is fitted on.
             model: the contextual model, unless `embed_model` is given.
             similarity_top_k: nodes per query.
             embed_model: to use instead; fitted on the nodes if it has no context yet.
+            path: a new directory to keep the index in; without one it lies in a temporary one.
             show_progress: show LlamaIndex's progress bar while indexing.
 
         Raises:
             ContextMismatchError: a node already has a vector that is not of this context.
+            PathInUseError: there is an index at `path` already, or something else.
         """
         known = list(nodes)
         embed_model = embed_model if embed_model is not None else ContextualEmbedding(model)
         if embed_model.context_fingerprint is None:
             embed_model.fit(known)
-        index = VectorStoreIndex(stamped(known, embed_model), embed_model=embed_model, show_progress=show_progress)
+        # Nothing to verify: what is retrieved from it below is embedded by this embed_model.
+        storage = StorageContext.from_defaults(vector_store=ContextualVectorStore(embed_model, path, verify=False))
+        index = VectorStoreIndex(
+            stamped(known, embed_model), storage_context=storage, embed_model=embed_model, show_progress=show_progress
+        )
         return cls(index, embed_model, similarity_top_k)
 
     @classmethod

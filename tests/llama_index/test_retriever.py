@@ -1,11 +1,11 @@
 import pytest
 from llama_index.core import Document, VectorStoreIndex
 from llama_index.core.node_parser import SentenceSplitter
-from llama_index.core.schema import TextNode
+from llama_index.core.schema import QueryBundle, TextNode
 from tiny import CORPUS
 
-from cde_retrievers.errors import ContextMismatchError, ContextNotFittedError
-from cde_retrievers.llama_index import ContextualEmbedding, ContextualRetriever
+from cde_retrievers.errors import ContextMismatchError, ContextNotFittedError, PathInUseError
+from cde_retrievers.llama_index import ContextualEmbedding, ContextualRetriever, ContextualVectorStore
 
 NODES = [TextNode(text=text, id_=f"n{i}") for i, text in enumerate(CORPUS)]
 
@@ -35,6 +35,21 @@ def test_embeddings_with_a_context_keep_it(embed_model):
     embed_model.fit(CORPUS[:9])
     ContextualRetriever.from_nodes(NODES, embed_model=embed_model)
     assert embed_model.context.corpus_size == 9
+
+
+def test_the_index_is_kept_where_it_is_told(embed_model, tmp_path):
+    retriever = ContextualRetriever.from_nodes(NODES, embed_model=embed_model, path=tmp_path / "index")
+    store = ContextualVectorStore.open(tmp_path / "index")
+    again = VectorStoreIndex.from_vector_store(store, embed_model=store.embed_model)
+    found = ContextualRetriever(again, store.embed_model).retrieve(CORPUS[7])
+    assert [hit.node_id for hit in found] == [hit.node_id for hit in retriever.retrieve(CORPUS[7])]
+    with pytest.raises(PathInUseError, match=r"ContextualVectorStore\.open\("):
+        ContextualRetriever.from_nodes(NODES, embed_model=embed_model, path=tmp_path / "index")
+
+
+def test_queries_may_be_embedded_from_other_texts(embed_model):
+    hyde = QueryBundle("where is it?", custom_embedding_strs=[CORPUS[7]])
+    assert ContextualRetriever.from_nodes(NODES, embed_model=embed_model).retrieve(hyde)[0].node_id == "n7"
 
 
 async def test_async_finds_the_same(embed_model):

@@ -1,0 +1,80 @@
+"""Where the index of a vector store lies on disk, and copies of it."""
+
+import shutil
+import tempfile
+import weakref
+from pathlib import Path
+from typing import Any
+
+from llama_index.core.vector_stores.simple import NAMESPACE_SEP
+from llama_index.core.vector_stores.types import DEFAULT_PERSIST_FNAME
+
+from cde_retrievers.context import CorpusContext
+from cde_retrievers.embedder import Embedder
+from cde_retrievers.errors import ConfigurationError, PathInUseError
+from cde_retrievers.files import atomic_directory
+from cde_retrievers.index import ContextualIndex
+from cde_retrievers.index.disk import disk_errors_explained
+from cde_retrievers.index.lock import HOLDER_FILE, writer_lock
+from cde_retrievers.index.manifest import SERVED
+
+
+def new_index(embedder: Embedder, context: CorpusContext, path: str | Path | None) -> ContextualIndex:
+    """An index without documents; without a path in a temporary directory, which is removed with the index.
+
+    Raises:
+        PathInUseError: there is an index, or something else, at `path`.
+        ContextMismatchError: another model fitted the context.
+        WriteError: the disk is full or not to be written to.
+    """
+    if path is not None:
+        if (Path(path) / SERVED).is_file():
+            raise PathInUseError(
+                f"{path} holds an index already; open it with ContextualVectorStore.open({str(path)!r})"
+            )
+        return ContextualIndex.create(embedder, context, path)
+    scratch = Path(tempfile.mkdtemp(prefix="cde-retrievers-"))
+    try:
+        index = ContextualIndex.create(embedder, context, scratch / "index")
+    except BaseException:
+        shutil.rmtree(scratch, ignore_errors=True)
+        raise
+    weakref.finalize(index, shutil.rmtree, scratch, ignore_errors=True)
+    return index
+
+
+def persisted_path(persist_dir: str | Path, namespace: str) -> Path:
+    """Where a `StorageContext` persists the vector store that it knows by that name."""
+    return Path(persist_dir) / f"{namespace}{NAMESPACE_SEP}{DEFAULT_PERSIST_FNAME}"
+
+
+def copy_index(index: ContextualIndex, path: str | Path) -> None:
+    """Copy the newest generation into a directory, whole or not at all; an index there is replaced.
+
+    Raises:
+        PathInUseError: something else is at `path`.
+        IndexLockedError: another process is writing to the index.
+        WriteError: the disk is full or not to be written to.
+    """
+    if Path(path).resolve() == index.path:
+        return
+    with (
+        disk_errors_explained(Path(path), "what was there before is as it was"),
+        atomic_directory(path, is_ours=lambda folder: (folder / SERVED).is_file()) as folder,
+        writer_lock(index.path, "copying it"),
+    ):
+        shutil.copytree(index.path, folder, ignore=shutil.ignore_patterns(HOLDER_FILE), dirs_exist_ok=True)
+
+
+def require_local(fs: Any) -> None:
+    """Refuse a file system of fsspec that is not this machine's.
+
+    Raises:
+        ConfigurationError: it is another.
+    """
+    protocol = getattr(fs, "protocol", ())
+    if fs is not None and "file" not in ((protocol,) if isinstance(protocol, str) else protocol):
+        raise ConfigurationError(
+            f"an index lies on a local disk, where it can be searched in place, found a file system for {protocol!r}; "
+            f"leave fs out, and copy the directory afterwards"
+        )

@@ -1,0 +1,108 @@
+"""LlamaIndex's nodes as documents of an index, and back without a loss.
+
+Axes: n nodes, W width.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from llama_index.core.schema import (
+    BaseNode,
+    Document,
+    ImageDocument,
+    ImageNode,
+    IndexNode,
+    MetadataMode,
+    Node,
+    TextNode,
+)
+from llama_index.core.vector_stores.utils import node_to_metadata_dict
+from pydantic_core import PydanticSerializationError
+
+from cde_retrievers.batches import Embeddings
+from cde_retrievers.errors import ConfigurationError, ContextMismatchError, InvalidDocumentError
+from cde_retrievers.index import Document as IndexDocument
+from cde_retrievers.index import Hit
+from cde_retrievers.verdict import CONTEXT_KEY
+
+SOURCE_FIELD = "ref_doc_id"
+TYPE_FIELD = "_node_type"
+_CONTENT_FIELD = "_node_content"
+_SOURCE_FIELDS = ("document_id", "doc_id", SOURCE_FIELD)
+_TYPES: Mapping[str, type[BaseNode]] = {
+    kind.class_name(): kind for kind in (TextNode, IndexNode, ImageNode, Node, Document, ImageDocument)
+}
+
+
+def embedded_text(node: BaseNode) -> str:
+    """What LlamaIndex embeds of a node: its text with those metadata that are not excluded."""
+    return node.get_content(metadata_mode=MetadataMode.EMBED)
+
+
+def to_document(node: BaseNode, fingerprint: str) -> IndexDocument:
+    """What an index keeps of a node.
+
+    Its text is the text that is embedded, so that whoever embeds the index anew makes the same vectors. The node's
+    metadata stay fields of their own, to be filtered by; the whole node is in one more.
+
+    Args:
+        node: of one of LlamaIndex's own kinds.
+        fingerprint: of the context that its vector was made under.
+
+    Raises:
+        ContextMismatchError: the node is stamped with another context.
+        InvalidDocumentError: it is of another kind, or its metadata cannot be stored.
+    """
+    if _TYPES.get(node.class_name()) is not type(node):
+        raise InvalidDocumentError(
+            f"node {node.node_id} is a {type(node).__name__}, which could not be given back as it was; use one of "
+            f"{', '.join(_TYPES)}"
+        )
+    stamp = node.metadata.get(CONTEXT_KEY, fingerprint)
+    if stamp != fingerprint:
+        raise ContextMismatchError(
+            f"node {node.node_id} is stamped with context {stamp}, but the index is under {fingerprint}; set its "
+            f"embedding to None, stamp it with the index's context, and it is embedded again"
+        )
+    try:
+        written = node_to_metadata_dict(node)
+    except PydanticSerializationError as error:
+        raise InvalidDocumentError(f"node {node.node_id} cannot be stored: {error}; use JSON values") from error
+    # For a node without a source LlamaIndex writes the text "None", which could be taken for a document's id. And it
+    # makes the metadata fit for JSON, times to texts for example, where the index refuses what it would not give back.
+    kept = (_CONTENT_FIELD, TYPE_FIELD, *(_SOURCE_FIELDS if node.ref_doc_id is not None else ()))
+    own = {field: value for field, value in node.metadata.items() if field != SOURCE_FIELD}
+    metadata = {**own, **{field: written[field] for field in kept}}
+    return IndexDocument(embedded_text(node), node.node_id, metadata)
+
+
+def to_node(found: IndexDocument | Hit) -> BaseNode:
+    """The node of a document; of one that another program put into the index, a node with its text and metadata."""
+    kind = _TYPES.get(found.metadata.get(TYPE_FIELD, ""))
+    if kind is not None:
+        return kind.from_json(found.metadata[_CONTENT_FIELD])
+    metadata = dict(found.metadata)
+    return TextNode(text=found.text, id_=str(found.id), metadata=metadata, excluded_embed_metadata_keys=list(metadata))
+
+
+def vectors_of(nodes: Sequence[BaseNode], width: int) -> Embeddings:
+    """The vectors (n, W) that the nodes carry, as unit rows.
+
+    Raises:
+        ConfigurationError: a node has none, or one of another width.
+    """
+    for node in nodes:
+        found = 0 if node.embedding is None else len(node.embedding)
+        if found != width:
+            raise ConfigurationError(
+                f"the vector of node {node.node_id} has {found} numbers, {width} are needed; embed the nodes with the "
+                f"store's embed_model, by VectorStoreIndex(nodes, embed_model=...) for example"
+            )
+    return unit_rows(np.asarray([node.get_embedding() for node in nodes], dtype=np.float32).reshape(-1, width))
+
+
+def unit_rows(vectors: Embeddings) -> Embeddings:
+    """Vectors (n, W) scaled to length 1, so that products are cosines; zeros stay."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    scaled: Embeddings = vectors / np.maximum(lengths, np.finfo(np.float32).tiny)
+    return scaled

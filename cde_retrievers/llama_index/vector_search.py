@@ -1,0 +1,156 @@
+"""What LlamaIndex asks of a vector store, answered from an index.
+
+Axes: W width.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
+from threading import RLock
+from typing import Any
+
+import numpy as np
+from llama_index.core.indices.query.embedding_utils import get_top_k_mmr_embeddings
+from llama_index.core.schema import ImageNode, IndexNode
+from llama_index.core.vector_stores.types import VectorStoreQuery, VectorStoreQueryMode, VectorStoreQueryResult
+
+from cde_retrievers.batches import Embeddings
+from cde_retrievers.errors import ConfigurationError
+from cde_retrievers.index import ContextualIndex, Document, Filter, Hit
+from cde_retrievers.index.filters import compile_filter
+from cde_retrievers.llama_index.vector_filters import to_index_filter
+from cde_retrievers.llama_index.vector_nodes import SOURCE_FIELD, TYPE_FIELD, to_node, unit_rows
+
+_OBJECTS = {ImageNode.class_name(), IndexNode.class_name()}
+_MMR_OPTIONS = ("mmr_threshold", "mmr_prefetch_k")
+_MIN_PREFETCH, _PREFETCH_PER_HIT = 100, 4
+
+
+class NodeSearch:
+    """Finds nodes in an index.
+
+    Args:
+        index: its documents were made of nodes.
+        width: W, the length of a vector.
+        lock: held by whoever changes the index.
+    """
+
+    def __init__(self, index: ContextualIndex, width: int, lock: RLock) -> None:
+        self._index = index
+        self._width = width
+        self._lock = lock
+
+    def answer(self, query: VectorStoreQuery, fingerprint: str, options: Mapping[str, Any]) -> VectorStoreQueryResult:
+        """The nodes nearest to a query that was embedded under a context; see `ContextualVectorStore.query`."""
+        refuse_options(options, known=_MMR_OPTIONS)
+        if query.mode not in (VectorStoreQueryMode.DEFAULT, VectorStoreQueryMode.MMR):
+            raise ConfigurationError(
+                f"query mode {query.mode.value!r} needs more than vectors; use 'default' or 'mmr', or fuse this "
+                f"retriever with one for words, such as llama_index.core.retrievers.QueryFusionRetriever"
+            )
+        k = _positive("similarity_top_k", query.similarity_top_k)
+        is_diverse = query.mode == VectorStoreQueryMode.MMR
+        # These look at the index more than once, and no document may go in between.
+        with self._lock if is_diverse or query.node_ids else nullcontext():
+            hits = self._diverse(query, fingerprint, k, options) if is_diverse else self._nearest(query, fingerprint, k)
+        return VectorStoreQueryResult(
+            nodes=[to_node(hit) for hit in hits],
+            similarities=[hit.score for hit in hits],
+            ids=[hit.id for hit in hits],
+        )
+
+    def matching(self, query_filter: Filter) -> list[Hit]:
+        """Every document that passes, in the order in which they were added; scores are 0."""
+        # A search for nothing in particular: only what passes is read from disk.
+        nothing = np.zeros((1, self._width), dtype=np.float32)
+        fingerprint = self._index.context.fingerprint
+        return self._index.search_embedded(nothing, fingerprint, max(1, len(self._index)), query_filter)[0]
+
+    def of_source(self, ref_doc_ids: Sequence[str]) -> Filter | None:
+        """The nodes made of these documents; None if no node says what it was made of."""
+        return {SOURCE_FIELD: {"$in": list(ref_doc_ids)}} if SOURCE_FIELD in self._index.fields else None
+
+    def among(self, node_ids: Iterable[str], query_filter: Filter) -> list[Document]:
+        """Those of the nodes that are there and pass, in the order asked for."""
+        found = [document for document in self._index.get(list(dict.fromkeys(node_ids))) if document is not None]
+        if not found:
+            return []
+        passes = compile_filter(query_filter, self._index.fields)
+        return [document for document in found if passes(document.metadata)]
+
+    def vector(self, query: VectorStoreQuery) -> Embeddings:
+        """The query's vector (W,), of length 1."""
+        found = 0 if query.query_embedding is None else len(query.query_embedding)
+        if found != self._width:
+            raise ConfigurationError(
+                f"the query's vector has {found} numbers, {self._width} are needed; give the index the store's "
+                f"embed_model: VectorStoreIndex.from_vector_store(store, embed_model=store.embed_model)"
+            )
+        unit: Embeddings = unit_rows(np.asarray([query.query_embedding], dtype=np.float32))[0]
+        return unit
+
+    def _nearest(self, query: VectorStoreQuery, fingerprint: str, k: int) -> list[Hit]:
+        vector, query_filter = self.vector(query), to_index_filter(query.filters)
+        if query.doc_ids:
+            sources = self.of_source(query.doc_ids)
+            if sources is None:
+                return []
+            query_filter = {"$and": [query_filter, sources]}
+        if query.node_ids and not self._means_everything(query.node_ids):
+            return self._nearest_among(self.among(query.node_ids, query_filter), vector, k)
+        return self._index.search_embedded(vector[None], fingerprint, k, query_filter or None)[0]
+
+    def _means_everything(self, node_ids: Sequence[str]) -> bool:
+        """Whether the ids are those of all image and index nodes.
+
+        These LlamaIndex keeps a list of, beside a store that keeps the text, and `as_retriever` sends that list with
+        every query, although it means all nodes.
+        """
+        kinds = {document.metadata.get(TYPE_FIELD) for document in self.among(node_ids, {})}
+        if not kinds or not kinds <= _OBJECTS:
+            return False
+        objects = self.matching({TYPE_FIELD: {"$in": sorted(_OBJECTS)}})
+        return {hit.id for hit in objects} <= set(node_ids)
+
+    def _nearest_among(self, documents: Sequence[Document], vector: Embeddings, k: int) -> list[Hit]:
+        scores = self._vectors(documents) @ vector
+        best = np.argsort(-scores, kind="stable")[:k]
+        return [_hit(documents[row], float(scores[row])) for row in best]
+
+    def _diverse(self, query: VectorStoreQuery, fingerprint: str, k: int, options: Mapping[str, Any]) -> list[Hit]:
+        prefetched = _positive(
+            "mmr_prefetch_k", options.get("mmr_prefetch_k", max(_MIN_PREFETCH, _PREFETCH_PER_HIT * k))
+        )
+        hits = {hit.id: hit for hit in self._nearest(query, fingerprint, prefetched)}
+        vector: Any = self.vector(query).astype(np.float64)
+        scores, ids = get_top_k_mmr_embeddings(
+            vector,
+            list(self._vectors(list(hits.values())).astype(np.float64)),
+            similarity_top_k=k,
+            embedding_ids=list(hits),
+            mmr_threshold=options.get("mmr_threshold", query.mmr_threshold),
+        )
+        return [replace(hits[i], score=float(score)) for score, i in zip(scores, ids, strict=True)]
+
+    def _vectors(self, found: Sequence[Document] | Sequence[Hit]) -> Embeddings:
+        return self._index.vectors([str(one.id) for one in found])
+
+
+def _positive(name: str, value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ConfigurationError(f"{name} must be a positive whole number, found {value!r}")
+    return value
+
+
+def refuse_options(options: Mapping[str, Any], known: Sequence[str] = ()) -> None:
+    """Raise ConfigurationError if there is an option that would have no effect."""
+    unknown = sorted(set(options) - set(known))
+    if unknown:
+        raise ConfigurationError(
+            f"option {unknown[0]!r} is unknown to ContextualVectorStore; "
+            + (f"use {known}" if known else "leave it out")
+        )
+
+
+def _hit(document: Document, score: float) -> Hit:
+    return Hit(str(document.id), document.text, document.metadata, score)
