@@ -65,8 +65,8 @@ def markdown_sections(text: str) -> list[Section]:
 
 
 def parts_of(text: str, max_words: int) -> Iterator[str]:
-    """Consecutive parts of the text, each as long as `max_words` words and punctuation marks allow, cut between paragraphs where that is possible,
-    else between sentences or lines, else between words.
+    """Consecutive parts of the text, each as long as `max_words` words and punctuation marks allow, cut between
+    paragraphs where that is possible, else between sentences or lines, else between words.
     """
     begin = end = words = 0
     for start, stop in _pieces(text, (0, len(text)), (_PARAGRAPH, _SENTENCE, _WORD), max_words):
