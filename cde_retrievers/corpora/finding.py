@@ -10,7 +10,7 @@ from typing import NoReturn
 
 from cde_retrievers.corpora.reading import Format, Reading
 from cde_retrievers.corpora.record import File
-from cde_retrievers.errors import CorpusFileError
+from cde_retrievers.errors import ConfigurationError, CorpusFileError
 
 logger = logging.getLogger(__name__)
 
@@ -21,6 +21,7 @@ ENDINGS: Mapping[Format, tuple[str, ...]] = {
     "parquet": (".parquet",),
 }
 BEIR_CORPUS = ("corpus.jsonl", "corpus.jsonl.gz")
+BEIR_QUERIES = ("queries.jsonl", "queries.jsonl.gz")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +42,17 @@ def find_source(path: Path, reading: Reading) -> Source:
 
     Raises:
         CorpusFileError: there is nothing to read, or it is not clear of which format it is.
+        ConfigurationError: endings are given where no files are chosen by them.
     """
+    if reading.endings and (path.is_file() or reading.format == "beir"):
+        raise ConfigurationError(
+            f"endings= (--ending) chooses files in a folder, but {path} is a file, or to be read as BEIR; leave it out"
+        )
     if path.is_file():
         return Source(reading.format or _format_of_file(path), (File(path, path.name),))
     if not path.is_dir():
         raise CorpusFileError(f"{path} does not exist; give a file or a folder of documents")
-    if reading.format == "beir" or (reading.format is None and not reading.endings and _beir_corpus(path)):
+    if reading.format == "beir" or (reading.format is None and not reading.endings and _is_beir(path)):
         return Source("beir", (_require_beir_corpus(path),))
     files = list(_files_in(path))
     chosen = reading.format or ("text" if reading.endings else _format_of_folder(path, files))
@@ -64,7 +70,7 @@ def find_source(path: Path, reading: Reading) -> Source:
 
 
 def _format_of_file(path: Path) -> Format:
-    if path.name in BEIR_CORPUS:
+    if path.name in BEIR_CORPUS and _is_beir(path.parent):
         return "beir"
     for candidate, endings in ENDINGS.items():
         if path.name.lower().endswith(endings):
@@ -102,6 +108,11 @@ def _refuse(error: OSError) -> NoReturn:
     raise CorpusFileError(
         f"{error.filename} cannot be read: {error.strerror}; change its permissions, or give another folder"
     ) from error
+
+
+def _is_beir(folder: Path) -> bool:
+    """Whether there are a corpus and queries; a corpus alone may be anybody's."""
+    return _beir_corpus(folder) is not None and any((folder / name).is_file() for name in BEIR_QUERIES)
 
 
 def _beir_corpus(folder: Path) -> File | None:

@@ -3,6 +3,7 @@
 from collections.abc import Container, Iterator
 from pathlib import Path
 
+from cde_retrievers.corpora.finding import BEIR_QUERIES
 from cde_retrievers.corpora.json_lines import json_rows
 from cde_retrievers.corpora.reading import Reading
 from cde_retrievers.corpora.record import File, Row
@@ -11,7 +12,6 @@ from cde_retrievers.errors import CorpusFileError
 from cde_retrievers.judged import JudgedQueries
 
 _COLUMNS = ("query-id", "corpus-id", "score")
-_QUERIES = ("queries.jsonl", "queries.jsonl.gz")
 
 
 def judged_queries(folder: str | Path, documents: Container[object], split: str = "test") -> JudgedQueries:
@@ -39,7 +39,7 @@ def judged_queries(folder: str | Path, documents: Container[object], split: str 
             f"made from, indexed without splitting"
         )
     queries = {}
-    for row in json_rows(_file(folder, _QUERIES), "utf-8"):
+    for row in json_rows(_file(folder, BEIR_QUERIES), "utf-8"):
         if row.values.get("_id") in relevant:
             queries[str(row.values["_id"])] = str(row.values.get("text", ""))
     return JudgedQueries(queries, {query: relevant[query] for query in queries})

@@ -57,6 +57,7 @@ GOOD = b'{"id": "a", "text": "good"}\n'
         ("a.txt", b"caf\xe9", {}, CorpusFileError, r"a\.txt is not utf-8 text: byte 3 \(in line 1\) is 0xe9"),
         ("a.docx", b"x", {}, CorpusFileError, r"its ending says nothing about its format.*--format"),
         ("a.txt", b"x", {"text": ("body",)}, ConfigurationError, r"text= is for jsonl and csv.*documents are text"),
+        ("a.txt", b"x", {"endings": (".txt",)}, ConfigurationError, r"endings= .* is a file"),
         ("a.jsonl", GOOD, {"delimiter": ";"}, ConfigurationError, r"delimiter= is for csv"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

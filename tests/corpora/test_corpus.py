@@ -4,6 +4,7 @@ import csv
 import gzip
 import json
 import logging
+import shutil
 
 import pytest
 
@@ -138,6 +139,17 @@ def test_a_beir_folder_joins_title_and_text_and_spreads_metadata(tmp_path):
         Document("Cats sleep", "a", {"domain": "pets"}),
         Document("dogs run", "b", {}),
     ]
+
+
+def test_a_corpus_without_queries_is_plain_jsonl(tmp_path):
+    rows = [{"_id": "a", "title": "Cats", "text": "sleep"}]
+    folder = write_beir(tmp_path / "set", rows)
+    assert Corpus(folder / "corpus.jsonl.gz").format == "beir"
+    (folder / "queries.jsonl").unlink()
+    shutil.rmtree(folder / "qrels")
+    for path in (folder / "corpus.jsonl.gz", folder):
+        [document] = Corpus(path)
+        assert (document.text, document.metadata["title"]) == ("sleep", "Cats")
 
 
 def test_what_an_index_keeps_of_documents_can_be_read_again(tmp_path):
