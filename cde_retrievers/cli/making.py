@@ -1,5 +1,6 @@
 """`fit` and `index`: a context and an index out of documents in files."""
 
+from collections.abc import Container
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -118,19 +119,19 @@ def index(
         )
 
 
-def read_once(reading: ReadingOptions, run: Session, taken: object = ()) -> "CheckedCorpus":
+def read_once(reading: ReadingOptions, run: Session, taken: Container[object] = ()) -> "CheckedCorpus":
     """The documents of the source, all of them checked.
 
     Args:
         reading: the source.
         run: where to say what was found.
-        taken: container of ids that must not come.
+        taken: ids that must not come.
 
     Raises:
         As `Corpus` and `Corpus.check`.
     """
     corpus = reading.corpus()
-    documents = corpus.check(taken)  # type: ignore[arg-type]
+    documents = corpus.check(taken)
     files = "1 file" if corpus.files == 1 else f"{corpus.files:,} files"
     run.say(f"{reading.source}: {len(documents):,} documents in {files} ({corpus.format})")
     if documents.left_out:

@@ -22,6 +22,20 @@ def write_rows(path: Path, rows) -> Path:
     return path
 
 
+def interrupt_the_second_batch(monkeypatch) -> None:
+    """As Ctrl-C does, at a moment that is known."""
+    encode = ContextualEncoder.encode_documents
+    calls = []
+
+    def interrupted(self, *arguments, **options):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return encode(self, *arguments, **options)
+
+    monkeypatch.setattr(ContextualEncoder, "encode_documents", interrupted)
+
+
 def test_fit_saves_the_context_that_the_library_fits(answer, source, model_folder, tmp_path):
     options = ["--model", model_folder, "--size", 8, "--strategy", "kmeans", "--seed", 3]
     found = answer("fit", source, "--out", tmp_path / "context", *options)
@@ -66,16 +80,7 @@ def test_a_model_in_a_folder_is_found_from_another_directory(run, answer, source
 
 def test_index_goes_on_where_it_was_interrupted_and_says_so(run, source, model_folder, tmp_path, monkeypatch):
     command = ["index", source, "--out", tmp_path / "index", "--model", model_folder, "--batch-size", 20]
-    encode = ContextualEncoder.encode_documents
-    calls = []
-
-    def interrupted(self, *arguments, **options):
-        calls.append(1)
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-        return encode(self, *arguments, **options)
-
-    monkeypatch.setattr(ContextualEncoder, "encode_documents", interrupted)
+    interrupt_the_second_batch(monkeypatch)
     result = run(*command)
     assert result.exit_code == 130
     assert "interrupted. 20 documents are done and kept" in result.stderr
@@ -88,6 +93,33 @@ def test_index_goes_on_where_it_was_interrupted_and_says_so(run, source, model_f
     assert "going on where it was interrupted, with 20 of 54 documents done" in result.stderr
     assert (json.loads(result.stdout)["documents"], json.loads(result.stdout)["embedded"]) == (54, 34)
     assert sorted(ContextualIndex.open(tmp_path / "index").ids()) == sorted(f"d{i}" for i in range(54))
+
+
+def test_add_goes_on_where_it_was_interrupted(run, answer, indexed, source, monkeypatch):
+    monkeypatch.setattr("cde_retrievers.index.contextual_index.BATCH", 20)
+    command = ["add", indexed, source, "--id-prefix", "new/"]
+    interrupt_the_second_batch(monkeypatch)
+    result = run(*command)
+    assert result.exit_code == 130
+    assert "The index is whole and has 20 documents more than before" in result.stderr
+    assert "--upsert" in result.stderr
+    monkeypatch.undo()
+    found = answer(*command, "--upsert")
+    assert (found["added"], found["unchanged"], found["documents"]) == (34, 20, 108)
+
+
+def test_refit_goes_on_where_it_was_interrupted(run, answer, indexed, monkeypatch):
+    command = ["refit", indexed, "--seed", 4, "--batch-size", 20]
+    interrupt_the_second_batch(monkeypatch)
+    result = run(*command)
+    assert result.exit_code == 130
+    assert "The index serves as before; 20 documents are embedded anew and kept" in result.stderr
+    monkeypatch.undo()
+    assert ContextualIndex.open(indexed).context.seed == 0
+    assert answer("info", indexed)["refit_interrupted_at"] == 20
+    found = answer(*command)
+    assert (found["documents"], found["embedded"]) == (54, 34)
+    assert ContextualIndex.open(indexed).context.seed == 4
 
 
 def test_an_interruption_before_anything_is_done_is_no_resumption(run, source, model_folder, tmp_path, monkeypatch):
