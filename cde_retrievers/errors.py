@@ -52,6 +52,10 @@ class InvalidDocumentError(CDEError):
     """A document for an index is not one: its id, text or metadata cannot be stored."""
 
 
+class CorpusFileError(CDEError):
+    """Files of documents are missing, cannot be read, or are not what their format asks for."""
+
+
 class DuplicateIdError(CDEError):
     """Two documents have the same id, or one is already in the index."""
 

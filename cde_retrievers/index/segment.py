@@ -10,6 +10,7 @@ Axes: R rows, W width.
 import json
 import mmap
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -45,12 +46,23 @@ class SegmentWriter:
         self._rows = rows
         self._ids: list[str] = []
         self._ends: list[int] = []
-        self._vectors = (self._folder / VECTORS).open("wb")
-        self._documents = (self._folder / DOCUMENTS).open("wb")
+        with ExitStack() as files:
+            self._vectors = files.enter_context((self._folder / VECTORS).open("wb"))
+            self._documents = files.enter_context((self._folder / DOCUMENTS).open("wb"))
+            self._files = files.pop_all()
         self._vectors.write(_safetensors_head(rows, width))
 
     def write(self, documents: Iterable[Document], vectors: Embeddings) -> None:
         """Append documents, all with ids, and their vectors (n, W)."""
+        try:
+            self._append(documents, vectors)
+        except BaseException:
+            # What was written is swept away by the next writer; closing may meet the full disk a second time.
+            with suppress(OSError):
+                self._files.close()
+            raise
+
+    def _append(self, documents: Iterable[Document], vectors: Embeddings) -> None:
         end = self._ends[-1] if self._ends else 0
         for document in documents:
             line = to_line(document)
@@ -62,8 +74,7 @@ class SegmentWriter:
 
     def close(self) -> SegmentEntry:
         """Bring everything onto the device and describe it."""
-        self._vectors.close()
-        self._documents.close()
+        self._files.close()
         (self._folder / LINES).write_text(json.dumps({"ids": self._ids, "ends": self._ends}), encoding="utf-8")
         for name in (VECTORS, DOCUMENTS, LINES):
             sync_file(self._folder / name)

@@ -1,0 +1,49 @@
+"""The commands, gathered. Nothing here or above imports torch: `--help` must answer at once."""
+
+from cde_retrievers.errors import MissingDependencyError
+
+try:
+    import rich  # noqa: F401
+    import typer
+except ImportError as error:
+    raise MissingDependencyError("the command line needs typer and rich: pip install 'cde-retrievers[cli]'") from error
+
+from cde_retrievers.cli.asking import check, drift, info
+from cde_retrievers.cli.groups import Command, with_groups
+from cde_retrievers.cli.growing import add, refit
+from cde_retrievers.cli.making import fit, index
+from cde_retrievers.cli.searching import search
+
+_EXAMPLES: dict[Command, str] = {
+    fit: "cde-retrievers fit docs/ --out docs_context",
+    index: "cde-retrievers index docs/ --out docs_index --split headings",
+    search: "cde-retrievers search docs_index 'how do I undo a commit?' -k 3",
+    add: "cde-retrievers add docs_index docs/ --upsert --split headings",
+    check: "cde-retrievers check docs_index --context docs_context",
+    drift: "cde-retrievers drift docs_index new_docs/",
+    refit: "cde-retrievers refit docs_index",
+    info: "cde-retrievers info docs_index",
+}
+
+app = typer.Typer(
+    help="Search your own documents with embeddings that know your corpus.\n\n"
+    "Begin with `index` and `search`: the first reads documents from files, fits a context on them and embeds them "
+    "under it; the second finds them. `add` brings in more, `drift` says whether the context still fits what comes in, "
+    "and `refit` renews it. `fit`, `check` and `info` are for contexts that are shared, and for a look at what there "
+    "is.",
+    epilog="Exit codes: 0 all is well, 1 an error, 2 the command was not understood, 3 the answer is one to act on "
+    "(`check`: another context; `drift`: refit), 130 interrupted.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _register(command: Command, example: str) -> None:
+    app.command(epilog=f"Example: `{example}`", no_args_is_help=True)(with_groups(command))
+
+
+for _command, _example in _EXAMPLES.items():
+    _register(_command, _example)

@@ -1,0 +1,85 @@
+"""A document out of a row: which columns are its text, its id and its metadata."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from cde_retrievers.corpora.reading import Format, Reading
+from cde_retrievers.corpora.record import Record, Row
+from cde_retrievers.errors import CorpusFileError, InvalidDocumentError, InvalidTextError
+from cde_retrievers.index.document import Document
+
+_ID_COLUMNS = ("id", "_id")
+_SPREAD = "metadata"
+
+
+def to_record(row: Row, reading: Reading, source_format: Format) -> Record:
+    """The row as a document; its text is empty where the row has none.
+
+    File and row are put into the metadata, unless columns of these names are. An object in a JSON column "metadata" is
+    spread, since filters name fields of the first level.
+
+    Raises:
+        CorpusFileError: a column is missing; names those there are.
+        InvalidTextError: the text is no text.
+        InvalidDocumentError: the id is none, or a column and a field of "metadata" have one name.
+    """
+    required = reading.text or ("text",)
+    optional = ("title",) if source_format == "beir" and not reading.text else ()
+    texts = [_text(row, column) for column in (*optional, *required) if column in row.values or column in required]
+    # A text of one column stays exactly as it is.
+    text = texts[0] if len(texts) == 1 else " ".join(part for part in texts if part).strip()
+    id_column = reading.id or next((name for name in _ID_COLUMNS if name in row.values), None)
+    own = {} if source_format == "beir" else {"file": row.file.name, "row": row.number}
+    metadata = {**own, **_metadata(row, reading, source_format, {*optional, *required, id_column})}
+    return Record(row.place, Document(text, reading.id_prefix + _id(row, id_column, reading), metadata))
+
+
+def _text(row: Row, column: str) -> str:
+    value = _value(row, column, "text= (--text)")
+    if value is not None and not isinstance(value, str):
+        raise InvalidTextError(
+            f"{row.place}: column {column!r} should be the text, but is a {type(value).__name__}: {str(value)[:60]!r}; "
+            f"name another column with text= (--text)"
+        )
+    return value or ""
+
+
+def _id(row: Row, column: str | None, reading: Reading) -> str:
+    if column is None:
+        return f"{row.file.name}:{row.number}"
+    value = _value(row, column, "id= (--id)")
+    if reading.ids_as_text and isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if not isinstance(value, str) or not value:
+        raise InvalidDocumentError(
+            f"{row.place} has the id {value!r}, but an id must be a text that is not empty; write whole numbers as "
+            f"text with ids_as_text=True (--ids-as-text), or name another column with id= (--id)"
+        )
+    return value
+
+
+def _metadata(row: Row, reading: Reading, source_format: Format, taken: set[str | None]) -> dict[str, Any]:
+    values = {column: value for column, value in row.values.items() if column not in taken}
+    spread = values.get(_SPREAD)
+    if source_format in ("jsonl", "beir") and isinstance(spread, Mapping):
+        del values[_SPREAD]
+        twice = sorted(set(spread) & set(values))
+        if twice:
+            raise InvalidDocumentError(
+                f"{row.place} has {twice[0]!r} as a column and as a field of {_SPREAD!r}; rename one of them"
+            )
+        values |= spread
+    if reading.metadata is not None:
+        named = Row(row.file, row.number, {**row.values, **values})
+        values = {column: _value(named, column, "metadata= (--metadata)") for column in reading.metadata}
+    # In a table an empty cell is no value; JSON says null where it means it.
+    is_table = source_format in ("csv", "parquet")
+    return {column: value for column, value in values.items() if value is not None or not is_table}
+
+
+def _value(row: Row, column: str, setting: str) -> Any:
+    if column not in row.values:
+        raise CorpusFileError(
+            f"{row.place} has no column {column!r}, it has {sorted(row.values)}; name another with {setting}"
+        )
+    return row.values[column]

@@ -1,0 +1,137 @@
+"""Which files a source consists of, and of which format they are."""
+
+import logging
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from cde_retrievers.corpora.reading import Format, Reading
+from cde_retrievers.corpora.record import File
+from cde_retrievers.errors import ConfigurationError, CorpusFileError
+
+logger = logging.getLogger(__name__)
+
+ENDINGS: Mapping[Format, tuple[str, ...]] = {
+    "text": (".txt", ".text", ".md", ".markdown", ".rst"),
+    "jsonl": (".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz"),
+    "csv": (".csv", ".csv.gz", ".tsv", ".tsv.gz"),
+    "parquet": (".parquet",),
+}
+BEIR_CORPUS = ("corpus.jsonl", "corpus.jsonl.gz")
+BEIR_QUERIES = ("queries.jsonl", "queries.jsonl.gz")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The files to read, in the order of their names.
+
+    Attributes:
+        format: of all of them.
+        files: at least one.
+    """
+
+    format: Format
+    files: tuple[File, ...]
+
+
+def find_source(path: Path, reading: Reading) -> Source:
+    """The files at `path`, a file or a folder; hidden ones and those of other formats are left out.
+
+    Raises:
+        CorpusFileError: there is nothing to read, or it is not clear of which format it is.
+        ConfigurationError: endings are given where no files are chosen by them.
+    """
+    if reading.endings and (path.is_file() or reading.format == "beir"):
+        raise ConfigurationError(
+            f"endings= (--ending) chooses files in a folder, but {path} is a file, or to be read as BEIR; leave it out"
+        )
+    if path.is_file():
+        return Source(reading.format or _format_of_file(path), (File(path, path.name),))
+    if not path.is_dir():
+        raise CorpusFileError(f"{path} does not exist; give a file or a folder of documents")
+    if reading.format == "beir" or (reading.format is None and not reading.endings and _is_beir(path)):
+        return Source("beir", (_require_beir_corpus(path),))
+    files = list(_files_in(path))
+    chosen = reading.format or ("text" if reading.endings else _format_of_folder(path, files))
+    endings = reading.endings or ENDINGS[chosen]
+    kept = tuple(file for file in files if file.path.name.lower().endswith(endings))
+    if not kept:
+        raise CorpusFileError(
+            f"{path} has no files that end in {', '.join(endings)}{_seen(files)}; give another folder, or name the "
+            f"endings with endings= (--ending)"
+        )
+    if len(kept) < len(files):
+        left_out = [file for file in files if file not in set(kept)]
+        logger.warning("%s: %d files of other formats are left out%s", path, len(left_out), _seen(left_out))
+    return Source(chosen, kept)
+
+
+def _format_of_file(path: Path) -> Format:
+    if path.name in BEIR_CORPUS and _is_beir(path.parent):
+        return "beir"
+    for candidate, endings in ENDINGS.items():
+        if path.name.lower().endswith(endings):
+            return candidate
+    raise CorpusFileError(
+        f"{path}: its ending says nothing about its format; name one of {[*ENDINGS]} with format= (--format)"
+    )
+
+
+def _format_of_folder(path: Path, files: list[File]) -> Format:
+    present = [
+        candidate
+        for candidate, endings in ENDINGS.items()
+        if any(file.path.name.lower().endswith(endings) for file in files)
+    ]
+    if len(present) > 1:
+        raise CorpusFileError(
+            f"{path} holds files of several formats{_seen(files)}; say which to read with format= (--format), one of "
+            f"{present}"
+        )
+    return present[0] if present else "text"
+
+
+def _files_in(folder: Path) -> Iterator[File]:
+    """Every file below the folder, but for hidden ones, by name; links to folders are not followed."""
+    found = []
+    for parent, folders, names in os.walk(folder, onerror=_refuse):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [Path(parent) / name for name in names if not name.startswith(".")]
+    files = (File(path, path.relative_to(folder).as_posix()) for path in found)
+    return iter(sorted(files, key=lambda file: file.name))
+
+
+def _refuse(error: OSError) -> NoReturn:
+    raise CorpusFileError(
+        f"{error.filename} cannot be read: {error.strerror}; change its permissions, or give another folder"
+    ) from error
+
+
+def _is_beir(folder: Path) -> bool:
+    """Whether there are a corpus and queries; a corpus alone may be anybody's."""
+    return _beir_corpus(folder) is not None and any((folder / name).is_file() for name in BEIR_QUERIES)
+
+
+def _beir_corpus(folder: Path) -> File | None:
+    for name in BEIR_CORPUS:
+        if (folder / name).is_file():
+            return File(folder / name, name)
+    return None
+
+
+def _require_beir_corpus(folder: Path) -> File:
+    found = _beir_corpus(folder)
+    if found is None:
+        raise CorpusFileError(f"{folder} is no BEIR folder: there is no {' or '.join(BEIR_CORPUS)} in it")
+    return found
+
+
+def _seen(files: list[File]) -> str:
+    """Which endings there are, the most common first."""
+    if not files:
+        return " (it is empty)"
+    counts = Counter(file.path.suffix.lower() or "no ending" for file in files)
+    return " (" + ", ".join(f"{ending}: {count}" for ending, count in counts.most_common(5)) + ")"

@@ -1,0 +1,296 @@
+"""Each command does what the library does, and says so to people and to programs."""
+
+import json
+from pathlib import Path
+
+import pytest
+from tiny import CORPUS, QUERIES
+
+from cde_retrievers import ContextualEncoder, CorpusContext
+from cde_retrievers.index import ContextualIndex
+from cde_retrievers.index.document import Document
+
+
+@pytest.fixture
+def context(answer, source, model_folder, tmp_path):
+    answer("fit", source, "--out", tmp_path / "context", "--model", model_folder)
+    return tmp_path / "context"
+
+
+def write_rows(path: Path, rows) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def interrupt_the_second_batch(monkeypatch) -> None:
+    """As Ctrl-C does, at a moment that is known."""
+    encode = ContextualEncoder.encode_documents
+    calls = []
+
+    def interrupted(self, *arguments, **options):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return encode(self, *arguments, **options)
+
+    monkeypatch.setattr(ContextualEncoder, "encode_documents", interrupted)
+
+
+def test_fit_saves_the_context_that_the_library_fits(answer, source, model_folder, tmp_path):
+    options = ["--model", model_folder, "--size", 8, "--strategy", "kmeans", "--seed", 3]
+    found = answer("fit", source, "--out", tmp_path / "context", *options)
+    encoder = ContextualEncoder.from_pretrained(model_folder, "cpu", "float32")
+    expected = encoder.fit_context(CORPUS, 8, "kmeans", 3)
+    assert CorpusContext.load(tmp_path / "context") == expected
+    assert (found["fingerprint"], found["documents"], found["context_documents"]) == (expected.fingerprint, 54, 8)
+
+
+def test_fit_replaces_a_context_only_on_request(run, answer, context, source, model_folder):
+    again = ["fit", source, "--out", context, "--model", model_folder, "--seed", 1]
+    before = CorpusContext.load(context)
+    result = run(*again)
+    assert (result.exit_code, CorpusContext.load(context)) == (1, before)
+    assert "--replace" in result.stderr
+    answer(*again, "--replace")
+    assert CorpusContext.load(context) != before
+
+
+def test_index_builds_what_the_library_builds(indexed, source, model_folder):
+    index = ContextualIndex.open(indexed)
+    encoder = ContextualEncoder.from_pretrained(model_folder, "cpu", "float32")
+    assert index.context == encoder.fit_context(CORPUS)
+    assert list(index.documents())[7] == Document(
+        CORPUS[7], "d7", {"file": source.name, "row": 8, "n": 7, "topic": CORPUS[7].split()[1]}
+    )
+    assert [hit.id for hit in index.search(QUERIES[0], k=5)]
+
+
+def test_index_uses_a_context_and_its_model_if_given(answer, context, more, tmp_path):
+    found = answer("index", more, "--out", tmp_path / "other", "--context", context)
+    assert found["context"] == CorpusContext.load(context).fingerprint
+    assert found["documents"] == 2
+
+
+def test_a_model_in_a_folder_is_found_from_another_directory(run, answer, source, model_folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(model_folder.parent)
+    answer("index", source, "--out", tmp_path / "index", "--model", model_folder.name)
+    monkeypatch.chdir(tmp_path)
+    assert len(answer("search", "index", "red cat")["hits"]) == 10
+
+
+def test_index_goes_on_where_it_was_interrupted_and_says_so(run, source, model_folder, tmp_path, monkeypatch):
+    command = ["index", source, "--out", tmp_path / "index", "--model", model_folder, "--batch-size", 20]
+    interrupt_the_second_batch(monkeypatch)
+    result = run(*command)
+    assert result.exit_code == 130
+    assert "interrupted. 20 documents are done and kept" in result.stderr
+    assert "give the same command again" in result.stderr
+    monkeypatch.undo()
+    unfinished = run("search", tmp_path / "index", "cat")
+    assert unfinished.exit_code == 1
+    assert "is not finished" in unfinished.stderr
+    result = run(*command, "--json")
+    assert "going on where it was interrupted, with 20 of 54 documents done" in result.stderr
+    assert (json.loads(result.stdout)["documents"], json.loads(result.stdout)["embedded"]) == (54, 34)
+    assert sorted(ContextualIndex.open(tmp_path / "index").ids()) == sorted(f"d{i}" for i in range(54))
+
+
+def test_add_goes_on_where_it_was_interrupted(run, answer, indexed, source, monkeypatch):
+    monkeypatch.setattr("cde_retrievers.index.contextual_index.BATCH", 20)
+    command = ["add", indexed, source, "--id-prefix", "new/"]
+    interrupt_the_second_batch(monkeypatch)
+    result = run(*command)
+    assert result.exit_code == 130
+    assert "The index is whole and has 20 documents more than before" in result.stderr
+    assert "--upsert" in result.stderr
+    monkeypatch.undo()
+    found = answer(*command, "--upsert")
+    assert (found["added"], found["unchanged"], found["documents"]) == (34, 20, 108)
+
+
+def test_refit_goes_on_where_it_was_interrupted(run, answer, indexed, monkeypatch):
+    command = ["refit", indexed, "--seed", 4, "--batch-size", 20]
+    interrupt_the_second_batch(monkeypatch)
+    result = run(*command)
+    assert result.exit_code == 130
+    assert "The index serves as before; 20 documents are embedded anew and kept" in result.stderr
+    monkeypatch.undo()
+    assert ContextualIndex.open(indexed).context.seed == 0
+    assert answer("info", indexed)["refit_interrupted_at"] == 20
+    found = answer(*command)
+    assert (found["documents"], found["embedded"]) == (54, 34)
+    assert ContextualIndex.open(indexed).context.seed == 4
+
+
+def test_an_interruption_before_anything_is_done_is_no_resumption(run, source, model_folder, tmp_path, monkeypatch):
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ContextualEncoder, "fit_context", interrupted)
+    result = run("index", source, "--out", tmp_path / "index", "--model", model_folder)
+    assert result.exit_code == 130
+    assert "No document was embedded yet" in result.stderr
+
+
+def test_documents_longer_than_the_model_reads_are_counted_once(run, answer, source, model_folder, tmp_path):
+    rows = [{"id": f"long{i}", "text": "the cat sleeps " * 30} for i in range(3)]
+    with source.open("a") as file:
+        file.writelines(json.dumps(row) + "\n" for row in rows)
+    result = run("index", source, "--out", tmp_path / "index", "--model", model_folder, "--batch-size", 10, "--json")
+    assert json.loads(result.stdout)["cut"] == 3
+    assert "3 of 57 documents are longer than the 32 tokens that the model reads" in result.stderr
+    assert "--split" in result.stderr
+    split = ["--split", "paragraphs", "--max-words", 20]
+    found = answer("index", source, "--out", tmp_path / "parts", "--model", model_folder, *split)
+    assert (found["cut"], found["documents"]) == (0, 54 + 3 * 5)
+
+
+def test_search_gives_the_hits_of_the_library(answer, indexed):
+    index = ContextualIndex.open(indexed)
+    wanted = {"n": {"$gte": 10}, "topic": "cat"}
+    found = answer("search", indexed, QUERIES[1], "-k", 4, "--filter", json.dumps(wanted))
+    expected = index.search(QUERIES[1], k=4, filter=wanted)
+    assert [(hit["id"], hit["text"], hit["metadata"]) for hit in found["hits"]] == [
+        (hit.id, hit.text, hit.metadata) for hit in expected
+    ]
+    assert [hit["score"] for hit in found["hits"]] == pytest.approx([hit.score for hit in expected], abs=1e-5)
+
+
+def test_search_shows_rank_score_id_source_and_the_first_words(run, indexed):
+    result = run("search", indexed, CORPUS[3], "-k", 2)
+    first, text, blank, second = result.stdout.splitlines()[:4]
+    assert first.split() == ["1.", "1.000", "d3", "corpus.jsonl:4"]
+    assert (text.strip(), blank.strip()) == (CORPUS[3], "")
+    assert second.startswith(" 2. ")
+
+
+def test_search_shows_whole_texts_on_request(run, answer, model_folder, tmp_path):
+    long = write_rows(tmp_path / "long.jsonl", [{"id": i, "text": f"{i} x " * 99 + f"end {i}"} for i in "ab"])
+    answer("index", long, "--out", tmp_path / "long", "--model", model_folder)
+    assert "end a" not in run("search", tmp_path / "long", "x").stdout
+    shown = run("search", tmp_path / "long", "x", "--full").stdout
+    assert "end a" in shown
+    assert '"file": "long.jsonl"' in shown
+
+
+def test_documents_cannot_steer_the_terminal(run, answer, model_folder, tmp_path):
+    evil = "\x1b[2J\x1b]0;title\x07[bold red]red[/] :smile:"
+    rows = write_rows(tmp_path / "evil.jsonl", [{"id": f"\x1b[1m{i}", "text": f"{evil} {i}"} for i in "ab"])
+    answer("index", rows, "--out", tmp_path / "evil", "--model", model_folder)
+    for option in ([], ["--full"]):
+        shown = run("search", tmp_path / "evil", "red", *option).stdout
+        assert "\x1b" not in shown
+        assert "\x07" not in shown
+        assert "[bold red]red[/] :smile:" in shown
+
+
+def test_search_says_when_there_is_nothing_to_find(run, indexed):
+    result = run("search", indexed, "cat", "--filter", '{"n": 1000}')
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert "no document passes the filter" in result.stderr
+
+
+def test_add_brings_in_new_documents(answer, indexed, more):
+    found = answer("add", indexed, more)
+    assert (found["added"], found["documents"], found["generation"]) == (2, 56, 2)
+    assert answer("search", indexed, "a red whale swims", "-k", 1)["hits"][0]["id"] == "m0"
+
+
+def test_add_refuses_what_is_there_and_upsert_embeds_only_what_changed(run, answer, indexed, source):
+    rows = [json.loads(line) for line in source.read_text().splitlines()]
+    rows[3]["text"] = "a purple snail"
+    write_rows(source, [*rows, {"id": "new", "text": "an orange fox"}])
+    result = run("add", indexed, source)
+    assert result.exit_code == 1
+    assert "has the id 'd0', which is in the index already" in result.stderr
+    assert "--upsert" in result.stderr
+    assert len(ContextualIndex.open(indexed)) == 54
+    found = answer("add", indexed, source, "--upsert")
+    assert (found["added"], found["replaced"], found["unchanged"], found["documents"]) == (1, 1, 53, 55)
+    assert answer("search", indexed, "a purple snail", "-k", 1)["hits"][0]["id"] == "d3"
+    assert answer("add", indexed, source, "--upsert")["unchanged"] == 55
+
+
+def test_an_id_prefix_tells_sources_apart(answer, indexed, source):
+    assert answer("add", indexed, source, "--id-prefix", "second/")["added"] == 54
+    assert "second/d0" in ContextualIndex.open(indexed)
+
+
+def test_check_compares_contexts(run, answer, indexed, context, source, model_folder):
+    assert answer("check", indexed)["verdict"] is None
+    assert answer("check", indexed, "--context", context)["verdict"] == "same context"
+    answer("fit", source, "--out", context, "--model", model_folder, "--seed", 9, "--replace")
+    found = answer("check", indexed, "--context", context, exit_code=3)
+    assert (found["verdict"], found["yours"]) == ("another context", CorpusContext.load(context).fingerprint)
+    assert (
+        f"another context ({found['context']}, yours is {found['yours']})"
+        in run("check", indexed, "--context", context).stdout
+    )
+
+
+def test_check_names_a_damaged_file(run, answer, indexed):
+    vectors = next(indexed.glob("segments/*/vectors.safetensors"))
+    vectors.write_bytes(vectors.read_bytes()[:-1] + b"x")
+    found = answer("check", indexed, exit_code=1)
+    assert found["intact"] is False
+    assert str(vectors) in found["problem"]
+    assert str(vectors) in run("check", indexed).stderr
+
+
+def test_refit_changes_the_context_and_reports(run, answer, indexed, tmp_path):
+    before = ContextualIndex.open(indexed).context
+    found = answer("refit", indexed, "--seed", 5)
+    after = ContextualIndex.open(indexed)
+    assert (found["old_context"], found["new_context"]) == (before.fingerprint, after.context.fingerprint)
+    assert (found["documents"], found["embedded"], after.context.seed) == (54, 54, 5)
+    assert "nothing was embedded" in run("refit", indexed, "--seed", 5).stdout
+
+
+def test_refit_judges_with_a_beir_folder(answer, run, indexed, tmp_path):
+    (tmp_path / "set" / "qrels").mkdir(parents=True)
+    write_rows(tmp_path / "set" / "queries.jsonl", [{"_id": "q", "text": CORPUS[4]}])
+    (tmp_path / "set" / "qrels" / "dev.tsv").write_text("query-id\tcorpus-id\tscore\nq\td4\t1\nq\tgone\t1\n")
+    pytest.importorskip("ir_measures")
+    found = answer("refit", indexed, "--seed", 1, "--judged", tmp_path / "set", "--judged-split", "dev")
+    assert (found["ndcg_before"], found["ndcg_after"]) == (1.0, 1.0)
+    result = run("refit", indexed, "--seed", 2, "--judged", tmp_path / "set")
+    assert "no judgements qrels/test.tsv, it has ['dev']" in result.stderr
+
+
+def test_refit_changes_to_another_model(answer, indexed, other_folder, tmp_path):
+    other = ContextualEncoder.from_biencoder(other_folder, "whitening", device="cpu", dtype="float32", context_size=16)
+    other.save(tmp_path / "other_model")
+    answer("refit", indexed, "--model", tmp_path / "other_model")
+    assert ContextualIndex.open(indexed).context.model_fingerprint == other.fingerprint
+    assert answer("search", indexed, CORPUS[9], "-k", 1)["hits"][0]["id"] == "d9"
+
+
+def test_refit_uses_a_context_if_given(answer, indexed, more, model_folder, tmp_path):
+    fitted = answer("fit", more, "--out", tmp_path / "newer", "--model", model_folder)
+    assert answer("refit", indexed, "--context", tmp_path / "newer")["new_context"] == fitted["fingerprint"]
+
+
+def test_info_tells_an_index_from_a_context(answer, run, indexed, context):
+    about = answer("info", indexed)
+    index = ContextualIndex.open(indexed)
+    assert (about["what"], about["documents"], about["context"]) == ("index", 54, index.context.fingerprint)
+    assert about["metadata_fields"] == ["file", "n", "row", "topic"]
+    assert answer("info", context)["what"] == "context"
+    assert index.context.fingerprint in run("info", indexed).stdout
+
+
+def test_answers_for_people_say_what_was_done(run, source, more, model_folder, tmp_path):
+    made = run("index", source, "--out", tmp_path / "index", "--model", model_folder)
+    assert "54 documents under context" in made.stdout
+    assert f"cde-retrievers search {tmp_path / 'index'}" in made.stdout
+    assert f"{source}: 54 documents in 1 file (jsonl)" in made.stderr
+    assert "2 documents added, 0 replaced, 0 unchanged; 56 in all" in run("add", tmp_path / "index", more).stdout
+    assert "16 of 54 documents" in run("fit", source, "--out", tmp_path / "c", "--model", model_folder).stdout
+
+
+def test_progress_is_on_stderr_and_only_on_request(run, source, model_folder, tmp_path):
+    quiet = run("index", source, "--out", tmp_path / "a", "--model", model_folder, "--no-progress")
+    loud = run("index", source, "--out", tmp_path / "b", "--model", model_folder, "--progress", "--json")
+    assert "Indexing" not in quiet.stderr
+    assert "Indexing: 100%" in loud.stderr
+    json.loads(loud.stdout)

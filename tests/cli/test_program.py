@@ -1,0 +1,99 @@
+"""The program as it is started: quick, with a name, and in order when it is interrupted."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import get_args
+
+import pytest
+
+from cde_retrievers.index import ContextualIndex
+
+PROGRAM = [sys.executable, "-m", "cde_retrievers.cli"]
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["index", "--help"], ["search"]])
+def test_help_needs_neither_torch_nor_a_model(arguments):
+    heavy = ["torch", "transformers", "numpy", "faiss", "pyarrow"]
+    code = (
+        f"import sys; from cde_retrievers.cli import main; sys.argv = ['x', *{arguments}]\n"
+        f"try:\n    main()\nexcept SystemExit:\n    pass\n"
+        f"sys.stderr.write(str([m for m in {heavy} if m in sys.modules]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "Usage: cde-retrievers" in done.stdout + done.stderr
+    assert done.stderr.endswith("[]")
+
+
+def test_every_command_has_help_with_an_example():
+    from typer.testing import CliRunner
+
+    from cde_retrievers.cli.app import app
+
+    names = {command.callback.__name__ for command in app.registered_commands}
+    assert names == {"fit", "index", "search", "add", "check", "drift", "refit", "info"}
+    for name in names:
+        shown = CliRunner(env={"COLUMNS": "200"}).invoke(app, [name, "--help"]).stdout
+        assert f"Example: cde-retrievers {name} " in shown
+        assert "--json" in shown
+
+
+def test_what_can_be_chosen_is_what_the_library_offers():
+    from cde_retrievers.cli import options
+    from cde_retrievers.corpora import reading
+    from cde_retrievers.index.manifest import Kind
+    from cde_retrievers.selection import STRATEGIES
+
+    assert options.Format == reading.Format
+    assert options.Split == reading.Split
+    assert set(get_args(options.Kind)) == set(get_args(Kind))
+    assert set(get_args(options.Strategy)) == set(STRATEGIES)
+
+
+@pytest.mark.parametrize("missing", ["typer", "rich"])
+def test_a_missing_package_names_the_extra(missing):
+    code = f"import sys; sys.modules[{missing!r}] = None; from cde_retrievers.cli import main; main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.strip().splitlines() == [
+        "error: the command line needs typer and rich: pip install 'cde-retrievers[cli]'"
+    ]
+
+
+@pytest.mark.slow
+def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(tmp_path, model_folder):
+    count = 1_500
+    rows = ({"id": f"d{i}", "text": f"the cat {i} sleeps in tree {i % 7}"} for i in range(count))
+    (tmp_path / "corpus.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    index = tmp_path / "index"
+    command = [*PROGRAM, "index", str(tmp_path / "corpus.jsonl"), "--out", str(index), "--model", str(model_folder)]
+    command += ["--batch-size", "20", "--device", "cpu", "--dtype", "float32", "--json"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    done = wait_for_batches(index, process)
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=120)
+    assert (process.returncode, stdout) == (130, ""), stderr
+    assert "Traceback" not in stderr
+    assert "documents are done and kept" in stderr.splitlines()[-1]
+    again = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "going on where it was interrupted" in again.stderr
+    answer = json.loads(again.stdout)
+    assert answer["documents"] == count
+    assert answer["embedded"] <= count - done
+    assert sorted(ContextualIndex.open(index).ids()) == sorted(f"d{i}" for i in range(count))
+
+
+def wait_for_batches(index, process) -> int:
+    """Return once some documents are done, and how many."""
+    for _ in range(2_400):
+        if (index / "next.json").is_file():
+            done = json.loads((index / "next.json").read_text())["staging"]["consumed"]
+            if done:
+                return done
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGKILL)
+    raise AssertionError("nothing was embedded in two minutes")

@@ -1,0 +1,159 @@
+"""Whatever is wrong with a source is said before anything is embedded: what, where, and the way out."""
+
+import gzip
+import re
+
+import pytest
+
+from cde_retrievers.corpora import Corpus, Reading
+from cde_retrievers.errors import (
+    ConfigurationError,
+    CorpusFileError,
+    DuplicateIdError,
+    InvalidDocumentError,
+    InvalidTextError,
+)
+
+GOOD = b'{"id": "a", "text": "good"}\n'
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reading", "error", "message"),
+    [
+        ("a.jsonl", GOOD + b"{broken\n", {}, CorpusFileError, r"a\.jsonl:2 is no JSON: .*repair or remove the line"),
+        ("a.jsonl", GOOD + b"[1]\n", {}, CorpusFileError, r"a\.jsonl:2 is a JSON list; every line must be an object"),
+        ("a.jsonl", GOOD + b'{"text": NaN}\n', {}, CorpusFileError, r"a\.jsonl:2 is no JSON: NaN"),
+        ("a.jsonl", b'{"body": "x", "n": 1}\n', {}, CorpusFileError, r"no column 'text', it has \['body', 'n'\]"),
+        ("a.jsonl", GOOD, {"id": "key"}, CorpusFileError, r"no column 'key', it has \['id', 'text'\].*--id"),
+        ("a.jsonl", GOOD, {"metadata": ("x",)}, CorpusFileError, r"a\.jsonl:1 has no column 'x'.*--metadata"),
+        ("a.jsonl", b'{"text": null}\n', {}, InvalidTextError, r"a\.jsonl:1 has no text.*--skip-empty"),
+        ("a.jsonl", b'{"text": "  "}\n', {}, InvalidTextError, r"a\.jsonl:1 has no text"),
+        ("a.jsonl", b'{"text": ["x"]}\n', {}, InvalidTextError, r"a\.jsonl:1: column 'text' .* is a list"),
+        ("a.jsonl", b'{"text": "\\ud800"}\n', {}, InvalidTextError, r"a\.jsonl:1: .*not valid Unicode"),
+        ("a.jsonl", b'{"text": "x", "id": 7}\n', {}, InvalidDocumentError, r"a\.jsonl:1 has the id 7.*--ids-as-text"),
+        ("a.jsonl", b'{"text": "x", "id": null}\n', {}, InvalidDocumentError, r"has the id None"),
+        ("a.jsonl", b'{"text": "x", "id": true}\n', {"ids_as_text": True}, InvalidDocumentError, r"has the id True"),
+        ("a.jsonl", b'{"text": "x", "id": ""}\n', {}, InvalidDocumentError, r"must be a text that is not empty"),
+        ("a.jsonl", GOOD + b"\n" + GOOD, {}, DuplicateIdError, r"a\.jsonl:3 has the id 'a', which .*a\.jsonl:1 has"),
+        ("a.jsonl", b'{"text": "x", "y": 1, "metadata": {"y": 2}}', {}, InvalidDocumentError, r"'y' as a column and"),
+        ("a.jsonl", b"", {}, CorpusFileError, r"a\.jsonl has no rows"),
+        ("a.jsonl", b"", {"skip_empty": True}, CorpusFileError, r"a\.jsonl holds no documents"),
+        ("a.jsonl", GOOD + b'{"text": "caf\xe9"}', {}, CorpusFileError, r"byte 41 \(in line 2\) is 0xe9.*--encoding"),
+        ("a.csv", b"text\n\xff\n", {}, CorpusFileError, r"not utf-8 text: byte 5 \(in line 2\) is 0xff"),
+        ("a.csv", b"id;text\n1;x\n", {}, CorpusFileError, r"a\.csv:2 has no column 'text', it has \['id;text'\]"),
+        ("a.csv", b"id,text\n1,x,y\n", {}, CorpusFileError, r"a\.csv:2 has 3 cells, but the first line names 2"),
+        ("a.csv", b"id,text\n1\n", {}, CorpusFileError, r"a\.csv:2 has 1 cells"),
+        ("a.csv", b'id,text\n1,"x\n', {}, CorpusFileError, r"a\.csv:2 is no CSV"),
+        ("a.csv", b"id,text,text\n1,x,y\n", {}, CorpusFileError, r"two columns called 'text'"),
+        ("a.csv", b"id,text\n,x\n", {}, InvalidDocumentError, r"a\.csv:2 has the id None"),
+        ("a.csv", b"id,text\n1,\n", {}, InvalidTextError, r"a\.csv:2 has no text"),
+        ("a.csv", b"text,n\nx,many\n", {"numbers": ("n",)}, InvalidDocumentError, r"a\.csv:2: column 'n' holds 'many'"),
+        ("a.csv", b"text\nx\n", {"numbers": ("n",)}, CorpusFileError, r"no column 'n', it has \['text'\].*--number"),
+        ("a.csv", b"text\n", {}, CorpusFileError, r"a\.csv has no rows"),
+        ("a.csv", b"", {}, CorpusFileError, r"a\.csv has no rows"),
+        ("a.jsonl.gz", gzip.compress(GOOD)[:-9], {}, CorpusFileError, r"a\.jsonl\.gz cannot be read"),
+        ("a.jsonl.gz", GOOD, {}, CorpusFileError, r"a\.jsonl\.gz cannot be read: Not a gzipped file"),
+        ("a.txt", b"", {}, InvalidTextError, r"a\.txt has no text"),
+        ("a.txt", b"caf\xe9", {}, CorpusFileError, r"a\.txt is not utf-8 text: byte 3 \(in line 1\) is 0xe9"),
+        ("a.docx", b"x", {}, CorpusFileError, r"its ending says nothing about its format.*--format"),
+        ("a.txt", b"x", {"text": ("body",)}, ConfigurationError, r"text= is for jsonl and csv.*documents are text"),
+        ("a.txt", b"x", {"endings": (".txt",)}, ConfigurationError, r"endings= .* is a file"),
+        ("a.jsonl", GOOD, {"delimiter": ";"}, ConfigurationError, r"delimiter= is for csv"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)  # fmt: skip
+def test_what_is_wrong_with_a_file_is_said(tmp_path, name, content, reading, error, message):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(error, match=message):
+        Corpus(tmp_path / name, Reading(**reading)).check()
+
+
+@pytest.mark.parametrize("size", [1 << 20, (1 << 20) - 1, (1 << 20) + 5])
+def test_a_bad_byte_far_into_a_file_is_named(tmp_path, size):
+    # The first of the two bytes of "é" may end one chunk, and what follows begin the next.
+    (tmp_path / "a.txt").write_bytes(b"x" * (size - 2) + "é".encode() + b"\xc3(")
+    with pytest.raises(CorpusFileError, match=rf"byte {size} \(in line 1\) is 0xc3"):
+        Corpus(tmp_path / "a.txt").check()
+
+
+def test_a_file_that_is_no_parquet(tmp_path):
+    pytest.importorskip("pyarrow")
+    (tmp_path / "a.parquet").write_bytes(b"no parquet")
+    with pytest.raises(CorpusFileError, match=r"a\.parquet cannot be read as Parquet"):
+        Corpus(tmp_path / "a.parquet").check()
+
+
+def test_metadata_that_json_cannot_hold_names_its_row(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    parquet.write_table(pyarrow.Table.from_pylist([{"text": "x", "image": b"\x00"}]), tmp_path / "a.parquet")
+    with pytest.raises(InvalidDocumentError, match=r"a\.parquet:1: .*metadata\['image'\] is a bytes.*--metadata"):
+        Corpus(tmp_path / "a.parquet").check()
+
+
+def test_an_id_that_is_taken_is_refused(tmp_path):
+    (tmp_path / "a.jsonl").write_bytes(GOOD)
+    with pytest.raises(DuplicateIdError, match=r"a\.jsonl:1 has the id 'a', which is in the index already.*--upsert"):
+        Corpus(tmp_path / "a.jsonl").check(taken={"a"})
+
+
+def test_where_there_is_nothing_to_read_that_is_said(tmp_path):
+    with pytest.raises(CorpusFileError, match=r"does not exist"):
+        Corpus(tmp_path / "nothing")
+    with pytest.raises(CorpusFileError, match=r"no files that end in .*\.md.* \(it is empty\).*--ending"):
+        Corpus(tmp_path)
+    (tmp_path / "a.pdf").write_bytes(b"x")
+    with pytest.raises(CorpusFileError, match=r"\(\.pdf: 1\)"):
+        Corpus(tmp_path)
+    with pytest.raises(CorpusFileError, match=r"is no BEIR folder"):
+        Corpus(tmp_path, Reading(format="beir"))
+
+
+def test_a_folder_of_several_formats_needs_a_choice(tmp_path):
+    (tmp_path / "README.md").write_text("about")
+    (tmp_path / "a.jsonl").write_bytes(GOOD)
+    with pytest.raises(CorpusFileError, match=r"several formats.*--format.*\['text', 'jsonl'\]"):
+        Corpus(tmp_path)
+    assert [d.id for d in Corpus(tmp_path, Reading(format="jsonl"))] == ["a"]
+
+
+def test_an_unreadable_folder_is_named(tmp_path, monkeypatch):
+    (tmp_path / "a.md").write_text("x")
+
+    def walk(top, onerror):
+        onerror(PermissionError(13, "Permission denied", str(tmp_path / "secret")))
+        return iter(())
+
+    monkeypatch.setattr("os.walk", walk)
+    with pytest.raises(CorpusFileError, match=r"secret cannot be read: Permission denied"):
+        Corpus(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        ({"format": "pdf"}, r"format 'pdf' is unknown; use one of \['text'"),
+        ({"split": "pages"}, r"split 'pages' is unknown"),
+        ({"split": "paragraphs", "max_words": 0}, r"max_words must be a positive whole number"),
+        ({"max_words": 100}, r"say where to split"),
+        ({"delimiter": "::"}, r"one character"),
+        ({"encoding": "utf-9"}, r"encoding 'utf-9' is unknown"),
+    ],
+)
+def test_impossible_choices_are_refused(choice, message):
+    with pytest.raises(ConfigurationError, match=message):
+        Reading(**choice)
+
+
+def test_messages_about_options_name_those_of_the_command_line():
+    """What a message calls `text= (--text)` exists under both names."""
+    from dataclasses import fields
+    from pathlib import Path
+
+    import cde_retrievers.corpora
+
+    sources = "".join(path.read_text() for path in Path(cde_retrievers.corpora.__file__).parent.glob("*.py"))
+    named = set(re.findall(r"(\w+)=(?:True)? \"?\s*f?\"?\(--[\w-]+\)", sources))
+    assert {"text", "id", "metadata", "skip_empty", "encoding"} <= named
+    assert named - {"upsert"} <= {field.name for field in fields(Reading)}
