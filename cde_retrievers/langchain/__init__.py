@@ -11,5 +11,6 @@ except ImportError as error:
 
 from cde_retrievers.langchain.embeddings import ContextualEmbeddings
 from cde_retrievers.langchain.retriever import ContextualRetriever
+from cde_retrievers.langchain.vectorstore import ContextualFAISS
 
-__all__ = ["ContextualEmbeddings", "ContextualRetriever"]
+__all__ = ["ContextualEmbeddings", "ContextualFAISS", "ContextualRetriever"]
