@@ -145,7 +145,8 @@ def test_relevance_is_cosine_between_nought_and_one(store):
     relevant = store.similarity_search_with_relevance_scores(CORPUS[3], 1_000)
     assert relevant[0][0].id == "d3"
     np.testing.assert_allclose([r for _, r in relevant], [(1 + s) / 2 for _, s in scored], atol=1e-6)
-    assert all(0 <= relevance <= 1 for _, relevance in relevant)
+    scale = store._select_relevance_score_fn()
+    assert [scale(cosine) for cosine in (1.000001, 1.0, 0.0, -1.000001)] == [1.0, 1.0, 0.5, 0.0]
 
 
 async def test_a_threshold_leaves_out_what_is_below(store, caplog):
@@ -216,17 +217,21 @@ def test_ids_come_from_the_call_or_the_document_or_are_made_up(store):
 
 def test_a_bad_document_is_refused_before_anything_is_embedded(store, embeddings, embedder):
     before = embedder.embedded
-    for add in (store.add_texts, lambda texts, *more, **options: ContextualFAISS.from_texts(texts, embeddings, *more)):
+
+    def make(texts, *metadatas, **options):
+        return ContextualFAISS.from_texts(texts, embeddings, *metadatas, **options)
+
+    for add in (store.add_texts, make):
         with pytest.raises(InvalidDocumentError, match=r"document 1: metadata\['when'\] is a object"):
             add(["a", "b"], [{}, {"when": object()}], batch_size=1)
         with pytest.raises(InvalidTextError, match=r"put a single text into a list"):
             add("a text")
         with pytest.raises(ConfigurationError, match=r"2 texts need as many metadatas, found 1"):
             add(["a", "b"], [{}])
-    with pytest.raises(ConfigurationError, match=r"2 texts need as many ids, found 1"):
-        store.add_texts(["a", "b"], ids=["x"])
-    with pytest.raises(DuplicateIdError, match=r"'x'"):
-        store.add_texts(["a", "b"], ids=["x", "x"], batch_size=1)
+        with pytest.raises(ConfigurationError, match=r"2 texts need as many ids, found 1"):
+            add(["a", "b"], ids=["x"])
+        with pytest.raises(DuplicateIdError, match=r"'x'"):
+            add(["a", "b"], ids=["x", "x"], batch_size=1)
     assert embedder.embedded == before
     assert len(store.index) == len(DOCUMENTS)
 
