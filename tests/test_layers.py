@@ -15,7 +15,7 @@ LAYERS = [
     {"model"},
     {"text"},
     {"batches"},
-    {"context", "context_files", "selection", "generic", "verdict"},
+    {"context", "context_files", "selection", "generic", "judged", "verdict"},
     {"embedder", "prepared"},
     {"encoder"},
     {"index"},

@@ -52,7 +52,7 @@ def create_index(embedder: Embedder, context: CorpusContext, path: Path, kind: K
     with disk_errors_explained(store.directory, "nothing was made"), writer_lock(store.directory, "creating"):
         if store.staged() is not None:
             raise PathInUseError(f"{path} holds a build that was interrupted; give another path, or finish it")
-        manifest = _manifest(embedder, context, kind)
+        manifest = new_manifest(embedder, context, kind)
         context.save(store.context_path(context.fingerprint))
         store.commit(manifest)
     return manifest, store
@@ -113,12 +113,13 @@ def _begin(
         context = request.embedder.fit_context(texts, request.size, request.strategy, request.seed, show_progress)
     context.save(store.context_path(context.fingerprint))
     staging = Staging(settings=request.settings, batch=request.batch)
-    staged = _manifest(request.embedder, context, request.kind).changed(staging=staging)
+    staged = new_manifest(request.embedder, context, request.kind).changed(staging=staging)
     store.stage(staged)
     return staged
 
 
-def _manifest(embedder: Embedder, context: CorpusContext, kind: Kind) -> Manifest:
+def new_manifest(embedder: Embedder, context: CorpusContext, kind: Kind) -> Manifest:
+    """The first generation of an index under a context, without documents."""
     return Manifest(
         generation=1,
         model_name=embedder.name,

@@ -141,6 +141,8 @@ class Segment:
     @cached_property
     def metadata(self) -> list[dict[str, Any]]:
         """Metadata by row; parsed at the first filter and kept."""
+        if not self.is_readable:
+            return [{}] * self.entry.rows
         return [dict(self.document(row).metadata) for row in range(self.entry.rows)]
 
     @cached_property
@@ -149,8 +151,11 @@ class Segment:
         return frozenset(key for metadata in self.metadata for key in metadata)
 
     def live_rows(self, entry: SegmentEntry) -> NDArray[np.bool_]:
-        """(R,) which rows count, by an entry that may be younger than the one it was opened with."""
-        live = np.ones(entry.rows, dtype=bool)
+        """(R,) which rows count, by an entry that may be younger than the one it was opened with.
+
+        None does where the documents are damaged.
+        """
+        live = np.full(entry.rows, self.is_readable)
         if entry.deletions is not None:
             path = self._folder / entry.deletions.name
             live[json.loads(path.read_text(encoding="utf-8"))] = False
@@ -159,7 +164,7 @@ class Segment:
     def _lines_of_documents(self) -> dict[str, Any]:
         """What `lines.json` said, from the documents themselves."""
         if self._text is None:
-            return {"ids": [], "ends": []}
+            return {"ids": [""] * self.entry.rows, "ends": [0] * self.entry.rows}
         ends = np.cumsum([len(line) for line in self._text[:].splitlines(keepends=True)]).tolist()
         starts = [0, *ends[:-1]]
         ids = [from_line(self._text[a:b]).id for a, b in zip(starts, ends, strict=True)]

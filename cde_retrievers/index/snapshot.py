@@ -34,6 +34,10 @@ class Snapshot:
         self.starts = np.cumsum([0, *(entry.rows for entry in manifest.segments)])
         live = [segment.live_rows(entry) for segment, entry in zip(self.segments, manifest.segments, strict=True)]
         self.live: NDArray[np.bool_] = np.concatenate([np.zeros(0, dtype=bool), *live])
+        sound = [
+            np.full(entry.rows, s.is_searchable) for s, entry in zip(self.segments, manifest.segments, strict=True)
+        ]
+        self._searchable = self.live & np.concatenate([np.zeros(0, dtype=bool), *sound])
         covered = manifest.accelerator
         self._accelerator = Accelerator(directory, covered, manifest.kind) if covered else None
 
@@ -78,7 +82,7 @@ class Snapshot:
         """
         if len(self) == 0:
             return np.empty((len(queries), 0), dtype=np.float32), np.empty((len(queries), 0), dtype=np.int64)
-        allowed = self.live if query_filter is None else self.live & self._passing(query_filter)
+        allowed = self._searchable if query_filter is None else self._searchable & self._passing(query_filter)
         if query_filter is not None or self._accelerator is None:
             return self._exact(queries, k, allowed, self.starts[0])
         near = self._rescored(queries, k, allowed, self._accelerator)
@@ -89,7 +93,7 @@ class Snapshot:
         parts = (
             (int(start), segment.vectors, allowed[start : start + segment.entry.rows])
             for start, segment in zip(self.starts[:-1], self.segments, strict=True)
-            if start >= first
+            if start >= first and segment.is_searchable
         )
         return exact_search(queries, parts, k)
 

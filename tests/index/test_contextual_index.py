@@ -288,7 +288,7 @@ def test_embedded_documents_come_in_only_under_the_same_context(index, embedder)
     other = embedder.fit_context(CORPUS, seed=1)
     with pytest.raises(ContextMismatchError, match=r"made under context"):
         index.add_embedded(["a purple whale"], vectors, other.fingerprint)
-    with pytest.raises(ConfigurationError, match=r"shape \(1, 32\), found \(1, 31\)"):
+    with pytest.raises(ConfigurationError, match=r"shape \(1, 32\) are needed, found \(1, 31\)"):
         index.add_embedded(["a purple whale"], vectors[:, :31], index.context.fingerprint)
     index.add_embedded([Document("a purple whale", id="w")], vectors, index.context.fingerprint)
     assert index.search("purple whale", k=1)[0].id == "w"

@@ -1,0 +1,205 @@
+"""The reading side of an index: documents, searches, and looking at a newer generation.
+
+Axes: Q queries, W width.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from threading import Lock, RLock
+from typing import overload
+
+from cde_retrievers.batches import Embeddings
+from cde_retrievers.context import CorpusContext
+from cde_retrievers.embedder import Embedder
+from cde_retrievers.encoder import ContextualEncoder
+from cde_retrievers.errors import ConfigurationError
+from cde_retrievers.index.document import Document, Hit
+from cde_retrievers.index.filters import Filter
+from cde_retrievers.index.manifest import Kind
+from cde_retrievers.index.snapshot import Snapshot
+from cde_retrievers.index.store import IndexStore
+from cde_retrievers.index.view import View
+from cde_retrievers.text import checked_texts
+
+
+class IndexReader:
+    """One generation of an index on disk, open for reading; `ContextualIndex` adds what changes it.
+
+    Args:
+        store: of the index's directory.
+        snapshot: the generation.
+        embedder: of the model that it was built with; loaded by the name in the index, at the first need, if None.
+
+    Raises:
+        ContextMismatchError: the embedder is another model.
+        ContextFileError: the context is missing or damaged.
+    """
+
+    def __init__(self, store: IndexStore, snapshot: Snapshot, embedder: Embedder | None) -> None:
+        self._store = store
+        self._view = View(snapshot, store.context(snapshot.manifest), embedder)
+        self._loaded: dict[str, Embedder] = {}
+        self._loading = Lock()
+        self._changing = RLock()
+        self.damaged: tuple[str, ...] = ()
+        """What is wrong with each damaged file; only ever anything with `salvage=True`."""
+
+    def __len__(self) -> int:
+        return len(self._view.snapshot)
+
+    def __contains__(self, document_id: object) -> bool:
+        return document_id in self._view.snapshot.rows_by_id
+
+    def __repr__(self) -> str:
+        return (
+            f"ContextualIndex({len(self)} documents, generation {self.generation}, {self.kind}, "
+            f"path={str(self.path)!r}, context={self.context!r})"
+        )
+
+    @property
+    def path(self) -> Path:
+        """Directory of the index."""
+        return self._store.directory
+
+    @property
+    def context(self) -> CorpusContext:
+        """The context that documents and queries are embedded under."""
+        return self._view.context
+
+    @property
+    def embedder(self) -> Embedder:
+        """The model; loaded by the name that the index carries, if none was given."""
+        return self._embedder_of(self._view)
+
+    @property
+    def generation(self) -> int:
+        """Counts up by one with every change."""
+        return self._view.snapshot.manifest.generation
+
+    @property
+    def kind(self) -> Kind:
+        """How large indexes are searched: "flat", "ivf" or "hnsw"."""
+        return self._view.snapshot.manifest.kind
+
+    @property
+    def fields(self) -> frozenset[str]:
+        """Metadata fields that any document has; what filters can name."""
+        return self._view.snapshot.fields
+
+    def documents(self) -> Iterator[Document]:
+        """Every document, one in memory at a time."""
+        return self._view.snapshot.documents()
+
+    def texts(self) -> Iterator[str]:
+        """The text of every document."""
+        return (document.text for document in self.documents())
+
+    def ids(self) -> list[str]:
+        """The id of every document."""
+        return list(self._view.snapshot.rows_by_id)
+
+    def get(self, ids: Sequence[str]) -> list[Document | None]:
+        """The documents with these ids, None where there is none."""
+        snapshot = self._view.snapshot
+        rows = [snapshot.rows_by_id.get(identity) for identity in ids]
+        return [None if row is None else snapshot.document(row) for row in rows]
+
+    def vectors(self, ids: Sequence[str]) -> Embeddings:
+        """The embeddings (n, W) of documents.
+
+        Raises:
+            KeyError: an id is not in the index.
+        """
+        snapshot = self._view.snapshot
+        return snapshot.vectors([snapshot.rows_by_id[identity] for identity in ids])
+
+    @overload
+    def search(self, query: str, k: int = 10, filter: Filter | None = None) -> list[Hit]: ...
+
+    @overload
+    def search(
+        self, query: list[str] | tuple[str, ...], k: int = 10, filter: Filter | None = None
+    ) -> list[list[Hit]]: ...
+
+    def search(
+        self, query: str | list[str] | tuple[str, ...], k: int = 10, filter: Filter | None = None
+    ) -> list[Hit] | list[list[Hit]]:
+        """The documents nearest to a query, or to each of several, best first.
+
+        Args:
+            query: one question, or a list of them.
+            k: hits per query.
+            filter: which documents may be found, by their metadata, such as `{"year": {"$gte": 2020}}`; see
+                `cde_retrievers.index.filters`.
+
+        Returns:
+            A list of hits, or one such list per query.
+
+        Raises:
+            ConfigurationError: `k` is no positive whole number.
+            FilterError: the filter is impossible, or names a field that no document has.
+            InvalidTextError: a query is no text.
+        """
+        queries = [query] if isinstance(query, str) else list(query)
+        list(checked_texts(queries))
+        _check_k(k)
+        view = self._view  # one generation, whatever a writer does meanwhile
+        hits = view.search(
+            self._embedder_of(view).encode_queries(queries, view.context, show_progress=False), k, filter
+        )
+        return hits[0] if isinstance(query, str) else hits
+
+    def search_embedded(
+        self, queries: Embeddings, fingerprint: str, k: int = 10, filter: Filter | None = None
+    ) -> list[list[Hit]]:
+        """As `search`, for queries that are embedded already.
+
+        Args:
+            queries: (Q, W) unit rows.
+            fingerprint: of the context that they were embedded under.
+            k: hits per query.
+            filter: as in `search`.
+
+        Raises:
+            ContextMismatchError: that is another context than the index's.
+            ConfigurationError: the vectors have another width, or `k` is no positive whole number.
+            FilterError: as `search`.
+        """
+        _check_k(k)
+        view = self._view
+        view.check(fingerprint)
+        return view.search(view.checked_vectors(queries), k, filter)
+
+    def refresh(self) -> bool:
+        """Look at the newest generation from now on; whether there was one.
+
+        Raises:
+            ContextMismatchError: the index was refitted by another model than the one given to `open`.
+        """
+        with self._changing:
+            if self._store.served().generation == self.generation:
+                return False
+            self._adopt(self._store.open())
+            return True
+
+    def _adopt(self, snapshot: Snapshot, embedder: Embedder | None = None) -> None:
+        view = self._view
+        same = snapshot.manifest.context == view.context.fingerprint
+        context = view.context if same else self._store.context(snapshot.manifest)
+        self._view = View(snapshot, context, embedder or view.embedder)
+
+    def _embedder_of(self, view: View) -> Embedder:
+        if view.embedder is not None:
+            return view.embedder
+        with self._loading:
+            wanted = view.context.model_fingerprint
+            if wanted not in self._loaded:
+                loaded = ContextualEncoder.from_pretrained(view.context.model_name)
+                loaded.check_context(view.context)
+                self._loaded[wanted] = loaded
+            return self._loaded[wanted]
+
+
+def _check_k(k: object) -> None:
+    if not isinstance(k, int) or isinstance(k, bool) or k < 1:
+        raise ConfigurationError(f"k must be a positive whole number of hits, found {k!r}")

@@ -1,0 +1,72 @@
+"""What a search needs to agree on: documents, and the context and model that they were embedded with.
+
+Axes: Q queries, W width.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from cde_retrievers.batches import Embeddings
+from cde_retrievers.context import CorpusContext
+from cde_retrievers.embedder import Embedder
+from cde_retrievers.errors import ConfigurationError, ContextMismatchError
+from cde_retrievers.index.document import Hit
+from cde_retrievers.index.filters import Filter
+from cde_retrievers.index.snapshot import Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One generation with its context; replaced as a whole, so that nobody ever sees parts of two.
+
+    Attributes:
+        snapshot: documents and vectors.
+        context: that these were embedded under.
+        embedder: of that context; None if it is loaded by its name when it is needed.
+
+    Raises:
+        ContextMismatchError: the embedder is another model than the context's.
+    """
+
+    snapshot: Snapshot
+    context: CorpusContext
+    embedder: Embedder | None
+
+    def __post_init__(self) -> None:
+        if self.embedder is not None:
+            self.embedder.check_context(self.context)
+
+    def check(self, fingerprint: str) -> None:
+        """Raise ContextMismatchError unless vectors made under the context with that fingerprint fit."""
+        if fingerprint != self.context.fingerprint:
+            raise ContextMismatchError(
+                f"these vectors were made under context {fingerprint}, the index is under {self.context.fingerprint}; "
+                f"embed the texts under the index's context"
+            )
+
+    def checked_vectors(self, vectors: Embeddings, rows: int | None = None) -> Embeddings:
+        """The vectors as (n, W) float32, if that is what they are.
+
+        Raises:
+            ConfigurationError: they have another shape, or hold what is no number.
+        """
+        matrix = np.asarray(vectors, dtype=np.float32)
+        expected = (len(matrix) if rows is None else rows, self.snapshot.manifest.width)
+        if matrix.shape != expected:
+            raise ConfigurationError(f"vectors of shape {expected} are needed, found {matrix.shape}")
+        if not np.isfinite(matrix).all():
+            raise ConfigurationError("the vectors hold values that are infinite or no numbers; embed the texts again")
+        return matrix
+
+    def search(self, queries: Embeddings, k: int, query_filter: Filter | None) -> list[list[Hit]]:
+        """The `k` best hits of each query (Q, W), best first."""
+        scores, rows = self.snapshot.search(queries, k, query_filter)
+        return [
+            [self._hit(int(row), float(score)) for score, row in zip(*found, strict=True)]
+            for found in zip(scores, rows, strict=True)
+        ]
+
+    def _hit(self, row: int, score: float) -> Hit:
+        document = self.snapshot.document(row)
+        return Hit(str(document.id), document.text, document.metadata, score)

@@ -1,0 +1,53 @@
+"""Queries whose right answers are known, and nDCG@10 on them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from cde_retrievers.errors import ConfigurationError, MissingDependencyError
+
+DEPTH = 10
+Run = Mapping[str, Mapping[str, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedQueries:
+    """Questions and what answers them, as BEIR's queries and qrels.
+
+    Attributes:
+        queries: text by query id.
+        relevant: grade by document id, by query id; a grade above 0 is an answer.
+    """
+
+    queries: Mapping[str, str]
+    relevant: Mapping[str, Mapping[str, int]]
+
+    def __post_init__(self) -> None:
+        if not self.queries:
+            raise ConfigurationError("there are no judged queries; give at least one, or leave them out")
+        unjudged = sorted(set(self.queries) - set(self.relevant))
+        if unjudged:
+            raise ConfigurationError(
+                f"query {unjudged[0]!r} and {len(unjudged) - 1} others have no judgements; leave them out"
+            )
+
+    def ndcg_at_10(self, run: Run) -> float:
+        """Mean nDCG@10 over the queries, computed by ir-measures.
+
+        Args:
+            run: score by document id, by query id.
+
+        Raises:
+            MissingDependencyError: ir-measures is not installed; names the extra.
+        """
+        try:
+            import ir_measures
+        except ImportError as error:
+            raise MissingDependencyError(
+                "judging a search needs ir-measures: pip install 'cde-retrievers[eval]'"
+            ) from error
+        measure = ir_measures.nDCG @ DEPTH
+        judgements = {query: dict(self.relevant[query]) for query in self.queries}
+        found = {query: dict(run.get(query, {})) for query in self.queries}
+        # A query without hits would be left out of the mean in place of counting 0.
+        total = sum(metric.value for metric in ir_measures.iter_calc([measure], judgements, found))
+        return float(total) / len(self.queries)

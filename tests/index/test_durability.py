@@ -1,0 +1,232 @@
+"""What a kill, a damaged file, a second writer or a full disk can do to an index: nothing that is not said."""
+
+import errno
+import json
+import multiprocessing
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import killable
+import numpy as np
+import pytest
+from bag_of_words import BagOfWords
+from killable import DOCUMENTS
+from tiny import CORPUS, QUERIES
+
+from cde_retrievers.errors import (
+    ConfigurationError,
+    ContextFileError,
+    IndexFileError,
+    IndexLockedError,
+    PathInUseError,
+    WriteError,
+)
+from cde_retrievers.index import ContextualIndex, Document
+from cde_retrievers.index.lock import writer_lock
+
+KILLS = 20
+
+
+@pytest.fixture
+def index(tmp_path):
+    documents = [Document(text, id=f"d{i}", metadata={"row": i}) for i, text in enumerate(CORPUS)]
+    index = ContextualIndex.build(documents[:40], BagOfWords(), tmp_path / "index")
+    index.add(documents[40:])
+    return index
+
+
+def run_until_finished(work, path, seed):
+    """Kill processes that do the work at random moments, until it has been killed often enough and is finished."""
+    script = Path(killable.__file__)
+    command = [sys.executable, str(script), work, str(path), str(KILLS), str(seed)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.stdout == f"{KILLS}\n", done.stderr
+
+
+def assert_whole(path, documents):
+    index = ContextualIndex.open(path, BagOfWords())
+    assert [d.text for d in index.documents()] == documents
+    assert index.ids() == [f"doc-{i}" for i in range(len(documents))]
+    expected = index.embedder.encode_documents(documents, index.context)
+    np.testing.assert_allclose(index.vectors(index.ids()), expected, atol=1e-6)
+    assert {entry.name for entry in path.iterdir()} <= {"index.json", "contexts", "segments", "writer.lock"}
+    listed = {entry["name"] for entry in json.loads((path / "index.json").read_text())["segments"]}
+    assert {entry.name for entry in (path / "segments").iterdir()} == listed
+    assert len(list((path / "contexts").iterdir())) == 1
+
+
+@pytest.mark.slow
+def test_a_build_that_is_killed_again_and_again_loses_and_doubles_nothing(tmp_path):
+    path = tmp_path / "index"
+    run_until_finished("build", path, seed=0)
+    assert_whole(path, DOCUMENTS)
+
+
+@pytest.mark.slow
+def test_a_refit_that_is_killed_again_and_again_keeps_serving_and_finishes(tmp_path):
+    path = tmp_path / "index"
+    built = ContextualIndex.build(DOCUMENTS, BagOfWords(), path)
+    before = built.search(DOCUMENTS[3], k=5)
+    reader = ContextualIndex.open(path, BagOfWords(), read_only=True)
+    run_until_finished("refit", path, seed=1)
+    assert reader.search(DOCUMENTS[3], k=5) == before
+    assert reader.refresh()
+    assert reader.context != built.context
+    assert_whole(path, DOCUMENTS)
+
+
+def test_an_interrupted_build_is_no_index_yet_and_says_how_to_go_on(tmp_path):
+    class Failing(BagOfWords):
+        def encode_documents(self, texts, context, show_progress=None):
+            if self.embedded >= 20:
+                raise KeyboardInterrupt
+            return super().encode_documents(texts, context)
+
+    path = tmp_path / "index"
+    with pytest.raises(KeyboardInterrupt):
+        ContextualIndex.build(CORPUS, Failing(), path, batch_size=10)
+    with pytest.raises(IndexFileError, match=r"interrupted with 20 documents done; call build\(\) again"):
+        ContextualIndex.open(path)
+    embedder = BagOfWords()
+    with pytest.raises(ConfigurationError, match=r"interrupted with 20 documents done, for other settings"):
+        ContextualIndex.build(CORPUS, embedder, path, seed=1)
+    with pytest.raises(ConfigurationError, match=r"not those that the interrupted build"):
+        ContextualIndex.build(["another", *CORPUS[1:]], embedder, path)
+    with pytest.raises(ConfigurationError, match=r"not those that the interrupted build"):
+        ContextualIndex.build(CORPUS[:15], embedder, path)
+    with pytest.raises(PathInUseError, match=r"build that was interrupted"):
+        ContextualIndex.create(embedder, embedder.fit_context(CORPUS), path)
+    before = embedder.embedded
+    index = ContextualIndex.build(CORPUS, embedder, path)
+    assert embedder.embedded - before == len(CORPUS) - 20
+    assert [d.text for d in index.documents()] == CORPUS
+
+
+def files_of(index):
+    return sorted(p for p in index.path.rglob("*") if p.is_file() and not p.name.startswith("writer"))
+
+
+def test_every_damaged_file_is_named(index):
+    index.delete(["d3"])
+    for path in files_of(index):
+        content = path.read_bytes()
+        middle = len(content) // 2
+        for damaged in (content[:middle], content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]):
+            path.write_bytes(damaged)
+            with pytest.raises((IndexFileError, ContextFileError), match=path.name.replace(".", r"\.")):
+                ContextualIndex.open(index.path, BagOfWords())
+        path.unlink()
+        with pytest.raises((IndexFileError, ContextFileError), match=path.name.replace(".", r"\.")):
+            ContextualIndex.open(index.path, BagOfWords())
+        path.write_bytes(content)
+    assert len(ContextualIndex.open(index.path, BagOfWords())) == len(CORPUS) - 1
+
+
+@pytest.mark.parametrize(
+    ("name", "searchable", "readable"),
+    [
+        ("vectors.safetensors", len(CORPUS) - 40, len(CORPUS)),
+        ("documents.jsonl", len(CORPUS) - 40, len(CORPUS) - 40),
+        ("lines.json", len(CORPUS), len(CORPUS)),
+    ],
+)
+def test_what_is_undamaged_stays_readable(index, name, searchable, readable):
+    first = index.path / "segments" / json.loads((index.path / "index.json").read_text())["segments"][0]["name"]
+    (first / name).write_bytes(b"\0" * 100)
+    with pytest.raises(IndexFileError, match=rf"{name}.*salvage=True"):
+        ContextualIndex.open(index.path, BagOfWords())
+    salvaged = ContextualIndex.open(index.path, BagOfWords(), salvage=True)
+    assert len(salvaged.damaged) == 1
+    assert name in salvaged.damaged[0]
+    assert len(list(salvaged.documents())) == readable
+    hits = salvaged.search(QUERIES[0], k=100)
+    assert len(hits) == searchable
+    assert salvaged.search(QUERIES[0], k=100, filter={"row": {"$gte": 0}}) == hits
+    assert salvaged.get(["d50"])[0].text == CORPUS[50]
+    rebuilt = ContextualIndex.build(
+        salvaged.documents(), BagOfWords(), index.path.with_name("new"), context=salvaged.context
+    )
+    assert len(rebuilt) == readable
+
+
+def test_deleted_documents_do_not_come_back_when_the_list_of_deletions_is_damaged(index):
+    index.delete(["d3"])
+    (deletions,) = index.path.glob("segments/*/deleted-*.json")
+    deletions.write_text("[]")
+    salvaged = ContextualIndex.open(index.path, BagOfWords(), salvage=True)
+    assert salvaged.get(["d3"]) == [None]
+    assert [d.text for d in salvaged.documents()] == CORPUS[40:]
+
+
+def test_a_second_writer_is_refused_and_the_first_is_named(index):
+    other = ContextualIndex.open(index.path, BagOfWords())
+    with writer_lock(index.path, "adding documents"):
+        for change in (lambda: other.add(["x"]), lambda: other.delete(["d1"]), other.refit, other.optimize):
+            with pytest.raises(IndexLockedError, match=rf"process {os.getpid()} on .*\(adding documents, since 20"):
+                change()
+        assert len(other.search(QUERIES[0], k=3)) == 3
+        assert len(ContextualIndex.open(index.path, BagOfWords(), read_only=True)) == len(CORPUS)
+    other.add(["x"])
+
+
+def _hold(path, ready):
+    with writer_lock(Path(path), "adding documents"):
+        ready.send_bytes(b"ready")
+        time.sleep(120)
+
+
+def test_a_writer_in_another_process_is_named_and_its_death_frees_the_index(index):
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe()
+    process = context.Process(target=_hold, args=(str(index.path), there))
+    process.start()
+    assert here.poll(120)
+    with pytest.raises(IndexLockedError, match=rf"process {process.pid} on"):
+        index.add(["x"])
+    process.kill()
+    process.join()
+    assert index.add(["x"]) == ["doc-0"]
+
+
+@pytest.mark.parametrize(
+    ("number", "message"),
+    [
+        (errno.ENOSPC, r"no space left on the device; free some.*still there"),
+        (errno.EROFS, r"read-only"),
+        (errno.EACCES, r"you may not write there"),
+    ],
+)
+def test_a_disk_that_refuses_leaves_the_index_as_it_was(index, monkeypatch, number, message):
+    def refuse(*_):
+        raise OSError(number, os.strerror(number))
+
+    before = files_of(index)
+    with monkeypatch.context() as patch:
+        patch.setattr("cde_retrievers.index.segment.sync_file", refuse)
+        with pytest.raises(WriteError, match=message):
+            index.add([Document("a purple whale", id="whale")])
+        with pytest.raises(WriteError, match=message):
+            index.refit(seed=5)
+        with pytest.raises(WriteError, match=r"the same call goes on"):
+            ContextualIndex.build(CORPUS, BagOfWords(), index.path.with_name("other"))
+    assert "whale" not in index
+    assert [d.text for d in ContextualIndex.open(index.path, BagOfWords()).documents()] == CORPUS
+    index.add([Document("a purple whale", id="whale")])
+    index.delete(["whale"])
+    index.optimize()
+    assert len(files_of(index)) <= len(before) + 4
+
+
+def test_a_build_goes_on_after_the_disk_was_full(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOSPC, "full")
+
+    embedder = BagOfWords()
+    with monkeypatch.context() as patch:
+        patch.setattr("cde_retrievers.index.manifest.replace_json", refuse)
+        with pytest.raises(WriteError):
+            ContextualIndex.build(CORPUS, embedder, tmp_path / "index")
+    assert len(ContextualIndex.build(CORPUS, embedder, tmp_path / "index")) == len(CORPUS)
