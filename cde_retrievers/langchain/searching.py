@@ -3,8 +3,7 @@
 Axes: W width.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,7 +30,7 @@ class ContextualSearch(VectorStore):
 
         ContextMismatchError: embeddings or index were refitted since.
         FilterError: the filter is impossible, or names a field that no document has.
-        ConfigurationError: `k` is no positive whole number, or an option is unknown.
+        ConfigurationError: `k` is no positive whole number, a vector is not W wide, or an option is unknown.
         InvalidTextError: the query is no text.
 
     Args:
@@ -77,8 +76,8 @@ class ContextualSearch(VectorStore):
     ) -> list[tuple[Document, float]]:
         """As `similarity_search`, each document with its cosine to the query."""
         refuse_unknown(unknown)
-        with self._one_context() as context:
-            return _scored(self._index.search_vectors(self._embedded(query, context), k, filter)[0])
+        context = self._context()
+        return _scored(self._hits(self._embedded(query, context), context, k, filter))
 
     def similarity_search_by_vector(
         self, embedding: list[float], k: int = 4, *, filter: Filter | None = None, **unknown: Any
@@ -92,8 +91,7 @@ class ContextualSearch(VectorStore):
     ) -> list[tuple[Document, float]]:
         """As `similarity_search_with_score`, for a query (W) that was embedded by these `embeddings`."""
         refuse_unknown(unknown)
-        with self._one_context():
-            return _scored(self._index.search_vectors(self._row(embedding), k, filter)[0])
+        return _scored(self._hits(_row(embedding), self._context(), k, filter))
 
     def max_marginal_relevance_search(
         self,
@@ -116,8 +114,8 @@ class ContextualSearch(VectorStore):
             unknown: refused.
         """
         refuse_unknown(unknown)
-        with self._one_context() as context:
-            return self._diverse(self._embedded(query, context), k, fetch_k, lambda_mult, filter)
+        context = self._context()
+        return self._diverse(self._embedded(query, context), context, k, fetch_k, lambda_mult, filter)
 
     def max_marginal_relevance_search_by_vector(
         self,
@@ -131,56 +129,50 @@ class ContextualSearch(VectorStore):
     ) -> list[Document]:
         """As `max_marginal_relevance_search`, for a query (W) that was embedded by these `embeddings`."""
         refuse_unknown(unknown)
-        with self._one_context():
-            return self._diverse(self._row(embedding), k, fetch_k, lambda_mult, filter)
+        return self._diverse(_row(embedding), self._context(), k, fetch_k, lambda_mult, filter)
 
     def _select_relevance_score_fn(self) -> Callable[[float], float]:
         return _relevance
 
     def _diverse(
-        self, query: Vectors, k: int, fetch_k: int, lambda_mult: float, query_filter: Filter | None
+        self, query: Vectors, context: CorpusContext, k: int, fetch_k: int, lambda_mult: float, allowed: Filter | None
     ) -> list[Document]:
-        """By maximal marginal relevance, for a query (1, W)."""
+        """By maximal marginal relevance, for a query (1, W) under the context."""
         if not isinstance(k, int) or k < 1:
             raise ConfigurationError(f"k must be a positive whole number of documents, found {k!r}")
         if not 0 <= lambda_mult <= 1:
             raise ConfigurationError(f"lambda_mult must be a number from 0 to 1, found {lambda_mult!r}")
-        hits, vectors = self._candidates(query, max(k, fetch_k), query_filter)
+        hits, vectors = self._candidates(query, context, max(k, fetch_k), allowed)
         chosen = maximal_marginal_relevance(query[0], vectors.tolist(), lambda_mult, k)
         return [to_langchain(hits[position]) for position in chosen]
 
-    def _candidates(self, query: Vectors, count: int, query_filter: Filter | None) -> tuple[list[Hit], Vectors]:
+    def _candidates(
+        self, query: Vectors, context: CorpusContext, count: int, allowed: Filter | None
+    ) -> tuple[list[Hit], Vectors]:
         """The nearest documents and their vectors (n, W)."""
         while True:
-            hits = self._index.search_vectors(query, count, query_filter)[0]
+            hits = self._hits(query, context, count, allowed)
             try:
-                return hits, self._index.vectors([hit.id for hit in hits])
+                vectors = self._index.vectors([hit.id for hit in hits])
             except KeyError:  # another thread has deleted one of them meanwhile
                 continue
+            self._check_context()  # or has refitted the index
+            return hits, vectors
+
+    def _hits(self, query: Vectors, context: CorpusContext, k: int, allowed: Filter | None) -> list[Hit]:
+        """For a query (1, W) under the context."""
+        return self._index.search_embedded(query, context.fingerprint, k, allowed)[0]
 
     def _embedded(self, query: str, context: CorpusContext) -> Vectors:
         return self._bound.embedder.encode_queries([query], context, show_progress=False)
 
-    def _row(self, vector: Sequence[float]) -> Vectors:
-        """The vector as (1, W)."""
-        row = np.asarray(vector, dtype=np.float32)[None]
-        width = self._bound.embedder.width
-        if row.shape != (1, width):
-            raise ConfigurationError(
-                f"the vectors of this index are {width} wide, found a query of shape {row.shape[1:]}; embed it with "
-                f"store.embeddings.embed_query(text)"
-            )
-        return row
+    def _context(self) -> CorpusContext:
+        """The context of index and embeddings, which is in use from now on."""
+        self._check_context()
+        return self._bound.use_context(self._index.context.fingerprint)
 
     def _check_context(self) -> None:
         ContextCheck(theirs=self._index.context.fingerprint, yours=self._bound.context.fingerprint).require_same()
-
-    @contextmanager
-    def _one_context(self) -> Iterator[CorpusContext]:
-        """The context of index and embeddings; if another thread replaces either before the end, that is noticed."""
-        self._check_context()
-        yield self._bound.use_context(self._index.context.fingerprint)
-        self._check_context()
 
 
 def refuse_unknown(options: dict[str, Any]) -> None:
@@ -191,6 +183,10 @@ def refuse_unknown(options: dict[str, Any]) -> None:
             f"'mmr' fetch_k and lambda_mult too, by 'similarity_score_threshold' score_threshold), adding takes ids "
             f"and batch_size, a new store path and kind"
         )
+
+
+def _row(vector: Sequence[float]) -> Vectors:
+    return np.asarray(vector, dtype=np.float32)[None]
 
 
 def _scored(hits: list[Hit]) -> list[tuple[Document, float]]:

@@ -33,8 +33,9 @@ class ContextualFAISS(ContextualSearch):
 
     Every change is on disk when the call returns. Without a `path` the index is in a temporary directory, which is
     removed with the object. The embeddings' context has to be the index's, at every call: after either was refitted,
-    nothing is added and nothing is found. Safe to use from several threads; one process writes at a time. What another
-    process writes is seen after `store.index.refresh()`, or when something is added.
+    nothing is added and nothing is found, until the store is opened again. Safe to use from several threads; one
+    process writes at a time. What another process writes is seen after `store.index.refresh()`, or when something is
+    added.
 
     Relevance scores, and with them `score_threshold`, are (1 + cosine) / 2.
 

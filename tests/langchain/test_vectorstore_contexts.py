@@ -2,7 +2,6 @@
 
 import gc
 import pickle
-import shutil
 import subprocess
 import sys
 import threading
@@ -72,15 +71,13 @@ def temporary(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def refit_on_disk(path, embedder, tmp_path):
-    """Puts an index under another context in the place of the one at `path`, as another process would."""
+def refit_elsewhere(path, embedder):
+    """Refits the index as another process would."""
 
     def refit():
-        context = embedder.fit_context(OTHER_CORPUS)
-        made = ContextualIndex.build(CORPUS, embedder, tmp_path / "refitted", context=context)
-        made.delete(["doc-0"])  # a later generation
-        shutil.copytree(made.path, path, dirs_exist_ok=True)
-        return context
+        other = ContextualIndex.open(path, embedder)
+        other.refit(context=embedder.fit_context(OTHER_CORPUS))
+        return other.context
 
     return refit
 
@@ -104,8 +101,8 @@ async def test_after_a_refit_nothing_is_added(store, embeddings, path):
     assert ContextualIndex.open(path, read_only=True).generation == 1
 
 
-def test_an_index_that_another_process_refitted_takes_nothing(store, refit_on_disk, embedder):
-    theirs = refit_on_disk()
+def test_an_index_that_another_process_refitted_takes_nothing(store, refit_elsewhere, embedder):
+    theirs = refit_elsewhere()
     before = embedder.embedded
     with pytest.raises(ContextMismatchError, match=rf"built under context {theirs.fingerprint}"):
         store.add_texts(["x"])
@@ -114,18 +111,41 @@ def test_an_index_that_another_process_refitted_takes_nothing(store, refit_on_di
         store.similarity_search("x")
 
 
-def test_an_index_that_is_refitted_during_a_search_gives_no_hits(store, refit_on_disk, embedder, monkeypatch):
+@pytest.mark.parametrize("search", ["similarity", "mmr"])
+def test_an_index_that_is_refitted_during_a_search_gives_no_hits(store, refit_elsewhere, embedder, monkeypatch, search):
     encode = embedder.encode_queries
 
     def encode_and_lose_the_context(*args, **options):
         vectors = encode(*args, **options)
-        refit_on_disk()
+        refit_elsewhere()
         store.index.refresh()
         return vectors
 
     monkeypatch.setattr(embedder, "encode_queries", encode_and_lose_the_context)
+    with pytest.raises(ContextMismatchError, match=r"made under context"):
+        SEARCHES[search](store)
+
+
+def test_vectors_of_another_context_take_no_part_in_marginal_relevance(store, refit_elsewhere, monkeypatch):
+    look = store.index.vectors
+
+    def look_after_a_refit(ids):
+        refit_elsewhere()
+        store.index.refresh()
+        return look(ids)
+
+    monkeypatch.setattr(store.index, "vectors", look_after_a_refit)
+    with pytest.raises(ContextMismatchError, match=r"the index was built under context"):
+        store.max_marginal_relevance_search("x")
+
+
+def test_after_the_index_was_refitted_the_store_is_opened_again(store, embeddings, path):
+    store.index.refit(context=store.embeddings.embedder.fit_context(OTHER_CORPUS))
     with pytest.raises(ContextMismatchError):
         store.similarity_search("x")
+    again = ContextualFAISS(embeddings.with_context(store.index.context), index=store.index)
+    assert again.similarity_search(CORPUS[3], 1)[0].id == "d3"
+    assert again.embeddings.context.corpus_size == len(OTHER_CORPUS)
 
 
 @pytest.mark.parametrize(
