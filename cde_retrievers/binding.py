@@ -98,6 +98,18 @@ class ContextBinding:
                 f"{self.context.fingerprint} since; build the index again, and a new retriever over it"
             )
 
+    def use(self, fingerprint: str) -> CorpusContext:
+        """The context, if it is the one with that fingerprint; it counts as used from now on, for who embeds under it.
+
+        Raises:
+            ContextNotFittedError: there is none yet.
+            ContextMismatchError: it is another one.
+        """
+        with self._lock:
+            self.check_still(fingerprint)
+            self._used = True
+            return self.context
+
     def load(self, path: str | Path) -> None:
         """Bind a saved context; errors as in `bind`, and ContextFileError if it is missing, damaged or edited."""
         self.bind(CorpusContext.load(path))

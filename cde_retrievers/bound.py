@@ -4,6 +4,7 @@ from typing import Any, Self
 
 from cde_retrievers.binding import ContextBinding
 from cde_retrievers.context import CorpusContext
+from cde_retrievers.embedder import Embedder
 
 
 class BoundToContext:
@@ -15,6 +16,20 @@ class BoundToContext:
     def context(self) -> CorpusContext:
         """The fitted context; raises ContextNotFittedError before `fit`."""
         return self._binding.context
+
+    @property
+    def embedder(self) -> Embedder:
+        """The loaded model, which holds no context; to share with whoever embeds under this one."""
+        return self._binding.encoder
+
+    def use_context(self, fingerprint: str) -> CorpusContext:
+        """The context, for an index that is under it: `fit` asks for `refit=True` from now on.
+
+        Raises:
+            ContextNotFittedError: there is none yet.
+            ContextMismatchError: it is another one than that with the fingerprint.
+        """
+        return self._binding.use(fingerprint)
 
     def check_context(self, fingerprint: str) -> None:
         """Raise ContextMismatchError if the context is no longer the one with that fingerprint."""

@@ -131,3 +131,15 @@ def test_a_copy_is_refitted_alone(binding):
     binding.check_still(binding.context.fingerprint)
     with pytest.raises(ContextMismatchError, match=r"refitted to .* since; build the index again"):
         twin.check_still(binding.context.fingerprint)
+
+
+def test_a_context_that_an_index_is_under_is_used_without_the_binding_embedding_anything(binding):
+    binding.fit(CORPUS)
+    context = binding.context
+    assert binding.use(context.fingerprint) == context
+    with pytest.raises(ContextInUseError):
+        binding.fit(CORPUS[:9])
+    binding.fit(CORPUS[:9], refit=True)
+    with pytest.raises(ContextMismatchError, match=r"build the index again"):
+        binding.use(context.fingerprint)
+    binding.fit(CORPUS)  # what was refused used nothing

@@ -8,7 +8,7 @@ import torch
 from tiny import CORPUS, QUERIES, build_tokenizer
 from torch.nn.functional import normalize
 
-from cde_retrievers import ContextualEncoder, CorpusContext, batches
+from cde_retrievers import ContextualEncoder, CorpusContext, progress
 from cde_retrievers.errors import (
     CheckpointError,
     ConfigurationError,
@@ -191,8 +191,8 @@ def test_progress_bar_on_request(make_encoder, capsys, show_progress, texts, exp
 
 def test_one_bar_for_long_work_only(make_encoder, monkeypatch):
     bars = []
-    original = batches.tqdm
-    monkeypatch.setattr(batches, "tqdm", lambda **options: bars.append(options) or original(**options))
+    original = progress.tqdm
+    monkeypatch.setattr(progress, "tqdm", lambda **options: bars.append(options) or original(**options))
     model = make_encoder()
     model.first_stage_vectors(CORPUS)
     model.first_stage_vectors(CORPUS * 30)

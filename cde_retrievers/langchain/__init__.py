@@ -12,5 +12,11 @@ except ImportError as error:
 from cde_retrievers.langchain.contextualized import ContextualizedEmbeddings
 from cde_retrievers.langchain.embeddings import ContextualEmbeddings
 from cde_retrievers.langchain.retriever import ContextualRetriever
+from cde_retrievers.langchain.vectorstore import ContextualFAISS
 
-__all__ = ["ContextualEmbeddings", "ContextualRetriever", "ContextualizedEmbeddings"]
+__all__ = [
+    "ContextualEmbeddings",
+    "ContextualFAISS",
+    "ContextualRetriever",
+    "ContextualizedEmbeddings",
+]

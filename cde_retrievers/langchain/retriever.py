@@ -6,11 +6,12 @@ from typing import Any, Self
 from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
 from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever, LangSmithRetrieverParams
-from langchain_core.vectorstores import InMemoryVectorStore, VectorStore
+from langchain_core.vectorstores import VectorStore
 from pydantic import ConfigDict, Field, PrivateAttr
 
 from cde_retrievers.errors import ContextMismatchError
 from cde_retrievers.langchain.embeddings import ContextualEmbeddings
+from cde_retrievers.langchain.vectorstore import ContextualFAISS
 
 
 class ContextualRetriever(BaseRetriever):
@@ -50,7 +51,7 @@ class ContextualRetriever(BaseRetriever):
         model: str = "minilm",
         k: int = 4,
         embeddings: ContextualEmbeddings | None = None,
-        vectorstore_class: type[VectorStore] = InMemoryVectorStore,
+        vectorstore_class: type[VectorStore] = ContextualFAISS,
         **vectorstore_options: Any,
     ) -> Self:
         """Fit a context on the documents, index them under it, and retrieve from that index.
@@ -60,8 +61,9 @@ class ContextualRetriever(BaseRetriever):
             model: the contextual model, unless `embeddings` are given.
             k: documents per query.
             embeddings: to use instead; fitted on the documents if they have no context yet.
-            vectorstore_class: any LangChain vector store; in memory by default.
-            vectorstore_options: passed on to the store's `from_documents`.
+            vectorstore_class: any LangChain vector store; by default one that keeps the context with the documents.
+            vectorstore_options: passed on to the store's `from_documents`; `path=` keeps the index of the default one,
+                for `ContextualFAISS.open(path)`.
         """
         known = list(documents)
         embeddings = embeddings if embeddings is not None else ContextualEmbeddings(model_name=model)

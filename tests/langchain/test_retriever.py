@@ -7,8 +7,8 @@ from pydantic import ValidationError
 from tiny import CORPUS
 
 from cde_retrievers import ContextualEncoder
-from cde_retrievers.errors import ContextMismatchError, ContextNotFittedError
-from cde_retrievers.langchain import ContextualEmbeddings, ContextualRetriever
+from cde_retrievers.errors import ContextMismatchError, ContextNotFittedError, PathInUseError
+from cde_retrievers.langchain import ContextualEmbeddings, ContextualFAISS, ContextualRetriever
 
 DOCUMENTS = [Document(page_content=text, metadata={"row": i}) for i, text in enumerate(CORPUS)]
 
@@ -47,6 +47,15 @@ def test_from_documents_fits_indexes_and_finds(model_folder):
     assert len(retriever.invoke(CORPUS[7], k=1)) == 1
 
 
+def test_the_index_of_the_default_store_can_be_kept(embeddings, tmp_path):
+    retriever = ContextualRetriever.from_documents(DOCUMENTS, embeddings=embeddings, path=tmp_path / "index")
+    store = ContextualFAISS.open(tmp_path / "index")
+    again = ContextualRetriever(embeddings=store.embeddings, vectorstore=store)
+    assert again.invoke("red cat") == retriever.invoke("red cat")
+    with pytest.raises(PathInUseError, match=r"holds an index already"):
+        ContextualRetriever.from_documents(DOCUMENTS, embeddings=embeddings, path=tmp_path / "index")
+
+
 def test_embeddings_with_a_context_keep_it(embeddings):
     fitted = embeddings.fit(CORPUS[:9])
     retriever = ContextualRetriever.from_documents(DOCUMENTS, embeddings=fitted)
@@ -82,7 +91,7 @@ def test_traces_name_model_and_context(embeddings, model_folder):
     assert tracer.metadata["context_fingerprint"] == embeddings.context_fingerprint
     assert tracer.metadata["embedding_model"] == str(model_folder)
     assert tracer.metadata["ls_embedding_provider"] == "cde_retrievers"
-    assert tracer.metadata["ls_vector_store_provider"] == "InMemoryVectorStore"
+    assert tracer.metadata["ls_vector_store_provider"] == "ContextualFAISS"
 
 
 def test_bad_settings_are_refused(embeddings, model_folder):
