@@ -68,7 +68,7 @@ def test_scenario_2_unguarded_refit_then_add_documents_mixes_contexts(new_store,
     assert hit_rate(store) == 1
     plain.refit(other)
     store.add_documents([Document(page_content="a new green cat", metadata={"row": 54})])
-    assert hit_rate(store) < 0.2  # and not a word
+    assert hit_rate(store) < 0.3  # and not a word
 
 
 def test_scenario_2_refit_then_add_documents_is_refused(new_store, guarded, documents, other, hit_rate):
@@ -95,7 +95,7 @@ def test_scenario_2_unguarded_one_embedding_for_two_collections_spoils_the_first
     first.add_documents(documents)
     plain.refit(other)
     second.add_documents([Document(text) for text in other])
-    assert hit_rate(first) < 0.2
+    assert hit_rate(first) < 0.3
 
 
 def test_scenario_2_one_embedding_for_two_collections_is_refused_and_a_view_serves_both(
@@ -120,7 +120,7 @@ def test_scenario_2_unguarded_a_store_reloaded_with_another_context_finds_the_wr
     store.add_documents(documents)
     (_, score), *_ = store.similarity_search_with_score(documents[7].page_content, k=1)
     again = new_store.over(store, unguarded(other))
-    assert hit_rate(again) < 0.2
+    assert hit_rate(again) < 0.3
     assert abs(score - again.similarity_search_with_score(documents[7].page_content, k=1)[0][1]) > 0.1
 
 
