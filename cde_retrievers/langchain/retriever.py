@@ -34,7 +34,8 @@ class ContextualRetriever(BaseRetriever):
                 under another one. Many stores say nothing; `check_index` tells.
         """
         fingerprint = self.embeddings.context.fingerprint
-        theirs = self.vectorstore.embeddings
+        # A cache stands before the embeddings that count.
+        theirs = getattr(self.vectorstore.embeddings, "underlying_embeddings", self.vectorstore.embeddings)
         if isinstance(theirs, ContextualEmbeddings) and theirs != self.embeddings:
             raise ContextMismatchError(
                 f"the vector store embeds under context {theirs.context_fingerprint}, queries would be embedded under "

@@ -2,11 +2,19 @@
 
 import pytest
 from langchain_core.documents import Document
+from langchain_core.stores import InMemoryByteStore
 from langchain_core.vectorstores import InMemoryVectorStore
 from tiny import CORPUS
 
 from cde_retrievers.errors import ContextMismatchError
-from cde_retrievers.langchain import CONTEXT_KEY, ContextualRetriever, check_index, read_context, write_context
+from cde_retrievers.langchain import (
+    CONTEXT_KEY,
+    ContextualRetriever,
+    cached_embeddings,
+    check_index,
+    read_context,
+    write_context,
+)
 
 
 @pytest.fixture
@@ -84,6 +92,13 @@ def test_documents_added_in_memory_say_what_the_others_say(guarded, documents):
     silent = InMemoryVectorStore.from_documents(documents[:9], embeddings)
     ContextualRetriever(embeddings=embeddings, vectorstore=silent).add_documents(documents[9:])
     assert all(CONTEXT_KEY not in entry["metadata"] for entry in silent.store.values())
+
+
+def test_a_store_whose_cached_embeddings_have_another_context_is_refused(guarded, other):
+    pytest.importorskip("langchain_classic.embeddings")
+    store = InMemoryVectorStore(cached_embeddings(guarded(other), InMemoryByteStore()))
+    with pytest.raises(ContextMismatchError, match="the vector store embeds under context"):
+        ContextualRetriever(embeddings=guarded(), vectorstore=store)
 
 
 def test_nothing_is_added_to_a_store_that_another_process_built_again(into, chroma, guarded, documents, other):
