@@ -1,10 +1,12 @@
-"""Qdrant: the context is in the collection's metadata (servers from 1.16 keep them)."""
+"""Qdrant: the context is in the collection's metadata (servers and clients from 1.16 keep them)."""
 
+from inspect import signature
 from typing import Any
 
 from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import VectorStore
 
+from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.langchain.optional import optional_module
 from cde_retrievers.langchain.stores.kind import StoreKind, checked_filter
 from cde_retrievers.verdict import CONTEXT_KEY
@@ -33,7 +35,16 @@ class Qdrant(StoreKind):
         return found
 
     def write(self, store: Any, fingerprint: str) -> None:
-        """Set it; Qdrant keeps the other metadata."""
+        """Set it; Qdrant keeps the other metadata.
+
+        Raises:
+            ConfigurationError: the installed client is older than collection metadata.
+        """
+        if "metadata" not in signature(store.client.update_collection).parameters:
+            raise ConfigurationError(
+                "the installed qdrant-client knows no collection metadata, in which a Qdrant store carries its "
+                "context; pip install --upgrade 'qdrant-client>=1.16'"
+            )
         store.client.update_collection(store.collection_name, metadata={CONTEXT_KEY: fingerprint})
 
     def filter(self, fingerprint: str, also: Any, store: Any) -> Any:
