@@ -8,7 +8,7 @@ import torch
 from tiny import CORPUS, QUERIES, build_tokenizer
 from torch.nn.functional import normalize
 
-from cde_retrievers import ContextualEncoder, CorpusContext, progress
+from cde_retrievers import ContextualEncoder, CorpusContext, batches, progress
 from cde_retrievers.errors import (
     CheckpointError,
     ConfigurationError,

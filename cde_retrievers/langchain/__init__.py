@@ -1,4 +1,4 @@
-"""LangChain: contextual embeddings for any vector store, and a retriever over one."""
+"""LangChain: contextual embeddings for any vector store, a retriever over one, and what keeps contexts apart."""
 
 try:
     import langchain_core  # noqa: F401
@@ -9,14 +9,37 @@ except ImportError as error:
         "cde_retrievers.langchain needs LangChain: pip install 'cde-retrievers[langchain]'"
     ) from error
 
+from cde_retrievers.langchain.cache import cache_key_encoder, cached_embeddings
 from cde_retrievers.langchain.contextualized import ContextualizedEmbeddings
 from cde_retrievers.langchain.embeddings import ContextualEmbeddings
+from cde_retrievers.langchain.guards import (
+    check_index,
+    collection_metadata,
+    context_filter,
+    read_context,
+    write_context,
+)
+from cde_retrievers.langchain.records import index_key_encoder, record_manager_namespace
 from cde_retrievers.langchain.retriever import ContextualRetriever
+from cde_retrievers.langchain.stamps import stamped
 from cde_retrievers.langchain.vectorstore import ContextualFAISS
+from cde_retrievers.verdict import CONTEXT_KEY, ContextCheck
 
 __all__ = [
+    "CONTEXT_KEY",
+    "ContextCheck",
     "ContextualEmbeddings",
     "ContextualFAISS",
     "ContextualRetriever",
     "ContextualizedEmbeddings",
+    "cache_key_encoder",
+    "cached_embeddings",
+    "check_index",
+    "collection_metadata",
+    "context_filter",
+    "index_key_encoder",
+    "read_context",
+    "record_manager_namespace",
+    "stamped",
+    "write_context",
 ]

@@ -18,6 +18,7 @@ from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.text import read_texts
 
 _REMEDY = "embeddings.fit(documents)  # the same documents that go into the vector store"
+_STORE_BATCH = 100  # the largest batch that LangChain makes of a corpus by itself, in `index()`
 
 
 class ContextualEmbeddings(BoundToContext, BaseModel, Embeddings):
@@ -48,7 +49,8 @@ class ContextualEmbeddings(BoundToContext, BaseModel, Embeddings):
     cache_folder: str | None = None
     """Where downloads from the hub are kept."""
     show_progress: bool | None = None
-    """A progress bar per call with documents: always, never, or (None) for long calls on a terminal."""
+    """A progress bar: for every fit and every call with more than 100 documents, never, or (None) only for long ones on
+    a terminal. Vector stores hand over up to 100 at a time, Qdrant 64, and a bar for each would be all one sees."""
     context_path: str | Path | None = None
     """Load this saved context instead of fitting one."""
     context_documents: list[Document | str] | None = Field(default=None, repr=False, exclude=True)
@@ -116,7 +118,8 @@ class ContextualEmbeddings(BoundToContext, BaseModel, Embeddings):
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         """Documents under the context, as unit vectors."""
-        vectors: list[list[float]] = self._binding.encode_documents(texts, self.show_progress).tolist()
+        shown = self.show_progress and not (isinstance(texts, list) and len(texts) <= _STORE_BATCH)
+        vectors: list[list[float]] = self._binding.encode_documents(texts, shown).tolist()
         return vectors
 
     def embed_query(self, text: str) -> list[float]:

@@ -10,6 +10,7 @@ from langchain_core.vectorstores import VectorStore
 from pydantic import ConfigDict, Field, PrivateAttr
 
 from cde_retrievers.errors import ContextMismatchError
+from cde_retrievers.langchain.building import add_documents, build_store, refuse_another_context
 from cde_retrievers.langchain.embeddings import ContextualEmbeddings
 from cde_retrievers.langchain.vectorstore import ContextualFAISS
 
@@ -30,15 +31,18 @@ class ContextualRetriever(BaseRetriever):
 
         Raises:
             ContextNotFittedError: the embeddings have no context.
-            ContextMismatchError: the vector store uses embeddings with another context.
+            ContextMismatchError: the vector store uses embeddings with another context, or says that it was built
+                under another one. Many stores say nothing; `check_index` tells.
         """
         fingerprint = self.embeddings.context.fingerprint
-        theirs = self.vectorstore.embeddings
+        # A cache stands before the embeddings that count.
+        theirs = getattr(self.vectorstore.embeddings, "underlying_embeddings", self.vectorstore.embeddings)
         if isinstance(theirs, ContextualEmbeddings) and theirs != self.embeddings:
             raise ContextMismatchError(
                 f"the vector store embeds under context {theirs.context_fingerprint}, queries would be embedded under "
                 f"{fingerprint}; pass the embeddings that the store was made with"
             )
+        refuse_another_context(self.vectorstore, self.embeddings)
         self._fingerprint = fingerprint
         identity = {"embedding_model": self.embeddings.model_name, "context_fingerprint": fingerprint}
         self.metadata = {**identity, **(self.metadata or {})}
@@ -56,6 +60,9 @@ class ContextualRetriever(BaseRetriever):
     ) -> Self:
         """Fit a context on the documents, index them under it, and retrieve from that index.
 
+        Chroma, Qdrant and PGVector are made to say under which context they were built; in an InMemoryVectorStore
+        every document does, under `CONTEXT_KEY` in its metadata. So the index is checked when it is loaded again.
+
         Args:
             documents: what to search; also what the context is fitted on.
             model: the contextual model, unless `embeddings` are given.
@@ -64,13 +71,34 @@ class ContextualRetriever(BaseRetriever):
             vectorstore_class: any LangChain vector store; by default one that keeps the context with the documents.
             vectorstore_options: passed on to the store's `from_documents`; `path=` keeps the index of the default one,
                 for `ContextualFAISS.open(path)`.
+
+        Raises:
+            ContextMismatchError: the options name a collection that exists, and it was built under another context,
+                or holds documents and does not say. Nothing is added to it.
         """
         known = list(documents)
         embeddings = embeddings if embeddings is not None else ContextualEmbeddings(model_name=model)
         if embeddings.context_fingerprint is None:
             embeddings.fit(known)
-        store = vectorstore_class.from_documents(known, embeddings, **vectorstore_options)
+        store = build_store(known, embeddings, vectorstore_class, vectorstore_options)
         return cls(embeddings=embeddings, vectorstore=store, k=k)
+
+    def add_documents(self, documents: Iterable[Document], **options: Any) -> list[str]:
+        """Add documents to the index, under the context it was built under.
+
+        Args:
+            documents: what to add; the context stays as it is.
+            options: passed on to the store's `add_documents`, such as `ids`.
+
+        Returns:
+            The ids that the store gave them.
+
+        Raises:
+            ContextMismatchError: the embeddings were refitted since, or the store says that it was built under
+                another context. Nothing is added then.
+        """
+        self._check_context()
+        return add_documents(self.vectorstore, list(documents), self.embeddings, options)
 
     def _check_context(self) -> None:
         self.embeddings.check_context(self._fingerprint)

@@ -1,0 +1,100 @@
+"""An index that says under which context it was built, and the check that reads it."""
+
+from typing import Any
+
+from langchain_core.vectorstores import VectorStore
+
+from cde_retrievers.bound import BoundToContext
+from cde_retrievers.errors import ConfigurationError, ContextMismatchError
+from cde_retrievers.langchain.stores import askable_kind_of, kind_of
+from cde_retrievers.verdict import CONTEXT_KEY, ContextCheck
+
+
+def collection_metadata(embeddings: BoundToContext) -> dict[str, str]:
+    """What a new collection should be created with, so that it says under which context it is built.
+
+    Chroma and PGVector take it as `collection_metadata=`, Qdrant as `collection_create_options={"metadata": ...}`.
+    A collection that exists keeps what it says: see `write_context`.
+
+    Raises:
+        ContextNotFittedError: there is no context yet.
+    """
+    return {CONTEXT_KEY: embeddings.context.fingerprint}
+
+
+def read_context(store: VectorStore) -> str | None:
+    """Fingerprint of the context that a store says it was built under, as it is stored now; None if it says nothing.
+
+    Raises:
+        ConfigurationError: a store of this kind cannot be asked; the message says what to do in its place.
+        ContextMismatchError: the documents of an InMemoryVectorStore name several contexts.
+    """
+    return askable_kind_of(store).read(store)
+
+
+def write_context(store: VectorStore, embeddings: BoundToContext, *, replace: bool = False) -> None:
+    """Make a store say that it was built under the embeddings' context. Its other metadata stay.
+
+    You vouch for it: nothing can tell from vectors under which context they were made.
+
+    Args:
+        store: Chroma, Qdrant (server and client from 1.16) or PGVector, whose collection carries it; or an
+            InMemoryVectorStore, whose documents do.
+        embeddings: what its documents were, or will be, embedded with.
+        replace: write it even if the store says something else, because everything in it was embedded again.
+
+    Raises:
+        ContextNotFittedError: there is no context yet.
+        ContextMismatchError: the store says something else, and `replace` is False.
+        ConfigurationError: a store of this kind cannot carry it, or did not keep it.
+    """
+    fingerprint = embeddings.context.fingerprint
+    kind = askable_kind_of(store)
+    if not replace and kind.read(store) not in (None, fingerprint):
+        raise ContextMismatchError(
+            f"the store says that it was built under context {kind.read(store)}, not {fingerprint}; load the context "
+            f"that was saved with it, or empty it, add its documents again and pass replace=True"
+        )
+    kind.write(store, fingerprint)
+    if kind.read(store) != fingerprint:
+        raise ConfigurationError(
+            f"{kind.name} took the context and did not keep it; update its server, or add "
+            f"stamped(documents, embeddings) and search with context_filter(embeddings, store)"
+        )
+
+
+def check_index(store: VectorStore, embeddings: BoundToContext) -> ContextCheck:
+    """Compare the context that a store says it was built under with the one that queries would be embedded under.
+
+    Example:
+        ```python
+        check_index(store, embeddings).require_same()  # raises with both fingerprints and the way out
+        ```
+
+    Raises:
+        ContextNotFittedError: there is no context yet.
+        ConfigurationError: a store of this kind cannot be asked; the message says what to do in its place.
+        ContextMismatchError: the documents of an InMemoryVectorStore name several contexts.
+    """
+    return ContextCheck(theirs=read_context(store), yours=embeddings.context.fingerprint)
+
+
+def context_filter(embeddings: BoundToContext, store: VectorStore | str, also: Any = None) -> Any:
+    """A store's own filter for documents that are `stamped` with the embeddings' context: others give no hits at all.
+
+    Args:
+        embeddings: what queries are embedded with; the filter is made for their present context.
+        store: the store that is searched, or the name of its kind: "chroma", "qdrant", "pgvector", "inmemory".
+        also: another filter of the same kind, which documents must pass too.
+
+    Returns:
+        For `filter=`: a dictionary for Chroma and PGVector, a `qdrant_client.models.Filter`, or a function of a
+        document for the store in memory.
+
+    Raises:
+        ContextNotFittedError: there is no context yet.
+        ConfigurationError: the kind of store or of filter is not known.
+        MissingDependencyError: the store's package is not installed.
+    """
+    known = None if isinstance(store, str) else store
+    return kind_of(store).filter(embeddings.context.fingerprint, also, known)

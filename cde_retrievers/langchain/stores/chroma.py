@@ -1,0 +1,56 @@
+"""Chroma: the context is in the collection's metadata."""
+
+from typing import Any
+
+from langchain_core.embeddings import Embeddings
+from langchain_core.vectorstores import VectorStore
+
+from cde_retrievers.langchain.stores.kind import StoreKind, checked_filter
+from cde_retrievers.verdict import CONTEXT_KEY
+
+
+class Chroma(StoreKind):
+    """`langchain_chroma.Chroma`, in memory, on disk or on a server."""
+
+    name = "Chroma"
+
+    def open(self, store_class: Any, embeddings: Embeddings, options: dict[str, Any]) -> VectorStore:
+        """The collection, made if it does not exist. Its `from_documents` refuses to add nothing."""
+        store: VectorStore = store_class(embedding_function=embeddings, **options)
+        return store
+
+    def count(self, store: Any) -> int:
+        """How many documents the collection holds."""
+        return int(store._collection.count())
+
+    def batch_size(self, store: Any) -> int | None:
+        """What Chroma takes at once, about 5,000 documents; `add_documents` itself does not mind it."""
+        return int(store._client.get_max_batch_size())
+
+    def read(self, store: Any) -> str | None:
+        """The fingerprint in the collection's metadata, or None."""
+        found: str | None = _metadata(store).get(CONTEXT_KEY)
+        return found
+
+    def write(self, store: Any, fingerprint: str) -> None:
+        """Set it beside the metadata that are there; Chroma itself would replace them."""
+        collection, metadata = store._collection, {**_metadata(store), CONTEXT_KEY: fingerprint}
+        if "hnsw:space" not in metadata:
+            collection.modify(metadata=metadata)
+            return
+        # `modify` refuses this key, so as to keep a distance from being changed. Here it stays what it is, and without
+        # it an old server would fall back to another distance: so the same request, past that check.
+        collection._client._modify(
+            id=collection.id, new_metadata=metadata, tenant=collection.tenant, database=collection.database
+        )
+
+    def filter(self, fingerprint: str, also: Any, store: Any) -> dict[str, Any]:
+        """A `where` dictionary."""
+        ours: dict[str, Any] = {CONTEXT_KEY: fingerprint}
+        also = checked_filter(also, dict, "a dictionary", self.name)
+        return {"$and": [ours, also]} if also else ours
+
+
+def _metadata(store: Any) -> dict[str, Any]:
+    """As they are stored now: the store's own copy is as old as the store object."""
+    return dict(store._client.get_collection(store._collection.name).metadata or {})

@@ -1,0 +1,60 @@
+"""PGVector: the context is in the collection's row."""
+
+from typing import Any
+
+from langchain_core.embeddings import Embeddings
+from langchain_core.vectorstores import VectorStore
+
+from cde_retrievers.errors import ConfigurationError
+from cde_retrievers.langchain.stores.kind import StoreKind, checked_filter
+from cde_retrievers.verdict import CONTEXT_KEY
+
+
+class PGVector(StoreKind):
+    """`langchain_postgres.PGVector`."""
+
+    name = "PGVector"
+
+    def open(self, store_class: Any, embeddings: Embeddings, options: dict[str, Any]) -> VectorStore:
+        """The collection, made if it does not exist."""
+        store: VectorStore = store_class(embeddings=embeddings, **options)
+        return store
+
+    def why_mute(self, store: Any) -> str | None:
+        """A store with an asynchronous engine answers only inside its own event loop."""
+        return "it was opened with async_mode=True; open it once more without" if store.async_mode else None
+
+    def count(self, store: Any) -> int:
+        """How many documents the collection holds."""
+        with store._make_sync_session() as session:
+            rows = session.query(store.EmbeddingStore).filter_by(collection_id=_collection(store, session).uuid)
+            return int(rows.count())
+
+    def read(self, store: Any) -> str | None:
+        """The fingerprint in the collection's metadata, or None."""
+        with store._make_sync_session() as session:
+            found: str | None = (_collection(store, session).cmetadata or {}).get(CONTEXT_KEY)
+            return found
+
+    def write(self, store: Any, fingerprint: str) -> None:
+        """Set it beside the metadata that are there."""
+        with store._make_sync_session() as session:
+            collection = _collection(store, session)
+            # A new dictionary: SQLAlchemy does not notice a change inside the old one.
+            collection.cmetadata = {**(collection.cmetadata or {}), CONTEXT_KEY: fingerprint}
+            session.commit()
+
+    def filter(self, fingerprint: str, also: Any, store: Any) -> dict[str, Any]:
+        """A filter dictionary."""
+        ours: dict[str, Any] = {CONTEXT_KEY: fingerprint}
+        also = checked_filter(also, dict, "a dictionary", self.name)
+        return {"$and": [ours, also]} if also else ours
+
+
+def _collection(store: Any, session: Any) -> Any:
+    collection = store.get_collection(session)
+    if collection is None:
+        raise ConfigurationError(
+            f"there is no collection {store.collection_name!r} in this database; call store.create_collection()"
+        )
+    return collection

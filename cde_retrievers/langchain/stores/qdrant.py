@@ -1,0 +1,56 @@
+"""Qdrant: the context is in the collection's metadata (servers and clients from 1.16 keep them)."""
+
+from inspect import signature
+from typing import Any
+
+from langchain_core.embeddings import Embeddings
+from langchain_core.vectorstores import VectorStore
+
+from cde_retrievers.errors import ConfigurationError
+from cde_retrievers.langchain.optional import optional_module
+from cde_retrievers.langchain.stores.kind import StoreKind, checked_filter
+from cde_retrievers.verdict import CONTEXT_KEY
+
+
+class Qdrant(StoreKind):
+    """`langchain_qdrant.QdrantVectorStore`, in memory, on disk or on a server."""
+
+    name = "Qdrant"
+    options_of_adding = frozenset({"ids", "batch_size"})
+
+    def open(self, store_class: Any, embeddings: Embeddings, options: dict[str, Any]) -> VectorStore:
+        """The collection, made if it does not exist."""
+        store: VectorStore = store_class.from_documents([], embeddings, **options)
+        return store
+
+    def count(self, store: Any) -> int:
+        """How many documents the collection holds."""
+        return int(store.client.count(store.collection_name).count)
+
+    def read(self, store: Any) -> str | None:
+        """The fingerprint in the collection's metadata, or None."""
+        # Clients older than collection metadata have no such attribute.
+        metadata = getattr(store.client.get_collection(store.collection_name).config, "metadata", None) or {}
+        found: str | None = metadata.get(CONTEXT_KEY)
+        return found
+
+    def write(self, store: Any, fingerprint: str) -> None:
+        """Set it; Qdrant keeps the other metadata.
+
+        Raises:
+            ConfigurationError: the installed client is older than collection metadata.
+        """
+        if "metadata" not in signature(store.client.update_collection).parameters:
+            raise ConfigurationError(
+                "the installed qdrant-client knows no collection metadata, in which a Qdrant store carries its "
+                "context; pip install --upgrade 'qdrant-client>=1.16'"
+            )
+        store.client.update_collection(store.collection_name, metadata={CONTEXT_KEY: fingerprint})
+
+    def filter(self, fingerprint: str, also: Any, store: Any) -> Any:
+        """A `qdrant_client.models.Filter`; the key is where LangChain keeps a document's metadata."""
+        models = optional_module("qdrant_client.models", "langchain-qdrant", "a filter for Qdrant")
+        payload = store.metadata_payload_key if store is not None else "metadata"
+        ours = models.FieldCondition(key=f"{payload}.{CONTEXT_KEY}", match=models.MatchValue(value=fingerprint))
+        also = checked_filter(also, models.Filter, "a qdrant_client.models.Filter", self.name)
+        return models.Filter(must=[ours] if also is None else [ours, also])

@@ -1,0 +1,171 @@
+"""PGVector over a real PostgreSQL, whose vector type and distance are stand-ins where the extension is not at hand."""
+
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
+from langchain_core.documents import Document
+
+from cde_retrievers.errors import ConfigurationError, ContextMismatchError
+from cde_retrievers.langchain import (
+    CONTEXT_KEY,
+    ContextualRetriever,
+    check_index,
+    collection_metadata,
+    context_filter,
+    index_key_encoder,
+    read_context,
+    stamped,
+    write_context,
+)
+
+pytestmark = pytest.mark.slow
+NO_EXTENSION = {"create_extension": False}
+# Text that reads like pgvector's own, and the cosine distance of two such texts.
+STAND_IN = """
+CREATE DOMAIN vector AS text;
+CREATE FUNCTION distance(text, text) RETURNS float8 LANGUAGE sql IMMUTABLE AS $$
+  SELECT 1 - sum(a.v::float8 * b.v::float8) / sqrt(sum(a.v::float8 ^ 2) * sum(b.v::float8 ^ 2))
+  FROM json_array_elements_text($1::json) WITH ORDINALITY AS a (v, i)
+  JOIN json_array_elements_text($2::json) WITH ORDINALITY AS b (v, i) USING (i) $$;
+CREATE OPERATOR <=> (LEFTARG = text, RIGHTARG = text, FUNCTION = distance);
+"""
+
+
+def postgres_programs():
+    """Where `initdb` and `pg_ctl` are. Debian keeps them off the search path."""
+    found = shutil.which("initdb")
+    folders = [Path(found).parent] if found else sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    if not folders:
+        pytest.skip("needs PostgreSQL's programs")
+    return folders[-1]
+
+
+def as_postgres():
+    """What to put before a command, since PostgreSQL refuses to run as root."""
+    if os.geteuid() != 0:
+        return []
+    if shutil.which("setpriv") is None:
+        pytest.skip("needs setpriv, since PostgreSQL does not run as root")
+    return ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
+
+
+@pytest.fixture(scope="module")
+def server():
+    """A PostgreSQL that listens on a socket in a directory of its own."""
+    pytest.importorskip("langchain_postgres")
+    pytest.importorskip("psycopg")
+    programs, prefix = postgres_programs(), as_postgres()
+    folder = Path(tempfile.mkdtemp(prefix="cde-"))  # a socket's path must be short
+    folder.chmod(0o777)
+
+    def run(program, *arguments):
+        command = [*prefix, programs / program, "-D", folder / "data", *arguments]
+        subprocess.run(command, check=True, capture_output=True)
+
+    run("initdb", "-U", "postgres", "-A", "trust", "--no-sync")
+    settings = f"-c listen_addresses='' -k {folder} -F"
+    run("pg_ctl", "-o", settings, "-w", "-l", folder / "log", "start")
+    try:
+        yield folder
+    finally:
+        run("pg_ctl", "-w", "-m", "immediate", "stop")
+        shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def engine(server):
+    """Connections to it, the stand-ins made."""
+    sqlalchemy = pytest.importorskip("sqlalchemy")
+    made = sqlalchemy.create_engine(f"postgresql+psycopg://postgres@/postgres?host={server}")
+    with made.begin() as connection:
+        connection.execute(sqlalchemy.text(STAND_IN))
+    yield made
+    made.dispose()
+
+
+@pytest.fixture
+def pgvector(engine):
+    """Opens a collection with some embeddings."""
+    postgres = pytest.importorskip("langchain_postgres")
+
+    def opened(embeddings, name, **options):
+        return postgres.PGVector(embeddings, connection=engine, collection_name=name, **NO_EXTENSION, **options)
+
+    return opened
+
+
+def test_unguarded_a_collection_reloaded_with_another_context_finds_the_wrong_documents(
+    pgvector, unguarded, documents, other, hit_rate
+):
+    store = pgvector(unguarded(), "unguarded")
+    store.add_documents(documents)
+    assert hit_rate(store) == 1
+    assert hit_rate(pgvector(unguarded(other), "unguarded")) < 0.3
+
+
+def test_a_collection_says_its_context_and_keeps_its_metadata(pgvector, guarded, documents, other, hit_rate):
+    embeddings, foreign = guarded(), guarded(other)
+    store = pgvector(embeddings, "kept", collection_metadata={"mine": 1})
+    assert read_context(store) is None
+    write_context(store, embeddings)
+    store.add_documents(stamped(documents, embeddings))
+    again = pgvector(foreign, "kept", collection_metadata={CONTEXT_KEY: "something else"})
+    with again._make_sync_session() as session:
+        assert again.get_collection(session).cmetadata == {"mine": 1, CONTEXT_KEY: embeddings.context_fingerprint}
+    assert check_index(again, embeddings).verdict == "same context"
+    with pytest.raises(ContextMismatchError, match="index was built under context"):
+        ContextualRetriever(embeddings=foreign, vectorstore=again)
+    assert hit_rate(again, filter=context_filter(foreign, again)) == 0
+    assert hit_rate(store, filter=context_filter(embeddings, store)) == 1
+    wanted = context_filter(embeddings, store, also={"row": {"$gt": 50}})
+    assert {hit.metadata["row"] for hit in store.similarity_search("red cat", k=9, filter=wanted)} == {51, 52, 53}
+
+
+def test_a_new_collection_is_created_with_its_context(pgvector, guarded):
+    embeddings = guarded()
+    store = pgvector(embeddings, "new", collection_metadata=collection_metadata(embeddings))
+    assert check_index(store, embeddings).verdict == "same context"
+
+
+def test_from_documents_refuses_a_collection_of_another_context(pgvector, engine, guarded, documents, other):
+    embeddings = guarded()
+    kind = type(pgvector(embeddings, "ours"))
+    options = {"vectorstore_class": kind, "connection": engine, **NO_EXTENSION}
+    retriever = ContextualRetriever.from_documents(documents, embeddings=embeddings, collection_name="ours", **options)
+    assert retriever.invoke(documents[7].page_content, k=1)[0].metadata == {"row": 7}
+    with pytest.raises(ContextMismatchError, match="index was built under context"):
+        ContextualRetriever.from_documents(documents, embeddings=guarded(other), collection_name="ours", **options)
+    pgvector(embeddings, "silent").add_documents(documents[:3])
+    with pytest.raises(ContextMismatchError, match="PGVector store already holds 3 documents and does not say"):
+        ContextualRetriever.from_documents(documents, embeddings=embeddings, collection_name="silent", **options)
+
+
+def test_keys_that_name_the_context_keep_two_collections_apart(pgvector, guarded, other):
+    # PGVector's ids are unique in the whole database, so equal keys would move a document from one to the other.
+    document, stores = Document("red cat"), []
+    for embeddings in (guarded(), guarded(other)):
+        store = pgvector(embeddings, embeddings.context_fingerprint)
+        store.add_documents([document], ids=[index_key_encoder(embeddings)(document)])
+        stores.append(store)
+    assert [len(store.similarity_search("red cat")) for store in stores] == [1, 1]
+
+
+def test_a_deleted_collection_is_named(pgvector, guarded):
+    store = pgvector(guarded(), "gone")
+    store.delete_collection()
+    with pytest.raises(ConfigurationError, match="there is no collection 'gone' in this database"):
+        read_context(store)
+
+
+def test_a_store_in_async_mode_cannot_be_asked_and_says_so(server, guarded):
+    postgres = pytest.importorskip("langchain_postgres")
+    embeddings, address = guarded(), f"postgresql+psycopg://postgres@/postgres?host={server}"
+    store = postgres.PGVector(embeddings, connection=address, async_mode=True, **NO_EXTENSION)
+    with pytest.raises(ConfigurationError, match="opened with async_mode=True; open it once more without"):
+        check_index(store, embeddings)
+    assert context_filter(embeddings, store) == {CONTEXT_KEY: embeddings.context_fingerprint}
+    assert ContextualRetriever(embeddings=embeddings, vectorstore=store).k == 4
