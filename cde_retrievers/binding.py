@@ -1,6 +1,7 @@
 """One encoder and the one context it embeds under: the state that a framework's embedding object needs."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 from typing import Self
@@ -29,6 +30,7 @@ class ContextBinding:
         self._remedy = remedy
         self._context: CorpusContext | None = None
         self._used = False
+        self._running = 0
         self._lock = Lock()
 
     @property
@@ -116,11 +118,13 @@ class ContextBinding:
 
     def encode_documents(self, texts: Iterable[str], show_progress: bool | None = None) -> Embeddings:
         """As `ContextualEncoder.encode_documents`, under the bound context."""
-        return self._used_for(self.encoder.encode_documents(texts, self.context, show_progress))
+        with self._using() as context:
+            return self._used_for(self.encoder.encode_documents(texts, context, show_progress))
 
     def encode_queries(self, texts: Iterable[str], show_progress: bool | None = None) -> Embeddings:
         """As `ContextualEncoder.encode_queries`, under the bound context."""
-        return self._used_for(self.encoder.encode_queries(texts, self.context, show_progress))
+        with self._using() as context:
+            return self._used_for(self.encoder.encode_queries(texts, context, show_progress))
 
     def with_context(self, context: CorpusContext) -> Self:
         """Another binding of the same encoder, to `context`; nothing is copied, both can be used at once.
@@ -138,13 +142,25 @@ class ContextBinding:
         twin._context, twin._used = self._context, self._used
         return twin
 
+    @contextmanager
+    def _using(self) -> Iterator[CorpusContext]:
+        """The context, which cannot be replaced unasked while texts are being embedded under it."""
+        with self._lock:
+            context = self.context
+            self._running += 1
+        try:
+            yield context
+        finally:
+            with self._lock:
+                self._running -= 1
+
     def _used_for(self, embeddings: Embeddings) -> Embeddings:
         with self._lock:
             self._used = self._used or len(embeddings) > 0
         return embeddings
 
     def _refuse_to_lose(self, refit: bool) -> None:
-        if self._used and not refit:
+        if (self._used or self._running) and not refit:
             raise ContextInUseError(
                 f"texts are already embedded under context {self.context.fingerprint[:12]}, and their vectors would "
                 f"not fit a new one; to start over pass refit=True and embed the whole corpus again, to serve a "

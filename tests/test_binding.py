@@ -143,3 +143,15 @@ def test_a_context_that_an_index_is_under_is_used_without_the_binding_embedding_
     with pytest.raises(ContextMismatchError, match=r"build the index again"):
         binding.use(context.fingerprint)
     binding.fit(CORPUS)  # what was refused used nothing
+
+
+def test_a_context_cannot_be_replaced_unasked_while_texts_are_embedded_under_it(make_encoder):
+    binding = ContextBinding(make_encoder(), "fit")
+    binding.fit(CORPUS)
+
+    def texts():
+        with pytest.raises(ContextInUseError):
+            binding.fit(CORPUS[:20])
+        yield CORPUS[0]
+
+    binding.encode_documents(texts())

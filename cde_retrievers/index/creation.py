@@ -50,6 +50,7 @@ def create_index(embedder: Embedder, context: CorpusContext, path: Path, kind: K
     embedder.check_context(context)
     store = _new_store(path)
     with disk_errors_explained(store.directory, "nothing was made"), writer_lock(store.directory, "creating"):
+        _refuse_served(store)  # once more: another process may have finished one before the lock was ours
         if store.staged() is not None:
             raise PathInUseError(f"{path} holds a build that was interrupted; give another path, or finish it")
         manifest = new_manifest(embedder, context, kind)
@@ -71,6 +72,7 @@ def finish_build(
     store = _new_store(path)
     state = "what is done so far is kept, and the same call goes on from there"
     with disk_errors_explained(store.directory, state), writer_lock(store.directory, "building"):
+        _refuse_served(store)  # once more: another process may have finished it before the lock was ours
         staged = store.staged()
         if staged is None:
             staged = _begin(store, documents, request, show_progress)
@@ -139,16 +141,20 @@ def _new_store(path: Path) -> IndexStore:
     store = IndexStore(path.resolve())
     if path.exists() and not path.is_dir():
         raise PathInUseError(f"{path} is a file; give the path of a directory")
-    if store.is_served:
-        raise PathInUseError(
-            f"{path} holds an index already; open it with ContextualIndex.open(), embed it anew with refit(), or give "
-            f"another path"
-        )
+    _refuse_served(store)
     if path.exists() and any(path.iterdir()) and not _is_unfinished(store):
         raise PathInUseError(f"{path} already holds other files; give a directory of its own, such as a new one inside")
     with disk_errors_explained(path, "nothing was made"):
         path.mkdir(parents=True, exist_ok=True)
     return store
+
+
+def _refuse_served(store: IndexStore) -> None:
+    if store.is_served:
+        raise PathInUseError(
+            f"{store.directory} holds an index already; open it with ContextualIndex.open(), embed it anew with "
+            f"refit(), or give another path"
+        )
 
 
 def _is_unfinished(store: IndexStore) -> bool:

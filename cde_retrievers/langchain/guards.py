@@ -1,11 +1,14 @@
 """An index that says under which context it was built, and the check that reads it."""
 
+from pathlib import Path
 from typing import Any
 
 from langchain_core.vectorstores import VectorStore
 
 from cde_retrievers.bound import BoundToContext
 from cde_retrievers.errors import ConfigurationError, ContextMismatchError
+from cde_retrievers.index import context_of_index
+from cde_retrievers.index.reader import IndexReader
 from cde_retrievers.langchain.stores import askable_kind_of, kind_of
 from cde_retrievers.verdict import CONTEXT_KEY, ContextCheck
 
@@ -22,13 +25,19 @@ def collection_metadata(embeddings: BoundToContext) -> dict[str, str]:
     return {CONTEXT_KEY: embeddings.context.fingerprint}
 
 
-def read_context(store: VectorStore) -> str | None:
+def read_context(store: VectorStore | IndexReader | str | Path) -> str | None:
     """Fingerprint of the context that a store says it was built under, as it is stored now; None if it says nothing.
+
+    Args:
+        store: Chroma, Qdrant, PGVector, InMemoryVectorStore or ContextualFAISS; a ContextualIndex, or its directory.
 
     Raises:
         ConfigurationError: a store of this kind cannot be asked; the message says what to do in its place.
         ContextMismatchError: the documents of an InMemoryVectorStore name several contexts.
     """
+    own = getattr(store, "index", None) if isinstance(store, VectorStore) else store  # the index of a ContextualFAISS
+    if isinstance(own, IndexReader | str | Path):
+        return context_of_index(own)
     return askable_kind_of(store).read(store)
 
 
@@ -63,7 +72,7 @@ def write_context(store: VectorStore, embeddings: BoundToContext, *, replace: bo
         )
 
 
-def check_index(store: VectorStore, embeddings: BoundToContext) -> ContextCheck:
+def check_index(store: VectorStore | IndexReader | str | Path, embeddings: BoundToContext) -> ContextCheck:
     """Compare the context that a store says it was built under with the one that queries would be embedded under.
 
     Example:

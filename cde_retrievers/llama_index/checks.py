@@ -9,12 +9,14 @@ from llama_index.core.vector_stores.types import BasePydanticVectorStore
 
 from cde_retrievers.bound import BoundToContext
 from cde_retrievers.errors import ConfigurationError, ContextFileError, ContextMismatchError
+from cde_retrievers.index.check import context_of_index, holds_index
+from cde_retrievers.index.reader import IndexReader
 from cde_retrievers.llama_index.folders import context_beside, vectors_in
 from cde_retrievers.verdict import CONTEXT_KEY, ContextCheck
 
 _SAMPLE = 100
 
-Index = VectorStoreIndex | StorageContext | BasePydanticVectorStore | str | Path
+Index = VectorStoreIndex | StorageContext | BasePydanticVectorStore | IndexReader | str | Path
 Stamps = Set[str | None]
 """Every fingerprint that is found; None stands for vectors that carry none."""
 
@@ -28,7 +30,8 @@ def check_index(index: Index, embed_model: BoundToContext) -> ContextCheck:
     context".
 
     Args:
-        index: an index, its storage context, its vector store, or the directory that it was persisted in.
+        index: an index, its storage context, its vector store, or the directory that it was persisted in; a
+            ContextualIndex, or its directory.
         embed_model: embeds the queries.
 
     Raises:
@@ -37,6 +40,8 @@ def check_index(index: Index, embed_model: BoundToContext) -> ContextCheck:
         ContextFileError: there is no index in the directory, or a file of it is damaged.
     """
     yours = embed_model.context.fingerprint
+    if isinstance(index, IndexReader):
+        return ContextCheck(context_of_index(index), yours)
     if isinstance(index, str | Path):
         return _check(_stamps_in_folder(Path(index)), yours)
     return _check(_stamps_of(index, embed_model), yours)
@@ -117,6 +122,9 @@ def _stamps_of_sample(store: BasePydanticVectorStore, width: int) -> Stamps:
 
 
 def _stamps_in_folder(folder: Path) -> Stamps:
+    for own in (folder, *folder.glob("*__vector_store.json")):
+        if holds_index(own):
+            return {context_of_index(own)}
     context, vectors = context_beside(folder), vectors_in(folder)
     if context is None and vectors is None:
         raise ContextFileError(f"{folder} holds no index; give the directory that an index was persisted in")

@@ -4,6 +4,7 @@ import errno
 import json
 import multiprocessing
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -230,3 +231,27 @@ def test_a_build_goes_on_after_the_disk_was_full(tmp_path, monkeypatch):
         with pytest.raises(WriteError):
             ContextualIndex.build(CORPUS, embedder, tmp_path / "index")
     assert len(ContextualIndex.build(CORPUS, embedder, tmp_path / "index")) == len(CORPUS)
+
+
+def test_two_who_make_an_index_at_one_path_do_not_overwrite_each_other(tmp_path, monkeypatch):
+    from cde_retrievers.index import creation
+
+    embedder, path = BagOfWords(), tmp_path / "index"
+    context = embedder.fit_context(CORPUS)
+    locked = creation.writer_lock
+
+    def late(directory, task):
+        """Another process is done between our look at the path and our hold on the lock."""
+        monkeypatch.setattr(creation, "writer_lock", locked)
+        ContextualIndex.build(CORPUS, embedder, path)
+        return locked(directory, task)
+
+    for make in (
+        lambda: ContextualIndex.create(embedder, context, path),
+        lambda: ContextualIndex.build(["other", "texts"], embedder, path),
+    ):
+        shutil.rmtree(path, ignore_errors=True)
+        monkeypatch.setattr(creation, "writer_lock", late)
+        with pytest.raises(PathInUseError, match=r"holds an index already"):
+            make()
+        assert len(ContextualIndex.open(path, embedder)) == len(CORPUS)
