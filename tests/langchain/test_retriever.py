@@ -8,7 +8,7 @@ from tiny import CORPUS
 
 from cde_retrievers import ContextualEncoder
 from cde_retrievers.errors import ContextMismatchError, ContextNotFittedError, PathInUseError
-from cde_retrievers.langchain import CONTEXT_KEY, ContextualEmbeddings, ContextualFAISS, ContextualRetriever
+from cde_retrievers.langchain import ContextualEmbeddings, ContextualFAISS, ContextualRetriever
 
 DOCUMENTS = [Document(page_content=text, metadata={"row": i}) for i, text in enumerate(CORPUS)]
 
@@ -43,7 +43,7 @@ def test_from_documents_fits_indexes_and_finds(model_folder):
     assert retriever.embeddings.context.corpus_size == len(DOCUMENTS)
     found = retriever.invoke(CORPUS[7])
     assert len(found) == 3
-    assert found[0].metadata == {"row": 7, CONTEXT_KEY: retriever.embeddings.context_fingerprint}
+    assert found[0].metadata == {"row": 7}
     assert len(retriever.invoke(CORPUS[7], k=1)) == 1
 
 

@@ -166,7 +166,9 @@ def test_writing_to_a_store_in_memory_leaves_the_users_documents_alone(guarded, 
 
 def test_a_dump_of_a_store_in_memory_is_checked_when_it_is_loaded(guarded, documents, other, tmp_path):
     embeddings, foreign = guarded(), guarded(other)
-    retriever = ContextualRetriever.from_documents(documents, embeddings=embeddings)
+    retriever = ContextualRetriever.from_documents(
+        documents, embeddings=embeddings, vectorstore_class=InMemoryVectorStore
+    )
     retriever.vectorstore.dump(str(tmp_path / "store.json"))
     again = InMemoryVectorStore.load(str(tmp_path / "store.json"), foreign)
     with pytest.raises(ContextMismatchError, match="index was built under context"):
