@@ -40,6 +40,10 @@ class ContextTooSmallError(CDEError):
     """There are too few distinct documents to make a context of."""
 
 
+class SampleTooSmallError(CDEError):
+    """There are too few distinct documents to measure anything by."""
+
+
 class PathInUseError(CDEError, FileExistsError):
     """Something else is where a model or a context was to be written."""
 

@@ -17,7 +17,7 @@ LAYERS = [
     {"batches"},
     {"context", "context_files", "selection", "generic", "verdict"},
     {"embedder", "prepared"},
-    {"encoder"},
+    {"encoder", "drift"},
     {"binding", "bound"},
     {"langchain", "llama_index", "st"},
 ]
