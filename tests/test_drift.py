@@ -1,10 +1,13 @@
 import json
 import random
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from tiny import WORDS
 
 from cde_retrievers import drift
+from cde_retrievers.drift.expectation import MEASURED_GAINS, REFIT_SHARE
 from cde_retrievers.errors import (
     ConfigurationError,
     ContextMismatchError,
@@ -23,6 +26,23 @@ def numbers(count, seed):
     """Documents of another kind."""
     rng = random.Random(seed)
     return [" ".join(str(rng.randrange(10**6)) for _ in range(3)) for _ in range(count)]
+
+
+def report_of(**changes):
+    """A report with some of its values changed."""
+    report = drift.DriftReport(
+        statistic=0.02,
+        threshold=0.01,
+        p_value=0.002,
+        share=0.2,
+        corpus_sample=512,
+        new_sample=512,
+        new_texts=2000,
+        left_out=0,
+        context="f" * 64,
+        model_name="minilm",
+    )
+    return replace(report, **changes)
 
 
 class Index:
@@ -65,9 +85,9 @@ def test_another_corpus_is_flagged(encoder, context):
 
 
 def test_a_few_foreign_documents_are_drift_and_their_share_is_estimated(encoder, context):
-    report = drift.measure(context, animals(140, seed=1) + numbers(60, seed=1), encoder)
+    report = drift.measure(context, animals(160, seed=1) + numbers(40, seed=1), encoder)
     assert report.verdict == "drifting"
-    assert report.share == pytest.approx(0.3, abs=0.1)
+    assert report.share == pytest.approx(0.2, abs=0.1)
 
 
 def test_an_index_needs_no_embedder(encoder):
@@ -132,6 +152,50 @@ def test_the_report_is_json(encoder, context):
     assert loaded["expectation"] == report.expectation
     assert loaded["share"] == report.share
     assert loaded["context"] == context.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("p_value", "share", "verdict"),
+    [
+        (0.5, 0.9, "as expected"),
+        (0.012, 0.9, "as expected"),
+        (0.01, 0.0, "drifting"),
+        (0.002, 0.29, "drifting"),
+        (0.002, 0.3, "refit"),
+        (0.002, 1.0, "refit"),
+    ],
+)
+def test_the_verdict_asks_for_significance_first_and_for_the_share_then(p_value, share, verdict):
+    assert report_of(p_value=p_value, share=share).verdict == verdict
+
+
+@pytest.mark.parametrize(("share", "gain"), [(0.0, "+0.0"), (0.2, "+0.2"), (0.3, "+0.6"), (0.6, "+1.0"), (1.0, "+1.0")])
+def test_the_expectation_is_what_was_measured_at_that_share(share, gain):
+    built_in, other = (report_of(share=share, model_name=name).expectation for name in ("minilm", "mine"))
+    assert f"refitting changed nDCG@10 by {gain} points on average" in built_in
+    assert built_in.rstrip(".") in other
+    assert other.startswith("with the built-in model, ")
+    assert "'mine' was not measured" in other
+
+
+def test_without_a_difference_beyond_chance_nothing_is_said_of_shares():
+    report = report_of(p_value=0.5, share=0.7)
+    assert str(report).startswith("as expected: no difference beyond chance")
+    assert report.expectation == report_of(share=0.0).expectation
+
+
+def test_documents_left_out_are_reported():
+    assert "with 512 of the corpus, 7 more are in the corpus's sample already\n" in str(report_of(left_out=7))
+
+
+def test_the_gains_are_those_of_the_committed_measurement():
+    path = Path(__file__).parents[1] / "benchmarks" / "results" / "drift_retrieval.json"
+    measured = json.loads(path.read_text(encoding="utf-8"))["summary"]["training"]
+    assert [(row["mean"], row["tenth"], row["ninetieth"]) for row in measured] == [
+        (gain.mean, gain.tenth, gain.ninetieth) for gain in MEASURED_GAINS
+    ]
+    assert [row["from"] for row in measured[1:]] == [gain.below for gain in MEASURED_GAINS[:-1]]
+    assert min(row["from"] for row in measured if row["mean"] > 0.5) == REFIT_SHARE
 
 
 def test_too_few_new_texts_are_refused_before_anything_is_embedded(encoder, context, monkeypatch):

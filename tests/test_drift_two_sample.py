@@ -19,9 +19,9 @@ def unit(vectors):
 
 
 def slow_kernel(vectors):
-    """exp(-d^2 / 2 s^2), where s is half the median distance of all pairs, a vector and itself included."""
+    """exp(-d^2 / 2 s^2), where s is the median distance of all pairs, a vector and itself included."""
     distances = np.array([[np.linalg.norm(a - b) for b in vectors] for a in vectors])
-    width = np.median(distances) / 2
+    width = np.median(distances)
     return np.exp(-(distances**2) / (2 * width**2))
 
 

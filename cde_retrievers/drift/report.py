@@ -3,13 +3,10 @@
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from cde_retrievers.drift.expectation import expectation
+from cde_retrievers.drift.expectation import REFIT_SHARE, expectation
 from cde_retrievers.drift.two_sample import LEVEL
 
 DriftVerdict = Literal["as expected", "drifting", "refit"]
-
-REFIT_SHARE = 0.5
-"""From this share of unlike documents on the verdict is "refit"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,9 +14,9 @@ class DriftReport:
     """How far new documents lie from the documents of a context.
 
     Attributes:
-        statistic: squared distance between the means of both samples, whitened by their pooled covariance.
+        statistic: squared maximum mean discrepancy of both samples.
         threshold: what the statistic exceeds by chance in 1 of 100 fair draws from one corpus.
-        p_value: share of the random splits of both samples that are at least as far apart.
+        p_value: share of random splits of both samples, taken together, that are at least as far apart.
         share: estimate of the share of new documents that are unlike the corpus, from 0 to 1; too low where they are
             foreign but close to it.
         corpus_sample: distinct documents that stood for the corpus.
@@ -50,7 +47,7 @@ class DriftReport:
 
     @property
     def expectation(self) -> str:
-        """What refitting the context is expected to do for retrieval, and what that is known from."""
+        """What refitting the context did for retrieval at this distance, and where that was measured."""
         return expectation(self.share if self.verdict != "as expected" else 0.0, self.model_name)
 
     def to_dict(self) -> dict[str, Any]:

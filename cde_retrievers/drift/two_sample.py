@@ -15,7 +15,7 @@ Mask = NDArray[np.bool_]
 PERMUTATIONS = 499
 LEVEL = 0.01
 SMALLEST_SAMPLE = 16
-_SHARPNESS = 2.0  # in exp(-2 d^2 / median d^2)
+SHARPNESS = 0.5
 _SHRINKAGE = 1.0
 _FOLDS = 5
 
@@ -65,12 +65,15 @@ def _unit(vectors: Vectors) -> Vectors:
     return unit
 
 
-def kernel(vectors: Vectors) -> Vectors:
-    """Gaussian kernel (N, N) of unit vectors (N, W); its width is half their median distance."""
+def kernel(vectors: Vectors, sharpness: float = SHARPNESS) -> Vectors:
+    """Gaussian kernel exp(-sharpness d^2 / median d^2) of unit vectors (N, W) -> (N, N).
+
+    At the default its width is the median distance; `benchmarks/drift_kernel.py` compares others, on training sets.
+    """
     squared = np.maximum(2 - 2 * vectors @ vectors.T, 0)
     # The smallest normal number keeps identical vectors from dividing by zero.
     median = max(np.median(squared), np.finfo(np.float32).tiny)
-    values: Vectors = np.exp(np.float32(-_SHARPNESS / median) * squared)
+    values: Vectors = np.exp(np.float32(-sharpness / median) * squared)
     return values
 
 
