@@ -44,6 +44,10 @@ class EmbeddingServiceError(CDEError, RuntimeError):
     """The embedding under a context, often a paid service, failed or answered with something that is no embedding."""
 
 
+class SampleTooSmallError(CDEError):
+    """There are too few distinct documents to measure anything by."""
+
+
 class PathInUseError(CDEError, FileExistsError):
     """Something else is where a model or a context was to be written."""
 

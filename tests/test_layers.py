@@ -17,7 +17,7 @@ LAYERS = [
     {"batches"},
     {"context", "context_files", "fitting", "generic", "judged", "selection", "verdict"},
     {"embedder", "kept", "plain", "prepared", "probe", "reloaded", "service", "wrapped"},
-    {"bases", "encoder", "whitened"},
+    {"bases", "drift", "encoder", "whitened"},
     {"index"},
     {"binding", "bound", "corpora"},
     {"langchain", "llama_index", "st"},

@@ -1,0 +1,98 @@
+"""How far new documents lie from those a context was fitted on."""
+
+from collections.abc import Iterable
+from numbers import Integral
+
+from cde_retrievers.context import CorpusContext
+from cde_retrievers.drift.report import DriftReport
+from cde_retrievers.drift.samples import IndexedCorpus, Unknown, sample_of_corpus
+from cde_retrievers.drift.two_sample import SMALLEST_SAMPLE, compare
+from cde_retrievers.embedder import Embedder
+from cde_retrievers.errors import ConfigurationError, SampleTooSmallError
+from cde_retrievers.selection import draw_candidates
+
+
+def measure(
+    reference: CorpusContext | IndexedCorpus,
+    new_texts: Iterable[str],
+    embedder: Embedder | None = None,
+    *,
+    sample: int = 512,
+    seed: int = 0,
+    show_progress: bool | None = None,
+) -> DriftReport:
+    """Compare new documents with the corpus that a context stands for, by the vectors that contexts are made of.
+
+    A context of strategy "random" is a fair sample of its corpus, and costs nothing to compare with. One chosen
+    otherwise is not; then a sample of the index's texts is embedded, as they are now: measure before you add.
+    New texts that are in the corpus's sample already are left out; repeated ones count once.
+
+    Documents drawn independently from the same source are called "as expected" at least 99 times in 100. Documents
+    that come in clusters, such as the chapters of one book, differ from a mixed corpus even where more books of its
+    kind are on the way: take the new texts from as many sources as the corpus has.
+
+    Args:
+        reference: an index, or a context of strategy "random".
+        new_texts: documents as they would be embedded; any iterable, read once, in bounded memory.
+        embedder: what fitted the context; not needed with an index.
+        sample: new documents to embed at most, drawn from all; also documents of the corpus to embed where the context
+            is no fair sample of it.
+        seed: of the draws and of the test; the same texts and seed give the same report.
+        show_progress: True or False, or None for a bar only where the work is long.
+
+    Raises:
+        ConfigurationError: an argument is impossible, or the context alone is no fair sample of its corpus.
+        ContextMismatchError: the embedder did not fit the context.
+        InvalidTextError: the new texts are no collection of texts.
+        SampleTooSmallError: there are too few distinct new texts, or too few distinct documents of the corpus.
+    """
+    _check_options(sample, seed)
+    context, embedder = _context_and_embedder(reference, embedder)
+    embedder.check_context(context)
+    corpus = sample_of_corpus(reference, context, sample, seed)
+    unknown = Unknown(new_texts, corpus.digests)
+    new = draw_candidates(unknown, sample, seed)
+    if len(new.texts) < SMALLEST_SAMPLE:
+        raise SampleTooSmallError(
+            f"at least {SMALLEST_SAMPLE} distinct new texts are needed, found {len(new.texts)} "
+            f"({unknown.left_out} more are in the corpus's sample already); measure again when there are more"
+        )
+    corpus_vectors = corpus.vectors
+    if corpus_vectors is None:
+        corpus_vectors = embedder.first_stage_vectors(corpus.texts, show_progress)
+    new_vectors = embedder.first_stage_vectors(new.texts, show_progress)
+    found = compare(corpus_vectors, new_vectors, int(seed))
+    return DriftReport(
+        statistic=found.statistic,
+        threshold=found.threshold,
+        p_value=found.p_value,
+        share=found.share,
+        corpus_sample=len(corpus.digests),
+        new_sample=len(new.texts),
+        new_texts=new.seen,
+        left_out=unknown.left_out,
+        context=context.fingerprint,
+        model_name=embedder.name,
+    )
+
+
+def _check_options(sample: object, seed: object) -> None:
+    if not isinstance(sample, Integral) or isinstance(sample, bool) or sample < SMALLEST_SAMPLE:
+        raise ConfigurationError(f"sample must be a whole number of at least {SMALLEST_SAMPLE}, found {sample!r}")
+    if not isinstance(seed, Integral) or isinstance(seed, bool) or seed < 0:
+        raise ConfigurationError(f"seed must be a whole number of at least 0, found {seed!r}")
+
+
+def _context_and_embedder(reference: object, embedder: Embedder | None) -> tuple[CorpusContext, Embedder]:
+    if isinstance(reference, CorpusContext):
+        context = reference
+    elif isinstance(reference, IndexedCorpus):
+        context, embedder = reference.context, embedder or reference.embedder
+    else:
+        raise ConfigurationError(f"an index or a CorpusContext is needed, found {type(reference).__name__}")
+    if not isinstance(embedder, Embedder):
+        raise ConfigurationError(
+            f"the embedder that fitted the context is needed, found {type(embedder).__name__}; "
+            f"give the ContextualEncoder, measure(context, new_texts, encoder), or an index, which has its own"
+        )
+    return context, embedder

@@ -1,0 +1,98 @@
+"""What drift compares: a uniform sample of a corpus, and new texts that are not in it."""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from cde_retrievers.batches import Embeddings
+from cde_retrievers.context import CorpusContext
+from cde_retrievers.drift.two_sample import SMALLEST_SAMPLE
+from cde_retrievers.embedder import Embedder
+from cde_retrievers.errors import ConfigurationError, SampleTooSmallError
+from cde_retrievers.selection import draw_candidates
+from cde_retrievers.text import checked_texts
+
+_UNIFORM = "random"
+
+
+@runtime_checkable
+class IndexedCorpus(Protocol):
+    """What `measure` asks of an index: its context, what it embeds with, and the texts in it."""
+
+    @property
+    def context(self) -> CorpusContext:
+        """The context that the documents are embedded under."""
+
+    @property
+    def embedder(self) -> Embedder:
+        """What they are embedded with."""
+
+    def texts(self) -> Iterable[str]:
+        """The texts of all documents."""
+
+
+@dataclass(frozen=True, slots=True)
+class CorpusSample:
+    """A uniform sample of the distinct documents of a corpus.
+
+    Attributes:
+        digests: SHA-256 of each.
+        texts: the texts, if they are still to be embedded.
+        vectors: their first-stage vectors (n, width), if they are known.
+    """
+
+    digests: frozenset[str]
+    texts: list[str]
+    vectors: Embeddings | None
+
+
+def sample_of_corpus(reference: object, context: CorpusContext, size: int, seed: int) -> CorpusSample:
+    """The context's own documents where they are a uniform sample, else `size` drawn from the index.
+
+    Raises:
+        ConfigurationError: they are not, and `reference` is no index.
+        SampleTooSmallError: there are too few.
+    """
+    found = _of_context(context) if context.strategy == _UNIFORM else _of_index(reference, context, size, seed)
+    if len(found.digests) < SMALLEST_SAMPLE:
+        raise SampleTooSmallError(
+            f"at least {SMALLEST_SAMPLE} distinct documents of the corpus are needed to compare with, found "
+            f"{len(found.digests)}; fit the context on more documents, or with a larger size"
+        )
+    return found
+
+
+def _of_context(context: CorpusContext) -> CorpusSample:
+    # A corpus smaller than the context fills it by repetition, every distinct document first.
+    return CorpusSample(frozenset(context.documents), [], context.vectors[: context.distinct])
+
+
+def _of_index(reference: object, context: CorpusContext, size: int, seed: int) -> CorpusSample:
+    if not isinstance(reference, IndexedCorpus):
+        raise ConfigurationError(
+            f"the documents of a context of strategy {context.strategy!r} are no fair sample of a corpus, so there is "
+            f"nothing to compare with; give the index in place of the context: texts are drawn from it"
+        )
+    texts = draw_candidates(reference.texts(), size, seed).texts
+    return CorpusSample(frozenset(map(_digest, texts)), texts, None)
+
+
+class Unknown:
+    """Texts less those of which the digest is known; `left_out` counts these once the texts were read."""
+
+    def __init__(self, texts: Iterable[str], known: frozenset[str]) -> None:
+        self._texts = texts
+        self._known = known
+        self.left_out = 0
+
+    def __iter__(self) -> Iterator[str]:
+        for text in checked_texts(self._texts):
+            if _digest(text) in self._known:
+                self.left_out += 1
+            else:
+                yield text
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
