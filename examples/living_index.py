@@ -93,7 +93,7 @@ def main() -> None:
         # 6. Refit: the next generation is built beside the one that is served.
         index.add(drawing)
         print(index.refit(show_progress=True))
-        show(index, "move the pen forward")
+        show(index, "draw a circle")
 
 
 if __name__ == "__main__":

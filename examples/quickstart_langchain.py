@@ -4,13 +4,11 @@ python examples/quickstart_langchain.py [--modules os shutil ...]
 """
 
 import tempfile
-from pathlib import Path
 
 from langchain_core.documents import Document
-from langchain_core.vectorstores import InMemoryVectorStore
 from stdlib_corpus import QUESTIONS, chosen_entries
 
-from cde_retrievers.langchain import ContextualEmbeddings
+from cde_retrievers.langchain import ContextualEmbeddings, ContextualFAISS
 
 
 def main() -> None:
@@ -18,22 +16,20 @@ def main() -> None:
     entries = chosen_entries(__doc__)
     documents = [Document(page_content=e.text, metadata={"name": e.name, "summary": e.summary}) for e in entries]
 
-    # The one line that is new: the context is fitted on the corpus before the index is built.
-    embeddings = ContextualEmbeddings(model="minilm", show_progress=True).fit(documents)
-    store = InMemoryVectorStore.from_documents(documents, embeddings)
-    print(f"\nLangChain: {len(documents)} documents indexed under\n  {embeddings.context}\n")
-
-    for question in QUESTIONS:
-        print(question)
-        for document, score in store.similarity_search_with_score(question, k=3):
-            print(f"  {score:.2f}  {document.metadata['name']:38} {document.metadata['summary'][:70]}")
-
     with tempfile.TemporaryDirectory() as folder:
-        # The context travels with the index: queries must be embedded under the very same one.
-        store.dump(f"{folder}/index.json")
-        embeddings.save_context(Path(folder) / "context")
-        reloaded = ContextualEmbeddings(encoder=embeddings.encoder, context_path=Path(folder) / "context")
-        again = InMemoryVectorStore.load(f"{folder}/index.json", reloaded).similarity_search(QUESTIONS[0], k=1)
+        # The one line that is new: the context is fitted on the corpus before the index is built.
+        embeddings = ContextualEmbeddings(model="minilm", show_progress=True).fit(documents)
+        store = ContextualFAISS.from_documents(documents, embeddings, path=f"{folder}/index")
+        print(f"\nLangChain: {len(documents)} documents indexed under\n  {embeddings.context}\n")
+
+        for question in QUESTIONS:
+            print(question)
+            for document, score in store.similarity_search_with_score(question, k=3):
+                print(f"  {score:.2f}  {document.metadata['name']:38} {document.metadata['summary'][:70]}")
+
+        # The context travels with the index, and so does the name of the model. Any other LangChain store works too;
+        # then save the context beside it: embeddings.save_context(...), ContextualEmbeddings(context_path=...).
+        again = ContextualFAISS.open(f"{folder}/index").similarity_search(QUESTIONS[0], k=1)
     print(f"\nReloaded from disk, the first question finds {again[0].metadata['name']}.")
 
 

@@ -1,5 +1,6 @@
 """Every example runs, on a part of the corpus, and finds what a reader would expect."""
 
+import re
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -42,6 +43,19 @@ def test_compare_contexts_prints_every_corpus_under_every_context():
         assert all(20 < float(value) <= 100 for value in words[3:])
 
 
+def test_living_index_goes_through_a_life():
+    lines = run("living_index", "--documents", "100").splitlines()
+    assert any(line.startswith("Built 100 documents") for line in lines)
+    assert any(line.startswith("Under another context: ") for line in lines)
+    assert any(
+        re.match(r"Now (199|200) documents in generation 4; the reader still sees 100\.", line) for line in lines
+    )
+    assert lines[lines.index("More of the same") + 1].startswith("as expected")
+    assert lines[lines.index("Another subject") + 1].startswith(("drifting", "refit"))
+    assert any("documents are now under context" in line for line in lines)
+    assert lines[lines.index("draw a circle") + 1].split()[1].startswith(("turtle.", "tkinter."))
+
+
 def test_every_example_is_tested():
     scripts = {path.stem for path in EXAMPLES.glob("*.py")} - {"stdlib_corpus"}
-    assert scripts == {"quickstart_langchain", "quickstart_llama_index", "compare_contexts"}
+    assert scripts == {"quickstart_langchain", "quickstart_llama_index", "compare_contexts", "living_index"}

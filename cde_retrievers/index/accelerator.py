@@ -24,7 +24,7 @@ MIN_ROWS = 10_000
 """Below this, exact search is as fast."""
 _TRAINING_ROWS = 50_000
 _HNSW_NEIGHBOURS, _HNSW_BUILD_EFFORT = 32, 100
-_SEARCH_EFFORT = {"hnsw": 256, "ivf": 8}  # nodes visited; the share of lists is one in this many
+_SEARCH_EFFORT = {"hnsw": 256, "ivf": 4}  # nodes visited; the share of lists is one in this many
 _CANDIDATES_PER_HIT, _MIN_CANDIDATES = 4, 100
 
 
