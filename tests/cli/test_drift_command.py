@@ -4,10 +4,10 @@ import json
 import random
 
 import pytest
-from cde_retrievers.drift import measure
 from tiny import CORPUS
 
 from cde_retrievers import ContextualEncoder, CorpusContext
+from cde_retrievers.drift import measure
 from cde_retrievers.index import ContextualIndex
 
 FOREIGN = [f"{i} + {j} = {i + j}; x{i} := {j * 7}" for i in range(10, 18) for j in range(5)]
