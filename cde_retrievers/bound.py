@@ -49,8 +49,7 @@ class BoundToContext:
         return view
 
     def _context_replaced(self) -> None:
-        """Bring the fields that name the context up to date."""
-        raise NotImplementedError
+        """Bring the fields that name the context up to date, where a framework has such fields."""
 
     def __copy__(self) -> Self:
         twin: Self = super().__copy__()  # type: ignore[misc]  # pydantic's
