@@ -1,7 +1,7 @@
 """Exact search: the best rows by inner product among those that may be found.
 
-One matrix product per block of rows over the mapped file: for a single query this takes about half the time of faiss's
-flat index, for many a small part of it, and nothing is copied.
+One matrix product per block of rows over the mapped file. On large indexes this is faster than faiss's flat index, and
+nothing is copied (`benchmarks/index_growth.py`).
 
 Axes: Q queries, R rows, W width, K hits.
 """
@@ -38,28 +38,33 @@ def exact_search(
         block = max(1, _BLOCK_SCORES // max(1, len(queries)))
         for start in range(0, len(vectors), block):
             stop = min(start + block, len(vectors))
-            found = _block(queries, vectors[start:stop], allowed[start:stop], first + start)
-            best = best_of(*best, *_top(*found, k), k)
+            scores, rows = _block(queries, vectors[start:stop], allowed[start:stop], first + start)
+            if best[0].shape[1] == k:
+                # Most rows cannot be among the best any more; to see that is much cheaper than to sort them.
+                hopeful = (scores > best[0][:, -1:]).any(axis=0)
+                scores, rows = scores[:, hopeful], rows[hopeful]
+            best = best_of(*best, *_top(scores, rows, k), k)
     return best
 
 
 def _block(queries: Embeddings, vectors: Embeddings, allowed: NDArray[np.bool_], first: int) -> tuple[Scores, Rows]:
+    """Scores (Q, n) and row numbers (n,) of the rows that may be found."""
     rows = np.flatnonzero(allowed)
     if len(rows) == 0:
-        return np.empty((len(queries), 0), dtype=np.float32), np.empty((len(queries), 0), dtype=np.int64)
+        return np.empty((len(queries), 0), dtype=np.float32), rows
     # A single query as a vector: BLAS reads the matrix once, in its own order.
     scores = (vectors @ queries[0])[None] if len(queries) == 1 else queries @ vectors.T
     if len(rows) < len(vectors):
         scores = scores[:, rows]
-    return scores, np.broadcast_to(first + rows, scores.shape)
+    return scores, first + rows
 
 
 def _top(scores: Scores, rows: Rows, k: int) -> tuple[Scores, Rows]:
-    """The k best columns, in no order."""
+    """The k best columns for each query, in no order: scores and row numbers, each (Q, k)."""
     if scores.shape[1] <= k:
-        return scores, rows
-    kept = np.argpartition(-scores, k - 1, axis=1)[:, :k]
-    return np.take_along_axis(scores, kept, axis=1), np.take_along_axis(rows, kept, axis=1)
+        return scores, np.broadcast_to(rows, scores.shape)
+    kept = np.argpartition(scores, -k, axis=1)[:, -k:]
+    return np.take_along_axis(scores, kept, axis=1), rows[kept]
 
 
 def best_of(scores: Scores, rows: Rows, more_scores: Scores, more_rows: Rows, k: int) -> tuple[Scores, Rows]:

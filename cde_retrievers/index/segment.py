@@ -195,7 +195,7 @@ def _safetensors_head(rows: int, width: int) -> bytes:
     """What the safetensors format puts before the numbers, so that they can be written as they come."""
     tensor = {"dtype": "F32", "shape": [rows, width], "data_offsets": [0, rows * width * 4]}
     head = json.dumps({"vectors": tensor}).encode("ascii")
-    head += b" " * (-len(head) % 8)
+    head += b" " * (-(8 + len(head)) % 64)  # rows begin where vector instructions like them to
     return len(head).to_bytes(8, "little") + head
 
 
