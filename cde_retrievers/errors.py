@@ -84,6 +84,14 @@ class WriteError(CDEError, OSError):
     """The disk is full, or the directory cannot be written to."""
 
 
+class TrainingDataError(CDEError):
+    """Pairs to train on are missing, cannot be read, or do not suffice for what was asked."""
+
+
+class TrainingError(CDEError, RuntimeError):
+    """A training run cannot go on."""
+
+
 class DeviceError(CDEError):
     """The device or number format asked for is not to be had on this machine."""
 

@@ -20,6 +20,7 @@ LAYERS = [
     {"bases", "drift", "encoder", "whitened"},
     {"index"},
     {"binding", "bound", "corpora"},
+    {"training"},
     {"langchain", "llama_index", "st"},
     {"cli"},
 ]
