@@ -170,6 +170,15 @@ class ContextualEncoder:
         """Length of an embedding."""
         return self.model.width
 
+    @property
+    def tokenizer(self) -> TextTokenizer:
+        """What turns texts into the model's token ids."""
+        return self._tokenizer
+
+    def copy_model(self) -> ContextualModel:
+        """The weights that `save` writes, as a model of their own: in the number format they were given in."""
+        return deepcopy(self._saved_model)
+
     def check_context(self, context: CorpusContext) -> None:
         """Raise ContextMismatchError unless this model fitted the context."""
         context.check_model(self.fingerprint, self.name)
