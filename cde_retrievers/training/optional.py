@@ -1,0 +1,28 @@
+"""Packages that only training needs, imported where they are used."""
+
+from importlib import import_module
+from importlib.util import find_spec
+from types import ModuleType
+
+from cde_retrievers.errors import MissingDependencyError
+
+
+def require(package: str, what: str, extra: str = "train") -> None:
+    """Refuse work for which a package is missing, before it begins.
+
+    Args:
+        package: to be imported later.
+        what: needs it.
+        extra: of this library that installs it.
+
+    Raises:
+        MissingDependencyError: it is not installed; names the extra.
+    """
+    if find_spec(package) is None:
+        raise MissingDependencyError(f"{what} needs {package}: pip install 'cde-retrievers[{extra}]'")
+
+
+def imported(module: str, what: str) -> ModuleType:
+    """The module, or an error as of `require` on its package."""
+    require(module.partition(".")[0], what)
+    return import_module(module)

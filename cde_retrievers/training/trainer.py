@@ -1,0 +1,194 @@
+"""transformers' Trainer for contextual models, through its public methods only."""
+
+import copy
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import Trainer, TrainerCallback
+from transformers.trainer import DEFAULT_PROGRESS_CALLBACK
+from transformers.trainer_callback import PrinterCallback
+from transformers.trainer_utils import TrainOutput
+
+from cde_retrievers.encoder import ContextualEncoder
+from cde_retrievers.errors import CDEError, TrainingError
+from cde_retrievers.text import TextTokenizer
+from cde_retrievers.training.arguments import TrainingConfig
+from cde_retrievers.training.checkpoints import Facts, starting_point
+from cde_retrievers.training.collating import PAIR_ROWS
+from cde_retrievers.training.evaluating import EvaluationSet, evaluate
+from cde_retrievers.training.failed_step import save_failed_step
+from cde_retrievers.training.loading import StepLoader
+from cde_retrievers.training.metering import Meter
+from cde_retrievers.training.objective import ContrastiveModel
+from cde_retrievers.training.preparation import Prepared
+from cde_retrievers.training.processes import of_the_first
+from cde_retrievers.training.progress_line import ProgressLine
+from cde_retrievers.training.saving import CheckpointKeeper, explain_failed_checkpoint, write_weights
+from cde_retrievers.training.training_log import LogWriter
+from cde_retrievers.training.weight_sharing import forgive_shared_weights
+
+
+class ContextualTrainer(Trainer):
+    """Trains a `ContrastiveModel` on the steps of a schedule. `train` in `run.py` puts one together.
+
+    Args:
+        module: what is trained, in place.
+        config: of the run.
+        prepared: pairs and steps.
+        tokenizer: of the model, for evaluation.
+        sets: what to search in for evaluation.
+        facts: what identifies the run; a checkpoint of another one is not resumed.
+        callbacks: further ones, transformers' own or yours.
+    """
+
+    def __init__(
+        self,
+        module: ContrastiveModel,
+        config: TrainingConfig,
+        prepared: Prepared,
+        tokenizer: TextTokenizer,
+        sets: Sequence[EvaluationSet] = (),
+        facts: Facts | None = None,
+        callbacks: Sequence[TrainerCallback] = (),
+    ) -> None:
+        self._module = module
+        self._facts = facts or {}
+        self._keeper = CheckpointKeeper(self._facts, config.save_total_limit)
+        self._meter = Meter(config.device, config.world_size)
+        self._prepared = prepared
+        self._tokenizer = tokenizer
+        own = [self._keeper, LogWriter(), *([] if config.disable_tqdm else [ProgressLine()])]
+        arguments = copy.copy(config)
+        arguments.save_total_limit = None  # the keeper deletes old checkpoints, after marking the new one
+        super().__init__(module, arguments, eval_dataset=list(sets) or None, callbacks=[*own, *callbacks])
+        self._sets = sets
+        # They print on their own.
+        self.remove_callback(DEFAULT_PROGRESS_CALLBACK)
+        self.remove_callback(PrinterCallback)
+        forgive_shared_weights(module)
+
+    @property
+    def output_folder(self) -> Path:
+        """Where checkpoints go."""
+        return Path(str(self.args.output_dir))
+
+    def train(
+        self, resume_from_checkpoint: str | Path | bool | None = None, *arguments: Any, **keywords: Any
+    ) -> TrainOutput:
+        """Train, from the beginning or from a whole checkpoint.
+
+        Args:
+            resume_from_checkpoint: a checkpoint's directory, or True for the newest whole one in the output directory.
+            arguments: as transformers' Trainer.
+            keywords: as transformers' Trainer.
+
+        Raises:
+            TrainingError: there is no such checkpoint, or it is of another run; a step has no finite loss or gradient;
+                a checkpoint cannot be written.
+        """
+        checkpoint = starting_point(self.output_folder, resume_from_checkpoint, self._facts)
+        try:
+            return super().train(None if checkpoint is None else str(checkpoint), *arguments, **keywords)
+        except CDEError:
+            raise
+        except Exception as error:
+            explain_failed_checkpoint(error, self._keeper.writing, self.output_folder)
+            raise
+
+    def get_train_dataloader(self) -> StepLoader:
+        """The steps of this process, epoch after epoch."""
+        return StepLoader(
+            self._prepared.schedule,
+            self._prepared.steps,
+            num_workers=self.args.dataloader_num_workers,
+            prefetch_factor=self.args.dataloader_prefetch_factor,
+            pin_memory=self.args.dataloader_pin_memory and self.args.device.type == "cuda",
+            persistent_workers=self.args.dataloader_persistent_workers,
+        )
+
+    def num_examples(self, dataloader: Any) -> int:
+        """Pairs of an epoch, over all processes."""
+        return self._prepared.schedule.batches_per_epoch * self._prepared.schedule.batch_size
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
+        """The loss of one step, which is reported to the log.
+
+        Args:
+            model: what is trained, as it is wrapped for several processes.
+            inputs: the step.
+            return_outputs: whether to return the report too.
+            num_items_in_batch: not used; the loss is a mean over pairs.
+
+        Raises:
+            TrainingError: it is not finite; the batch is saved for inspection.
+        """
+        rows = inputs.pop(PAIR_ROWS)
+        outputs: dict[str, Tensor] = model(**inputs)
+        loss = outputs["loss"]
+        if not torch.isfinite(loss):
+            self._stop_at(rows, inputs, float(loss))
+        self._meter.add(outputs, len(rows))
+        return (loss, outputs) if return_outputs else loss
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """As the Trainer's, with the averages since the last log beside a loss."""
+        if "loss" in logs:
+            logs.update(self._meter.drain())
+        super().log(logs, start_time)
+
+    def evaluate(
+        self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
+    ) -> dict[str, float]:
+        """nDCG@10 of the weights as they are now, on the run's evaluation sets or on those given.
+
+        Args:
+            eval_dataset: `EvaluationSet`s in place of the run's.
+            ignore_keys: nothing here has keys.
+            metric_key_prefix: put before the names.
+        """
+        began = time.perf_counter()
+        sets = self._sets if eval_dataset is None else eval_dataset
+        # Every process evaluates rather than wait for the first, whose figures then hold for all of them.
+        figures = of_the_first(evaluate(self._encoder(), sets))
+        metrics = {f"{metric_key_prefix}_{name}": value for name, value in figures.items()}
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        self._meter.leave_out(time.perf_counter() - began)
+        return metrics
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Write the weights that are trained, adapters apart, into a checkpoint's directory.
+
+        Args:
+            output_dir: the run's own if None.
+            _internal_call: whether the Trainer is writing a checkpoint.
+        """
+        folder = self.output_folder if output_dir is None else Path(output_dir)
+        if _internal_call:
+            self._keeper.writing = folder
+        if self.args.should_save:
+            settings = self.args.to_dict()  # type: ignore[no-untyped-call]
+            write_weights(folder, self._module, settings)
+
+    def _encoder(self) -> ContextualEncoder:
+        model = self._module.model
+        return ContextualEncoder(model, self._tokenizer, device=self.args.device, dtype="float32", name="in training")
+
+    def _stop_at(self, rows: Tensor, inputs: dict[str, Tensor], loss: float) -> None:
+        step = self.state.global_step + 1
+        folder = self.output_folder / f"failed-step-{step}-process-{self.args.process_index}"
+        save_failed_step(folder, self._prepared.pairs, rows.cpu().numpy(), inputs, step=step, loss=str(loss))
+        raise TrainingError(
+            f"the loss of step {step} is {loss}, so training stops; its batch is in {folder}. Lower learning_rate, "
+            f"raise temperature, or set bf16 in place of fp16; then resume from the last checkpoint"
+        )
