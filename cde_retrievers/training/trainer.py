@@ -14,13 +14,13 @@ from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_utils import TrainOutput
 
 from cde_retrievers.encoder import ContextualEncoder
-from cde_retrievers.errors import CDEError, TrainingError
+from cde_retrievers.errors import CDEError
 from cde_retrievers.text import TextTokenizer
 from cde_retrievers.training.arguments import TrainingConfig
 from cde_retrievers.training.checkpoints import Facts, starting_point
 from cde_retrievers.training.collating import PAIR_ROWS
 from cde_retrievers.training.evaluating import EvaluationSet, evaluate
-from cde_retrievers.training.failed_step import save_failed_step
+from cde_retrievers.training.failed_step import has_finite_gradients, stop_training
 from cde_retrievers.training.loading import StepLoader
 from cde_retrievers.training.metering import Meter
 from cde_retrievers.training.objective import ContrastiveModel
@@ -121,24 +121,35 @@ class ContextualTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: Tensor | int | None = None,
     ) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
-        """The loss of one step, which is reported to the log.
+        """The loss of one step; its report is kept for the log.
 
         Args:
             model: what is trained, as it is wrapped for several processes.
             inputs: the step.
             return_outputs: whether to return the report too.
             num_items_in_batch: not used; the loss is a mean over pairs.
+        """
+        outputs: dict[str, Tensor] = model(**{name: value for name, value in inputs.items() if name != PAIR_ROWS})
+        self._meter.add(outputs, len(inputs[PAIR_ROWS]))
+        return (outputs["loss"], outputs) if return_outputs else outputs["loss"]
+
+    def training_step(
+        self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Tensor | int | None = None
+    ) -> Tensor:
+        """As the Trainer's: forward and backward of one step.
 
         Raises:
-            TrainingError: it is not finite; the batch is saved for inspection.
+            TrainingError: the loss or a gradient is not finite; the batch is saved for inspection.
         """
-        rows = inputs.pop(PAIR_ROWS)
-        outputs: dict[str, Tensor] = model(**inputs)
-        loss = outputs["loss"]
+        loss: Tensor = super().training_step(model, inputs, num_items_in_batch)
+        # In fp16 gradients are scaled up, overflow now and then, and such a step is skipped.
         if not torch.isfinite(loss):
-            self._stop_at(rows, inputs, float(loss))
-        self._meter.add(outputs, len(rows))
-        return (loss, outputs) if return_outputs else loss
+            reason = f"the loss is {float(loss)}"
+        elif not self.args.fp16 and not has_finite_gradients(model):
+            reason = "a gradient is not finite"
+        else:
+            return loss
+        stop_training(reason, self.state.global_step + 1, self.args, self._prepared.pairs, inputs)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """As the Trainer's, with the averages since the last log beside a loss."""
@@ -183,12 +194,3 @@ class ContextualTrainer(Trainer):
     def _encoder(self) -> ContextualEncoder:
         model = self._module.model
         return ContextualEncoder(model, self._tokenizer, device=self.args.device, dtype="float32", name="in training")
-
-    def _stop_at(self, rows: Tensor, inputs: dict[str, Tensor], loss: float) -> None:
-        step = self.state.global_step + 1
-        folder = self.output_folder / f"failed-step-{step}-process-{self.args.process_index}"
-        save_failed_step(folder, self._prepared.pairs, rows.cpu().numpy(), inputs, step=step, loss=str(loss))
-        raise TrainingError(
-            f"the loss of step {step} is {loss}, so training stops; its batch is in {folder}. Lower learning_rate, "
-            f"raise temperature, or set bf16 in place of fp16; then resume from the last checkpoint"
-        )

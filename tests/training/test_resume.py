@@ -1,0 +1,134 @@
+"""A run that was interrupted and goes on ends as one that was not, bit by bit."""
+
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from runs import PAIRS, STEPS_PER_EPOCH, same_weights, small_config
+from transformers import TrainerCallback
+
+from cde_retrievers import ContextualEncoder
+from cde_retrievers.errors import TrainingError
+from cde_retrievers.training.checkpoints import MARKER, newest_complete
+from cde_retrievers.training.run import train
+
+KILLABLE = Path(__file__).parents[1] / "helpers" / "killable_training.py"
+
+
+class StopAt(TrainerCallback):
+    """Ends training after a step, with a checkpoint."""
+
+    def __init__(self, step):
+        self.step = step
+
+    def on_step_end(self, args, state, control, **_):
+        if state.global_step == self.step:
+            control.should_save = control.should_training_stop = True
+
+
+@pytest.mark.parametrize(
+    ("conditioning", "stop", "settings"),
+    [
+        ("cached", 4, {}),
+        ("joint", STEPS_PER_EPOCH, {"chunk_size": None}),
+        ("whitening", 7, {}),
+        ("cached", 2, {"gradient_accumulation_steps": 2, "train_first_stage": True}),
+        ("cached", 3, {"lora_rank": 2, "lora_dropout": 0.1, "learn_temperature": True}),
+    ],
+)
+def test_stopped_and_resumed_equals_never_stopped(make_encoder, tmp_path, conditioning, stop, settings):
+    encoder = make_encoder(conditioning)
+    assert encoder.config.backbone["hidden_dropout_prob"] > 0
+    settings = {"logging_steps": 1, **settings}
+    whole = train(encoder, PAIRS, small_config(tmp_path / "whole", **settings))
+    config = small_config(tmp_path / "parts", **settings)
+    part = train(encoder, PAIRS, config, callbacks=[StopAt(stop)])
+    assert not same_weights(part.encoder, whole.encoder)
+    resumed = train(encoder, PAIRS, config, resume_from_checkpoint=True)
+    assert same_weights(resumed.encoder, whole.encoder)
+    losses = [[entry["loss"] for entry in run.log_history if "loss" in entry] for run in (resumed, whole)]
+    assert losses[0] == losses[1]
+
+
+@pytest.fixture
+def stopped(make_encoder, tmp_path):
+    """An encoder, the configuration of a run that was stopped after checkpoints 2 and 4, and its folder."""
+    encoder = make_encoder("cached")
+    config = small_config(tmp_path / "run", save_strategy="steps", save_steps=2)
+    train(encoder, PAIRS, config, callbacks=[StopAt(4)])
+    return encoder, config, tmp_path / "run"
+
+
+def test_an_incomplete_checkpoint_is_passed_over_and_said_so(stopped, caplog):
+    encoder, config, folder = stopped
+    (folder / "checkpoint-4" / MARKER).unlink()
+    with caplog.at_level("INFO", logger="cde_retrievers"):
+        train(encoder, PAIRS, config, resume_from_checkpoint=True)
+    assert "checkpoint-4 is incomplete and is passed over" in caplog.text
+    assert "checkpoint-2, the newest complete checkpoint" in caplog.text
+    assert newest_complete(folder) == folder / "checkpoint-12"
+
+
+def test_a_checkpoint_with_a_shortened_file_is_none_to_resume(stopped):
+    encoder, config, folder = stopped
+    optimizer = folder / "checkpoint-4" / "optimizer.pt"
+    optimizer.write_bytes(optimizer.read_bytes()[:-1])
+    with pytest.raises(TrainingError, match=r"checkpoint-4 is no complete checkpoint; the newest .*checkpoint-2"):
+        train(encoder, PAIRS, config, resume_from_checkpoint=folder / "checkpoint-4")
+
+
+def test_a_checkpoint_of_another_run_is_refused(stopped, make_encoder):
+    encoder, config, folder = stopped
+    with pytest.raises(TrainingError, match=r"belongs to another run \(pairs was"):
+        train(encoder, PAIRS[:50], config, resume_from_checkpoint=True)
+    other = small_config(folder, seed=3, packing="tsp")
+    with pytest.raises(TrainingError, match=r"packing was 'random', is 'tsp'; seed was 42, is 3"):
+        train(encoder, PAIRS, other, resume_from_checkpoint=True)
+
+
+def test_a_new_run_does_not_mix_its_checkpoints_with_an_old_one(stopped):
+    encoder, config, _ = stopped
+    with pytest.raises(TrainingError, match=r"already holds checkpoint-4 of an earlier run"):
+        train(encoder, PAIRS, config)
+
+
+def test_there_must_be_a_checkpoint_to_resume(make_encoder, tmp_path):
+    (tmp_path / "checkpoint-3").mkdir()
+    with pytest.raises(TrainingError, match=r"no complete checkpoint to resume from \(incomplete: checkpoint-3\)"):
+        train(make_encoder("cached"), PAIRS, small_config(tmp_path), resume_from_checkpoint=True)
+    assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.slow
+def test_killed_at_random_and_resumed_equals_never_killed(biencoder_folder, tmp_path):
+    def start(folder):
+        return subprocess.Popen(
+            [sys.executable, KILLABLE, biencoder_folder, folder],
+            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def finish(process):
+        _, errors = process.communicate(timeout=300)
+        assert process.returncode == 0, errors
+
+    finish(start(tmp_path / "whole"))
+    chance, kills = random.Random(0), 0
+    for _ in range(3):
+        process = start(tmp_path / "killed")
+        known = newest_complete(tmp_path / "killed")
+        while newest_complete(tmp_path / "killed") == known and process.poll() is None:
+            time.sleep(0.01)
+        time.sleep(chance.uniform(0, 0.4))
+        kills += process.poll() is None
+        process.kill()
+        process.communicate()
+    assert kills == 3
+    finish(start(tmp_path / "killed"))
+    ended = [ContextualEncoder.from_pretrained(tmp_path / name / "model", device="cpu") for name in ("whole", "killed")]
+    assert same_weights(*ended)

@@ -1,0 +1,152 @@
+"""Whole runs of `train` on a tiny model."""
+
+import json
+
+import numpy as np
+import pytest
+from runs import PAIRS, STEPS_PER_EPOCH, same_weights, small_config, weights_of
+from tiny import CORPUS, QUERIES
+
+from cde_retrievers import ContextualEncoder
+from cde_retrievers.errors import ConfigurationError, TrainingDataError
+from cde_retrievers.model.config import WhiteningConditioning
+from cde_retrievers.training.pairs import Pair, TrainingPairs
+from cde_retrievers.training.run import train
+
+
+def test_the_trained_encoder_is_saved_as_it_is_returned(make_encoder, conditioning, tmp_path):
+    result = train(make_encoder(conditioning), PAIRS, small_config(tmp_path))
+    loaded = ContextualEncoder.from_pretrained(result.model_path, device="cpu", dtype="float32")
+    context = result.encoder.fit_context(CORPUS)
+    assert loaded.fingerprint == result.encoder.fingerprint
+    np.testing.assert_array_equal(
+        loaded.encode_queries(QUERIES, context), result.encoder.encode_queries(QUERIES, context)
+    )
+
+
+def test_the_encoder_given_stays_as_it_was(make_encoder, conditioning, tmp_path):
+    encoder = make_encoder(conditioning)
+    before = weights_of(encoder)
+    result = train(encoder, PAIRS, small_config(tmp_path))
+    assert all((encoder.model.state_dict()[name] == tensor).all() for name, tensor in before.items())
+    assert not same_weights(encoder, result.encoder)
+    assert all(weight.requires_grad for weight in result.encoder.model.parameters())
+
+
+def test_the_loss_goes_down_and_the_log_says_so(make_encoder, tmp_path, capsys):
+    result = train(make_encoder("cached"), PAIRS, small_config(tmp_path, num_train_epochs=5))
+    steps = [entry for entry in result.log_history if "loss" in entry]
+    assert steps[-1]["loss"] < 0.7 * steps[0]["loss"]
+    assert len(steps) == 5 * STEPS_PER_EPOCH / 2
+    for entry in steps:
+        assert 0 <= entry["accuracy"] <= 1
+        assert 0 <= entry["masked_share"] < 1
+        assert entry["pairs_per_second"] > 0
+        assert entry["memory_gib"] > 0
+    written = [json.loads(line) for line in (tmp_path / "training_log.jsonl").read_text().splitlines()]
+    assert written == result.log_history
+    assert (tmp_path / "learning_curves.png").read_bytes().startswith(b"\x89PNG")
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_frozen_first_stage_keeps_its_weights(make_encoder, tmp_path):
+    encoder = make_encoder("joint")
+    result = train(encoder, PAIRS, small_config(tmp_path))
+    assert all(
+        (a == b).all()
+        for a, b in zip(encoder.model.first_stage.parameters(), result.encoder.model.first_stage.parameters())
+    )
+
+
+def test_a_trained_first_stage_changes_them(make_encoder, tmp_path):
+    encoder = make_encoder("joint")
+    result = train(encoder, PAIRS, small_config(tmp_path, train_first_stage=True))
+    changed = [
+        not (a == b).all()
+        for a, b in zip(encoder.model.first_stage.parameters(), result.encoder.model.first_stage.parameters())
+    ]
+    assert sum(changed) > 0.9 * len(changed)
+
+
+def test_whitening_has_no_first_stage_to_freeze(make_encoder, tmp_path):
+    with pytest.raises(ConfigurationError, match=r"nothing would be left to train"):
+        train(make_encoder("whitening"), PAIRS, small_config(tmp_path, train_first_stage=False))
+
+
+def test_a_plain_biencoder_trains_without_a_context(biencoder_folder, tmp_path):
+    result = train(biencoder_folder, PAIRS, small_config(tmp_path), conditioning=WhiteningConditioning(power=0))
+    assert not list((tmp_path / "cache").glob("context-*"))
+    assert result.metrics["train_loss"] > 0
+
+
+def test_recomputing_activations_changes_no_weight(make_encoder, tmp_path):
+    settings = {"chunk_size": None, "num_train_epochs": 1}
+    plain = train(make_encoder("cached"), PAIRS, small_config(tmp_path / "plain", **settings))
+    less = small_config(tmp_path / "less", activation_checkpointing=True, **settings)
+    assert same_weights(plain.encoder, train(make_encoder("cached"), PAIRS, less).encoder)
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_does_not(make_encoder, tmp_path):
+    runs = [
+        train(make_encoder("cached"), PAIRS, small_config(tmp_path / str(place), seed=seed, num_train_epochs=1))
+        for place, seed in enumerate((1, 1, 2))
+    ]
+    assert same_weights(runs[0].encoder, runs[1].encoder)
+    assert not same_weights(runs[0].encoder, runs[2].encoder)
+
+
+def test_worker_processes_make_the_same_steps(make_encoder, tmp_path):
+    alone = train(make_encoder("cached"), PAIRS, small_config(tmp_path / "alone", num_train_epochs=1))
+    helped = small_config(tmp_path / "helped", num_train_epochs=1, dataloader_num_workers=1)
+    assert same_weights(alone.encoder, train(make_encoder("cached"), PAIRS, helped).encoder)
+
+
+def test_every_setting_of_the_method_runs(make_encoder, tmp_path):
+    pairs = TrainingPairs.of(Pair(p.query, p.positive, (CORPUS[i - 1], CORPUS[i - 2])) for i, p in enumerate(PAIRS))
+    config = small_config(
+        tmp_path,
+        max_steps=2,
+        cluster_size=18,
+        packing="tsp",
+        hard_negatives=2,
+        context_documents=24,
+        context_from="domain",
+        train_first_stage=True,
+        learn_temperature=True,
+        symmetric=True,
+        matryoshka_dimensions=(8, 32),
+        false_negative_threshold=None,
+        gradient_accumulation_steps=2,
+        eval_strategy="no",
+    )
+    assert np.isfinite(train(make_encoder("cached"), pairs, config).metrics["train_loss"])
+
+
+def test_pairs_may_come_as_anything_that_read_pairs_takes(make_encoder, tmp_path):
+    rows = [{"query": pair.query, "positive": pair.positive, "domain": pair.domain} for pair in PAIRS]
+    of_rows = train(make_encoder("cached"), rows, small_config(tmp_path / "rows", num_train_epochs=1))
+    of_pairs = train(make_encoder("cached"), PAIRS, small_config(tmp_path / "pairs", num_train_epochs=1))
+    assert same_weights(of_rows.encoder, of_pairs.encoder)
+
+
+def test_hard_negatives_that_are_missing_are_named(make_encoder, tmp_path):
+    with pytest.raises(TrainingDataError, match=r"hard_negatives=1, but pair 0 .* mine_hard_negatives"):
+        train(make_encoder("cached"), PAIRS, small_config(tmp_path, hard_negatives=1))
+
+
+def test_fewer_pairs_than_a_batch_are_refused(make_encoder, tmp_path):
+    with pytest.raises(TrainingDataError, match=r"takes 60 distinct pairs, there are 54"):
+        train(make_encoder("cached"), PAIRS, small_config(tmp_path, per_device_train_batch_size=60))
+
+
+def test_a_conditioning_for_an_encoder_that_has_one_is_refused(make_encoder, tmp_path):
+    with pytest.raises(ConfigurationError, match=r"conditioning describe"):
+        train(make_encoder("cached"), PAIRS, small_config(tmp_path), conditioning="joint")
+
+
+def test_released_models_take_exactly_their_number_of_context_documents(make_encoder, tmp_path):
+    from cde_retrievers.model.config import JointConditioning
+
+    encoder = make_encoder(JointConditioning(context_slots=16))
+    with pytest.raises(ConfigurationError, match=r"reads exactly 16 context vectors, context_documents=8"):
+        train(encoder, PAIRS, small_config(tmp_path, context_documents=8))
