@@ -77,18 +77,12 @@ def check_trainer_settings(config: "TrainingConfig") -> None:
         ConfigurationError: says which, and what to use in its place.
     """
     for name, (fixed, way_out) in _FIXED.items():
-        if (getattr(config, name) or fixed) != fixed:
+        if getattr(config, name) != fixed and (fixed is not None or getattr(config, name)):
             raise ConfigurationError(f"{name}={getattr(config, name)!r} is not available here: {way_out}")
     if config.n_gpu > 1:
         raise ConfigurationError(
             f"one process sees {config.n_gpu} GPUs and cannot share a contrastive batch among them; start one process "
             f"per GPU with torchrun --nproc_per_node {config.n_gpu}, or set CUDA_VISIBLE_DEVICES to one"
-        )
-    wants_evaluation = config.eval_strategy != "no" or config.load_best_model_at_end or config.save_strategy == "best"
-    if wants_evaluation and not config.evaluation:
-        raise ConfigurationError(
-            "evaluation during training needs something to search in; name BEIR folders in evaluation=(...), or leave "
-            "eval_strategy and load_best_model_at_end out"
         )
 
 
@@ -110,3 +104,10 @@ def _check_evaluation(config: "TrainingConfig") -> None:
     for folder in config.evaluation:
         if not Path(folder).is_dir():
             raise ConfigurationError(f"the evaluation folder {folder} does not exist; give one in BEIR's layout")
+    strategies = [str(getattr(each, "value", each)) for each in (config.eval_strategy, config.save_strategy)]
+    wanted = strategies[0] != "no" or strategies[1] == "best" or config.load_best_model_at_end
+    if wanted and not config.evaluation:
+        raise ConfigurationError(
+            "evaluation during training needs something to search in; name BEIR folders in evaluation=(...), or leave "
+            "eval_strategy and load_best_model_at_end out"
+        )

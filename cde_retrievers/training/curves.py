@@ -27,7 +27,8 @@ def draw_curves(history: Sequence[dict[str, Any]], path: Path) -> None:
     if not shown:
         return
     # A Figure of its own needs no window and leaves the caller's pyplot alone.
-    figure = figure_module.Figure(figsize=(4.5 * len(shown), 3.5), layout="constrained")
+    figure = figure_module.Figure(figsize=(4.5 * len(shown), 3.5))
+    figure.subplots_adjust(left=0.2 / len(shown), right=1 - 0.1 / len(shown), bottom=0.15, top=0.95, wspace=0.3)
     for axes, panel in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
         for name, points in panel.items():
             axes.plot(*zip(*points, strict=True), marker="." if len(points) < 50 else "", label=name)

@@ -1,0 +1,80 @@
+"""Settings are refused before any work, with what to do about it."""
+
+from dataclasses import fields
+
+import pytest
+from transformers import TrainingArguments
+
+from cde_retrievers.errors import ConfigurationError, MissingDependencyError
+from cde_retrievers.training import optional
+from cde_retrievers.training.arguments import TrainingConfig
+
+
+def test_all_settings_of_transformers_are_there_under_their_names():
+    assert {field.name for field in fields(TrainingArguments)} < {field.name for field in fields(TrainingConfig)}
+
+
+def test_defaults_are_for_this_work(tmp_path):
+    config = TrainingConfig(output_dir=str(tmp_path))
+    assert (config.learning_rate, config.lr_scheduler_type, config.weight_decay) == (2e-5, "linear", 0)
+    assert config.report_to == []
+    assert config.cache == tmp_path / "cache"
+    assert config.global_batch_size == 64 * config.world_size
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"output_dir": None}, r"output_dir says where"),
+        ({"batching": "hard"}, r"batching is 'hard'; use one of contextual, random"),
+        ({"packing": "greedy"}, r"packing is 'greedy'; use one of random, tsp"),
+        ({"context_from": "corpus"}, r"context_from is 'corpus'; use one of batch, domain"),
+        ({"per_device_train_batch_size": 1}, r"whole number of at least 2"),
+        ({"cluster_size": 2.5}, r"cluster_size is 2.5; give a whole number"),
+        ({"chunk_size": 0}, r"chunk_size is 0"),
+        ({"hard_negatives": -1}, r"hard_negatives is -1"),
+        ({"false_negative_threshold": 1.5}, r"false-negative filter must be above 0 and at most 1"),
+        ({"sequence_dropout": 2.0}, r"sequence_dropout is 2.0; it must lie between 0 and 1"),
+        ({"lora_alpha": 8.0}, r"lora_alpha says nothing without lora_rank"),
+        ({"auto_find_batch_size": True}, r"lower chunk_size, which bounds memory"),
+        ({"label_smoothing_factor": 0.1}, r"label_smoothing_factor=0.1 is not available here"),
+        ({"dataloader_drop_last": False}, r"every contrastive batch is full"),
+        ({"push_to_hub": True}, r"encoder.push_to_hub"),
+        ({"save_only_model": True}, r"cannot be resumed"),
+        ({"eval_strategy": "epoch"}, r"name BEIR folders in evaluation"),
+        ({"load_best_model_at_end": True}, r"name BEIR folders in evaluation"),
+        ({"evaluation": ("nowhere",)}, r"evaluation folder nowhere does not exist"),
+        ({"evaluation": ("a/one", "b/one")}, r"must have different names"),
+        ({"lr_scheduler_type": "lineal"}, r"transformers refuses the training arguments"),
+    ],
+)
+def test_an_impossible_setting_is_refused(tmp_path, settings, message):
+    with pytest.raises(ConfigurationError, match=message):
+        TrainingConfig(**{"output_dir": str(tmp_path), "use_cpu": True, **settings})
+
+
+def test_evaluation_folders_are_evaluated_each_epoch_unless_told_otherwise(tmp_path):
+    config = TrainingConfig(output_dir=str(tmp_path / "run"), evaluation=tmp_path, use_cpu=True)
+    assert config.evaluation == (str(tmp_path),)
+    assert config.eval_strategy == "epoch"
+    every = TrainingConfig(output_dir=str(tmp_path / "run"), evaluation=tmp_path, eval_strategy="steps", eval_steps=5)
+    assert every.eval_strategy == "steps"
+
+
+def test_unknown_names_are_refused_with_similar_ones(tmp_path):
+    with pytest.raises(ConfigurationError, match=r"'learning_rat' is unknown; similar ones are learning_rate"):
+        TrainingConfig.from_dict({"output_dir": str(tmp_path), "learning_rat": 1e-4})
+    with pytest.raises(ConfigurationError, match=r"'zzz' is unknown; similar ones are batching, cache_folder"):
+        TrainingConfig.from_dict({"output_dir": str(tmp_path), "zzz": 1})
+
+
+def test_plain_values_become_what_they_stand_for(tmp_path):
+    config = TrainingConfig.from_dict({"output_dir": str(tmp_path), "matryoshka_dimensions": [8, 16]})
+    assert config.matryoshka_dimensions == (8, 16)
+
+
+@pytest.mark.parametrize(("package", "settings"), [("accelerate", {})])
+def test_a_missing_package_is_named_with_the_extra(tmp_path, monkeypatch, package, settings):
+    monkeypatch.setattr(optional, "find_spec", lambda name: None if name == package else name)
+    with pytest.raises(MissingDependencyError, match=rf"needs {package}: pip install 'cde-retrievers\[train\]'"):
+        TrainingConfig(output_dir=str(tmp_path), **settings)

@@ -1,0 +1,108 @@
+"""nDCG@10 during training, on corpora under their own contexts."""
+
+import json
+
+import numpy as np
+import pytest
+from runs import PAIRS, STEPS_PER_EPOCH, small_config
+from tiny import CORPUS
+
+from cde_retrievers.errors import CorpusFileError, MissingDependencyError, TrainingDataError
+from cde_retrievers.training import optional
+from cde_retrievers.training.checkpoints import checkpoints_in
+from cde_retrievers.training.evaluating import EvaluationSet, evaluate
+from cde_retrievers.training.run import train
+
+
+def write_beir(folder, documents, judged):
+    """A folder of documents by id and (query, id of its answer)."""
+    (folder / "qrels").mkdir(parents=True)
+    rows = [json.dumps({"_id": name, "title": "", "text": text}) for name, text in documents.items()]
+    (folder / "corpus.jsonl").write_text("\n".join(rows))
+    rows = [json.dumps({"_id": f"q{place}", "text": query}) for place, (query, _) in enumerate(judged)]
+    (folder / "queries.jsonl").write_text("\n".join(rows))
+    lines = [f"q{place}\t{answer}\t1" for place, (_, answer) in enumerate(judged)]
+    (folder / "qrels" / "test.tsv").write_text("\n".join(["query-id\tcorpus-id\tscore", *lines]) + "\n")
+    return folder
+
+
+@pytest.fixture
+def beir(tmp_path):
+    documents = {f"d{place}": text for place, text in enumerate(CORPUS)}
+    judged = [(pair.query, f"d{CORPUS.index(pair.positive)}") for pair in list(PAIRS)[::4]]
+    return write_beir(tmp_path / "animals", documents, judged)
+
+
+def test_the_figure_is_that_of_sorting_all_documents(beir, make_encoder):
+    found = EvaluationSet.read(beir)
+    encoder = make_encoder("cached")
+    context = encoder.fit_context(CORPUS)
+    scores = (
+        encoder.encode_queries(list(found.judged.queries.values()), context)
+        @ encoder.encode_documents(CORPUS, context).T
+    )
+    gains = []
+    for row, query in zip(scores, found.judged.queries, strict=True):
+        answer = next(iter(found.judged.relevant[query]))
+        rank = list(np.argsort(-row, kind="stable")).index(int(answer[1:]))
+        gains.append(1 / np.log2(rank + 2) if rank < 10 else 0.0)
+    assert found.ndcg_at_10(encoder) == pytest.approx(np.mean(gains), abs=1e-6)
+    assert 0 < np.mean(gains) < 1
+
+
+def test_several_sets_are_named_and_averaged(beir, tmp_path, make_encoder):
+    other = write_beir(tmp_path / "other", {"a": "red cat", "b": "a tree", "c": "the file"}, [("red cat", "a")])
+    sets = [EvaluationSet.read(folder) for folder in (beir, other)]
+    encoder = make_encoder("cached")
+    figures = evaluate(encoder, sets)
+    each = [figures["animals_ndcg@10"], figures["other_ndcg@10"]]
+    assert each == [found.ndcg_at_10(encoder) for found in sets]
+    assert figures["ndcg@10"] == pytest.approx(np.mean(each))
+    assert list(evaluate(encoder, sets[:1])) == ["ndcg@10"]
+
+
+def test_a_run_evaluates_and_ends_with_its_best_weights(beir, make_encoder, tmp_path):
+    config = small_config(
+        tmp_path / "run",
+        num_train_epochs=3,
+        learning_rate=3e-2,
+        evaluation=(str(beir),),
+        save_strategy="epoch",
+        load_best_model_at_end=True,
+        save_total_limit=1,
+        eval_on_start=True,
+    )
+    result = train(make_encoder("cached"), PAIRS, config)
+    figures = {entry["step"]: entry["eval_ndcg@10"] for entry in result.log_history if "eval_ndcg@10" in entry}
+    assert sorted(figures) == [0, STEPS_PER_EPOCH, 2 * STEPS_PER_EPOCH, 3 * STEPS_PER_EPOCH]
+    kept = {step: figure for step, figure in figures.items() if step > 0}
+    best = max(kept, key=kept.__getitem__)
+    assert len(set(kept.values())) > 1
+    assert EvaluationSet.read(beir).ndcg_at_10(result.encoder) == pytest.approx(kept[best])
+    names = [path.name for path in checkpoints_in(tmp_path / "run")]
+    assert f"checkpoint-{best}" in names
+    assert len(names) <= 2
+
+
+def test_evaluating_changes_no_weight(beir, make_encoder, tmp_path):
+    from runs import same_weights
+
+    without = train(make_encoder("cached"), PAIRS, small_config(tmp_path / "without", num_train_epochs=1))
+    looked = small_config(
+        tmp_path / "with", num_train_epochs=1, evaluation=(str(beir),), eval_strategy="steps", eval_steps=1
+    )
+    assert same_weights(without.encoder, train(make_encoder("cached"), PAIRS, looked).encoder)
+
+
+def test_a_folder_that_cannot_be_searched_is_refused(tmp_path, beir):
+    alone = write_beir(tmp_path / "alone", {"a": "red cat"}, [("red", "a")])
+    with pytest.raises(TrainingDataError, match=r"fewer than two different documents"):
+        EvaluationSet.read(alone)
+    with pytest.raises(CorpusFileError, match=r"no judgements qrels/dev.tsv"):
+        EvaluationSet.read(beir, "dev")
+
+
+def test_missing_ir_measures_is_named_with_its_extra(beir, monkeypatch):
+    monkeypatch.setattr(optional, "find_spec", lambda name: None)
+    with pytest.raises(MissingDependencyError, match=r"ir_measures: pip install 'cde-retrievers\[eval\]'"):
+        EvaluationSet.read(beir)
