@@ -11,11 +11,10 @@ from cde_retrievers.corpora.finding import find_source, is_beir
 from cde_retrievers.corpora.json_lines import json_rows
 from cde_retrievers.corpora.judgements import Judgement, judgements, judgements_file, query_rows
 from cde_retrievers.errors import TrainingDataError
+from cde_retrievers.training.domains import domain_name
 from cde_retrievers.training.pairs import Pair, check_pair
 
 logger = logging.getLogger(__name__)
-
-_DOMAIN = "domain"
 
 
 def beir_sets(folder: Path, split: str) -> list[Path]:
@@ -107,24 +106,6 @@ def _documents(folder: Path, needed: set[str], name: str) -> dict[str, tuple[str
         if identity in documents:
             raise TrainingDataError(f"{row.place} has the id {identity!r}, as a document before it; give each its own")
         if identity in needed:
-            domain = domain_name(name, record.document.metadata.get(_DOMAIN), row.place)
+            domain = domain_name(name, record.document.metadata, row.place)
             documents[identity] = (record.document.text, domain)
     return documents
-
-
-def domain_name(name: str, part: object, place: str) -> str:
-    """The domain of a document: its set, and the part of the set that its metadata names, if any.
-
-    Args:
-        name: of the set; may be empty.
-        part: what the metadata says, or None.
-        place: where the document is, for messages.
-
-    Raises:
-        TrainingDataError: `part` is no text.
-    """
-    if part is None or part == "":
-        return name
-    if not isinstance(part, str):
-        raise TrainingDataError(f"{place}: metadata {_DOMAIN!r} is no text but {type(part).__name__}; give a name")
-    return f"{name}/{part}" if name else part
