@@ -85,6 +85,12 @@ def test_the_first_sentence_asks_where_nothing_else_does():
     assert "sentence" not in made.kinds[1:]
 
 
+def test_a_document_is_asked_by_one_first_sentence_only():
+    sections = "".join(f"# Introduction\n\nCats are small, part {part}. {BODY.capitalize()}.\n\n" for part in (1, 2))
+    made = pairs_from_corpus([sections], kinds=("sentence",))
+    assert [query for _, query, _ in texts(made)] == ["Cats are small, part 1."]
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
@@ -97,7 +103,9 @@ def test_the_first_sentence_asks_where_nothing_else_does():
         ('He said "cats sleep all day." They hunt.', 'He said "cats sleep all day."'),
         ("Why cats sleep\nall day\n\nThey are tired.", "Why cats sleep all day"),
         ("猫は昼も寝ている。夜は狩りをする。", "猫は昼も寝ている。"),
+        ("A small cat costs approx. two euros a day. Others less.", "A small cat costs approx. two euros a day."),
         ("Cats sleep all day.", None),
+        ("猫は昼も寝ている。", None),
         ("cats sleep all day and hunt at night", None),
         ("", None),
     ],
