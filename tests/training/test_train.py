@@ -54,7 +54,9 @@ def test_a_frozen_first_stage_keeps_its_weights(make_encoder, tmp_path):
     result = train(encoder, PAIRS, small_config(tmp_path))
     assert all(
         (a == b).all()
-        for a, b in zip(encoder.model.first_stage.parameters(), result.encoder.model.first_stage.parameters())
+        for a, b in zip(
+            encoder.model.first_stage.parameters(), result.encoder.model.first_stage.parameters(), strict=True
+        )
     )
 
 
@@ -63,7 +65,9 @@ def test_a_trained_first_stage_changes_them(make_encoder, tmp_path):
     result = train(encoder, PAIRS, small_config(tmp_path, train_first_stage=True))
     changed = [
         not (a == b).all()
-        for a, b in zip(encoder.model.first_stage.parameters(), result.encoder.model.first_stage.parameters())
+        for a, b in zip(
+            encoder.model.first_stage.parameters(), result.encoder.model.first_stage.parameters(), strict=True
+        )
     ]
     assert sum(changed) > 0.9 * len(changed)
 
