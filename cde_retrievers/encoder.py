@@ -236,19 +236,24 @@ class ContextualEncoder:
         )
         return context_of(chosen, self.name, self.fingerprint, recorded_as, seed)
 
-    def first_stage_vectors(
-        self, texts: Iterable[str], show_progress: bool | None = None, prompt: str | None = None
-    ) -> Embeddings:
-        """Context vectors of documents, (n, width) float32, not normalised.
+    def first_stage_vectors(self, texts: Iterable[str], show_progress: bool | None = None) -> Embeddings:
+        """Context vectors of documents, (n, width) float32, not normalised."""
+        known = [self.config.document_prompt + text for text in checked_texts(texts)]
+        return self._runner.run(known, self.model.first_stage, self.width, show_progress)
+
+    def biencoder_vectors(self, texts: Iterable[str], prompt: str, show_progress: bool | None = None) -> Embeddings:
+        """Plain vectors of texts, (n, width) float32, not normalised: the first stage without its projection.
+
+        Until a model is trained these are the vectors of the bi-encoder it was made from. The projection of an
+        untrained one is noise, and a trained one's serves the second stage rather than comparison.
 
         Args:
             texts: what to embed.
+            prompt: put before every text.
             show_progress: True or False, or None for a bar only where the work is long.
-            prompt: put before every text; the prompt of documents if None.
         """
-        prompt = self.config.document_prompt if prompt is None else prompt
         known = [prompt + text for text in checked_texts(texts)]
-        return self._runner.run(known, self.model.first_stage, self.width, show_progress)
+        return self._runner.run(known, self.model.first_stage.pooled, self.width, show_progress)
 
     def first_stage_fingerprint(self) -> str:
         """SHA-256 over all that a first-stage vector depends on but the number format; computed at each call."""

@@ -13,9 +13,9 @@ from cde_retrievers.errors import CDEError, WriteError
 _REASONS = {
     errno.ENOSPC: "there is no space left on the device; free some",
     errno.EDQUOT: "your disk quota is used up; free some space",
-    errno.EROFS: "the file system is read-only; copy the index to where it can be written",
-    errno.EACCES: "you may not write there; change the permissions, or copy the index to where you may",
-    errno.EPERM: "you may not write there; change the permissions, or copy the index to where you may",
+    errno.EROFS: "the file system is read-only; use a place that can be written to",
+    errno.EACCES: "you may not write there; change the permissions, or use a place where you may",
+    errno.EPERM: "you may not write there; change the permissions, or use a place where you may",
 }
 
 

@@ -19,10 +19,14 @@ class FirstStage(nn.Module):
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Right-padded token ids (B, L) and their mask (B, L) -> context vectors (B, W), not normalised."""
+        pooled = self.pooled(input_ids, attention_mask)
+        return pooled if self.mlp is None else self.mlp(pooled)
+
+    def pooled(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """The same without the projection: the bi-encoder's own vectors (B, W), not normalised."""
         states = self.backbone(
             input_ids=input_ids,
             attention_mask=attention_mask,
             position_ids=text_positions(self.backbone, input_ids.shape[1]).unsqueeze(0),
         ).last_hidden_state
-        pooled = self._pool(states, attention_mask)
-        return pooled if self.mlp is None else self.mlp(pooled)
+        return self._pool(states, attention_mask)

@@ -34,12 +34,14 @@ class MadePairs:
         kinds: of each pair, n of "title", "heading" and "sentence".
         documents: how many were looked at.
         without: how many of them gave no pair, by the reason.
+        general: headings, in lower case, that ask for nothing because several documents have them.
     """
 
     pairs: TrainingPairs = field(repr=False)
     kinds: tuple[Kind, ...] = field(repr=False)
     documents: int
     without: Mapping[str, int]
+    general: tuple[str, ...]
 
     @property
     def made(self) -> dict[Kind, int]:
@@ -61,7 +63,7 @@ class MadePairs:
         sample = [{"kind": kind, "query": pair.query, "positive": pair.positive} for kind, pair in self.sample]
         return {
             "pairs": len(self.pairs), "made": self.made, "documents": self.documents, "without": dict(self.without),
-            "sample": sample,
+            "general": list(self.general), "sample": sample,
         }  # fmt: skip
 
     def __str__(self) -> str:
@@ -69,6 +71,8 @@ class MadePairs:
         none = sum(self.without.values())
         lines = [f"{len(self.pairs):,} pairs from {self.documents - none:,} of {self.documents:,} documents: {made}"]
         lines += [f"  none from {count:,}: {reason}" for reason, count in self.without.items()]
+        if self.general:
+            lines.append(f"  headings of several documents, not asked: {_short(', '.join(self.general))}")
         lines.append("sample:")
         for kind, pair in self.sample:
             lines += [
@@ -102,8 +106,9 @@ def pairs_from_corpus(
     _check_choices(kinds, min_words)
     read = _checked(documents)
     outlines = [outline(document) for document in read]
-    general = _general_headings(read, outlines)
-    made = [offers(document, parts, general, kinds, min_words) for document, parts in zip(read, outlines, strict=True)]
+    general = _general_headings(read, outlines) if "heading" in kinds else ()
+    left_out = frozenset(general)
+    made = [offers(document, parts, left_out, kinds, min_words) for document, parts in zip(read, outlines, strict=True)]
     found, without = _gathered(read, made, domain)
     if not found:
         reasons = ", ".join(f"{count:,}: {reason}" for reason, count in without.items()) or "there are none"
@@ -112,7 +117,7 @@ def pairs_from_corpus(
             f"several sentences, or pairs of your own"
         )
     pairs_kinds, pairs = zip(*found, strict=True)
-    return MadePairs(TrainingPairs.of(pairs), pairs_kinds, len(read), without)
+    return MadePairs(TrainingPairs.of(pairs), pairs_kinds, len(read), without, general)
 
 
 def _gathered(
@@ -134,7 +139,7 @@ def _gathered(
     return list(found.values()), dict(without.most_common())
 
 
-def _general_headings(documents: Sequence[Document], outlines: Sequence[Outline]) -> set[str]:
+def _general_headings(documents: Sequence[Document], outlines: Sequence[Outline]) -> tuple[str, ...]:
     """Headings that stand in more than one document; the parts of one that was split are one."""
     wholes = {
         (_whole(document, place), heading)
@@ -142,7 +147,7 @@ def _general_headings(documents: Sequence[Document], outlines: Sequence[Outline]
         for heading in parts.headings
     }
     counts = Counter(heading for _, heading in wholes)
-    return {heading for heading, count in counts.items() if count > 1}
+    return tuple(sorted(heading for heading, count in counts.items() if count > 1))
 
 
 def _whole(document: Document, place: int) -> str:

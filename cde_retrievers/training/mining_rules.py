@@ -22,7 +22,8 @@ _MORE_TO_CHOOSE_FROM = 10  # candidates per negative where some may be refused, 
 class MiningRules:
     """Which documents become hard negatives; names and meanings as in sentence-transformers' `mine_hard_negatives`.
 
-    Ranks count documents that pass all other rules, from 0; scores are cosine similarities.
+    Ranks count documents that pass all other rules, from 0; scores are cosine similarities. A query's search goes no
+    deeper than `range_max` and what is known of it.
 
     Attributes:
         num_negatives: per pair, at most.

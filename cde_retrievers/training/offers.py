@@ -1,6 +1,6 @@
 """What one document offers as pairs: its title and body, its headings and sections, its first sentence and the rest."""
 
-from collections.abc import Collection, Container, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -60,7 +60,7 @@ def outline(document: Document) -> Outline:
 
 
 def offers(
-    document: Document, parts: Outline, general: Container[str], kinds: Collection[Kind], min_words: int
+    document: Document, parts: Outline, general: frozenset[str], kinds: Collection[Kind], min_words: int
 ) -> list[Offer] | str:
     """The pairs that the document gives, or in words why it gives none.
 
@@ -83,7 +83,7 @@ def offers(
     return fitting or (TOO_LITTLE if candidates else NO_QUERY)
 
 
-def _by_name(document: Document, parts: Outline, general: Container[str]) -> Iterator[Offer]:
+def _by_name(document: Document, parts: Outline, general: frozenset[str]) -> Iterator[Offer]:
     """The title with all of the text, and each heading with its own section."""
     if parts.title and _can_ask(parts.title):
         yield _offer("title", parts.title, document.text)

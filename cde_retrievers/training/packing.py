@@ -40,8 +40,10 @@ class DomainLayout:
         torn = np.flatnonzero([len(rows) for rows in left])
         order = torn[_order(len(torn), None if self.centroids is None else self.centroids[torn], rng)]
         end_to_end = _joined([left[place] for place in order])
-        cut = len(end_to_end) // batch_size * batch_size
-        return _joined([*whole, end_to_end[:cut]]), end_to_end[cut:]
+        # From between two batches, not from the end: a walk ends in what is unlike anything else, again and again.
+        cut = batch_size * int(rng.integers(len(end_to_end) // batch_size + 1))
+        over = slice(cut, cut + len(end_to_end) % batch_size)
+        return _joined([*whole, np.delete(end_to_end, over)]), end_to_end[over]
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +62,9 @@ class Layout:
         """All pairs in a new order, to be cut into batches; at the end are those that make up no whole batch."""
         order = _order(len(self.domains), self.centroids, rng)
         parts = [self.domains[place].lay_out(batch_size, rng) for place in order]
-        return _joined([*(whole for whole, _ in parts), *(left for _, left in parts)])
+        left = _joined([left for _, left in parts])
+        over = rng.choice(len(left), len(left) % batch_size, replace=False)
+        return _joined([*(whole for whole, _ in parts), np.delete(left, over), left[over]])
 
 
 def nearest_walk(centroids: Centroids, start: int) -> Indices:

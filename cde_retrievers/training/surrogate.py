@@ -106,14 +106,14 @@ def embed_pairs(
     cache_folder: str | Path | None = None,
     show_progress: bool | None = None,
 ) -> PairVectors:
-    """Every distinct query and document through the surrogate's first stage, each behind its prompt, as unit rows.
+    """Every distinct query and document through the surrogate, each behind its prompt, as unit rows.
 
-    Specification 3.2 (1), paper section 4.1. The default surrogate of a training run is the model that is to be
-    trained, as it is before training.
+    Specification 3.2 (1), paper section 4.1. A contextual model takes part as the bi-encoder that its first stage is,
+    without the projection behind it: no context exists yet, and of an untrained model the projection is noise.
 
     Args:
         pairs: Q distinct queries, D distinct documents.
-        surrogate: whose first stage embeds, or what `load_surrogate` takes.
+        surrogate: an encoder, or what `load_surrogate` takes.
         cache_folder: where the vectors are kept, under a hash of texts, model and number format, and from where they
             are mapped rather than read; not kept if None.
         show_progress: True or False, or None for a bar only where the work is long.
@@ -157,7 +157,7 @@ def _made_from(pairs: TrainingPairs, encoder: ContextualEncoder) -> dict[str, An
 
 
 def _unit_rows(encoder: ContextualEncoder, texts: Sequence[str], prompt: str) -> Vectors:
-    vectors = encoder.first_stage_vectors(texts, False, prompt)
+    vectors = encoder.biencoder_vectors(texts, prompt, False)
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     lost = np.flatnonzero(~(np.isfinite(lengths) & (lengths > 0)))
     if len(lost):

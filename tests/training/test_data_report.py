@@ -35,6 +35,7 @@ def test_numbers_and_domains_are_counted():
     assert (found.pairs, found.queries.texts, found.documents.texts, found.hard_negatives) == (9, 5, 5, 4)
     assert (found.batches, list(found.domains.items())) == (2, [("cats", 5), ("dogs", 3), ("", 1)])
     assert found.small_domains == {"dogs": 3, "": 1}
+    assert report(batch_size=3).small_domains == {"": 1}
 
 
 def test_lengths_are_those_of_the_tokenizer_with_prompts_and_nothing_cut():

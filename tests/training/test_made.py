@@ -66,6 +66,8 @@ def test_headings_ask_for_their_sections_and_the_first_of_several_for_the_whole(
 def test_headings_of_several_documents_are_not_asked():
     made = pairs_from_corpus([GUIDE, f"# The dog\n\n{BODY}, too\n\n## introduction\n\nthis and that and {BODY}"])
     assert [query for _, query, _ in texts(made)] == ["The cat", "What it eats", "The dog"]
+    assert made.general == ("introduction",)
+    assert "headings of several documents, not asked: introduction" in str(made)
 
 
 def test_parts_of_a_split_document_are_asked_by_their_heading(tmp_path):

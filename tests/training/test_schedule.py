@@ -1,0 +1,169 @@
+"""Which pairs make up which batch, epoch after epoch."""
+
+import logging
+
+import numpy as np
+import pytest
+from topics import topic_pairs, topic_vectors
+
+from cde_retrievers.errors import ConfigurationError, TrainingDataError
+from cde_retrievers.training import schedule as schedule_module
+from cde_retrievers.training.clustering import cluster_pairs
+from cde_retrievers.training.pairs import TrainingPairs
+from cde_retrievers.training.schedule import contextual_schedule, random_schedule
+
+PAIRS = topic_pairs({"a": 61, "b": 30, "c": 5})
+VECTORS = topic_vectors(PAIRS)
+
+
+def schedules(pairs=PAIRS, vectors=VECTORS, batch_size=8, **settings):
+    return {
+        "random batches": random_schedule(pairs, batch_size, **settings),
+        "random": contextual_schedule(pairs, vectors, batch_size, packing="random", **settings),
+        "tsp": contextual_schedule(pairs, vectors, batch_size, packing="tsp", **settings),
+    }
+
+
+@pytest.fixture(params=["random batches", "random", "tsp"])
+def kind(request):
+    return request.param
+
+
+def test_an_epoch_is_full_batches_without_any_pair_twice(kind):
+    schedule = schedules(batch_size=7)[kind]
+    assert (schedule.batch_size, schedule.batches_per_epoch) == (7, 96 // 7)
+    for epoch in range(5):
+        batches = schedule.batches(epoch)
+        assert batches.dtype == np.int64
+        assert batches.shape == (13, 7)
+        assert len(set(batches.ravel())) == 91
+        assert 0 <= batches.min() <= batches.max() < 96
+
+
+def test_every_epoch_has_its_own_order_and_leaves_out_other_pairs(kind):
+    schedule = schedules(batch_size=7)[kind]
+    epochs = [schedule.batches(epoch) for epoch in range(6)]
+    left_out = [frozenset(range(96)) - set(batches.ravel().tolist()) for batches in epochs]
+    assert all(len(rows) == 5 for rows in left_out)
+    assert len(set(left_out)) == 6
+    assert len({batches.tobytes() for batches in epochs}) == 6
+    # Nothing is left out for good.
+    assert len(set().union(*(schedule.batches(epoch).ravel().tolist() for epoch in range(40)))) == 96
+
+
+def test_the_same_arguments_give_the_same_batches_and_another_seed_others(kind):
+    first, again, other = (schedules(seed=seed)[kind] for seed in (3, 3, 4))
+    np.testing.assert_array_equal(first.batches(2), again.batches(2))
+    assert (first.batches(2) != other.batches(2)).any()
+    # Were the two added up, this would be the same epoch.
+    assert (first.batches(3) != other.batches(2)).any()
+
+
+def test_an_epoch_does_not_depend_on_those_asked_for_before(kind):
+    schedule = schedules()[kind]
+    late = schedule.batches(3)
+    schedule.batches(0)
+    np.testing.assert_array_equal(late, schedule.batches(3))
+
+
+def test_pairs_are_shuffled_within_batches_and_batches_among_themselves(kind):
+    pairs = topic_pairs({"a": 64})
+    schedule = schedules(pairs, topic_vectors(pairs), 64)[kind]
+    assert schedule.batches(0).tolist() != np.sort(schedule.batches(0), axis=1).tolist()
+    # Whole batches of clusters are laid out before leftovers, but are not trained on first.
+    vectors, many = topic_vectors(PAIRS), contextual_schedule(PAIRS, VECTORS, 4, cluster_size=12)
+    clusters = cluster_pairs(PAIRS, vectors, 12)
+    pure = [[len(set(clusters[batch])) == 1 for batch in many.batches(epoch)] for epoch in range(4)]
+    assert any(row != sorted(row, reverse=True) for row in pure)
+
+
+@pytest.mark.parametrize("packing", ["random", "tsp"])
+def test_batches_are_as_pure_as_clusters_and_domains_allow(packing):
+    clusters = cluster_pairs(PAIRS, VECTORS, 16)
+    schedule = contextual_schedule(PAIRS, VECTORS, 8, 16, packing)
+    for epoch in range(3):
+        batches = schedule.batches(epoch)
+        for group_of in (clusters, PAIRS.domain_of):
+            pure = sum(len(set(group_of[batch])) == 1 for batch in batches)
+            assert pure == sum(np.bincount(group_of) // 8)
+
+
+def mean_negative(batches):
+    scores = []
+    for batch in batches:
+        matrix = VECTORS.queries[PAIRS.query_of[batch]] @ VECTORS.documents[PAIRS.positive_of[batch]].T
+        scores.append(matrix[~np.eye(len(batch), dtype=bool)].mean())
+    return np.mean(scores)
+
+
+def test_contextual_batches_are_harder_than_random_ones():
+    found = {kind: mean_negative(schedule.batches(0)) for kind, schedule in schedules().items()}
+    assert min(found["random"], found["tsp"]) > found["random batches"] + 0.3
+
+
+def test_clusters_are_as_large_as_batches_unless_said_otherwise(monkeypatch):
+    sizes = []
+
+    def spy(pairs, vectors, cluster_size, *rest):
+        sizes.append(cluster_size)
+        return cluster_pairs(pairs, vectors, cluster_size, *rest)
+
+    monkeypatch.setattr(schedule_module, "cluster_pairs", spy)
+    contextual_schedule(PAIRS, VECTORS, 8)
+    contextual_schedule(PAIRS, VECTORS, 8, 20)
+    assert sizes == [8, 20]
+
+
+def test_equal_pairs_count_once_and_are_reported(kind, caplog):
+    pairs = topic_pairs({"a": 20})
+    doubled = TrainingPairs.of([*pairs, *pairs[:6]])
+    with caplog.at_level(logging.WARNING):
+        schedule = schedules(doubled, topic_vectors(pairs), 5)[kind]
+    assert "6 of 26 pairs repeat another one and are left out" in caplog.text
+    assert schedule.batches_per_epoch == 4
+    assert set(schedule.batches(0).ravel()) == set(range(20))
+
+
+def test_a_query_may_come_again_with_another_document(kind):
+    pairs = topic_pairs({"a": 10})
+    again = TrainingPairs.of(
+        [*pairs, *(type(pair)(pair.query, f"other {pair.positive}", domain="a") for pair in pairs)]
+    )
+    schedule = schedules(again, topic_vectors(again), 20)[kind]
+    assert schedule.batches(0).shape == (1, 20)
+
+
+def test_batches_of_several_domains_are_reported(caplog):
+    with caplog.at_level(logging.INFO):
+        contextual_schedule(PAIRS, VECTORS, 8)
+    assert "2 of 12 batches are of several domains" in caplog.text
+    assert "1 of 3 domains have fewer pairs than a batch" in caplog.text
+
+
+def test_clusters_are_kept(tmp_path):
+    contextual_schedule(PAIRS, VECTORS, 8, cache_folder=tmp_path)
+    assert [path.name.split("-")[0] for path in tmp_path.iterdir() if path.is_dir()] == ["clusters"]
+
+
+def test_fewer_pairs_than_a_batch_are_refused(kind):
+    with pytest.raises(TrainingDataError, match=r"a batch takes 97 distinct pairs, there are 96"):
+        schedules(batch_size=97)[kind]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"batch_size": 0}, r"found batch_size=0"),
+        ({"batch_size": 8, "seed": -1}, r"seed=-1"),
+        ({"batch_size": 8, "packing": "best"}, r"packing 'best' is unknown; use one of random, tsp"),
+        ({"batch_size": 8, "cluster_size": 0}, r"cluster_size=0"),
+    ],
+)
+def test_impossible_settings_are_refused(settings, message):
+    with pytest.raises(ConfigurationError, match=message):
+        contextual_schedule(PAIRS, VECTORS, **settings)
+
+
+def test_epochs_are_counted_from_zero(kind):
+    with pytest.raises(ConfigurationError, match=r"epochs are counted from 0, found -1"):
+        schedules()[kind].batches(-1)
