@@ -17,7 +17,7 @@ if __name__ == "__main__":
         per_device_train_batch_size=int(sys.argv[3]),
         train_first_stage=True,
         optim="sgd",  # Adam makes whole steps of the rounding errors in gradients that should be zero
-        learning_rate=1e-3,
+        learning_rate=0.1,
         save_strategy="steps",
         save_steps=4,
         evaluation=(sys.argv[4],),
