@@ -55,7 +55,7 @@ class TrainingConfig(TrainingArguments):
 
     Raises:
         ConfigurationError: a value is impossible, or does not fit the others.
-        MissingDependencyError: accelerate is not installed; names the extra.
+        MissingDependencyError: accelerate or matplotlib is not installed; names the extra.
     """
 
     output_dir: str | None = None
@@ -95,7 +95,8 @@ class TrainingConfig(TrainingArguments):
     evaluation_split: str = "test"
 
     def __post_init__(self) -> None:
-        require("accelerate", "training")
+        for package in ("accelerate", "matplotlib"):
+            require(package, "training")
         check_own_settings(self)
         if self.evaluation and str(getattr(self.eval_strategy, "value", self.eval_strategy)) == "no":
             self.eval_strategy = "epoch"

@@ -1,5 +1,6 @@
 """From pairs and settings to the steps of a run: what is computed once, before the first step."""
 
+import logging
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,8 @@ from cde_retrievers.training.schedule import BatchSchedule, contextual_schedule,
 from cde_retrievers.training.step_plan import StepPlanner
 from cde_retrievers.training.surrogate import PairVectors, embed_pairs
 from cde_retrievers.training.tokens import TokenTable
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,8 @@ def negatives_per_query(pairs: TrainingPairs, config: TrainingConfig) -> int:
     """
     without = next((row for row, negatives in enumerate(pairs.negatives_of) if not negatives), None)
     if config.hard_negatives is None:
+        if without is not None and any(pairs.negatives_of):
+            logger.warning("hard negatives are not used, because some pairs have none, such as pair %d", without)
         return int(without is None)
     if config.hard_negatives > 0 and without is not None:
         raise TrainingDataError(

@@ -82,10 +82,10 @@ def train(
     learner = Learner.of(encoder, config)
     facts = run_facts(encoder, pairs, config)
     resume = config.resume_from_checkpoint if resume_from_checkpoint is None else resume_from_checkpoint
-    starting_point(config.output_folder, resume, facts)  # refuses before anything is embedded
+    checkpoint = starting_point(config.output_folder, resume, facts)  # refuses before anything is embedded
     prepared = prepare(pairs, encoder, learner, config)
     trainer = ContextualTrainer(learner.module, config, prepared, encoder.tokenizer, sets, facts, callbacks)
-    output = trainer.train(resume)
+    output = trainer.train(checkpoint)
     trained = ContextualEncoder(
         learner.finished(), encoder.tokenizer, device=encoder.device, dtype=encoder.dtype, name=encoder.name
     )

@@ -6,7 +6,6 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
@@ -69,7 +68,7 @@ def explain_failed_checkpoint(error: Exception, writing: Path | None, folder: Pa
     What was written of that checkpoint is removed, which also makes room.
 
     Args:
-        error: that ended the run.
+        error: that ended the run; torch's and safetensors' writers have their own for what a disk refuses.
         writing: the checkpoint that was being written, if one was.
         folder: the run's output directory.
 
@@ -77,8 +76,7 @@ def explain_failed_checkpoint(error: Exception, writing: Path | None, folder: Pa
         TrainingError: names the last whole checkpoint.
     """
     full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-    # torch's and safetensors' writers have their own exceptions for what the disk refuses.
-    if not full and (writing is None or not isinstance(error, OSError | RuntimeError | SafetensorError)):
+    if not full and writing is None:
         return
     if writing is not None and not is_complete(writing):
         shutil.rmtree(writing, ignore_errors=True)

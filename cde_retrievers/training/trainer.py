@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from transformers import Trainer, TrainerCallback
@@ -98,7 +99,7 @@ class ContextualTrainer(Trainer):
             return super().train(None if checkpoint is None else str(checkpoint), *arguments, **keywords)
         except CDEError:
             raise
-        except Exception as error:
+        except (OSError, RuntimeError, SafetensorError) as error:
             explain_failed_checkpoint(error, self._keeper.writing, self.output_folder)
             raise
 

@@ -1,5 +1,8 @@
 """Small training runs: pairs of the tiny corpus, and a configuration that a test can finish."""
 
+import json
+from pathlib import Path
+
 import torch
 from tiny import CORPUS
 
@@ -35,3 +38,15 @@ def same_weights(first, second) -> bool:
     """Bit by bit."""
     one, other = weights_of(first), weights_of(second)
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def write_beir(folder: Path, documents: dict[str, str], judged: list[tuple[str, str]]) -> Path:
+    """A folder of documents by id and (query, id of its answer)."""
+    (folder / "qrels").mkdir(parents=True)
+    rows = [json.dumps({"_id": name, "title": "", "text": text}) for name, text in documents.items()]
+    (folder / "corpus.jsonl").write_text("\n".join(rows))
+    rows = [json.dumps({"_id": f"q{place}", "text": query}) for place, (query, _) in enumerate(judged)]
+    (folder / "queries.jsonl").write_text("\n".join(rows))
+    lines = [f"q{place}\t{answer}\t1" for place, (_, answer) in enumerate(judged)]
+    (folder / "qrels" / "test.tsv").write_text("\n".join(["query-id\tcorpus-id\tscore", *lines]) + "\n")
+    return folder

@@ -41,9 +41,11 @@ def gradients_of(model: nn.Module, step: dict[str, Tensor], seed: int = 0) -> di
 
 
 def furthest(actual: dict[str, Tensor | None], expected: dict[str, Tensor | None]) -> float:
-    """The largest difference of any gradient, relative to the largest gradient; infinite if one is missing."""
+    """The largest difference of any gradient, relative to the largest gradient; infinite if one is missing or none."""
     if [name for name in expected if (actual[name] is None) != (expected[name] is None)]:
         return float("inf")
     found = [(actual[name], expected[name]) for name in expected if expected[name] is not None]
+    if not all(torch.isfinite(gradient).all() for both in found for gradient in both):
+        return float("inf")
     largest = max(float(e.abs().max()) for _, e in found)
     return max(float((a - e).abs().max()) for a, e in found) / largest

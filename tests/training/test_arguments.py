@@ -73,8 +73,8 @@ def test_plain_values_become_what_they_stand_for(tmp_path):
     assert config.matryoshka_dimensions == (8, 16)
 
 
-@pytest.mark.parametrize(("package", "settings"), [("accelerate", {})])
-def test_a_missing_package_is_named_with_the_extra(tmp_path, monkeypatch, package, settings):
+@pytest.mark.parametrize("package", ["accelerate", "matplotlib"])
+def test_a_missing_package_is_named_with_the_extra(tmp_path, monkeypatch, package):
     monkeypatch.setattr(optional, "find_spec", lambda name: None if name == package else name)
     with pytest.raises(MissingDependencyError, match=rf"needs {package}: pip install 'cde-retrievers\[train\]'"):
-        TrainingConfig(output_dir=str(tmp_path), **settings)
+        TrainingConfig(output_dir=str(tmp_path))

@@ -1,10 +1,8 @@
 """nDCG@10 during training, on corpora under their own contexts."""
 
-import json
-
 import numpy as np
 import pytest
-from runs import PAIRS, STEPS_PER_EPOCH, small_config
+from runs import PAIRS, STEPS_PER_EPOCH, same_weights, small_config, write_beir
 from tiny import CORPUS
 
 from cde_retrievers.errors import CorpusFileError, MissingDependencyError, TrainingDataError
@@ -12,18 +10,6 @@ from cde_retrievers.training import optional
 from cde_retrievers.training.checkpoints import checkpoints_in
 from cde_retrievers.training.evaluating import EvaluationSet, evaluate
 from cde_retrievers.training.run import train
-
-
-def write_beir(folder, documents, judged):
-    """A folder of documents by id and (query, id of its answer)."""
-    (folder / "qrels").mkdir(parents=True)
-    rows = [json.dumps({"_id": name, "title": "", "text": text}) for name, text in documents.items()]
-    (folder / "corpus.jsonl").write_text("\n".join(rows))
-    rows = [json.dumps({"_id": f"q{place}", "text": query}) for place, (query, _) in enumerate(judged)]
-    (folder / "queries.jsonl").write_text("\n".join(rows))
-    lines = [f"q{place}\t{answer}\t1" for place, (_, answer) in enumerate(judged)]
-    (folder / "qrels" / "test.tsv").write_text("\n".join(["query-id\tcorpus-id\tscore", *lines]) + "\n")
-    return folder
 
 
 @pytest.fixture
@@ -85,8 +71,6 @@ def test_a_run_evaluates_and_ends_with_its_best_weights(beir, make_encoder, tmp_
 
 
 def test_evaluating_changes_no_weight(beir, make_encoder, tmp_path):
-    from runs import same_weights
-
     without = train(make_encoder("cached"), PAIRS, small_config(tmp_path / "without", num_train_epochs=1))
     looked = small_config(
         tmp_path / "with", num_train_epochs=1, evaluation=(str(beir),), eval_strategy="steps", eval_steps=1

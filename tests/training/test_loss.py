@@ -188,3 +188,15 @@ def test_widths_beyond_the_embeddings_are_refused(embeddings):
 def test_shapes_that_do_not_fit_are_refused(rows, mask, message):
     with pytest.raises(TrainingDataError, match=message):
         ContrastiveLoss()(torch.ones(rows[0], 8), torch.ones(rows[1], 8), mask)
+
+
+def test_what_is_left_out_leaves_a_learned_temperature_its_gradient(embeddings, left_out):
+    loss = ContrastiveLoss(temperature=0.1, learn_temperature=True)
+    loss(*embeddings, left_out).loss.backward()
+    (learned,) = loss.parameters()
+    slope, sides = learned.grad.clone(), []
+    for change in (1e-2, -2e-2):
+        with torch.no_grad():
+            learned.add_(change)
+            sides.append(loss(*embeddings, left_out).loss)
+    assert_close(slope, (sides[0] - sides[1]) / 2e-2, atol=1e-3, rtol=1e-3)

@@ -13,6 +13,7 @@ from transformers import TrainerCallback
 
 from cde_retrievers import ContextualEncoder
 from cde_retrievers.errors import TrainingError
+from cde_retrievers.model.config import JointConditioning
 from cde_retrievers.training.checkpoints import MARKER, newest_complete
 from cde_retrievers.training.run import train
 
@@ -36,6 +37,7 @@ class StopAt(TrainerCallback):
         ("cached", 4, {}),
         ("joint", STEPS_PER_EPOCH, {"chunk_size": None}),
         ("whitening", 7, {}),
+        (JointConditioning(null_vector=True), 5, {"sequence_dropout": 0.3}),
         ("cached", 2, {"gradient_accumulation_steps": 2, "train_first_stage": True}),
         ("cached", 3, {"lora_rank": 2, "lora_dropout": 0.1, "learn_temperature": True}),
     ],

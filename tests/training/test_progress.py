@@ -1,0 +1,54 @@
+"""What is shown and written while a run goes on."""
+
+import io
+
+import torch
+from runs import PAIRS, small_config
+
+from cde_retrievers.training import progress_line
+from cde_retrievers.training.curves import draw_curves
+from cde_retrievers.training.metering import Meter, peak_memory
+from cde_retrievers.training.progress_line import progress_text
+from cde_retrievers.training.run import train
+
+
+def test_the_line_names_what_matters_and_leaves_out_what_is_not_known():
+    logs = {"loss": 1.23456, "accuracy": 0.5, "pairs_per_second": 812.3, "masked_share": 0.021, "memory_gib": 3.14}
+    assert progress_text(logs) == "loss 1.235, accuracy 50.0%, pairs/s 812, masked 2.1%, memory 3.1 GiB"
+    assert progress_text({"learning_rate": 1e-5}) == ""
+
+
+def test_a_terminal_sees_one_line_with_the_last_figures(make_encoder, tmp_path, monkeypatch):
+    screen = io.StringIO()
+    shown = progress_line.tqdm
+    monkeypatch.setattr(
+        progress_line, "tqdm", lambda **settings: shown(**{**settings, "file": screen, "disable": False})
+    )
+    train(make_encoder("cached"), PAIRS, small_config(tmp_path, num_train_epochs=1, disable_tqdm=False))
+    last = screen.getvalue().split("\r")[-1]
+    assert "6/6" in last
+    for word in ("loss", "accuracy", "pairs/s", "masked", "memory"):
+        assert word in last
+
+
+def test_figures_are_means_since_the_last_log():
+    meter = Meter(torch.device("cpu"), world_size=1)
+    for accuracy in (0.25, 0.75):
+        meter.add({"accuracy": torch.tensor(accuracy), "masked_share": torch.tensor(0.1)}, pairs=4)
+    assert meter.drain()["accuracy"] == 0.5
+    assert meter.drain() == {}
+    meter.add({"accuracy": torch.tensor(1.0), "masked_share": torch.tensor(0.1)}, pairs=4)
+    assert meter.drain()["accuracy"] == 1.0
+
+
+def test_memory_is_in_bytes():
+    size = peak_memory(torch.device("cpu"))
+    assert size is None or 2**24 < size < 2**44
+
+
+def test_curves_are_drawn_of_what_there_is(tmp_path):
+    history = [{"step": 1, "loss": 2.0, "accuracy": 0.1}, {"step": 1, "eval_a_ndcg@10": 0.3}, {"step": 2, "loss": 1.0}]
+    draw_curves(history, tmp_path / "curves.png")
+    assert (tmp_path / "curves.png").stat().st_size > 1000
+    draw_curves([], tmp_path / "none.png")
+    assert not (tmp_path / "none.png").exists()
