@@ -145,13 +145,16 @@ class ContextualIndex(IndexReader):
             WriteError: the disk is full or not to be written to; the index is as it was, or has whole batches more.
         """
         with self._writing("adding documents") as snapshot:
-            intake = Intake(snapshot.rows_by_id, snapshot.manifest.named, "use upsert() to replace what is there")
-            return self._append(intake, documents, show_progress)
+            return self._append(Intake(snapshot.rows_by_id, snapshot.manifest.named), documents, show_progress)
 
     def upsert(self, documents: Iterable[Document | str], *, show_progress: bool | None = None) -> list[str]:
-        """As `add`, but a document whose id is in the index already takes the other's place, in one instant."""
+        """As `add`, but a document whose id is in the index already takes the other's place, in one instant.
+
+        A document without an id is a new one.
+        """
         with self._writing("replacing documents") as snapshot:
-            return self._append(Intake((), snapshot.manifest.named), documents, show_progress)
+            intake = Intake(snapshot.rows_by_id, snapshot.manifest.named, replacing=True)
+            return self._append(intake, documents, show_progress)
 
     def add_embedded(self, documents: Sequence[Document | str], vectors: Embeddings, fingerprint: str) -> list[str]:
         """As `upsert`, for documents that are embedded already.
@@ -168,7 +171,7 @@ class ContextualIndex(IndexReader):
         with self._writing("adding documents") as snapshot:
             self._view.check(fingerprint)
             matrix = self._view.checked_vectors(vectors, len(documents))
-            intake = Intake((), snapshot.manifest.named)
+            intake = Intake(snapshot.rows_by_id, snapshot.manifest.named, replacing=True)
             admitted = list(intake.admit(documents))
             if admitted:
                 self._commit(admitted, matrix, intake.named)

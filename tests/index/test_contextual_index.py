@@ -129,6 +129,21 @@ def test_upsert_replaces_by_id(index, embedder):
     assert CORPUS[3] not in set(ContextualIndex.open(index.path, embedder).texts())
 
 
+def test_a_document_without_an_id_never_takes_the_place_of_another(embedder, tmp_path):
+    named = [Document(text, id=f"doc-{i}") for i, text in enumerate(CORPUS)]
+    index = ContextualIndex.build(named, embedder, tmp_path / "index")
+    new = f"doc-{len(CORPUS)}"
+    assert index.upsert(["a purple whale"]) == [new]
+    vector = embedder.encode_documents(["an orange snail"], index.context)
+    assert index.add_embedded(["an orange snail"], vector, index.context.fingerprint) == [f"doc-{len(CORPUS) + 1}"]
+    assert [document.text for document in index.documents()] == [*CORPUS, "a purple whale", "an orange snail"]
+
+
+def test_a_mapping_is_no_collection_of_documents(index):
+    with pytest.raises(InvalidDocumentError, match=r"found dict"):
+        index.add({"text": "a purple whale"})
+
+
 def test_deleted_documents_are_gone(index, embedder):
     assert index.delete(["d5", "unknown", "d5", "d6"]) == ["d5", "d6"]
     assert "d5" not in index
