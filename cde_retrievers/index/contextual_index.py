@@ -47,8 +47,16 @@ class ContextualIndex(IndexReader):
     Make one with `build`, `create` or `open`.
     """
 
-    def __init__(self, store: IndexStore, snapshot: Snapshot, embedder: Embedder | None, *, read_only: bool) -> None:
-        super().__init__(store, snapshot, embedder)
+    def __init__(
+        self,
+        store: IndexStore,
+        snapshot: Snapshot,
+        context: CorpusContext,
+        embedder: Embedder | None,
+        *,
+        read_only: bool,
+    ) -> None:
+        super().__init__(store, snapshot, context, embedder)
         self.read_only = read_only
 
     @classmethod
@@ -96,14 +104,14 @@ class ContextualIndex(IndexReader):
         request = BuildRequest(
             embedder=embedder, context=context, size=size, strategy=strategy, seed=seed, kind=kind, batch=batch_size
         )
-        manifest, store = finish_build(documents, request, Path(path), show_progress)
-        return cls(store, store.snapshot(manifest), embedder, read_only=False)
+        store, snapshot, fitted = finish_build(documents, request, Path(path), show_progress)
+        return cls(store, snapshot, fitted, embedder, read_only=False)
 
     @classmethod
     def create(cls, embedder: Embedder, context: CorpusContext, path: str | Path, *, kind: Kind = "flat") -> Self:
         """An index without documents, under a context that is fitted already; arguments and errors as in `build`."""
-        manifest, store = create_index(embedder, context, Path(path), kind)
-        return cls(store, store.snapshot(manifest), embedder, read_only=False)
+        store, snapshot = create_index(embedder, context, Path(path), kind)
+        return cls(store, snapshot, context, embedder, read_only=False)
 
     @classmethod
     def open(
@@ -119,17 +127,14 @@ class ContextualIndex(IndexReader):
                 damaged are in `documents()` but are not found by searches.
 
         Raises:
-            IndexFileError: there is no index, it is not finished, or files are damaged; names them.
+            IndexFileError: there is no index, it is not finished, or files are damaged; names them. Without the
+                candidates of "ivf" and "hnsw" all is searched exactly, with a warning, until `optimize` is called.
             ContextFileError: the context is missing or damaged.
             ContextMismatchError: the embedder is another model.
         """
         store = IndexStore(Path(path).resolve())
-        if not salvage:
-            return cls(store, store.open(), embedder, read_only=read_only)
-        snapshot, damaged = store.salvage()
-        index = cls(store, snapshot, embedder, read_only=True)
-        index.damaged = damaged
-        return index
+        snapshot, context = store.salvage() if salvage else store.open()
+        return cls(store, snapshot, context, embedder, read_only=read_only or salvage)
 
     def add(self, documents: Iterable[Document | str], *, show_progress: bool | None = None) -> list[str]:
         """Embed documents under the index's context and append them; batches of 2,048 count at once.
@@ -249,7 +254,7 @@ class ContextualIndex(IndexReader):
             before = self._judge(judged)
             old = self.context.fingerprint
             manifest, embedded, seconds = build_next(self._store, served, request, show_progress)
-            self._adopt(self._store.snapshot(manifest), request.embedder)
+            self._adopt(self._store.snapshot(manifest), self._store.context(manifest), request.embedder)
             self._store.sweep()
             new = self.context.fingerprint
             return RefitReport(len(self), embedded, seconds, old, new, before, self._judge(judged))
@@ -279,7 +284,7 @@ class ContextualIndex(IndexReader):
         self._serve(commit_change(self._store, snapshot, entry, replaced, named))
 
     def _serve(self, manifest: Manifest) -> None:
-        self._adopt(self._store.snapshot(manifest))
+        self._adopt(self._store.snapshot(manifest), self.context)
         self._store.sweep()
 
     @contextmanager

@@ -12,8 +12,9 @@ from cde_retrievers.index.building import SourceChangedError, build_generation, 
 from cde_retrievers.index.disk import disk_errors_explained
 from cde_retrievers.index.document import Document
 from cde_retrievers.index.intake import Intake, require_rereadable
-from cde_retrievers.index.lock import writer_lock
-from cde_retrievers.index.manifest import Kind, Manifest, Staging
+from cde_retrievers.index.lock import HOLDER_FILE, LOCK_FILE, writer_lock
+from cde_retrievers.index.manifest import ACCELERATORS, CONTEXTS, SEGMENTS, SERVED, STAGED, Kind, Manifest, Staging
+from cde_retrievers.index.snapshot import Snapshot
 from cde_retrievers.index.store import IndexStore
 
 
@@ -44,7 +45,7 @@ class BuildRequest:
         return {"kind": self.kind, "model": self.embedder.fingerprint, "context": context}
 
 
-def create_index(embedder: Embedder, context: CorpusContext, path: Path, kind: Kind) -> tuple[Manifest, IndexStore]:
+def create_index(embedder: Embedder, context: CorpusContext, path: Path, kind: Kind) -> tuple[IndexStore, Snapshot]:
     """Serve an index without documents at `path`."""
     _check_kind(kind)
     embedder.check_context(context)
@@ -56,12 +57,12 @@ def create_index(embedder: Embedder, context: CorpusContext, path: Path, kind: K
         manifest = new_manifest(embedder, context, kind)
         context.save(store.context_path(context.fingerprint))
         store.commit(manifest)
-    return manifest, store
+        return store, store.snapshot(manifest)
 
 
 def finish_build(
     documents: Iterable[Document | str], request: BuildRequest, path: Path, show_progress: bool | None
-) -> tuple[Manifest, IndexStore]:
+) -> tuple[IndexStore, Snapshot, CorpusContext]:
     """Build at `path`, from the start or from where it was interrupted, and serve it.
 
     Raises:
@@ -100,9 +101,9 @@ def finish_build(
                 f"the first documents are not those that the interrupted build in {path} began with; give the same "
                 f"ones in the same order, or remove the directory and build anew"
             ) from error
-        store.serve_staged(finished)
+        snapshot = store.snapshot(store.serve_staged(finished))
         store.sweep()
-    return finished.changed(staging=None), store
+    return store, snapshot, context
 
 
 def _begin(
@@ -159,8 +160,9 @@ def _refuse_served(store: IndexStore) -> None:
 
 def _is_unfinished(store: IndexStore) -> bool:
     """Whether all that is there is what an interrupted build leaves, killed before its first commit too."""
-    ours = {"next.json", ".next.json.new", "contexts", "segments", "writer.lock", "writer.json"}
-    return {entry.name for entry in store.directory.iterdir()} <= ours
+    scratch = {f".{SERVED}.new", f".{STAGED}.new"}
+    ours = {STAGED, CONTEXTS, SEGMENTS, LOCK_FILE, HOLDER_FILE, *scratch}
+    return all(entry.name in ours or entry.match(ACCELERATORS) for entry in store.directory.iterdir())
 
 
 def _check_kind(kind: str) -> None:

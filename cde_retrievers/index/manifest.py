@@ -18,6 +18,7 @@ SERVED = "index.json"
 STAGED = "next.json"
 SEGMENTS = "segments"
 CONTEXTS = "contexts"
+ACCELERATORS = "accelerator-*.faiss"
 Kind = Literal["flat", "ivf", "hnsw"]
 
 
@@ -116,7 +117,7 @@ class Manifest(_Sealed):
         named: documents without an id that were given one so far.
         segments: in the order they were written.
         accelerator: for kinds other than "flat", once there are enough rows.
-        staging: None once the generation is served.
+        staging: None for a generation that is served.
     """
 
     generation: int

@@ -28,21 +28,21 @@ class IndexReader:
     Args:
         store: of the index's directory.
         snapshot: the generation.
+        context: of that generation.
         embedder: of the model that it was built with; loaded by the name in the index, at the first need, if None.
 
     Raises:
         ContextMismatchError: the embedder is another model.
-        ContextFileError: the context is missing or damaged.
     """
 
-    def __init__(self, store: IndexStore, snapshot: Snapshot, embedder: Embedder | None) -> None:
+    def __init__(
+        self, store: IndexStore, snapshot: Snapshot, context: CorpusContext, embedder: Embedder | None
+    ) -> None:
         self._store = store
-        self._view = View(snapshot, store.context(snapshot.manifest), embedder)
+        self._view = View(snapshot, context, embedder)
         self._loaded: dict[str, Embedder] = {}
         self._loading = Lock()
         self._changing = RLock()
-        self.damaged: tuple[str, ...] = ()
-        """What is wrong with each damaged file; only ever anything with `salvage=True`."""
 
     def __len__(self) -> int:
         return len(self._view.snapshot)
@@ -80,6 +80,13 @@ class IndexReader:
     def kind(self) -> Kind:
         """How large indexes are searched: "flat", "ivf" or "hnsw"."""
         return self._view.snapshot.manifest.kind
+
+    @property
+    def damaged(self) -> tuple[str, ...]:
+        """What is wrong with each file that is done without: with `salvage=True` any, otherwise only the candidates of
+        "ivf" and "hnsw", which `optimize` makes anew.
+        """
+        return self._view.snapshot.damaged
 
     @property
     def fields(self) -> frozenset[str]:
@@ -179,14 +186,11 @@ class IndexReader:
         with self._changing:
             if self._store.served().generation == self.generation:
                 return False
-            self._adopt(self._store.open())
+            self._adopt(*self._store.open())
             return True
 
-    def _adopt(self, snapshot: Snapshot, embedder: Embedder | None = None) -> None:
-        view = self._view
-        same = snapshot.manifest.context == view.context.fingerprint
-        context = view.context if same else self._store.context(snapshot.manifest)
-        self._view = View(snapshot, context, embedder or view.embedder)
+    def _adopt(self, snapshot: Snapshot, context: CorpusContext, embedder: Embedder | None = None) -> None:
+        self._view = View(snapshot, context, embedder or self._view.embedder)
 
     def _embedder_of(self, view: View) -> Embedder:
         if view.embedder is not None:

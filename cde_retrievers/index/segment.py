@@ -182,9 +182,9 @@ class Segment:
         return {"ids": ids, "ends": ends}
 
 
-def damage_of(directory: Path, entry: SegmentEntry) -> Iterator[tuple[str, str]]:
-    """(file name, what is wrong) for every file of the segment that is not as it was written."""
-    listed = (*entry.files, *((entry.deletions,) if entry.deletions else ()))
+def damage_of(directory: Path, entry: SegmentEntry, files: Iterable[FileEntry]) -> Iterator[tuple[str, str]]:
+    """(file name, what is wrong) for each of these files of the segment, or its deletions, that was changed or lost."""
+    listed = (*files, *((entry.deletions,) if entry.deletions else ()))
     for file in listed:
         wrong = file.damage(directory / SEGMENTS / entry.name)
         if wrong is not None:

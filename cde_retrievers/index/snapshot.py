@@ -5,7 +5,6 @@ Axes: Q queries, K hits, W width.
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,13 +22,21 @@ class Snapshot:
     """Documents and vectors of a manifest; rows are numbered through all segments.
 
     Args:
-        directory: of the index.
         manifest: the generation.
         segments: its open segments, in order.
+        accelerator: proposes candidates; None if there is none, and all searches are exact.
+        damaged: what is wrong with each file that is done without.
     """
 
-    def __init__(self, directory: Path, manifest: Manifest, segments: Sequence[Segment]) -> None:
+    def __init__(
+        self,
+        manifest: Manifest,
+        segments: Sequence[Segment],
+        accelerator: Accelerator | None = None,
+        damaged: tuple[str, ...] = (),
+    ) -> None:
         self.manifest = manifest
+        self.damaged = damaged
         self.segments = tuple(segments)
         self.starts = np.cumsum([0, *(entry.rows for entry in manifest.segments)])
         live = [segment.live_rows(entry) for segment, entry in zip(self.segments, manifest.segments, strict=True)]
@@ -38,8 +45,7 @@ class Snapshot:
             np.full(entry.rows, s.is_searchable) for s, entry in zip(self.segments, manifest.segments, strict=True)
         ]
         self._searchable = self.live & np.concatenate([np.zeros(0, dtype=bool), *sound])
-        covered = manifest.accelerator
-        self._accelerator = Accelerator(directory, covered, manifest.kind) if covered else None
+        self._accelerator = accelerator
 
     def __len__(self) -> int:
         return int(self.live.sum())
