@@ -12,10 +12,10 @@ from cde_retrievers.index.building import SourceChangedError, build_generation, 
 from cde_retrievers.index.disk import disk_errors_explained
 from cde_retrievers.index.document import Document
 from cde_retrievers.index.intake import Intake, require_rereadable
-from cde_retrievers.index.lock import HOLDER_FILE, LOCK_FILE, writer_lock
-from cde_retrievers.index.manifest import ACCELERATORS, CONTEXTS, SEGMENTS, SERVED, STAGED, Kind, Manifest, Staging
+from cde_retrievers.index.lock import writer_lock
+from cde_retrievers.index.manifest import Kind, Manifest, Staging
 from cde_retrievers.index.snapshot import Snapshot
-from cde_retrievers.index.store import IndexStore
+from cde_retrievers.index.store import IndexStore, belongs_to_index
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,9 +160,7 @@ def _refuse_served(store: IndexStore) -> None:
 
 def _is_unfinished(store: IndexStore) -> bool:
     """Whether all that is there is what an interrupted build leaves, killed before its first commit too."""
-    scratch = {f".{SERVED}.new", f".{STAGED}.new"}
-    ours = {STAGED, CONTEXTS, SEGMENTS, LOCK_FILE, HOLDER_FILE, *scratch}
-    return all(entry.name in ours or entry.match(ACCELERATORS) for entry in store.directory.iterdir())
+    return all(belongs_to_index(entry) for entry in store.directory.iterdir())
 
 
 def _check_kind(kind: str) -> None:

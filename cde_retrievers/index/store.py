@@ -9,6 +9,7 @@ from cde_retrievers.context import CorpusContext
 from cde_retrievers.errors import ContextFileError, IndexFileError
 from cde_retrievers.index.accelerator import Accelerator
 from cde_retrievers.index.disk import sync_directory
+from cde_retrievers.index.lock import HOLDER_FILE, LOCK_FILE
 from cde_retrievers.index.manifest import (
     ACCELERATORS,
     CONTEXTS,
@@ -25,6 +26,12 @@ from cde_retrievers.index.snapshot import Snapshot
 
 logger = logging.getLogger(__name__)
 _ATTEMPTS = 5
+
+
+def belongs_to_index(entry: Path) -> bool:
+    """Whether what lies in a directory has a name that an index, finished or not, gives its files."""
+    names = {SERVED, STAGED, f".{SERVED}.new", f".{STAGED}.new", CONTEXTS, SEGMENTS, LOCK_FILE, HOLDER_FILE}
+    return entry.name in names or entry.match(ACCELERATORS)
 
 
 class IndexStore:

@@ -94,7 +94,7 @@ def test_where_nothing_can_be_written_nothing_is_lost(
         "add": ["add", indexed, more],
         "refit": ["refit", indexed, "--seed", 1, "--batch-size", 20],
     }
-    write, written = SegmentWriter._append, []
+    write, written = SegmentWriter.write, []
 
     def full(self, documents, vectors):
         written.append(1)
@@ -102,7 +102,7 @@ def test_where_nothing_can_be_written_nothing_is_lost(
             raise OSError(code, "as the system says it")
         write(self, documents, vectors)
 
-    monkeypatch.setattr(SegmentWriter, "_append", full)
+    monkeypatch.setattr(SegmentWriter, "write", full)
     assert_one_line(run(*calls[command]), f"cannot write to {tmp_path}", reason, "try again")
     monkeypatch.undo()
     assert len(ContextualIndex.open(indexed)) == 54

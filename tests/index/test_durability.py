@@ -27,6 +27,7 @@ from cde_retrievers.errors import (
 )
 from cde_retrievers.index import ContextualIndex, Document
 from cde_retrievers.index.lock import writer_lock
+from cde_retrievers.index.segment import SegmentWriter
 from cde_retrievers.index.store import IndexStore
 
 KILLS = 20
@@ -298,6 +299,15 @@ def test_a_disk_that_refuses_leaves_the_index_as_it_was(index, monkeypatch, numb
     index.delete(["whale"])
     index.optimize()
     assert len(files_of(index)) <= len(before) + 4
+
+
+def test_a_merge_that_cannot_read_closes_what_it_was_writing(index, monkeypatch):
+    writers, begin = [], SegmentWriter.__init__
+    monkeypatch.setattr(SegmentWriter, "__init__", lambda self, *args: (writers.append(self), begin(self, *args))[1])
+    monkeypatch.setattr("cde_retrievers.index.segment.from_line", lambda line: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        index.optimize()
+    assert [(writer._vectors.closed, writer._documents.closed) for writer in writers] == [(True, True)]
 
 
 def test_a_build_goes_on_after_the_disk_was_full(tmp_path, monkeypatch):

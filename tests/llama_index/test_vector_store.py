@@ -1,6 +1,8 @@
 """A LlamaIndex vector store over an index that carries its context: what LlamaIndex asks of one."""
 
 import gc
+import os
+import shutil
 
 import numpy as np
 import pytest
@@ -231,6 +233,38 @@ def test_what_was_persisted_before_is_replaced(index, fitted, tmp_path):
     assert len(ContextualVectorStore.from_persist_dir(tmp_path, fitted).client) == len(CORPUS) + 1
 
 
+@pytest.mark.parametrize("kind", ["ivf", "hnsw"])
+def test_an_index_with_an_accelerator_can_be_persisted_again_and_again(nodes, fitted, tmp_path, monkeypatch, kind):
+    monkeypatch.setattr("cde_retrievers.index.commits.MIN_ROWS", 20)
+    empty = ContextualIndex.create(fitted.embedder, fitted.context, tmp_path / "index", kind=kind)
+    index = index_over(ContextualVectorStore(fitted, index=empty), nodes)
+    names = set()
+    for _ in range(2):
+        index.vector_store.client.optimize()
+        index.storage_context.persist(tmp_path / "saved")
+        store = ContextualVectorStore.from_persist_dir(tmp_path / "saved", fitted)
+        assert store.client.damaged == ()
+        again = VectorStoreIndex.from_vector_store(store, embed_model=fitted)
+        assert found_by(again, QUERIES[0]) == found_by(index, QUERIES[0])
+        names |= {path.name for path in store.client.path.glob("accelerator-*")}
+    assert len(names) == 2
+    assert len(list(store.client.path.glob("accelerator-*"))) == 1
+
+
+def test_an_interrupted_refit_of_the_copy_does_not_keep_it_from_being_replaced(index, fitted, tmp_path):
+    index.storage_context.persist(tmp_path)
+    (tmp_path / "default__vector_store.json" / "next.json").write_text("{}")
+    index.storage_context.persist(tmp_path)
+    assert not (tmp_path / "default__vector_store.json" / "next.json").exists()
+
+
+def test_what_was_put_beside_the_copy_is_not_lost(index, tmp_path):
+    index.vector_store.persist(str(tmp_path / "saved"))
+    (tmp_path / "saved" / "mine.txt").write_text("kept")
+    with pytest.raises(PathInUseError, match=r"already holds other files \(mine.txt\)"):
+        index.vector_store.persist(str(tmp_path / "saved"))
+
+
 def test_a_store_that_was_opened_there_is_not_copied(index, fitted, tmp_path):
     index.storage_context.persist(tmp_path)
     store = ContextualVectorStore.from_persist_dir(tmp_path, fitted)
@@ -331,7 +365,17 @@ def test_a_temporary_index_goes_with_its_store(fitted):
     del store
     gc.collect()
     assert not path.exists()
-    assert not path.parent.exists()
+
+
+def test_a_forked_child_that_drops_it_leaves_the_temporary_index_to_its_parent(fitted, monkeypatch):
+    store = ContextualVectorStore(fitted)
+    path = store.client.path
+    parent = os.getpid()
+    monkeypatch.setattr(os, "getpid", lambda: parent + 1)
+    del store
+    gc.collect()
+    assert path.is_dir()
+    shutil.rmtree(path)
 
 
 def test_an_empty_store_finds_nothing(store, fitted):
