@@ -93,17 +93,25 @@ class IndexReader:
         """Metadata fields that any document has; what filters can name."""
         return self._view.snapshot.fields
 
-    def documents(self) -> Iterator[Document]:
-        """Every document, one in memory at a time."""
-        return self._view.snapshot.documents()
+    def documents(self, filter: Filter | None = None) -> Iterator[Document]:
+        """Every document that passes the filter, in the order in which they were added, one in memory at a time.
+
+        Raises:
+            FilterError: as `search`.
+        """
+        return self._view.snapshot.documents(filter)
 
     def texts(self) -> Iterator[str]:
         """The text of every document."""
         return (document.text for document in self.documents())
 
-    def ids(self) -> list[str]:
-        """The id of every document."""
-        return list(self._view.snapshot.rows_by_id)
+    def ids(self, filter: Filter | None = None) -> list[str]:
+        """The id of every document that passes the filter, in the order in which they were added.
+
+        Raises:
+            FilterError: as `search`.
+        """
+        return list(self._view.snapshot.ids(filter))
 
     def get(self, ids: Sequence[str]) -> list[Document | None]:
         """The documents with these ids, None where there is none."""

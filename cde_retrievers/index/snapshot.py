@@ -58,12 +58,43 @@ class Snapshot:
 
     def document(self, row: int) -> Document:
         """The document in a row."""
-        part = int(np.searchsorted(self.starts, row, side="right")) - 1
-        return self.segments[part].document(row - int(self.starts[part]))
+        segment, place = self._place(row)
+        return segment.document(place)
 
-    def documents(self) -> Iterator[Document]:
-        """Every document that counts, in the order of rows, one in memory at a time."""
-        return (self.document(int(row)) for row in np.flatnonzero(self.live))
+    def rows(self, query_filter: Filter | None = None) -> Iterator[int]:
+        """The rows that count and pass, in order; segment by segment, each looked at when it is its turn.
+
+        Raises:
+            FilterError: as `search`; at once.
+        """
+        if query_filter is None or len(self) == 0:
+            return (int(row) for row in np.flatnonzero(self.live))
+        passes = compile_filter(query_filter, self.fields)
+        return (
+            row
+            for start, segment in zip(self.starts[:-1].tolist(), self.segments, strict=True)
+            for row, metadata in enumerate(segment.metadata, start)
+            if self.live[row] and passes(metadata)
+        )
+
+    def ids(self, query_filter: Filter | None = None) -> Iterator[str]:
+        """The ids of these rows."""
+        if query_filter is None:
+            return iter(self.rows_by_id)
+        return (self._id(row) for row in self.rows(query_filter))
+
+    def documents(self, query_filter: Filter | None = None) -> Iterator[Document]:
+        """The documents in these rows, one in memory at a time."""
+        return (self.document(row) for row in self.rows(query_filter))
+
+    def _id(self, row: int) -> str:
+        segment, place = self._place(row)
+        return segment.ids[place]
+
+    def _place(self, row: int) -> tuple[Segment, int]:
+        """The segment that a row is in, and which row of it that is."""
+        part = int(np.searchsorted(self.starts, row, side="right")) - 1
+        return self.segments[part], row - int(self.starts[part])
 
     def vectors(self, rows: Sequence[int] | Rows) -> Embeddings:
         """Vectors of rows (n, W), copied."""

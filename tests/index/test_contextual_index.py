@@ -13,6 +13,7 @@ from cde_retrievers.errors import (
     ConfigurationError,
     ContextMismatchError,
     DuplicateIdError,
+    FilterError,
     IndexFileError,
     InvalidDocumentError,
     InvalidTextError,
@@ -20,6 +21,7 @@ from cde_retrievers.errors import (
     ReadOnlyError,
 )
 from cde_retrievers.index import ContextualIndex, Document
+from cde_retrievers.index.snapshot import Snapshot
 
 DOCUMENTS = [Document(text, id=f"d{i}", metadata={"row": i, "even": i % 2 == 0}) for i, text in enumerate(CORPUS)]
 
@@ -205,6 +207,25 @@ def test_filters_restrict_what_is_found(index, query_filter, keep):
     assert {hit.id for hit in hits} == {d.id for d in DOCUMENTS if keep(d.metadata)}
     if hits:
         assert_finds(hits[:3], brute_force(index, QUERIES[0], 3, lambda d: keep(d.metadata)))
+
+
+def test_documents_and_ids_can_be_listed_by_a_filter(index):
+    index.delete(["d3"])
+    index.upsert([Document("a purple whale", id="d5", metadata={"row": 5, "even": False})])
+    wanted = {"row": {"$lt": 9}, "even": False}
+    assert index.ids(wanted) == ["d1", "d7", "d5"]
+    assert [document.id for document in index.documents(wanted)] == index.ids(wanted)
+    assert index.ids({"row": -1}) == []
+    assert index.ids({}) == index.ids()
+    with pytest.raises(FilterError, match=r"field 'colour'"):
+        index.documents({"colour": "red"})
+
+
+def test_documents_are_listed_by_a_filter_without_reading_ahead(index, monkeypatch):
+    read, document = [], Snapshot.document
+    monkeypatch.setattr(Snapshot, "document", lambda self, row: (read.append(row), document(self, row))[1])
+    next(index.documents({"even": True}))
+    assert read == [0]
 
 
 @pytest.mark.parametrize("k", [0, -1, 2.5, True, None])

@@ -137,6 +137,16 @@ def test_a_node_is_replaced_by_its_id(store, index, nodes):
     assert store.get_nodes(["n3"])[0].text == "the list of keys"
 
 
+def test_nothing_is_searched_where_nodes_are_listed_or_deleted(store, index, monkeypatch):
+    monkeypatch.setattr(ContextualIndex, "search_embedded", None)
+    assert len(store.get_nodes(filters=CATS)) > 0
+    store.delete_nodes(filters=CATS)
+    assert store.get_nodes(filters=CATS) == []
+    source = store.get_nodes()[0].ref_doc_id
+    store.delete(source)
+    assert source not in {node.ref_doc_id for node in store.get_nodes()}
+
+
 def test_get_nodes_by_ids_by_filters_or_all(store, index, nodes):
     assert [node.node_id for node in store.get_nodes()] == [node.node_id for node in nodes]
     assert [node.node_id for node in store.get_nodes(["n5", "unknown", "n2", "n5"])] == ["n5", "n2"]
