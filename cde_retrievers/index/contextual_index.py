@@ -9,6 +9,7 @@ from cde_retrievers.batches import Embeddings
 from cde_retrievers.context import CorpusContext
 from cde_retrievers.embedder import Embedder
 from cde_retrievers.errors import ConfigurationError, ReadOnlyError
+from cde_retrievers.index.building import size_of
 from cde_retrievers.index.commits import commit_change, compact
 from cde_retrievers.index.creation import BuildRequest, create_index, finish_build
 from cde_retrievers.index.disk import disk_errors_explained
@@ -22,6 +23,7 @@ from cde_retrievers.index.segment import write_segment
 from cde_retrievers.index.snapshot import Snapshot
 from cde_retrievers.index.store import IndexStore
 from cde_retrievers.judged import DEPTH, JudgedQueries
+from cde_retrievers.progress import progress_bar
 
 BATCH = 2_048
 """Documents per commit."""
@@ -138,6 +140,10 @@ class ContextualIndex(IndexReader):
 
     def add(self, documents: Iterable[Document | str], *, show_progress: bool | None = None) -> list[str]:
         """Embed documents under the index's context and append them; batches of 2,048 count at once.
+
+        Args:
+            documents: texts or documents.
+            show_progress: True or False, or None for a bar only where the work is long.
 
         Returns:
             Their ids, in order.
@@ -271,10 +277,12 @@ class ContextualIndex(IndexReader):
         if isinstance(documents, Sequence):
             admitted = list(admitted)  # so that a bad one at the end is noticed before the first is embedded
         ids: list[str] = []
-        for batch in batches(admitted, BATCH):
-            vectors = self.embedder.encode_documents([document.text for document in batch], self.context, show_progress)
-            self._commit(batch, vectors, intake.named)
-            ids += [str(document.id) for document in batch]
+        with progress_bar(size_of(documents), show_progress, "Indexing", "document") as bar:
+            for batch in batches(admitted, BATCH):
+                texts = [document.text for document in batch]
+                self._commit(batch, self.embedder.encode_documents(texts, self.context, False), intake.named)
+                ids += [str(document.id) for document in batch]
+                bar.update(len(batch))
         return ids
 
     def _commit(self, batch: Sequence[Document], vectors: Embeddings, named: int) -> None:

@@ -198,6 +198,7 @@ class IndexReader:
             return True
 
     def _adopt(self, snapshot: Snapshot, context: CorpusContext, embedder: Embedder | None = None) -> None:
+        snapshot.take_ids_of(self._view.snapshot)
         self._view = View(snapshot, context, embedder or self._view.embedder)
 
     def _embedder_of(self, view: View) -> Embedder:

@@ -5,6 +5,7 @@ Axes: Q queries, K hits, W width.
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
+from itertools import takewhile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,6 +56,19 @@ class Snapshot:
         """Row of every document that counts; built at the first need and kept."""
         ids = (identity for segment in self.segments for identity in segment.ids)
         return {identity: row for row, (identity, live) in enumerate(zip(ids, self.live, strict=True)) if live}
+
+    def take_ids_of(self, before: "Snapshot") -> None:
+        """Make `rows_by_id` of the one that the generation before has, if any: only what changed is looked at."""
+        kept = _rows_in_common(before.manifest, self.manifest)
+        if kept == 0 or "rows_by_id" not in vars(before):
+            return
+        rows = before.rows_by_id.copy()
+        gone = before.live.copy()
+        gone[:kept] &= ~self.live[:kept]
+        for row in np.flatnonzero(gone):
+            del rows[before._id(int(row))]
+        rows.update((self._id(row), row) for row in range(kept, len(self.live)) if self.live[row])
+        self.rows_by_id = rows
 
     def document(self, row: int) -> Document:
         """The document in a row."""
@@ -154,3 +168,9 @@ class Snapshot:
         passes = compile_filter(query_filter, self.fields)
         every = (metadata for segment in self.segments for metadata in segment.metadata)
         return np.fromiter((passes(metadata) for metadata in every), dtype=bool, count=len(self.live))
+
+
+def _rows_in_common(before: Manifest, after: Manifest) -> int:
+    """How many rows, from the first one on, are the same in both; some of them may have been deleted since."""
+    pairs = zip(before.segments, after.segments, strict=False)
+    return sum(old.rows for old, _ in takewhile(lambda pair: pair[0].name == pair[1].name, pairs))

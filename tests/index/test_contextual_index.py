@@ -21,6 +21,7 @@ from cde_retrievers.errors import (
     ReadOnlyError,
 )
 from cde_retrievers.index import ContextualIndex, Document
+from cde_retrievers.index.segment import Segment
 from cde_retrievers.index.snapshot import Snapshot
 
 DOCUMENTS = [Document(text, id=f"d{i}", metadata={"row": i, "even": i % 2 == 0}) for i, text in enumerate(CORPUS)]
@@ -113,6 +114,46 @@ def test_added_documents_are_found_under_the_same_context(index, embedder):
     assert index.context == context
     assert (len(index), index.generation) == (len(CORPUS) + 2, 2)
     assert ContextualIndex.open(index.path, embedder).search("purple whale", k=1)[0].id == "new"
+
+
+def test_adding_shows_one_bar_for_the_whole_call(make_encoder, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("cde_retrievers.index.contextual_index.BATCH", 10)
+    encoder = make_encoder()
+    index = ContextualIndex.create(encoder, encoder.fit_context(CORPUS), tmp_path / "index")
+    index.add(CORPUS, show_progress=True)
+    shown = capsys.readouterr().err
+    assert shown.count("Indexing: 100%") == 1
+    assert f"{len(CORPUS)}/{len(CORPUS)}" in shown
+    assert "Embedding" not in shown
+    index.add(["a purple whale"], show_progress=False)
+    assert capsys.readouterr().err == ""
+
+
+def test_the_table_of_ids_is_the_one_that_is_made_anew(embedder, tmp_path):
+    random = np.random.default_rng(0)
+    index = ContextualIndex.create(embedder, embedder.fit_context(CORPUS), tmp_path / "index")
+    for step in range(60):
+        some = [f"d{i}" for i in random.integers(0, 60, 3)]
+        if step % 4 == 3:
+            index.delete(some)
+        else:
+            index.upsert(Document(CORPUS[step % 50], id=identity) for identity in dict.fromkeys(some))
+        fresh = ContextualIndex.open(index.path, embedder)._view.snapshot.rows_by_id
+        assert list(index._view.snapshot.rows_by_id.items()) == list(fresh.items())
+    index.optimize()
+    index.refit(seed=1)
+    assert index.ids() == ContextualIndex.open(index.path, embedder).ids()
+
+
+def test_adding_one_document_looks_at_no_other_id(index, monkeypatch):
+    index.add(["an orange snail"])
+    old = {segment.entry.name for segment in index._view.snapshot.segments}
+    read, ids = [], Segment.ids.fget
+    monkeypatch.setattr(Segment, "ids", property(lambda self: (read.append(self.entry.name), ids(self))[1]))
+    index.add(["a purple whale"])
+    assert old.isdisjoint(read)
+    assert len(read) > 0
+    assert "doc-1" in index
 
 
 def test_an_id_cannot_be_added_twice(index):
