@@ -2,6 +2,7 @@
 
 import json
 import threading
+from datetime import date
 
 import numpy as np
 import pytest
@@ -248,6 +249,40 @@ def test_filters_restrict_what_is_found(index, query_filter, keep):
     assert {hit.id for hit in hits} == {d.id for d in DOCUMENTS if keep(d.metadata)}
     if hits:
         assert_finds(hits[:3], brute_force(index, QUERIES[0], 3, lambda d: keep(d.metadata)))
+
+
+@pytest.mark.parametrize(
+    ("query_filter", "found"),
+    [
+        ({"tags": {"$in": {"a", "b"}}}, ["text"]),
+        ({"tags": {"$nin": {"a", "b"}}}, ["list", "number"]),
+        ({"tags": {"$in": [("a", "b"), "c"]}}, ["list"]),
+        ({"tags": ("a", "b")}, ["list"]),
+        ({"tags": np.int64(3)}, ["number"]),
+        ({"tags": {"$gte": np.float32(2.5)}}, ["number"]),
+        ({"tags": {"$in": np.array([3, 4])}}, ["number"]),
+    ],
+)
+def test_values_are_compared_as_they_are_stored(embedder, tmp_path, query_filter, found):
+    index = ContextualIndex.create(embedder, embedder.fit_context(CORPUS), tmp_path / "index")
+    kinds = {"text": "a", "list": ["a", "b"], "number": 3}
+    index.add(Document(kind, id=kind, metadata={"tags": value}) for kind, value in kinds.items())
+    assert index.ids(query_filter) == found
+    assert sorted(hit.id for hit in index.search("text", filter=query_filter)) == sorted(found)
+
+
+@pytest.mark.parametrize(
+    ("query_filter", "message"),
+    [
+        ({"row": {"gte": 3}}, r"write '\$gte' in the filter on 'row'"),
+        ({"row": date(2026, 1, 1)}, r"looks for a date, which no metadata can hold"),
+        ({"row": {"$in": [date(2026, 1, 1)]}}, r"looks for a date"),
+        ({"row": np.arange(2)}, r"looks for a ndarray"),
+    ],
+)
+def test_a_filter_that_nothing_could_pass_is_refused(index, query_filter, message):
+    with pytest.raises(FilterError, match=message):
+        index.search("red cat", filter=query_filter)
 
 
 def test_documents_and_ids_can_be_listed_by_a_filter(index):
