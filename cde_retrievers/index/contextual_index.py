@@ -5,6 +5,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
+import numpy as np
+
 from cde_retrievers.batches import Embeddings
 from cde_retrievers.context import CorpusContext
 from cde_retrievers.embedder import Embedder
@@ -13,7 +15,7 @@ from cde_retrievers.index.building import size_of
 from cde_retrievers.index.commits import commit_change, compact
 from cde_retrievers.index.creation import BuildRequest, create_index, finish_build
 from cde_retrievers.index.disk import disk_errors_explained
-from cde_retrievers.index.document import Document
+from cde_retrievers.index.document import Document, checked_ids
 from cde_retrievers.index.intake import Intake, batches
 from cde_retrievers.index.lock import writer_lock
 from cde_retrievers.index.manifest import Kind, Manifest
@@ -27,6 +29,7 @@ from cde_retrievers.progress import progress_bar
 
 BATCH = 2_048
 """Documents per commit."""
+_SAME_LENGTH = 1e-2  # half precision does not come closer
 
 
 class ContextualIndex(IndexReader):
@@ -123,7 +126,8 @@ class ContextualIndex(IndexReader):
 
         Args:
             path: directory of the index.
-            embedder: of the model that it was built with; loaded by the name in the index, at the first need, if None.
+            embedder: of the model that it was built with; loaded by the name in the index, at the first need, if None,
+                which raises ConfigurationError if that is another library's embedding.
             read_only: refuse changes.
             salvage: open what is undamaged, for reading; `damaged` says what is not. Documents whose vectors are
                 damaged are in `documents()` but are not found by searches.
@@ -172,16 +176,17 @@ class ContextualIndex(IndexReader):
 
         Args:
             documents: n documents.
-            vectors: (n, W).
+            vectors: (n, W) unit rows.
             fingerprint: of the context that the vectors were made under.
 
         Raises:
             ContextMismatchError: that is another context than the index's.
-            ConfigurationError: the vectors have another shape.
+            ConfigurationError: the vectors have another shape or length.
         """
         with self._writing("adding documents") as snapshot:
             self._view.check(fingerprint)
             matrix = self._view.checked_vectors(vectors, len(documents))
+            _check_lengths(matrix)
             intake = Intake(snapshot.rows_by_id, snapshot.manifest.named, replacing=True)
             admitted = list(intake.admit(documents))
             if admitted:
@@ -195,12 +200,12 @@ class ContextualIndex(IndexReader):
             Those of the ids that were there.
 
         Raises:
+            ConfigurationError: that is no collection of ids.
             IndexLockedError, ReadOnlyError, WriteError: as `add`.
         """
-        if isinstance(ids, str):
-            raise ConfigurationError(f"a list of ids is expected, found the text {ids!r}; put it into a list")
+        wanted = dict.fromkeys(checked_ids(ids))
         with self._writing("deleting documents") as snapshot:
-            known = [identity for identity in dict.fromkeys(ids) if identity in snapshot.rows_by_id]
+            known = [identity for identity in wanted if identity in snapshot.rows_by_id]
             if known:
                 rows = [snapshot.rows_by_id[identity] for identity in known]
                 self._serve(commit_change(self._store, snapshot, None, rows, snapshot.manifest.named))
@@ -305,3 +310,14 @@ class ContextualIndex(IndexReader):
             self.refresh()
             self._store.sweep()
             yield self._view.snapshot
+
+
+def _check_lengths(vectors: Embeddings) -> None:
+    """Refuse vectors (n, W) whose products with a query are no cosines; one of zeros is like nothing, which is true."""
+    lengths = np.linalg.norm(vectors, axis=1)
+    wrong = np.flatnonzero((lengths > 0) & (np.abs(lengths - 1) > _SAME_LENGTH))
+    if len(wrong):
+        raise ConfigurationError(
+            f"vectors of length 1 are needed, so that products are cosines, but vector {wrong[0]} has length "
+            f"{lengths[wrong[0]]:.3g}; divide each by its length"
+        )

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
-from cde_retrievers.context import CorpusContext
-from cde_retrievers.embedder import Embedder
+from cde_retrievers.context import CorpusContext, checked_context
+from cde_retrievers.embedder import Embedder, checked_embedder
 from cde_retrievers.errors import ConfigurationError, PathInUseError
 from cde_retrievers.index.building import SourceChangedError, build_generation, size_of
 from cde_retrievers.index.disk import disk_errors_explained
@@ -34,8 +34,9 @@ class BuildRequest:
         _check_kind(self.kind)
         if not isinstance(self.batch, int) or self.batch < 1:
             raise ConfigurationError(f"batch_size must be a positive whole number, found {self.batch!r}")
+        checked_embedder(self.embedder)
         if self.context is not None:
-            self.embedder.check_context(self.context)
+            self.embedder.check_context(checked_context(self.context))
 
     @property
     def settings(self) -> dict[str, object]:
@@ -48,7 +49,7 @@ class BuildRequest:
 def create_index(embedder: Embedder, context: CorpusContext, path: Path, kind: Kind) -> tuple[IndexStore, Snapshot]:
     """Serve an index without documents at `path`."""
     _check_kind(kind)
-    embedder.check_context(context)
+    checked_embedder(embedder).check_context(checked_context(context))
     store = _new_store(path)
     with disk_errors_explained(store.directory, "nothing was made"), writer_lock(store.directory, "creating"):
         _refuse_served(store)  # once more: another process may have finished one before the lock was ours

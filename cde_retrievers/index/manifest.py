@@ -152,9 +152,11 @@ def read_manifest(path: Path) -> Manifest:
 
     Raises:
         FileNotFoundError: there is none.
-        IndexFileError: it is damaged, was edited, or was written by a later release.
+        IndexFileError: it is in no directory, is damaged, was edited, or was written by a later release.
     """
     remedy = f"restore it from a copy; the documents are still readable in {path.parent / SEGMENTS}/*/documents.jsonl"
+    if path.parent.is_file():
+        raise IndexFileError(f"{path.parent} is a file; an index is a directory")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:

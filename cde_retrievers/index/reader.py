@@ -13,7 +13,7 @@ from cde_retrievers.context import CorpusContext
 from cde_retrievers.embedder import Embedder
 from cde_retrievers.encoder import ContextualEncoder
 from cde_retrievers.errors import ConfigurationError
-from cde_retrievers.index.document import Document, Hit
+from cde_retrievers.index.document import Document, Hit, checked_ids
 from cde_retrievers.index.filters import Filter
 from cde_retrievers.index.manifest import Kind
 from cde_retrievers.index.snapshot import Snapshot
@@ -114,9 +114,13 @@ class IndexReader:
         return list(self._view.snapshot.ids(filter))
 
     def get(self, ids: Sequence[str]) -> list[Document | None]:
-        """The documents with these ids, None where there is none."""
+        """The documents with these ids, None where there is none.
+
+        Raises:
+            ConfigurationError: that is no collection of ids.
+        """
         snapshot = self._view.snapshot
-        rows = [snapshot.rows_by_id.get(identity) for identity in ids]
+        rows = [snapshot.rows_by_id.get(identity) for identity in checked_ids(ids)]
         return [None if row is None else snapshot.document(row) for row in rows]
 
     def vectors(self, ids: Sequence[str]) -> Embeddings:
@@ -155,8 +159,7 @@ class IndexReader:
             FilterError: the filter is impossible, or names a field that no document has.
             InvalidTextError: a query is no text.
         """
-        queries = [query] if isinstance(query, str) else list(query)
-        list(checked_texts(queries))
+        queries = list(checked_texts([query] if isinstance(query, str) else query))
         _check_k(k)
         view = self._view  # one generation, whatever a writer does meanwhile
         hits = view.search(
@@ -207,10 +210,22 @@ class IndexReader:
         with self._loading:
             wanted = view.context.model_fingerprint
             if wanted not in self._loaded:
+                require_loadable(view.context)
                 loaded = ContextualEncoder.from_pretrained(view.context.model_name)
                 loaded.check_context(view.context)
                 self._loaded[wanted] = loaded
             return self._loaded[wanted]
+
+
+def require_loadable(context: CorpusContext) -> None:
+    """Raise ConfigurationError if the model of a context is not one of ours, which are loaded by their names."""
+    if context.probe is not None:
+        raise ConfigurationError(
+            f"this index was made with the embedding {context.model_name!r} of another library, which is not loaded by "
+            f"its name; give it where the index is opened: ContextualFAISS.open(path, "
+            f"ContextualizedEmbeddings(base=...)), ContextualVectorStore.open(path, ContextualizedEmbedding(base=...)) "
+            f"or ContextualIndex.open(path, embedder)"
+        )
 
 
 def _check_k(k: object) -> None:

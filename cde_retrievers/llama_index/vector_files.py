@@ -56,7 +56,17 @@ def copy_index(index: ContextualIndex, path: str | Path) -> None:
         atomic_directory(path, is_ours=holds_index, may_go=belongs_to_index) as folder,
         writer_lock(index.path, "copying it"),
     ):
-        shutil.copytree(index.path, folder, ignore=shutil.ignore_patterns(HOLDER_FILE), dirs_exist_ok=True)
+        _copy_files(index.path, folder)
+
+
+def _copy_files(source: Path, target: Path) -> None:
+    """One by one: `shutil.copytree` would go on after an error, and bury what it was."""
+    for path in sorted(source.rglob("*")):
+        copy = target / path.relative_to(source)
+        if path.is_dir():
+            copy.mkdir()
+        elif path.name != HOLDER_FILE:
+            shutil.copy2(path, copy)
 
 
 def require_local(fs: Any) -> None:

@@ -123,7 +123,7 @@ def test_adding_shows_one_bar_for_the_whole_call(make_encoder, tmp_path, monkeyp
     index = ContextualIndex.create(encoder, encoder.fit_context(CORPUS), tmp_path / "index")
     index.add(CORPUS, show_progress=True)
     shown = capsys.readouterr().err
-    assert shown.count("Indexing: 100%") == 1
+    assert shown.count("Indexing:   0%") == 1  # its beginning is drawn once
     assert f"{len(CORPUS)}/{len(CORPUS)}" in shown
     assert "Embedding" not in shown
     index.add(["a purple whale"], show_progress=False)
@@ -207,8 +207,57 @@ def test_everything_can_be_deleted_and_added_again(index):
     assert list(index.documents()) == DOCUMENTS
 
 
+@pytest.mark.parametrize(("ids", "found"), [("d3", "'d3'"), (None, "None"), ([3], "3"), ([["d3"]], r"\['d3'\]")])
+def test_what_are_no_ids_is_refused(index, ids, found):
+    for call in (index.delete, index.get):
+        with pytest.raises(ConfigurationError, match=rf"found {found}"):
+            call(ids)
+    assert len(index) == len(CORPUS)
+
+
+@pytest.mark.parametrize("vectors", [[[1.0], [1.0, 2.0]], "abc", 3, [1.0] * 32, [[1.0]]])
+def test_what_are_no_vectors_is_refused(index, vectors):
+    for call in (index.search_embedded, lambda v, fingerprint: index.add_embedded(["a purple whale"], v, fingerprint)):
+        with pytest.raises(ConfigurationError, match=r"32"):
+            call(vectors, index.context.fingerprint)
+
+
+def test_vectors_of_another_length_are_refused(index, embedder):
+    vectors = embedder.encode_documents(["a purple whale", "an orange snail"], index.context)
+    vectors[1] *= 3
+    with pytest.raises(ConfigurationError, match=r"vector 1 has length 3;"):
+        index.add_embedded(["a purple whale", "an orange snail"], vectors, index.context.fingerprint)
+    index.add_embedded(["a purple whale"], vectors[:1], index.context.fingerprint)
+    assert index.search("a purple whale", k=1)[0].score == pytest.approx(1.0)
+
+
+def test_what_is_no_model_or_context_is_refused(index, embedder, tmp_path):
+    for call in (
+        lambda: ContextualIndex.build(CORPUS, "minilm", tmp_path / "new"),
+        lambda: ContextualIndex.create("minilm", index.context, tmp_path / "new"),
+        lambda: ContextualIndex.open(index.path, "minilm"),
+        lambda: index.refit(embedder="minilm"),
+    ):
+        with pytest.raises(ConfigurationError, match=r"a loaded model is needed, found str"):
+            call()
+    for call in (
+        lambda: ContextualIndex.build(CORPUS, embedder, tmp_path / "new", context="my_context"),
+        lambda: ContextualIndex.create(embedder, None, tmp_path / "new"),
+        lambda: index.refit(context="my_context"),
+    ):
+        with pytest.raises(ConfigurationError, match=r"a CorpusContext is needed"):
+            call()
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_file_is_no_index(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(IndexFileError, match=r"is a file; an index is a directory"):
+        ContextualIndex.open(tmp_path / "file")
+
+
 def test_deleting_a_single_text_is_a_mistake(index):
-    with pytest.raises(ConfigurationError, match=r"put it into a list"):
+    with pytest.raises(ConfigurationError, match=r"put a single one into a list"):
         index.delete("d5")
 
 
@@ -311,8 +360,9 @@ def test_k_must_be_a_positive_number(index, k):
 
 
 def test_a_query_that_is_no_text_is_refused(index):
-    with pytest.raises(InvalidTextError):
-        index.search([3])
+    for query in ([3], 3, None, b"red cat"):
+        with pytest.raises(InvalidTextError):
+            index.search(query)
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ from cde_retrievers.errors import (
     WriteError,
 )
 from cde_retrievers.index import ContextualIndex, Document
+from cde_retrievers.index.disk import disk_errors_explained
 from cde_retrievers.index.lock import writer_lock
 from cde_retrievers.index.segment import SegmentWriter
 from cde_retrievers.index.store import IndexStore
@@ -299,6 +300,21 @@ def test_a_disk_that_refuses_leaves_the_index_as_it_was(index, monkeypatch, numb
     index.delete(["whale"])
     index.optimize()
     assert len(files_of(index)) <= len(before) + 4
+
+
+def test_a_source_that_may_not_be_read_is_not_taken_for_the_index(index, tmp_path):
+    def documents():
+        yield "a purple whale"
+        raise PermissionError(errno.EACCES, "Permission denied", str(tmp_path / "docs" / "secret.txt"))
+
+    with pytest.raises(PermissionError, match=r"secret\.txt"):
+        index.add(documents())
+    for name in ("index/segments", ".index-1234/new", "."):
+        with (
+            pytest.raises(WriteError, match=r"you may not write there"),
+            disk_errors_explained(index.path, "nothing was lost"),
+        ):
+            raise PermissionError(errno.EACCES, "Permission denied", str(index.path.parent / name))
 
 
 def test_a_merge_that_cannot_read_closes_what_it_was_writing(index, monkeypatch):

@@ -1,5 +1,6 @@
 """A LlamaIndex vector store over an index that carries its context: what LlamaIndex asks of one."""
 
+import errno
 import gc
 import os
 import shutil
@@ -25,6 +26,7 @@ from cde_retrievers.errors import (
     IndexLockedError,
     PathInUseError,
     ReadOnlyError,
+    WriteError,
 )
 from cde_retrievers.index import ContextualIndex
 from cde_retrievers.index import Document as IndexDocument
@@ -266,6 +268,20 @@ def test_an_interrupted_refit_of_the_copy_does_not_keep_it_from_being_replaced(i
     (tmp_path / "default__vector_store.json" / "next.json").write_text("{}")
     index.storage_context.persist(tmp_path)
     assert not (tmp_path / "default__vector_store.json" / "next.json").exists()
+
+
+def test_a_full_disk_is_named_and_leaves_what_was_persisted_before(index, fitted, tmp_path, monkeypatch):
+    index.storage_context.persist(tmp_path)
+    index.insert(Document(text="a new bird", id_="new"))
+    with monkeypatch.context() as patch:
+
+        def full(source, target):
+            raise OSError(errno.ENOSPC, "No space left on device", str(target))
+
+        patch.setattr(shutil, "copy2", full)
+        with pytest.raises(WriteError, match=r"there is no space left on the device.*what was there before"):
+            index.vector_store.persist(str(tmp_path / "default__vector_store.json"))
+    assert len(ContextualVectorStore.from_persist_dir(tmp_path, fitted).client) == len(CORPUS)
 
 
 def test_what_was_put_beside_the_copy_is_not_lost(index, tmp_path):
