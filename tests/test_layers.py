@@ -14,7 +14,7 @@ LAYERS = [
     {"device", "files", "progress"},
     {"model"},
     {"text"},
-    {"batches"},
+    {"batches", "publishing"},
     {"context", "context_files", "fitting", "generic", "judged", "selection", "verdict"},
     {"embedder", "kept", "plain", "prepared", "probe", "reloaded", "service", "wrapped"},
     {"bases", "drift", "encoder", "whitened"},
