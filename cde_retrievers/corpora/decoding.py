@@ -27,8 +27,8 @@ def open_text(path: Path, encoding: str) -> Iterator[TextIO]:
             yield cast(TextIO, stream)
     except UnicodeDecodeError as error:
         raise CorpusFileError(
-            f"{path} is not {encoding} text: {_first_undecodable(path, encoding) or error.reason}; name its encoding "
-            f"with encoding= (--encoding), such as latin-1 or utf-16"
+            f"{path} is not {encoding} text: {_first_undecodable(path, encoding) or error.reason}; write it anew as "
+            f"{encoding}, or name its encoding, such as latin-1, where there is a choice: encoding= (--encoding)"
         ) from error
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or str(error)

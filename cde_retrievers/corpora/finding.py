@@ -52,7 +52,7 @@ def find_source(path: Path, reading: Reading) -> Source:
         return Source(reading.format or _format_of_file(path), (File(path, path.name),))
     if not path.is_dir():
         raise CorpusFileError(f"{path} does not exist; give a file or a folder of documents")
-    if reading.format == "beir" or (reading.format is None and not reading.endings and _is_beir(path)):
+    if reading.format == "beir" or (reading.format is None and not reading.endings and is_beir(path)):
         return Source("beir", (_require_beir_corpus(path),))
     files = list(_files_in(path))
     chosen = reading.format or ("text" if reading.endings else _format_of_folder(path, files))
@@ -70,7 +70,7 @@ def find_source(path: Path, reading: Reading) -> Source:
 
 
 def _format_of_file(path: Path) -> Format:
-    if path.name in BEIR_CORPUS and _is_beir(path.parent):
+    if path.name in BEIR_CORPUS and is_beir(path.parent):
         return "beir"
     for candidate, endings in ENDINGS.items():
         if path.name.lower().endswith(endings):
@@ -110,8 +110,8 @@ def _refuse(error: OSError) -> NoReturn:
     ) from error
 
 
-def _is_beir(folder: Path) -> bool:
-    """Whether there are a corpus and queries; a corpus alone may be anybody's."""
+def is_beir(folder: Path) -> bool:
+    """Whether the folder holds a corpus and queries; a corpus alone may be anybody's."""
     return _beir_corpus(folder) is not None and any((folder / name).is_file() for name in BEIR_QUERIES)
 
 

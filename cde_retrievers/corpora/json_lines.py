@@ -25,8 +25,8 @@ def json_rows(file: File, encoding: str) -> Iterator[Row]:
                 raise CorpusFileError(f"{file.path}:{number} is no JSON: {error}; repair or remove the line") from error
             if not isinstance(values, dict):
                 raise CorpusFileError(
-                    f"{file.path}:{number} is a JSON {type(values).__name__}; every line must be an object such as "
-                    f'{{"id": "a", "text": "..."}}'
+                    f"{file.path}:{number} is a JSON {type(values).__name__}; every line must be an object, with a "
+                    f'value for each column: {{"text": "..."}}'
                 )
             yield Row(file, number, values)
 

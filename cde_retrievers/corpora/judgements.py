@@ -1,6 +1,7 @@
 """The queries and judgements of a BEIR folder."""
 
 from collections.abc import Container, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from cde_retrievers.corpora.finding import BEIR_QUERIES
@@ -12,6 +13,23 @@ from cde_retrievers.errors import CorpusFileError
 from cde_retrievers.judged import JudgedQueries
 
 _COLUMNS = ("query-id", "corpus-id", "score")
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """How well one document answers one query.
+
+    Attributes:
+        place: where it is written, for messages.
+        query: its id.
+        document: its id.
+        grade: above 0 for an answer.
+    """
+
+    place: str
+    query: str
+    document: str
+    grade: int
 
 
 def judged_queries(folder: str | Path, documents: Container[object], split: str = "test") -> JudgedQueries:
@@ -27,34 +45,58 @@ def judged_queries(folder: str | Path, documents: Container[object], split: str 
     """
     folder = Path(folder)
     relevant: dict[str, dict[str, int]] = {}
-    for row in _qrels(folder, split):
-        query, document, score = (row.values.get(column) for column in _COLUMNS)
-        if not isinstance(score, int) or not query or not document:
-            raise CorpusFileError(f"{row.place} must have {', '.join(_COLUMNS)}, found {dict(row.values)}")
-        if document in documents:
-            relevant.setdefault(query, {})[document] = score
+    for judgement in judgements(folder, split):
+        if judgement.document in documents:
+            relevant.setdefault(judgement.query, {})[judgement.document] = judgement.grade
     if not relevant:
         raise CorpusFileError(
             f"{folder}: none of the documents judged for {split!r} is in the index; give the folder that the index was "
             f"made from, indexed without splitting"
         )
     queries = {}
-    for row in json_rows(_file(folder, BEIR_QUERIES), "utf-8"):
+    for row in query_rows(folder):
         if row.values.get("_id") in relevant:
             queries[str(row.values["_id"])] = str(row.values.get("text", ""))
     return JudgedQueries(queries, {query: relevant[query] for query in queries})
 
 
-def _qrels(folder: Path, split: str) -> Iterator[Row]:
-    path = folder / "qrels" / f"{split}.tsv"
+def judgements(folder: Path, split: str) -> Iterator[Judgement]:
+    """The rows of `qrels/<split>.tsv`, in order.
+
+    Raises:
+        CorpusFileError: the file is missing, or a row lacks an id or a grade that is a whole number; names the row.
+    """
+    path = judgements_file(folder, split)
     if not path.is_file():
         there = sorted(found.stem for found in folder.glob("qrels/*.tsv"))
         raise CorpusFileError(f"{folder} has no judgements qrels/{split}.tsv, it has {there}; name another split")
-    return csv_rows(File(path, path.name), Reading(numbers=("score",)))
+    for row in csv_rows(File(path, path.name), Reading()):
+        query, document, score = (row.values.get(column) for column in _COLUMNS)
+        grade = _whole_number(score)
+        if not query or not document or grade is None:
+            raise CorpusFileError(f"{row.place} must have {', '.join(_COLUMNS)}, found {dict(row.values)}")
+        yield Judgement(row.place, query, document, grade)
 
 
-def _file(folder: Path, names: tuple[str, ...]) -> File:
-    for name in names:
+def judgements_file(folder: Path, split: str) -> Path:
+    """Where the judgements of a split are, if there are any."""
+    return folder / "qrels" / f"{split}.tsv"
+
+
+def query_rows(folder: Path) -> Iterator[Row]:
+    """The rows of `queries.jsonl` or `queries.jsonl.gz`.
+
+    Raises:
+        CorpusFileError: there is no such file, or it cannot be read; names the line.
+    """
+    for name in BEIR_QUERIES:
         if (folder / name).is_file():
-            return File(folder / name, name)
-    raise CorpusFileError(f"{folder} has no {' or '.join(names)}; give a folder in BEIR's layout")
+            return json_rows(File(folder / name, name), "utf-8")
+    raise CorpusFileError(f"{folder} has no {' or '.join(BEIR_QUERIES)}; give a folder in BEIR's layout")
+
+
+def _whole_number(cell: str | None) -> int | None:
+    try:
+        return int(cell or "")
+    except ValueError:
+        return None
