@@ -15,7 +15,8 @@ from transformers import AttentionInterface, PreTrainedModel
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
 from cde_retrievers.model.backbones import neutral_positions, text_positions, without_position
-from cde_retrievers.model.config import Pooling
+from cde_retrievers.model.config import CachedConditioning, Pooling
+from cde_retrievers.model.null_vector import drop_vectors, new_null_vector
 from cde_retrievers.model.pooling import POOLERS
 from cde_retrievers.model.second_stage import SecondStage, batched_context
 
@@ -56,16 +57,24 @@ class CachedSecondStage(SecondStage[ContextCache]):
     own path have a gradient; the context's path has one from the first step on.
     """
 
-    def __init__(self, backbone: PreTrainedModel, pooling: Pooling) -> None:
+    def __init__(self, backbone: PreTrainedModel, pooling: Pooling, settings: CachedConditioning) -> None:
         super().__init__(backbone.config.hidden_size)
         self.backbone = backbone
         self.context_projection = nn.Linear(self.width, self.width)
         self.gate = nn.Parameter(torch.zeros(backbone.config.num_hidden_layers, backbone.config.num_attention_heads))
+        self.null_vector = new_null_vector(self.width) if settings.null_vector else None
         self._pool = POOLERS[pooling]
 
-    def prepare(self, context_vectors: Tensor) -> ContextCache:
-        """Keys and values of every layer for the context (N, W) or for each of B contexts (B, N, W)."""
+    def prepare(self, context_vectors: Tensor, sequence_dropout: float = 0.0) -> ContextCache:
+        """Keys and values of every layer for the context (N, W) or for each of B contexts (B, N, W).
+
+        With `sequence_dropout`, which context vectors the null vector replaces is drawn once per context: all texts
+        under it share its keys and values, which is what makes this conditioning cheap.
+        """
+        self.check_sequence_dropout(sequence_dropout)
         context = batched_context(context_vectors, self.backbone.dtype)
+        if sequence_dropout > 0:
+            context = drop_vectors(context, self._null_vector(), sequence_dropout)
         record = _Record()
         self.backbone(
             inputs_embeds=without_position(self.backbone, self.context_projection(context)),

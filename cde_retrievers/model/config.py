@@ -48,9 +48,14 @@ class JointConditioning(_Frozen):
 
 
 class CachedConditioning(_Frozen):
-    """Context attends to itself only; its keys and values are computed once and every text attends to them."""
+    """Context attends to itself only; its keys and values are computed once and every text attends to them.
+
+    Attributes:
+        null_vector: whether there is a learned vector that stands for "no context".
+    """
 
     kind: Literal["cached"] = "cached"
+    null_vector: bool = False
 
 
 class WhiteningConditioning(_Frozen):

@@ -205,6 +205,7 @@ def _joint_stages(config: ContextualConfig) -> tuple[FirstStage, SecondStage[Any
 
 
 def _cached_stages(config: ContextualConfig) -> tuple[FirstStage, SecondStage[Any]]:
+    assert isinstance(config.conditioning, CachedConditioning)
     if not family_of(config.backbone.get("model_type")).numbers_its_layers:
         raise ConfigurationError(
             f"cached conditioning is not available over {config.backbone['model_type']!r} backbones; "
@@ -212,7 +213,7 @@ def _cached_stages(config: ContextualConfig) -> tuple[FirstStage, SecondStage[An
         )
     first = FirstStage(build_backbone(config.backbone), config.pooling)
     backbone = build_backbone(config.backbone, attention=register_attention())
-    return first, CachedSecondStage(backbone, config.pooling)
+    return first, CachedSecondStage(backbone, config.pooling, config.conditioning)
 
 
 def _whitening_stages(config: ContextualConfig) -> tuple[FirstStage, SecondStage[Any]]:

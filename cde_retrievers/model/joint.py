@@ -10,16 +10,13 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.model.config import JointConditioning, Pooling
 from cde_retrievers.model.joint_layouts import joint_layout
+from cde_retrievers.model.null_vector import drop_vectors, new_null_vector
 from cde_retrievers.model.pooling import POOLERS
 from cde_retrievers.model.second_stage import SecondStage, batched_context
 
 logger = logging.getLogger(__name__)
-
-# Initial spread of the null vector (specification 2.2).
-_NULL_DEVIATION = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +26,22 @@ class JointPrefix:
     Attributes:
         vectors: context vectors, then the soft prompt, (1 or B, N + P, W).
         context_length: N.
+        null_vector: what stands for no context document, (W,), where training drops some; else None.
+        sequence_dropout: the probability with which it does.
     """
 
     vectors: Tensor
     context_length: int
+    null_vector: Tensor | None = None
+    sequence_dropout: float = 0.0
+
+    def before(self, texts: int) -> Tensor:
+        """What stands before each of B texts, (B, N + P, W): drawn anew for each of them where some are dropped."""
+        vectors = self.vectors.expand(texts, -1, -1)
+        if self.null_vector is None:
+            return vectors
+        context, prompt = vectors[:, : self.context_length], vectors[:, self.context_length :]
+        return torch.cat([drop_vectors(context, self.null_vector, self.sequence_dropout), prompt], dim=1)
 
 
 class JointSecondStage(SecondStage[JointPrefix]):
@@ -44,21 +53,9 @@ class JointSecondStage(SecondStage[JointPrefix]):
         self.settings = settings
         self.prompt_projection = _mlp(self.width, self.width * settings.soft_prompt_tokens, nn.ReLU())
         self.output_projection = _mlp(self.width, self.width, nn.ReLU())
-        self.null_vector = nn.Parameter(_NULL_DEVIATION * torch.randn(self.width)) if settings.null_vector else None
+        self.null_vector = new_null_vector(self.width) if settings.null_vector else None
         self._layout = joint_layout(backbone.config.model_type, settings.variant)
         self._pool = POOLERS[pooling]
-
-    def forward(
-        self, input_ids: Tensor, attention_mask: Tensor, context_vectors: Tensor, null_context: bool = False
-    ) -> Tensor:
-        """As every second stage; with `null_context` the null vector takes the place of each context vector.
-
-        Raises:
-            ConfigurationError: the context has the wrong shape, or there is no null vector.
-        """
-        if null_context:
-            context_vectors = self._null_context(context_vectors)
-        return super().forward(input_ids, attention_mask, context_vectors)
 
     def soft_prompt(self) -> Tensor:
         """The learned prompt (P, W); a constant given the weights."""
@@ -66,15 +63,26 @@ class JointSecondStage(SecondStage[JointPrefix]):
         prompt: Tensor = self.prompt_projection(ones)
         return prompt.view(self.settings.soft_prompt_tokens, self.width)
 
-    def prepare(self, context_vectors: Tensor) -> JointPrefix:
-        """Context (N, W) or (B, N, W) with the soft prompt behind it; beyond the model's slots it is not read."""
-        context = batched_context(context_vectors, self.backbone.dtype)
-        slots = self.settings.context_slots
-        if slots is not None and context.shape[1] > slots:
-            logger.warning("only the first %d of %d context vectors are read", slots, context.shape[1])
-            context = context[:, :slots]
+    def prepare(self, context_vectors: Tensor, sequence_dropout: float = 0.0) -> JointPrefix:
+        """Context (N, W) or (B, N, W) with the soft prompt behind it; beyond the model's slots it is not read.
+
+        With `sequence_dropout`, which context vectors the null vector replaces is drawn for every text anew.
+        """
+        self.check_sequence_dropout(sequence_dropout)
+        context = self._within_slots(batched_context(context_vectors, self.backbone.dtype))
         prompt = self.soft_prompt().expand(len(context), -1, -1)
-        return JointPrefix(self._layout.prefix(self.backbone, torch.cat([context, prompt], dim=1)), context.shape[1])
+        vectors = self._layout.prefix(self.backbone, torch.cat([context, prompt], dim=1))
+        if sequence_dropout == 0:
+            return JointPrefix(vectors, context.shape[1])
+        null_vector = self._layout.prefix(self.backbone, self._null_vector())
+        return JointPrefix(vectors, context.shape[1], null_vector, sequence_dropout)
+
+    def _within_slots(self, context: Tensor) -> Tensor:
+        slots = self.settings.context_slots
+        if slots is None or context.shape[1] <= slots:
+            return context
+        logger.warning("only the first %d of %d context vectors are read", slots, context.shape[1])
+        return context[:, :slots]
 
     def positions_before_text(self, prepared: JointPrefix) -> int:
         """Context vectors and soft prompt: N + P."""
@@ -82,7 +90,7 @@ class JointSecondStage(SecondStage[JointPrefix]):
 
     def hidden_states(self, input_ids: Tensor, attention_mask: Tensor, prepared: JointPrefix) -> Tensor:
         """Token ids and mask (B, L) -> the backbone's last states at the text's positions, (B, L, W)."""
-        prefix = prepared.vectors.expand(len(input_ids), -1, -1)
+        prefix = prepared.before(len(input_ids))
         slots = self.settings.context_slots
         unrotated = prepared.context_length if slots is None else slots
         positions = self._layout.positions(self.backbone, prefix.shape[1], input_ids.shape[1], unrotated)
@@ -108,14 +116,6 @@ class JointSecondStage(SecondStage[JointPrefix]):
         ends = (input_ids == self.settings.instruction_end) & attention_mask.bool() & (place > 0)
         first = torch.where(ends.any(dim=1), ends.int().argmax(dim=1), -1)
         return attention_mask * (place > first.unsqueeze(1))
-
-    def _null_context(self, context_vectors: Tensor) -> Tensor:
-        if self.null_vector is None:
-            raise ConfigurationError(
-                "this model has no null vector (the released ones have none), so it needs a context; "
-                "fit one on the corpus"
-            )
-        return self.null_vector.expand(context_vectors.shape)
 
     def start_from_biencoder(self) -> None:
         """Silence the output projection, so that training starts from what the backbone pools."""

@@ -17,15 +17,40 @@ class SecondStage(nn.Module, ABC, Generic[Prepared]):
     """Embeds texts under a context.
 
     What depends on the context alone is computed by `prepare`, once per context; `embed` is what a text costs.
+
+    Attributes:
+        width: W.
+        null_vector: (W,), learned, stands for "no context document"; None for a stage without one.
     """
+
+    null_vector: nn.Parameter | None
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.width = width
+        self.register_parameter("null_vector", None)
 
     @abstractmethod
-    def prepare(self, context_vectors: Tensor) -> Prepared:
-        """Context vectors (N, W), or (B, N, W) for one context per text -> whatever `embed` needs of them."""
+    def prepare(self, context_vectors: Tensor, sequence_dropout: float = 0.0) -> Prepared:
+        """Context vectors (N, W), or (B, N, W) for one context per text -> whatever `embed` needs of them.
+
+        Args:
+            context_vectors: as the first stage makes them.
+            sequence_dropout: in training, the probability with which the null vector takes a context vector's place.
+
+        Raises:
+            ConfigurationError: the probability is none, or there is no null vector.
+        """
+
+    @property
+    def reads_context(self) -> bool:
+        """Whether an embedding depends on the context at all."""
+        return True
+
+    @property
+    def trains_context(self) -> bool:
+        """Whether a gradient flows back into the context vectors."""
+        return True
 
     @abstractmethod
     def embed(self, input_ids: Tensor, attention_mask: Tensor, prepared: Prepared) -> Tensor:
@@ -35,13 +60,23 @@ class SecondStage(nn.Module, ABC, Generic[Prepared]):
         """How many positions the backbone reads in front of every text, for whoever sizes batches."""
         return 0
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, context_vectors: Tensor) -> Tensor:
-        """Prepare and embed in one differentiable step, as training needs it; shapes as above.
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor, context_vectors: Tensor, null_context: bool = False
+    ) -> Tensor:
+        """Prepare and embed in one differentiable step; shapes as above.
+
+        Args:
+            input_ids: right-padded token ids.
+            attention_mask: their mask.
+            context_vectors: as the first stage makes them.
+            null_context: put the null vector in the place of each of them.
 
         Raises:
-            ConfigurationError: the context vectors have the wrong rank or width.
+            ConfigurationError: the context vectors have the wrong rank or width, or there is no null vector.
         """
         self.check_context(context_vectors)
+        if null_context:
+            context_vectors = self._null_vector().expand(context_vectors.shape)
         return self.embed(input_ids, attention_mask, self.prepare(context_vectors))
 
     def check_context(self, context_vectors: Tensor) -> None:
@@ -51,6 +86,24 @@ class SecondStage(nn.Module, ABC, Generic[Prepared]):
                 f"context vectors must be (N, {self.width}) or (B, N, {self.width}), "
                 f"found {tuple(context_vectors.shape)}; take them from this model's first stage"
             )
+
+    def check_sequence_dropout(self, probability: float) -> None:
+        """Raise ConfigurationError unless `prepare` can be given this probability."""
+        if not 0 <= probability < 1:
+            raise ConfigurationError(
+                f"sequence_dropout is a probability from 0 up to, not with, 1; found {probability}"
+            )
+        if probability > 0:
+            self._null_vector()
+
+    def _null_vector(self) -> nn.Parameter:
+        if self.null_vector is None:
+            raise ConfigurationError(
+                "this model has no null vector to put in the place of context (the released ones have none); "
+                "fit a context on the corpus, or to train one, start from JointConditioning or CachedConditioning with "
+                "null_vector=True"
+            )
+        return self.null_vector
 
 
 def batched_context(context_vectors: Tensor, dtype: torch.dtype) -> Tensor:

@@ -29,10 +29,11 @@ class WhiteningMap:
 def fit_whitening(context_vectors: Tensor, power: float, shrinkage: float) -> WhiteningMap:
     """S^(-power/2) (e - m) of the unit context vectors; context_vectors (N, W).
 
-    Repeated vectors (a small corpus fills its context by repetition) count once. Power 0 is the identity.
+    Repeated vectors (a small corpus fills its context by repetition) count once. Power 0 is the identity. The map is
+    a constant: no gradient flows back into the context vectors.
     """
     # On the CPU, because not every accelerator has float64 and this runs once per context.
-    vectors = normalize(torch.unique(context_vectors.to("cpu", torch.float64), dim=0), dim=-1)
+    vectors = normalize(torch.unique(context_vectors.detach().to("cpu", torch.float64), dim=0), dim=-1)
     mean, matrix = _statistics(vectors, power, shrinkage) if power > 0 else _identity(vectors)
     device = context_vectors.device
     return WhiteningMap(mean.to(device, torch.float32), matrix.to(device, torch.float32))
@@ -64,8 +65,23 @@ class WhiteningSecondStage(SecondStage[WhiteningMap]):
         self.first_stage = first_stage
         self.settings = settings
 
-    def prepare(self, context_vectors: Tensor) -> WhiteningMap:
-        """Mean and matrix of one context (N, W), or of each of B contexts (B, N, W)."""
+    @property
+    def reads_context(self) -> bool:
+        """Power 0 switches the context off."""
+        return self.settings.power > 0
+
+    @property
+    def trains_context(self) -> bool:
+        """The context's statistics are constants; what is trained is the path of the texts."""
+        return False
+
+    def prepare(self, context_vectors: Tensor, sequence_dropout: float = 0.0) -> WhiteningMap:
+        """Mean and matrix of one context (N, W), or of each of B contexts (B, N, W).
+
+        They are constants: no gradient flows through the statistics into the context vectors. There is no null
+        vector, so that `sequence_dropout` can only be 0.
+        """
+        self.check_sequence_dropout(sequence_dropout)
         if context_vectors.ndim == 2:
             return fit_whitening(context_vectors, self.settings.power, self.settings.shrinkage)
         maps = [self.prepare(vectors) for vectors in context_vectors]
