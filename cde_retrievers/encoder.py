@@ -240,10 +240,23 @@ class ContextualEncoder:
         )
         return context_of(chosen, self.name, self.fingerprint, recorded_as, seed)
 
-    def first_stage_vectors(self, texts: Iterable[str], show_progress: bool | None = None) -> Embeddings:
-        """Context vectors of documents, (n, width) float32, not normalised."""
-        known = [self.config.document_prompt + text for text in checked_texts(texts)]
+    def first_stage_vectors(
+        self, texts: Iterable[str], show_progress: bool | None = None, prompt: str | None = None
+    ) -> Embeddings:
+        """Context vectors of documents, (n, width) float32, not normalised.
+
+        Args:
+            texts: what to embed.
+            show_progress: True or False, or None for a bar only where the work is long.
+            prompt: put before every text; the prompt of documents if None.
+        """
+        prompt = self.config.document_prompt if prompt is None else prompt
+        known = [prompt + text for text in checked_texts(texts)]
         return self._runner.run(known, self.model.first_stage, self.width, show_progress)
+
+    def first_stage_fingerprint(self) -> str:
+        """SHA-256 over all that a first-stage vector depends on but the number format; computed at each call."""
+        return sha256_of_json([self._saved_model.first_stage_fingerprint(), self._tokenizer.fingerprint()])
 
     def encode_documents(
         self, texts: Iterable[str], context: CorpusContext, show_progress: bool | None = None

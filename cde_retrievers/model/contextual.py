@@ -179,12 +179,21 @@ class ContextualModel(nn.Module):
 
     def fingerprint(self) -> str:
         """SHA-256 over all of the model that an embedding depends on: its function's settings and every weight."""
+        return sha256_of_json({"config": self._settings_of_function(), "weights": digest_weights(self)})
+
+    def first_stage_fingerprint(self) -> str:
+        """SHA-256 over all of the model that a first-stage vector depends on; models over one bi-encoder share it."""
+        settings = self._settings_of_function()
+        del settings["conditioning"]
+        return sha256_of_json({"config": settings, "weights": digest_weights(self.first_stage)})
+
+    def _settings_of_function(self) -> dict[str, Any]:
         settings = self.config.to_dict()
         # The number of context documents is the context's own affair, dropout is training's.
         del settings["context_size"]
         for name in TRAINING_SETTINGS:
             settings["backbone"].pop(name, None)
-        return sha256_of_json({"config": settings, "weights": digest_weights(self)})
+        return settings
 
 
 def _check_variant(conditioning: Conditioning, variant: str | None) -> None:

@@ -1,9 +1,11 @@
 """Rows of all processes, with gradients back to each. Axes: R processes, n rows of each, W width."""
 
+from typing import Any
+
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.distributed.nn.functional import all_gather
+from torch.autograd.function import once_differentiable
 
 
 def world_size() -> int:
@@ -21,12 +23,31 @@ def gathered(rows: Tensor) -> Tensor:
 
     A row's gradient is the sum of what all processes' losses have for it. With the mean over processes that
     `DistributedDataParallel` takes, a weight's gradient is then that of the mean loss, as one process alone has it.
+    Every process must run the backward pass, since all wait for each other there.
     """
     if world_size() == 1:
         return rows
-    return torch.cat(all_gather(rows))  # type: ignore[no-untyped-call]
+    everyones: Tensor = _Gathered.apply(rows)  # type: ignore[no-untyped-call]
+    return everyones
 
 
 def gathered_mask(mask: Tensor) -> Tensor:
     """As `gathered`, for bool (n, W), through which no gradient flows."""
     return gathered(mask.to(torch.uint8)).bool()
+
+
+# PyTorch's own, torch.distributed.nn.functional.all_gather, is deprecated in favour of a private module.
+class _Gathered(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor) -> Tensor:
+        parts = [torch.empty_like(rows, memory_format=torch.contiguous_format) for _ in range(world_size())]
+        dist.all_gather(parts, rows.contiguous())
+        return torch.cat(parts)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        # A copy, since the gradient may be somebody else's too, and is summed in place.
+        total = gradient.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total.chunk(world_size())[rank()]

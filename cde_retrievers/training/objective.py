@@ -4,10 +4,10 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
 from cde_retrievers.errors import ConfigurationError, TrainingDataError
 from cde_retrievers.model.contextual import ContextualModel
+from cde_retrievers.training.activation_checkpointing import checkpoint_activations
 from cde_retrievers.training.gathering import gathered
 from cde_retrievers.training.loss import ContrastiveLoss
 from cde_retrievers.training.two_stage import check_chunk_size, embeddings_under, first_stage_vectors
@@ -72,19 +72,25 @@ class ContrastiveModel(nn.Module):
             self.model.first_stage.eval()
         return self
 
-    def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs: dict[str, Any] | None = None) -> None:
-        """Recompute activations layer by layer, in both backbones; the name and argument are transformers'.
+    def activation_checkpointing_enable(
+        self, activation_checkpointing_kwargs: dict[str, Any] | None = None, **options: Any
+    ) -> None:
+        """Recompute activations layer by layer in both backbones; what `transformers.Trainer` calls for it.
+
+        Args:
+            activation_checkpointing_kwargs: for `torch.utils.checkpoint.checkpoint`.
+            options: what else the method of transformers' models takes.
 
         Raises:
-            ConfigurationError: the reentrant kind is asked for, which loses the gradient of keys and values that
-                `cached` conditioning keeps.
+            ConfigurationError: the reentrant kind is asked for.
         """
-        settings = {"use_reentrant": False, **(gradient_checkpointing_kwargs or {})}
-        if settings["use_reentrant"]:
-            raise ConfigurationError("gradient checkpointing must not be reentrant here; set use_reentrant=False")
-        for module in self.model.modules():
-            if isinstance(module, PreTrainedModel):
-                module.gradient_checkpointing_enable(settings)  # type: ignore[no-untyped-call]
+        checkpoint_activations(self.model, activation_checkpointing_kwargs or {}, **options)
+
+    def gradient_checkpointing_enable(
+        self, gradient_checkpointing_kwargs: dict[str, Any] | None = None, **options: Any
+    ) -> None:
+        """The same under the name that transformers had for it at first."""
+        self.activation_checkpointing_enable(gradient_checkpointing_kwargs, **options)
 
     def forward(
         self,

@@ -105,6 +105,12 @@ class TrainingPairs(Sequence[Pair]):
         return self.of(pair for part in (self, other) for pair in part)
 
     @cached_property
+    def answers_of(self) -> tuple[Indices, ...]:
+        """Rows in `documents` of every positive of each query, whichever pair it is from, ascending: Q arrays."""
+        known = np.unique(np.stack([self.query_of, self.positive_of]), axis=1)
+        return tuple(np.split(known[1], np.searchsorted(known[0], np.arange(1, len(self.queries)))))
+
+    @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over every pair and their order."""
         digest = hashlib.sha256()

@@ -53,7 +53,7 @@ def test_what_is_wrong_with_a_jsonl_file_is_said(tmp_path, content, message):
     ("change", "message"),
     [
         ({"qrels/train.tsv": HEAD + "q\tgone\t1\n"}, r"train\.tsv:2 \(query 'q', document 'gone'\): there is no such"),
-        ({"qrels/train.tsv": HEAD + "gone\ta\t1\n"}, r"train\.tsv:2 \(query 'gone', document 'a'\): there is no such q"),
+        ({"qrels/train.tsv": HEAD + "gone\ta\t1\n"}, r"tsv:2 \(query 'gone', document 'a'\): there is no such q"),
         ({"qrels/train.tsv": HEAD + "q\ta\thigh\n"}, r"train\.tsv:2 must have query-id, corpus-id, score"),
         ({"qrels/train.tsv": HEAD + "q\ta\t1\nq\ta\t0\n"}, r"tsv:3 judges document 'a' for query 'q' with 0, but .*:2"),
         ({"qrels/train.tsv": HEAD + "q\ta\t0\n"}, r"pets holds no pairs to train on"),

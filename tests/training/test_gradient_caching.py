@@ -4,6 +4,7 @@ import pytest
 import torch
 from steps import furthest, gradients_of, make_step
 
+from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.model.config import CachedConditioning, JointConditioning, WhiteningConditioning
 from cde_retrievers.training import two_stage
 from cde_retrievers.training.loss import ContrastiveLoss
@@ -107,24 +108,24 @@ def test_they_are_for_any_chunk_size(chunk_size, conditioning, objective):
 
 
 @with_context
-def test_they_are_under_gradient_checkpointing(conditioning, objective, without_cache):
-    model, step = objective(conditioning, dropout=True), step_for(conditioning)
+@pytest.mark.parametrize("enable", ["activation_checkpointing_enable", "gradient_checkpointing_enable"])
+def test_they_are_under_activation_checkpointing(enable, conditioning, objective, without_cache):
+    plain, model = objective(conditioning, dropout=True), objective(conditioning, dropout=True)
+    step = step_for(conditioning)
+    getattr(model, enable)(None, every_n_layers=1)
+    for stage in (model.model.first_stage, model.model.second_stage):
+        assert all(layer.gradient_checkpointing for layer in stage.backbone.encoder.layer)
+    through_the_cache = gradients_of(model, step)
     without_cache()
-    expected = gradients_of(model, step)
-    model.gradient_checkpointing_enable()
+    expected = gradients_of(plain, step)
+    assert furthest(through_the_cache, expected) < TOLERANCE
     assert furthest(gradients_of(model, step), expected) < TOLERANCE
 
 
-@with_context
-def test_they_are_through_the_cache_under_gradient_checkpointing(conditioning, objective, without_cache):
-    model, step = objective(conditioning, dropout=True), step_for(conditioning)
-    model.gradient_checkpointing_enable()
-    actual = gradients_of(model, step)
-    for module in model.model.modules():
-        if hasattr(module, "gradient_checkpointing"):
-            module.gradient_checkpointing = False
-    without_cache()
-    assert furthest(actual, gradients_of(model, step)) < TOLERANCE
+def test_reentrant_checkpointing_is_refused(objective):
+    model = objective(CONDITIONINGS[1], dropout=False)
+    with pytest.raises(ConfigurationError, match=r"set use_reentrant to False"):
+        model.activation_checkpointing_enable({"use_reentrant": True})
 
 
 @with_context
@@ -214,5 +215,5 @@ def test_a_loop_of_ones_own_trains_both_stages(make_model):
         report = ContrastiveLoss(temperature=0.1)(*embeddings)
         report.loss.backward()
         optimiser.step()
-        losses.append(float(report.loss))
+        losses.append(float(report.loss.detach()))
     assert losses[-1] < 0.7 * losses[0]

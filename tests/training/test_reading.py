@@ -61,9 +61,10 @@ def test_columns_go_by_the_names_that_data_sets_use(query, positive):
 
 
 def test_negatives_are_gathered_from_all_their_columns_in_the_order_of_their_numbers():
-    row = {"query": "q", "positive": "d", "negative_10": "n10", "negative_2": None, "negative_1": "n1", "negative": "n"}
-    assert read_pairs([row])[0].negatives == ("n", "n1", "n10")
-    assert read_pairs([{"query": "q", "positive": "d", "negatives": []}])[0].negatives == ()
+    row = {"query": "q", "positive": "d", "negative_10": "n10", "negative_2": "n2", "negative_1": "n1", "negative": "n"}
+    assert read_pairs([row])[0].negatives == ("n", "n1", "n2", "n10")
+    for none in ([], None):
+        assert read_pairs([{"query": "q", "positive": "d", "negatives": none}])[0].negatives == ()
 
 
 def test_columns_without_a_meaning_are_named_once(caplog):
