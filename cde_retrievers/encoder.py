@@ -19,7 +19,7 @@ from cde_retrievers.generic import generic_texts
 from cde_retrievers.model.config import Conditioning
 from cde_retrievers.model.contextual import ContextualModel
 from cde_retrievers.model.hub import local_folder
-from cde_retrievers.model.pretrained import BUILT_IN
+from cde_retrievers.model.pretrained import BUILT_IN, biencoder_folder, refuse_ambiguity
 from cde_retrievers.model.released import tokenizer_source
 from cde_retrievers.prepared import PreparedContexts, by_second_stage
 from cde_retrievers.publishing import export_together, save_together, upload_together
@@ -98,7 +98,8 @@ class ContextualEncoder:
         resolve_dtype(dtype, resolve_device(device))
         name = str(name_or_path)
         if name in BUILT_IN:
-            _refuse_ambiguity(name_or_path, variant)
+            refuse_ambiguity(name_or_path)
+            _refuse_variant(name, variant)
             model, folder = BUILT_IN[name]()
         else:
             folder = local_folder(name_or_path, cache_folder)
@@ -118,9 +119,12 @@ class ContextualEncoder:
         cache_folder: str | Path | None = None,
         **settings: Any,
     ) -> Self:
-        """A contextual encoder over any bi-encoder; arguments and errors as in `ContextualModel.from_biencoder`."""
+        """A contextual encoder over any bi-encoder, or over the built-in one, "minilm".
+
+        Other arguments and errors as in `ContextualModel.from_biencoder` and `from_pretrained`.
+        """
         resolve_dtype(dtype, resolve_device(device))
-        folder = local_folder(name_or_path, cache_folder)
+        folder = biencoder_folder(name_or_path, cache_folder)
         model = ContextualModel.from_biencoder(folder, conditioning, seed=seed, **settings)
         return cls(model, load_tokenizer(folder), device=device, dtype=dtype, name=str(name_or_path))
 
@@ -318,10 +322,6 @@ class ContextualEncoder:
         return self.config.context_size if size is None else size
 
 
-def _refuse_ambiguity(name: str | Path, variant: str | None) -> None:
-    if Path(name).is_dir():
-        raise ConfigurationError(
-            f"{str(name)!r} is a built-in model and also a directory here; give './{name}' for the directory"
-        )
+def _refuse_variant(name: str, variant: str | None) -> None:
     if variant is not None:
-        raise ConfigurationError(f"the built-in model {str(name)!r} has no variants; leave variant={variant!r} out")
+        raise ConfigurationError(f"the built-in model {name!r} has no variants; leave variant={variant!r} out")
