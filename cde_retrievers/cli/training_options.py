@@ -128,6 +128,7 @@ class TrainingOptions:
         Option(
             metavar="NAME=VALUE",
             rich_help_panel=_TRAINING,
-            help="Any field of TrainingConfig, those of transformers' TrainingArguments included.",
+            help="Any field of TrainingConfig, those of transformers' TrainingArguments included; a value as in TOML, "
+            "or None.",
         ),
     ] = None

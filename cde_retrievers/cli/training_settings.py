@@ -65,7 +65,7 @@ def training_config(
 
 
 def read_settings(texts: Sequence[str]) -> dict[str, Any]:
-    """NAME=VALUE, each value as TOML has it, or else as text, of the type that the field has.
+    """NAME=VALUE, each value as TOML has it, None, or else as text, of the type that the field has.
 
     Raises:
         BadParameter: a text is no NAME=VALUE, or a name comes twice.
@@ -85,6 +85,8 @@ def read_settings(texts: Sequence[str]) -> dict[str, Any]:
 
 
 def _toml_or_text(text: str) -> Any:
+    if text.strip() == "None":  # which TOML has no word for
+        return None
     try:
         table = tomllib.loads(f"value = {text}")
     except tomllib.TOMLDecodeError:
