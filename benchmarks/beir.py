@@ -52,6 +52,11 @@ def load_documents(folder: Path) -> Iterator[str]:
     return map(_text, _rows(folder / "corpus.jsonl.gz"))
 
 
+def load_domains(folder: Path) -> dict[str, str]:
+    """The sub-corpus of each document, by id; "" where a set has none."""
+    return {row["_id"]: row.get("metadata", {}).get("domain", "") for row in _rows(folder / "corpus.jsonl.gz")}
+
+
 def _text(row: dict[str, Any]) -> str:
     return f"{row['title']} {row['text']}".strip()
 

@@ -1,9 +1,7 @@
 """A context on disk: `context.json` and `vectors.safetensors` in one directory, the first vouching for both."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +10,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from cde_retrievers.errors import ContextFileError
-from cde_retrievers.files import atomic_directory, sha256_of_file, sha256_of_json, write_json
+from cde_retrievers.files import atomic_directory, sha256_of_file, write_json
+from cde_retrievers.sealed import read_sealed, sealed
 
 FORMAT_VERSION = 1
 HEADER_FILE = "context.json"
@@ -60,11 +59,10 @@ def write_context(path: str | Path, context: StoredContext) -> None:
         save_file({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, directory / VECTORS_FILE)
         content = {
             **context.header.model_dump(mode="json"),
-            "format_version": FORMAT_VERSION,
             "fingerprint": context.fingerprint,
             "vectors_sha256": sha256_of_file(directory / VECTORS_FILE),
         }
-        write_json(directory / HEADER_FILE, {**content, "seal": sha256_of_json(content)})
+        write_json(directory / HEADER_FILE, sealed(content, FORMAT_VERSION))
 
 
 def read_context(path: str | Path) -> StoredContext:
@@ -74,7 +72,9 @@ def read_context(path: str | Path) -> StoredContext:
         ContextFileError: a file is missing, truncated, damaged or edited.
     """
     directory = Path(path)
-    content = _read_header(directory / HEADER_FILE)
+    if not (directory / HEADER_FILE).is_file():
+        raise ContextFileError(f"{directory} holds no context: there is no {HEADER_FILE} in it; {_REMEDY}")
+    content = read_sealed(directory / HEADER_FILE, ContextFileError, _REMEDY, FORMAT_VERSION)
     tensors = _read_tensors(directory / VECTORS_FILE, content.pop("vectors_sha256"))
     vectors = tensors["vectors"]
     fingerprint = content.pop("fingerprint")
@@ -87,24 +87,6 @@ def read_context(path: str | Path) -> StoredContext:
             f"{directory} has {len(vectors)} vectors for {len(header.documents)} documents; {_REMEDY}"
         )
     return StoredContext(header, fingerprint, vectors, tensors.get("probe"))
-
-
-def _read_header(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise ContextFileError(f"{path.parent} holds no context: there is no {HEADER_FILE} in it; {_REMEDY}")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ContextFileError(f"{path} is damaged: it is no JSON ({error}); {_REMEDY}") from error
-    seal = content.pop("seal", None) if isinstance(content, dict) else None
-    if seal != sha256_of_json(content):
-        raise ContextFileError(f"{path} was edited: its content does not match its seal; {_REMEDY}")
-    version = content.pop("format_version")
-    if version != FORMAT_VERSION:
-        raise ContextFileError(
-            f"{path} has format version {version}, this release reads {FORMAT_VERSION}; update cde-retrievers"
-        )
-    return dict(content)
 
 
 def _read_tensors(path: Path, sha256: str) -> dict[str, NDArray[np.float32]]:

@@ -5,6 +5,7 @@ from typing import Protocol, runtime_checkable
 
 from cde_retrievers.batches import Embeddings
 from cde_retrievers.context import CorpusContext
+from cde_retrievers.errors import ConfigurationError
 
 
 @runtime_checkable
@@ -48,3 +49,17 @@ class Embedder(Protocol):
         self, texts: Iterable[str], context: CorpusContext, show_progress: bool | None = None
     ) -> Embeddings:
         """Queries under the context of the corpus they are for -> (n, width) float32 unit rows."""
+
+
+def checked_embedder(embedder: object) -> Embedder:
+    """What was given as an embedder.
+
+    Raises:
+        ConfigurationError: it is none.
+    """
+    if not isinstance(embedder, Embedder):
+        raise ConfigurationError(
+            f"a loaded model is needed, found {type(embedder).__name__}; load one by "
+            f"ContextualEncoder.from_pretrained(name)"
+        )
+    return embedder

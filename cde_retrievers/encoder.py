@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 from copy import deepcopy
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Self
 
 import torch
@@ -14,17 +13,16 @@ from cde_retrievers.batches import BatchRunner, Embeddings, Forward
 from cde_retrievers.context import CorpusContext, checked_context
 from cde_retrievers.device import resolve_device, resolve_dtype
 from cde_retrievers.errors import ConfigurationError
-from cde_retrievers.files import atomic_directory, sha256_of_json
+from cde_retrievers.files import sha256_of_json
 from cde_retrievers.fitting import context_of
 from cde_retrievers.generic import generic_texts
-from cde_retrievers.model.card import model_card
-from cde_retrievers.model.checkpoints import is_own_layout
 from cde_retrievers.model.config import Conditioning
 from cde_retrievers.model.contextual import ContextualModel
-from cde_retrievers.model.hub import local_folder, upload_folder
-from cde_retrievers.model.pretrained import BUILT_IN
-from cde_retrievers.model.released import is_published_folder, published_files, tokenizer_source
+from cde_retrievers.model.hub import local_folder
+from cde_retrievers.model.pretrained import BUILT_IN, biencoder_folder, refuse_ambiguity
+from cde_retrievers.model.released import tokenizer_source
 from cde_retrievers.prepared import PreparedContexts, by_second_stage
+from cde_retrievers.publishing import export_together, save_together, upload_together
 from cde_retrievers.selection import select_documents
 from cde_retrievers.text import TextTokenizer, check_tokenizer, checked_texts, load_tokenizer
 
@@ -100,7 +98,8 @@ class ContextualEncoder:
         resolve_dtype(dtype, resolve_device(device))
         name = str(name_or_path)
         if name in BUILT_IN:
-            _refuse_ambiguity(name_or_path, variant)
+            refuse_ambiguity(name_or_path)
+            _refuse_variant(name, variant)
             model, folder = BUILT_IN[name]()
         else:
             folder = local_folder(name_or_path, cache_folder)
@@ -120,9 +119,12 @@ class ContextualEncoder:
         cache_folder: str | Path | None = None,
         **settings: Any,
     ) -> Self:
-        """A contextual encoder over any bi-encoder; arguments and errors as in `ContextualModel.from_biencoder`."""
+        """A contextual encoder over any bi-encoder, or over the built-in one, "minilm".
+
+        Other arguments and errors as in `ContextualModel.from_biencoder` and `from_pretrained`.
+        """
         resolve_dtype(dtype, resolve_device(device))
-        folder = local_folder(name_or_path, cache_folder)
+        folder = biencoder_folder(name_or_path, cache_folder)
         model = ContextualModel.from_biencoder(folder, conditioning, seed=seed, **settings)
         return cls(model, load_tokenizer(folder), device=device, dtype=dtype, name=str(name_or_path))
 
@@ -132,9 +134,7 @@ class ContextualEncoder:
         Raises:
             PathInUseError: `path` is a file, or a directory that does not hold a model saved before.
         """
-        with atomic_directory(path, is_own_layout) as directory:
-            self._saved_model.write_files(directory)
-            self._tokenizer.save(directory)
+        save_together(path, self._saved_model, self._tokenizer)
 
     def export_published_layout(self, path: str | Path) -> None:
         """Write a released model, fine-tuned or not, in the layout it was published in, tokenizer included.
@@ -143,10 +143,7 @@ class ContextualEncoder:
             ConfigurationError: the model is of another architecture.
             PathInUseError: `path` is a file, or a directory that does not hold such a model.
         """
-        published_files(self.config)  # refuses what cannot be written before anything is
-        with atomic_directory(path, is_published_folder) as directory:
-            self._saved_model.write_published_files(directory)
-            self._tokenizer.save(directory)
+        export_together(path, self._saved_model, self._tokenizer)
 
     def push_to_hub(self, repository: str, *, private: bool = False, token: str | None = None) -> str:
         """Upload what `save` writes, with a model card, to the Hugging Face hub.
@@ -159,11 +156,7 @@ class ContextualEncoder:
         Returns:
             The address of the commit.
         """
-        with TemporaryDirectory() as folder:
-            self.save(Path(folder) / "model")
-            card = model_card(repository, self.config, self.fingerprint)
-            (Path(folder) / "model" / "README.md").write_text(card, encoding="utf-8")
-            return upload_folder(Path(folder) / "model", repository, private, token)
+        return upload_together(repository, self._saved_model, self._tokenizer, self.fingerprint, private, token)
 
     @property
     def width(self) -> int:
@@ -329,10 +322,6 @@ class ContextualEncoder:
         return self.config.context_size if size is None else size
 
 
-def _refuse_ambiguity(name: str | Path, variant: str | None) -> None:
-    if Path(name).is_dir():
-        raise ConfigurationError(
-            f"{str(name)!r} is a built-in model and also a directory here; give './{name}' for the directory"
-        )
+def _refuse_variant(name: str, variant: str | None) -> None:
     if variant is not None:
-        raise ConfigurationError(f"the built-in model {str(name)!r} has no variants; leave variant={variant!r} out")
+        raise ConfigurationError(f"the built-in model {name!r} has no variants; leave variant={variant!r} out")

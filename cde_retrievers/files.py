@@ -14,8 +14,14 @@ from cde_retrievers.errors import PathInUseError
 _CHUNK_BYTES = 1 << 20
 
 
+def _nothing(_: Path) -> bool:
+    return False
+
+
 @contextmanager
-def atomic_directory(path: str | Path, is_ours: Callable[[Path], bool]) -> Iterator[Path]:
+def atomic_directory(
+    path: str | Path, is_ours: Callable[[Path], bool], may_go: Callable[[Path], bool] = _nothing
+) -> Iterator[Path]:
     """A new directory to write into, which takes the place of `path` only when the block ends without an error.
 
     An older directory of ours is replaced as a whole: a reader finds the old one, for an instant none, or the new one,
@@ -24,6 +30,7 @@ def atomic_directory(path: str | Path, is_ours: Callable[[Path], bool]) -> Itera
     Args:
         path: where the directory shall be; through a symbolic link, where that points.
         is_ours: whether an older directory is of the same kind, and so may be replaced.
+        may_go: whether something in the older directory may go even if the new one has nothing of that name.
 
     Raises:
         PathInUseError: there is something else at `path`.
@@ -36,7 +43,7 @@ def atomic_directory(path: str | Path, is_ours: Callable[[Path], bool]) -> Itera
         new = scratch / "new"
         new.mkdir()
         yield new
-        _refuse_to_lose_files(target, new)
+        _refuse_to_lose_files(target, new, may_go)
         _share_as_usual(new)
         _swap(new, target, aside=scratch / "old")
     finally:
@@ -54,10 +61,11 @@ def _refuse_to_replace(target: Path, is_ours: Callable[[Path], bool]) -> None:
         )
 
 
-def _refuse_to_lose_files(target: Path, new: Path) -> None:
+def _refuse_to_lose_files(target: Path, new: Path, may_go: Callable[[Path], bool]) -> None:
     if not target.exists():
         return
-    lost = sorted({entry.name for entry in target.iterdir()} - {entry.name for entry in new.iterdir()})
+    kept = {entry.name for entry in new.iterdir()}
+    lost = sorted(entry.name for entry in target.iterdir() if entry.name not in kept and not may_go(entry))
     if lost:
         raise PathInUseError(
             f"{target} already holds other files ({', '.join(lost[:5])}); give a directory of its own, such as a new "

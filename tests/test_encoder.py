@@ -278,11 +278,12 @@ def test_documents_that_all_look_the_same_are_refused(make_encoder):
         make_encoder().fit_context(["Red CAT", "red cat", " red  cat "])
 
 
-def test_a_directory_with_a_built_in_models_name_is_ambiguous(make_encoder, tmp_path, monkeypatch):
+@pytest.mark.parametrize("load", [ContextualEncoder.from_pretrained, ContextualEncoder.from_biencoder])
+def test_a_directory_with_a_built_in_models_name_is_ambiguous(make_encoder, tmp_path, monkeypatch, load):
     monkeypatch.chdir(tmp_path)
     make_encoder().save("minilm")
     with pytest.raises(ConfigurationError, match=r"built-in model and also a directory here; give './minilm'"):
-        ContextualEncoder.from_pretrained("minilm")
+        load("minilm")
     assert ContextualEncoder.from_pretrained("./minilm", device="cpu").width == 32
 
 

@@ -11,10 +11,10 @@ PACKAGE = Path(cde_retrievers.__file__).parent
 # Low to high. A module may import from its own layer and from those below.
 LAYERS = [
     {"errors", "data"},
-    {"device", "files", "progress"},
+    {"device", "files", "progress", "sealed"},
     {"model"},
     {"text"},
-    {"batches"},
+    {"batches", "publishing"},
     {"context", "context_files", "fitting", "generic", "judged", "selection", "verdict"},
     {"embedder", "kept", "plain", "prepared", "probe", "reloaded", "service", "wrapped"},
     {"bases", "drift", "encoder", "whitened"},

@@ -50,6 +50,15 @@ def test_power_zero_gives_the_published_vectors():
 
 
 @installed
+def test_its_name_stands_for_the_bi_encoder_too():
+    named, found = (
+        ContextualEncoder.from_biencoder(name, "cached", device="cpu", dtype="float32")
+        for name in ("minilm", pretrained.minilm_folder())
+    )
+    assert (named.name, named.fingerprint) == ("minilm", found.fingerprint)
+
+
+@installed
 def test_context_has_an_effect_from_the_first_day(minilm):
     own, foreign = minilm.fit_context(CORPUS), minilm.fit_context(["stocks fell", "bonds rose", "markets closed"])
     assert np.abs(minilm.encode_queries(CORPUS, own) - minilm.encode_queries(CORPUS, foreign)).max() > 0.01

@@ -13,6 +13,7 @@ from cde_retrievers.cli.groups import Command, with_groups
 from cde_retrievers.cli.growing import add, refit
 from cde_retrievers.cli.making import fit, index
 from cde_retrievers.cli.searching import search
+from cde_retrievers.cli.training import train
 
 _EXAMPLES: dict[Command, str] = {
     fit: "cde-retrievers fit docs/ --out docs_context",
@@ -23,6 +24,7 @@ _EXAMPLES: dict[Command, str] = {
     drift: "cde-retrievers drift docs_index new_docs/",
     refit: "cde-retrievers refit docs_index",
     info: "cde-retrievers info docs_index",
+    train: "cde-retrievers train docs/ --from-documents --split headings --out docs_model",
 }
 
 app = typer.Typer(
@@ -30,7 +32,7 @@ app = typer.Typer(
     "Begin with `index` and `search`: the first reads documents from files, fits a context on them and embeds them "
     "under it; the second finds them. `add` brings in more, `drift` says whether the context still fits what comes in, "
     "and `refit` renews it. `fit`, `check` and `info` are for contexts that are shared, and for a look at what there "
-    "is.",
+    "is. `train` makes a model of your own.",
     epilog="Exit codes: 0 all is well, 1 an error, 2 the command was not understood, 3 the answer is one to act on "
     "(`check`: another context; `drift`: refit), 130 interrupted.",
     no_args_is_help=True,

@@ -41,6 +41,11 @@ def check(
         yours = CorpusContext.load(context) if context else None
         try:
             index = ContextualIndex.open(path, read_only=True)
+            if index.damaged:
+                raise IndexFileError(
+                    f"{'; '.join(index.damaged)}. The documents are not affected, and searches are exact without it; "
+                    f"the next change, or ContextualIndex.optimize(), makes it again"
+                )
         except IndexFileError as error:
             run.fail(error)
             run.answer({"index": str(path), "intact": False, "problem": str(error)})

@@ -31,7 +31,7 @@ def fit(
         from cde_retrievers.cli.models import load_encoder
         from cde_retrievers.index.disk import disk_errors_explained
 
-        _refuse_inside(out, reading.source)
+        refuse_inside(out, reading.source)
         if (out / "context.json").exists() and not replace:
             raise PathInUseError(f"{out} holds a context already; give another --out, or --replace it")
         documents = read_once(reading, run)
@@ -81,7 +81,7 @@ def index(
         from cde_retrievers.context import CorpusContext
         from cde_retrievers.index import ContextualIndex
 
-        _refuse_inside(out, reading.source)
+        refuse_inside(out, reading.source)
         _refuse_index(out)
         given = CorpusContext.load(context) if context else None
         documents = read_once(reading, run)
@@ -139,7 +139,7 @@ def read_once(reading: ReadingOptions, run: Session, taken: Container[object] = 
     return documents
 
 
-def _refuse_inside(out: Path, source: Path) -> None:
+def refuse_inside(out: Path, source: Path) -> None:
     """What is written must not become part of what is read."""
     if out.resolve().is_relative_to(source.resolve()):
         raise BadParameter(f"{out} is inside the source {source}; give a directory beside it", param_hint="--out")

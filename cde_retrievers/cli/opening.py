@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from cde_retrievers.cli.models import CountingEncoder, load_encoder
 from cde_retrievers.errors import CheckpointError, IndexFileError
 from cde_retrievers.index import ContextualIndex
+from cde_retrievers.index.reader import require_loadable
 from cde_retrievers.index.store import IndexStore
 
 if TYPE_CHECKING:
@@ -28,8 +29,12 @@ def open_index(
     """
     run.way_out = WAYS_OUT
     # The manifest alone names the model; every file is looked at once, by `open`.
-    name = IndexStore(path).served().model_name
-    encoder = load_encoder(options, made_with=name)
+    manifest = IndexStore(path).served()
+    try:
+        encoder = load_encoder(options, made_with=manifest.model_name)
+    except CheckpointError:
+        require_loadable(IndexStore(path).context(manifest))
+        raise
     return ContextualIndex.open(path, encoder, read_only=read_only), encoder
 
 

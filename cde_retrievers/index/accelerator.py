@@ -16,9 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cde_retrievers.batches import Embeddings
-from cde_retrievers.errors import IndexFileError
 from cde_retrievers.index.disk import sync_file
-from cde_retrievers.index.manifest import AcceleratorEntry, FileEntry, Kind, SegmentEntry
+from cde_retrievers.index.manifest import ACCELERATORS, AcceleratorEntry, FileEntry, Kind, SegmentEntry
 
 MIN_ROWS = 10_000
 """Below this, exact search is as fast."""
@@ -44,7 +43,7 @@ def build_accelerator(
     index.train(_sample(parts, rows))
     for part in parts:
         index.add(np.ascontiguousarray(part))
-    path = directory / f"accelerator-{uuid4().hex[:12]}.faiss"
+    path = directory / ACCELERATORS.replace("*", uuid4().hex[:12])
     faiss.write_index(index, str(path))
     sync_file(path)
     return AcceleratorEntry(file=FileEntry.of(path), rows=rows, segments=tuple(entry.name for entry in segments))
@@ -71,14 +70,11 @@ def _sample(parts: Iterable[Embeddings], rows: int) -> Embeddings:
 
 
 class Accelerator:
-    """An open candidate index; safe to use from several threads."""
+    """An open candidate index, of a file that is undamaged; safe to use from several threads."""
 
     def __init__(self, directory: Path, entry: AcceleratorEntry, kind: Kind) -> None:
         self.rows = entry.rows
         self._kind = kind
-        wrong = entry.file.damage(directory)
-        if wrong is not None:
-            raise IndexFileError(f"{wrong}; call optimize() to make it again, the documents are not affected")
         self._index = faiss.read_index(str(directory / entry.file.name))
 
     def candidates(self, queries: Embeddings, k: int, allowed: NDArray[np.bool_]) -> NDArray[np.int64]:

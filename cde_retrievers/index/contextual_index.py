@@ -5,14 +5,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
+import numpy as np
+
 from cde_retrievers.batches import Embeddings
 from cde_retrievers.context import CorpusContext
 from cde_retrievers.embedder import Embedder
 from cde_retrievers.errors import ConfigurationError, ReadOnlyError
+from cde_retrievers.index.building import size_of
 from cde_retrievers.index.commits import commit_change, compact
 from cde_retrievers.index.creation import BuildRequest, create_index, finish_build
 from cde_retrievers.index.disk import disk_errors_explained
-from cde_retrievers.index.document import Document
+from cde_retrievers.index.document import Document, checked_ids
 from cde_retrievers.index.intake import Intake, batches
 from cde_retrievers.index.lock import writer_lock
 from cde_retrievers.index.manifest import Kind, Manifest
@@ -22,9 +25,11 @@ from cde_retrievers.index.segment import write_segment
 from cde_retrievers.index.snapshot import Snapshot
 from cde_retrievers.index.store import IndexStore
 from cde_retrievers.judged import DEPTH, JudgedQueries
+from cde_retrievers.progress import progress_bar
 
 BATCH = 2_048
 """Documents per commit."""
+_SAME_LENGTH = 1e-2  # half precision does not come closer
 
 
 class ContextualIndex(IndexReader):
@@ -47,8 +52,16 @@ class ContextualIndex(IndexReader):
     Make one with `build`, `create` or `open`.
     """
 
-    def __init__(self, store: IndexStore, snapshot: Snapshot, embedder: Embedder | None, *, read_only: bool) -> None:
-        super().__init__(store, snapshot, embedder)
+    def __init__(
+        self,
+        store: IndexStore,
+        snapshot: Snapshot,
+        context: CorpusContext,
+        embedder: Embedder | None,
+        *,
+        read_only: bool,
+    ) -> None:
+        super().__init__(store, snapshot, context, embedder)
         self.read_only = read_only
 
     @classmethod
@@ -96,14 +109,14 @@ class ContextualIndex(IndexReader):
         request = BuildRequest(
             embedder=embedder, context=context, size=size, strategy=strategy, seed=seed, kind=kind, batch=batch_size
         )
-        manifest, store = finish_build(documents, request, Path(path), show_progress)
-        return cls(store, store.snapshot(manifest), embedder, read_only=False)
+        store, snapshot, fitted = finish_build(documents, request, Path(path), show_progress)
+        return cls(store, snapshot, fitted, embedder, read_only=False)
 
     @classmethod
     def create(cls, embedder: Embedder, context: CorpusContext, path: str | Path, *, kind: Kind = "flat") -> Self:
         """An index without documents, under a context that is fitted already; arguments and errors as in `build`."""
-        manifest, store = create_index(embedder, context, Path(path), kind)
-        return cls(store, store.snapshot(manifest), embedder, read_only=False)
+        store, snapshot = create_index(embedder, context, Path(path), kind)
+        return cls(store, snapshot, context, embedder, read_only=False)
 
     @classmethod
     def open(
@@ -113,26 +126,28 @@ class ContextualIndex(IndexReader):
 
         Args:
             path: directory of the index.
-            embedder: of the model that it was built with; loaded by the name in the index, at the first need, if None.
+            embedder: of the model that it was built with; loaded by the name in the index, at the first need, if None,
+                which raises ConfigurationError if that is another library's embedding.
             read_only: refuse changes.
             salvage: open what is undamaged, for reading; `damaged` says what is not. Documents whose vectors are
                 damaged are in `documents()` but are not found by searches.
 
         Raises:
-            IndexFileError: there is no index, it is not finished, or files are damaged; names them.
+            IndexFileError: there is no index, it is not finished, or files are damaged; names them. Without the
+                candidates of "ivf" and "hnsw" all is searched exactly, with a warning, until `optimize` is called.
             ContextFileError: the context is missing or damaged.
             ContextMismatchError: the embedder is another model.
         """
         store = IndexStore(Path(path).resolve())
-        if not salvage:
-            return cls(store, store.open(), embedder, read_only=read_only)
-        snapshot, damaged = store.salvage()
-        index = cls(store, snapshot, embedder, read_only=True)
-        index.damaged = damaged
-        return index
+        snapshot, context = store.salvage() if salvage else store.open()
+        return cls(store, snapshot, context, embedder, read_only=read_only or salvage)
 
     def add(self, documents: Iterable[Document | str], *, show_progress: bool | None = None) -> list[str]:
         """Embed documents under the index's context and append them; batches of 2,048 count at once.
+
+        Args:
+            documents: texts or documents.
+            show_progress: True or False, or None for a bar only where the work is long.
 
         Returns:
             Their ids, in order.
@@ -145,30 +160,34 @@ class ContextualIndex(IndexReader):
             WriteError: the disk is full or not to be written to; the index is as it was, or has whole batches more.
         """
         with self._writing("adding documents") as snapshot:
-            intake = Intake(snapshot.rows_by_id, snapshot.manifest.named, "use upsert() to replace what is there")
-            return self._append(intake, documents, show_progress)
+            return self._append(Intake(snapshot.rows_by_id, snapshot.manifest.named), documents, show_progress)
 
     def upsert(self, documents: Iterable[Document | str], *, show_progress: bool | None = None) -> list[str]:
-        """As `add`, but a document whose id is in the index already takes the other's place, in one instant."""
+        """As `add`, but a document whose id is in the index already takes the other's place, in one instant.
+
+        A document without an id is a new one.
+        """
         with self._writing("replacing documents") as snapshot:
-            return self._append(Intake((), snapshot.manifest.named), documents, show_progress)
+            intake = Intake(snapshot.rows_by_id, snapshot.manifest.named, replacing=True)
+            return self._append(intake, documents, show_progress)
 
     def add_embedded(self, documents: Sequence[Document | str], vectors: Embeddings, fingerprint: str) -> list[str]:
         """As `upsert`, for documents that are embedded already.
 
         Args:
             documents: n documents.
-            vectors: (n, W).
+            vectors: (n, W) unit rows.
             fingerprint: of the context that the vectors were made under.
 
         Raises:
             ContextMismatchError: that is another context than the index's.
-            ConfigurationError: the vectors have another shape.
+            ConfigurationError: the vectors have another shape or length.
         """
         with self._writing("adding documents") as snapshot:
             self._view.check(fingerprint)
             matrix = self._view.checked_vectors(vectors, len(documents))
-            intake = Intake((), snapshot.manifest.named)
+            _check_lengths(matrix)
+            intake = Intake(snapshot.rows_by_id, snapshot.manifest.named, replacing=True)
             admitted = list(intake.admit(documents))
             if admitted:
                 self._commit(admitted, matrix, intake.named)
@@ -181,12 +200,12 @@ class ContextualIndex(IndexReader):
             Those of the ids that were there.
 
         Raises:
+            ConfigurationError: that is no collection of ids.
             IndexLockedError, ReadOnlyError, WriteError: as `add`.
         """
-        if isinstance(ids, str):
-            raise ConfigurationError(f"a list of ids is expected, found the text {ids!r}; put it into a list")
+        wanted = dict.fromkeys(checked_ids(ids))
         with self._writing("deleting documents") as snapshot:
-            known = [identity for identity in dict.fromkeys(ids) if identity in snapshot.rows_by_id]
+            known = [identity for identity in wanted if identity in snapshot.rows_by_id]
             if known:
                 rows = [snapshot.rows_by_id[identity] for identity in known]
                 self._serve(commit_change(self._store, snapshot, None, rows, snapshot.manifest.named))
@@ -246,7 +265,7 @@ class ContextualIndex(IndexReader):
             before = self._judge(judged)
             old = self.context.fingerprint
             manifest, embedded, seconds = build_next(self._store, served, request, show_progress)
-            self._adopt(self._store.snapshot(manifest), request.embedder)
+            self._adopt(self._store.snapshot(manifest), self._store.context(manifest), request.embedder)
             self._store.sweep()
             new = self.context.fingerprint
             return RefitReport(len(self), embedded, seconds, old, new, before, self._judge(judged))
@@ -263,10 +282,12 @@ class ContextualIndex(IndexReader):
         if isinstance(documents, Sequence):
             admitted = list(admitted)  # so that a bad one at the end is noticed before the first is embedded
         ids: list[str] = []
-        for batch in batches(admitted, BATCH):
-            vectors = self.embedder.encode_documents([document.text for document in batch], self.context, show_progress)
-            self._commit(batch, vectors, intake.named)
-            ids += [str(document.id) for document in batch]
+        with progress_bar(size_of(documents), show_progress, "Indexing", "document") as bar:
+            for batch in batches(admitted, BATCH):
+                texts = [document.text for document in batch]
+                self._commit(batch, self.embedder.encode_documents(texts, self.context, False), intake.named)
+                ids += [str(document.id) for document in batch]
+                bar.update(len(batch))
         return ids
 
     def _commit(self, batch: Sequence[Document], vectors: Embeddings, named: int) -> None:
@@ -276,7 +297,7 @@ class ContextualIndex(IndexReader):
         self._serve(commit_change(self._store, snapshot, entry, replaced, named))
 
     def _serve(self, manifest: Manifest) -> None:
-        self._adopt(self._store.snapshot(manifest))
+        self._adopt(self._store.snapshot(manifest), self.context)
         self._store.sweep()
 
     @contextmanager
@@ -289,3 +310,14 @@ class ContextualIndex(IndexReader):
             self.refresh()
             self._store.sweep()
             yield self._view.snapshot
+
+
+def _check_lengths(vectors: Embeddings) -> None:
+    """Refuse vectors (n, W) whose products with a query are no cosines; one of zeros is like nothing, which is true."""
+    lengths = np.linalg.norm(vectors, axis=1)
+    wrong = np.flatnonzero((lengths > 0) & (np.abs(lengths - 1) > _SAME_LENGTH))
+    if len(wrong):
+        raise ConfigurationError(
+            f"vectors of length 1 are needed, so that products are cosines, but vector {wrong[0]} has length "
+            f"{lengths[wrong[0]]:.3g}; divide each by its length"
+        )

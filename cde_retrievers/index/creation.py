@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
-from cde_retrievers.context import CorpusContext
-from cde_retrievers.embedder import Embedder
+from cde_retrievers.context import CorpusContext, checked_context
+from cde_retrievers.embedder import Embedder, checked_embedder
 from cde_retrievers.errors import ConfigurationError, PathInUseError
 from cde_retrievers.index.building import SourceChangedError, build_generation, size_of
 from cde_retrievers.index.disk import disk_errors_explained
@@ -14,7 +14,8 @@ from cde_retrievers.index.document import Document
 from cde_retrievers.index.intake import Intake, require_rereadable
 from cde_retrievers.index.lock import writer_lock
 from cde_retrievers.index.manifest import Kind, Manifest, Staging
-from cde_retrievers.index.store import IndexStore
+from cde_retrievers.index.snapshot import Snapshot
+from cde_retrievers.index.store import IndexStore, belongs_to_index
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,8 +34,9 @@ class BuildRequest:
         _check_kind(self.kind)
         if not isinstance(self.batch, int) or self.batch < 1:
             raise ConfigurationError(f"batch_size must be a positive whole number, found {self.batch!r}")
+        checked_embedder(self.embedder)
         if self.context is not None:
-            self.embedder.check_context(self.context)
+            self.embedder.check_context(checked_context(self.context))
 
     @property
     def settings(self) -> dict[str, object]:
@@ -44,10 +46,10 @@ class BuildRequest:
         return {"kind": self.kind, "model": self.embedder.fingerprint, "context": context}
 
 
-def create_index(embedder: Embedder, context: CorpusContext, path: Path, kind: Kind) -> tuple[Manifest, IndexStore]:
+def create_index(embedder: Embedder, context: CorpusContext, path: Path, kind: Kind) -> tuple[IndexStore, Snapshot]:
     """Serve an index without documents at `path`."""
     _check_kind(kind)
-    embedder.check_context(context)
+    checked_embedder(embedder).check_context(checked_context(context))
     store = _new_store(path)
     with disk_errors_explained(store.directory, "nothing was made"), writer_lock(store.directory, "creating"):
         _refuse_served(store)  # once more: another process may have finished one before the lock was ours
@@ -56,12 +58,12 @@ def create_index(embedder: Embedder, context: CorpusContext, path: Path, kind: K
         manifest = new_manifest(embedder, context, kind)
         context.save(store.context_path(context.fingerprint))
         store.commit(manifest)
-    return manifest, store
+        return store, store.snapshot(manifest)
 
 
 def finish_build(
     documents: Iterable[Document | str], request: BuildRequest, path: Path, show_progress: bool | None
-) -> tuple[Manifest, IndexStore]:
+) -> tuple[IndexStore, Snapshot, CorpusContext]:
     """Build at `path`, from the start or from where it was interrupted, and serve it.
 
     Raises:
@@ -100,9 +102,9 @@ def finish_build(
                 f"the first documents are not those that the interrupted build in {path} began with; give the same "
                 f"ones in the same order, or remove the directory and build anew"
             ) from error
-        store.serve_staged(finished)
+        snapshot = store.snapshot(store.serve_staged(finished))
         store.sweep()
-    return finished.changed(staging=None), store
+    return store, snapshot, context
 
 
 def _begin(
@@ -159,8 +161,7 @@ def _refuse_served(store: IndexStore) -> None:
 
 def _is_unfinished(store: IndexStore) -> bool:
     """Whether all that is there is what an interrupted build leaves, killed before its first commit too."""
-    ours = {"next.json", ".next.json.new", "contexts", "segments", "writer.lock", "writer.json"}
-    return {entry.name for entry in store.directory.iterdir()} <= ours
+    return all(belongs_to_index(entry) for entry in store.directory.iterdir())
 
 
 def _check_kind(kind: str) -> None:

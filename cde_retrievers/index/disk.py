@@ -21,7 +21,7 @@ _REASONS = {
 
 @contextmanager
 def disk_errors_explained(path: Path, state: str) -> Iterator[None]:
-    """Turn an operating system's refusal to write into a WriteError.
+    """Turn an operating system's refusal to write into a WriteError; what is about other files passes as it is.
 
     Args:
         path: the index.
@@ -32,9 +32,21 @@ def disk_errors_explained(path: Path, state: str) -> Iterator[None]:
     except CDEError:
         raise
     except OSError as error:
-        if error.errno not in _REASONS:
+        if error.errno not in _REASONS or not _concerns(path, error):
             raise
         raise WriteError(f"cannot write to {path}: {_REASONS[error.errno]}, and try again; {state}") from error
+
+
+def _concerns(path: Path, error: OSError) -> bool:
+    """Whether it was about the index, as far as it says: what documents are read from may be forbidden too."""
+    if not isinstance(error.filename, str | os.PathLike):
+        return True
+    found, home = Path(error.filename).resolve(), path.resolve()
+    scratch = f".{home.name}-"  # as `atomic_directory` calls it
+    inside = found.is_relative_to(home) or (
+        found.is_relative_to(home.parent) and found.relative_to(home.parent).as_posix().startswith(scratch)
+    )
+    return inside or home.is_relative_to(found)
 
 
 def replace_json(path: Path, value: dict[str, Any]) -> None:

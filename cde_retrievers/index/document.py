@@ -2,11 +2,11 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from cde_retrievers.errors import InvalidDocumentError, InvalidTextError
+from cde_retrievers.errors import ConfigurationError, InvalidDocumentError, InvalidTextError
 from cde_retrievers.text import checked_text
 
 Metadata = Mapping[str, Any]
@@ -66,6 +66,21 @@ def checked_document(document: Document | str, position: int) -> Document:
         )
     _check_json(document.metadata, f"document {position}: metadata")
     return document
+
+
+def checked_ids(ids: object) -> list[str]:
+    """The ids, if that is what they are.
+
+    Raises:
+        ConfigurationError: it is a single text or no collection, or one of them is no text.
+    """
+    if isinstance(ids, str) or not isinstance(ids, Iterable):
+        raise ConfigurationError(f"a list of ids is expected, found {ids!r}; put a single one into a list")
+    known = list(ids)
+    for identity in known:
+        if not isinstance(identity, str):
+            raise ConfigurationError(f"an id is a text, found {identity!r}; use str(id)")
+    return known
 
 
 def _check_id(found: object, position: int) -> None:

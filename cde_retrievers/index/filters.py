@@ -8,6 +8,7 @@ A document without the field passes only "$ne", "$nin", and {"$exists": False}.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from numbers import Integral, Real
 from typing import Any
 
 from cde_retrievers.errors import FilterError
@@ -17,7 +18,18 @@ Predicate = Callable[[Mapping[str, Any]], bool]
 _MISSING = object()
 
 
-def _is_in(found: object, wanted: Collection[Any]) -> bool:
+class _Values:
+    """What "$in" looks for: hashed where that is possible, since there may be many."""
+
+    def __init__(self, values: Collection[Any]) -> None:
+        self._nested = [value for value in values if isinstance(value, list | dict)]
+        self._plain = {value for value in values if not isinstance(value, list | dict)}
+
+    def __contains__(self, found: object) -> bool:
+        return found in self._nested if isinstance(found, list | dict) else found in self._plain
+
+
+def _is_in(found: object, wanted: _Values) -> bool:
     return found in wanted
 
 
@@ -48,6 +60,7 @@ _OPERATORS: Mapping[str, tuple[Callable[[Any, Any], bool], bool]] = {
     "$lte": (_ordered(lambda found, wanted: found <= wanted), False),
     "$contains": (_contains, False),
 }
+_KNOWN = {*_OPERATORS, "$exists"}
 
 
 def compile_filter(query_filter: Filter, known_fields: Collection[str]) -> Predicate:
@@ -95,6 +108,8 @@ def _compile_entry(key: str, value: Any) -> Predicate:
         raise FilterError(f"{key!r} is no field and none of '$and', '$or', '$not'")
     if isinstance(value, Mapping) and any(str(name).startswith("$") for name in value):
         return _all([_condition(key, operator, wanted) for operator, wanted in value.items()])
+    if isinstance(value, Mapping) and value and all(f"${name}" in _KNOWN for name in value):
+        raise FilterError(f"operators begin with a dollar sign: write '${next(iter(value))}' in the filter on {key!r}")
     return _condition(key, "$eq", value)
 
 
@@ -107,21 +122,43 @@ def _condition(field: str, operator: str, wanted: Any) -> Predicate:
         if not isinstance(wanted, bool):
             raise FilterError(f"'$exists' on {field!r} takes True or False, found {wanted!r}")
         return lambda metadata: (field in metadata) == wanted
-    if operator not in _OPERATORS:
-        raise FilterError(
-            f"operator {operator!r} on {field!r} is unknown; use one of {sorted([*_OPERATORS, '$exists'])}"
-        )
-    if operator in ("$in", "$nin") and (isinstance(wanted, str) or not isinstance(wanted, Collection)):
-        raise FilterError(f"{operator!r} on {field!r} takes a list of values, found {wanted!r}")
+    if operator not in _KNOWN:
+        raise FilterError(f"operator {operator!r} on {field!r} is unknown; use one of {sorted(_KNOWN)}")
+    holds, without_field = _OPERATORS[operator]
+    if operator in ("$in", "$nin"):
+        if isinstance(wanted, str) or not isinstance(wanted, Collection):
+            raise FilterError(f"{operator!r} on {field!r} takes a list of values, found {wanted!r}")
+        wanted = _Values([_as_stored(value, field) for value in wanted])
+    else:
+        wanted = _as_stored(wanted, field)
     if operator in ("$gt", "$gte", "$lt", "$lte") and not isinstance(wanted, str | int | float):
         raise FilterError(f"{operator!r} on {field!r} takes a number or a text, found {wanted!r}")
-    holds, without_field = _OPERATORS[operator]
 
     def test(metadata: Mapping[str, Any]) -> bool:
         found = metadata.get(field, _MISSING)
         return without_field if found is _MISSING else holds(found, wanted)
 
     return test
+
+
+def _as_stored(wanted: Any, field: str) -> Any:
+    """The value as metadata would have it, so that it can equal some: a tuple is a list, numpy's numbers are numbers.
+
+    Raises:
+        FilterError: no metadata can hold it.
+    """
+    if isinstance(wanted, Mapping):
+        return {key: _as_stored(value, field) for key, value in wanted.items()}
+    if isinstance(wanted, list | tuple):
+        return [_as_stored(value, field) for value in wanted]
+    if wanted is None or isinstance(wanted, str | bool):
+        return wanted
+    if isinstance(wanted, Real):
+        return int(wanted) if isinstance(wanted, Integral) else float(wanted)
+    raise FilterError(
+        f"the filter on {field!r} looks for a {type(wanted).__name__}, which no metadata can hold; give a text or a "
+        f"number in its place"
+    )
 
 
 def _all(conditions: Sequence[Predicate]) -> Predicate:

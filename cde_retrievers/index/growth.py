@@ -56,11 +56,11 @@ def _merge(
     rows = _live(entries)
     if rows == 0 or (len(entries) == 1 and entries[0].deleted == 0):
         return list(entries) if rows else []
-    writer = SegmentWriter(directory, rows, width)
-    for entry in entries:
-        segment = open_segment(entry)
-        live = segment.live_rows(entry).nonzero()[0]
-        for start in range(0, len(live), _COPIED_AT_ONCE):
-            chunk = live[start : start + _COPIED_AT_ONCE]
-            writer.write([segment.document(int(row)) for row in chunk], segment.vectors[chunk])
-    return [writer.close()]
+    with SegmentWriter(directory, rows, width) as writer:
+        for entry in entries:
+            segment = open_segment(entry)
+            live = segment.live_rows(entry).nonzero()[0]
+            for start in range(0, len(live), _COPIED_AT_ONCE):
+                chunk = live[start : start + _COPIED_AT_ONCE]
+                writer.write([segment.document(int(row)) for row in chunk], segment.vectors[chunk])
+        return [writer.close()]

@@ -1,6 +1,6 @@
 """Documents on their way into an index: checked, given ids, no id twice, and in batches."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping
 from itertools import count, islice
 from typing import TypeVar
 
@@ -16,13 +16,14 @@ class Intake:
     Args:
         taken: ids that are in the index already.
         named: documents without an id that were given one before.
-        remedy: what to do about an id that is taken.
+        replacing: whether a document may bring an id that is taken; one without an id is never given such a one.
     """
 
-    def __init__(self, taken: Iterable[str] = (), named: int = 0, remedy: str = "give each its own") -> None:
+    def __init__(self, taken: Container[str] = (), named: int = 0, *, replacing: bool = False) -> None:
         self.named = named
-        self._taken = set(taken)
-        self._remedy = remedy
+        self._taken = taken
+        self._replacing = replacing
+        self._seen: set[str] = set()
 
     def admit(self, documents: Iterable[Document | str]) -> Iterator[Document]:
         """The documents, each with an id.
@@ -30,9 +31,9 @@ class Intake:
         Raises:
             InvalidDocumentError: one cannot be stored, or `documents` is no collection of them.
             InvalidTextError: a text is none.
-            DuplicateIdError: an id comes a second time.
+            DuplicateIdError: an id comes a second time, or is taken.
         """
-        if isinstance(documents, str | bytes | Document) or not isinstance(documents, Iterable):
+        if isinstance(documents, str | bytes | Document | Mapping) or not isinstance(documents, Iterable):
             raise InvalidDocumentError(
                 f"a collection of documents is expected, found {type(documents).__name__}; put a single one into a list"
             )
@@ -40,18 +41,29 @@ class Intake:
             checked = checked_document(document, position)
             if checked.id is None:
                 checked = Document(checked.text, self._new_id(), checked.metadata)
-            if checked.id in self._taken:
-                raise DuplicateIdError(
-                    f"document {position} has the id {checked.id!r}, which another document has already; {self._remedy}"
-                )
-            self._taken.add(str(checked.id))
+            identity = str(checked.id)
+            self._refuse_known(identity, position)
+            self._seen.add(identity)
             yield checked
+
+    def _refuse_known(self, identity: str, position: int) -> None:
+        if identity in self._seen:
+            raise DuplicateIdError(
+                f"document {position} has the id {identity!r}, which a document before it has already; give each its "
+                f"own"
+            )
+        if not self._replacing and identity in self._taken:
+            raise DuplicateIdError(
+                f"document {position} has the id {identity!r}, which a document in the index has already; use upsert() "
+                f"to replace what is there"
+            )
 
     def _new_id(self) -> str:
         for number in count(self.named):
-            if f"doc-{number}" not in self._taken:
+            identity = f"doc-{number}"
+            if identity not in self._seen and identity not in self._taken:
                 self.named = number + 1
-                return f"doc-{number}"
+                return identity
         raise AssertionError("count() has no end")
 
 

@@ -3,21 +3,22 @@
 `index.json` is the generation that is served; `next.json` one that is still being built, from nothing or beside it.
 """
 
-import json
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cde_retrievers.errors import IndexFileError
-from cde_retrievers.files import sha256_of_file, sha256_of_json
+from cde_retrievers.files import sha256_of_file
 from cde_retrievers.index.disk import replace_json
+from cde_retrievers.sealed import read_sealed, sealed
 
 FORMAT_VERSION = 1
 SERVED = "index.json"
 STAGED = "next.json"
 SEGMENTS = "segments"
 CONTEXTS = "contexts"
+ACCELERATORS = "accelerator-*.faiss"
 Kind = Literal["flat", "ivf", "hnsw"]
 
 
@@ -116,7 +117,7 @@ class Manifest(_Sealed):
         named: documents without an id that were given one so far.
         segments: in the order they were written.
         accelerator: for kinds other than "flat", once there are enough rows.
-        staging: None once the generation is served.
+        staging: None for a generation that is served.
     """
 
     generation: int
@@ -142,8 +143,7 @@ class Manifest(_Sealed):
 
 def write_manifest(path: Path, manifest: Manifest) -> None:
     """Replace the manifest at `path`, in one instant."""
-    content = {"format_version": FORMAT_VERSION, **manifest.model_dump(mode="json")}
-    replace_json(path, {**content, "seal": sha256_of_json(content)})
+    replace_json(path, sealed(manifest.model_dump(mode="json"), FORMAT_VERSION))
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -151,21 +151,12 @@ def read_manifest(path: Path) -> Manifest:
 
     Raises:
         FileNotFoundError: there is none.
-        IndexFileError: it is damaged, was edited, or was written by a later release.
+        IndexFileError: it is in no directory, is damaged, was edited, or was written by a later release.
     """
     remedy = f"restore it from a copy; the documents are still readable in {path.parent / SEGMENTS}/*/documents.jsonl"
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise IndexFileError(f"{path} is damaged: it is no JSON ({error}); {remedy}") from error
-    seal = content.pop("seal", None) if isinstance(content, dict) else None
-    if seal != sha256_of_json(content):
-        raise IndexFileError(f"{path} is damaged or was edited: it does not match its seal; {remedy}")
-    version = content.pop("format_version")
-    if version != FORMAT_VERSION:
-        raise IndexFileError(
-            f"{path} has format version {version}, this release reads {FORMAT_VERSION}; update cde-retrievers"
-        )
+    if path.parent.is_file():
+        raise IndexFileError(f"{path.parent} is a file; an index is a directory")
+    content = read_sealed(path, IndexFileError, remedy, FORMAT_VERSION)
     try:
         return Manifest(**content)
     except ValidationError as error:

@@ -13,7 +13,7 @@ from cde_retrievers.context import CorpusContext
 from cde_retrievers.embedder import Embedder
 from cde_retrievers.encoder import ContextualEncoder
 from cde_retrievers.errors import ConfigurationError
-from cde_retrievers.index.document import Document, Hit
+from cde_retrievers.index.document import Document, Hit, checked_ids
 from cde_retrievers.index.filters import Filter
 from cde_retrievers.index.manifest import Kind
 from cde_retrievers.index.snapshot import Snapshot
@@ -28,21 +28,21 @@ class IndexReader:
     Args:
         store: of the index's directory.
         snapshot: the generation.
+        context: of that generation.
         embedder: of the model that it was built with; loaded by the name in the index, at the first need, if None.
 
     Raises:
         ContextMismatchError: the embedder is another model.
-        ContextFileError: the context is missing or damaged.
     """
 
-    def __init__(self, store: IndexStore, snapshot: Snapshot, embedder: Embedder | None) -> None:
+    def __init__(
+        self, store: IndexStore, snapshot: Snapshot, context: CorpusContext, embedder: Embedder | None
+    ) -> None:
         self._store = store
-        self._view = View(snapshot, store.context(snapshot.manifest), embedder)
+        self._view = View(snapshot, context, embedder)
         self._loaded: dict[str, Embedder] = {}
         self._loading = Lock()
         self._changing = RLock()
-        self.damaged: tuple[str, ...] = ()
-        """What is wrong with each damaged file; only ever anything with `salvage=True`."""
 
     def __len__(self) -> int:
         return len(self._view.snapshot)
@@ -82,26 +82,45 @@ class IndexReader:
         return self._view.snapshot.manifest.kind
 
     @property
+    def damaged(self) -> tuple[str, ...]:
+        """What is wrong with each file that is done without: with `salvage=True` any, otherwise only the candidates of
+        "ivf" and "hnsw", which `optimize` makes anew.
+        """
+        return self._view.snapshot.damaged
+
+    @property
     def fields(self) -> frozenset[str]:
         """Metadata fields that any document has; what filters can name."""
         return self._view.snapshot.fields
 
-    def documents(self) -> Iterator[Document]:
-        """Every document, one in memory at a time."""
-        return self._view.snapshot.documents()
+    def documents(self, filter: Filter | None = None) -> Iterator[Document]:
+        """Every document that passes the filter, in the order in which they were added, one in memory at a time.
+
+        Raises:
+            FilterError: as `search`.
+        """
+        return self._view.snapshot.documents(filter)
 
     def texts(self) -> Iterator[str]:
         """The text of every document."""
         return (document.text for document in self.documents())
 
-    def ids(self) -> list[str]:
-        """The id of every document."""
-        return list(self._view.snapshot.rows_by_id)
+    def ids(self, filter: Filter | None = None) -> list[str]:
+        """The id of every document that passes the filter, in the order in which they were added.
+
+        Raises:
+            FilterError: as `search`.
+        """
+        return list(self._view.snapshot.ids(filter))
 
     def get(self, ids: Sequence[str]) -> list[Document | None]:
-        """The documents with these ids, None where there is none."""
+        """The documents with these ids, None where there is none.
+
+        Raises:
+            ConfigurationError: that is no collection of ids.
+        """
         snapshot = self._view.snapshot
-        rows = [snapshot.rows_by_id.get(identity) for identity in ids]
+        rows = [snapshot.rows_by_id.get(identity) for identity in checked_ids(ids)]
         return [None if row is None else snapshot.document(row) for row in rows]
 
     def vectors(self, ids: Sequence[str]) -> Embeddings:
@@ -140,8 +159,7 @@ class IndexReader:
             FilterError: the filter is impossible, or names a field that no document has.
             InvalidTextError: a query is no text.
         """
-        queries = [query] if isinstance(query, str) else list(query)
-        list(checked_texts(queries))
+        queries = list(checked_texts([query] if isinstance(query, str) else query))
         _check_k(k)
         view = self._view  # one generation, whatever a writer does meanwhile
         hits = view.search(
@@ -179,14 +197,12 @@ class IndexReader:
         with self._changing:
             if self._store.served().generation == self.generation:
                 return False
-            self._adopt(self._store.open())
+            self._adopt(*self._store.open())
             return True
 
-    def _adopt(self, snapshot: Snapshot, embedder: Embedder | None = None) -> None:
-        view = self._view
-        same = snapshot.manifest.context == view.context.fingerprint
-        context = view.context if same else self._store.context(snapshot.manifest)
-        self._view = View(snapshot, context, embedder or view.embedder)
+    def _adopt(self, snapshot: Snapshot, context: CorpusContext, embedder: Embedder | None = None) -> None:
+        snapshot.take_ids_of(self._view.snapshot)
+        self._view = View(snapshot, context, embedder or self._view.embedder)
 
     def _embedder_of(self, view: View) -> Embedder:
         if view.embedder is not None:
@@ -194,10 +210,22 @@ class IndexReader:
         with self._loading:
             wanted = view.context.model_fingerprint
             if wanted not in self._loaded:
+                require_loadable(view.context)
                 loaded = ContextualEncoder.from_pretrained(view.context.model_name)
                 loaded.check_context(view.context)
                 self._loaded[wanted] = loaded
             return self._loaded[wanted]
+
+
+def require_loadable(context: CorpusContext) -> None:
+    """Raise ConfigurationError if the model of a context is not one of ours, which are loaded by their names."""
+    if context.probe is not None:
+        raise ConfigurationError(
+            f"this index was made with the embedding {context.model_name!r} of another library, which is not loaded by "
+            f"its name; give it where the index is opened: ContextualFAISS.open(path, "
+            f"ContextualizedEmbeddings(base=...)), ContextualVectorStore.open(path, ContextualizedEmbedding(base=...)) "
+            f"or ContextualIndex.open(path, embedder)"
+        )
 
 
 def _check_k(k: object) -> None:

@@ -75,8 +75,7 @@ def build_next(
         before, staged = 0, _begin(store, served, request, show_progress)
         finished = _build(store, served, staged, request, show_progress)
     seconds = finished.staging.seconds if finished.staging else 0.0
-    finished = finished.changed(generation=served.manifest.generation + 1, staging=None)
-    store.serve_staged(finished)
+    finished = store.serve_staged(finished.changed(generation=served.manifest.generation + 1))
     return finished, len(served) - before, seconds
 
 

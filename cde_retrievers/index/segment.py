@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from uuid import uuid4
 
 import numpy as np
@@ -32,7 +32,7 @@ Rows = NDArray[np.int64]
 
 
 class SegmentWriter:
-    """Writes one segment piece by piece; nobody sees it before a manifest lists it.
+    """Writes one segment piece by piece, in a `with` block; nobody sees it before a manifest lists it.
 
     Args:
         directory: of the index.
@@ -52,17 +52,16 @@ class SegmentWriter:
             self._files = files.pop_all()
         self._vectors.write(_safetensors_head(rows, width))
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # What a failure leaves is swept away by the next writer; closing may meet the full disk a second time.
+        with suppress(OSError):
+            self._files.close()
+
     def write(self, documents: Iterable[Document], vectors: Embeddings) -> None:
         """Append documents, all with ids, and their vectors (n, W)."""
-        try:
-            self._append(documents, vectors)
-        except BaseException:
-            # What was written is swept away by the next writer; closing may meet the full disk a second time.
-            with suppress(OSError):
-                self._files.close()
-            raise
-
-    def _append(self, documents: Iterable[Document], vectors: Embeddings) -> None:
         end = self._ends[-1] if self._ends else 0
         for document in documents:
             line = to_line(document)
@@ -86,9 +85,9 @@ class SegmentWriter:
 
 def write_segment(directory: Path, documents: Sequence[Document], vectors: Embeddings) -> SegmentEntry:
     """A segment of documents, all with ids, and their vectors (R, W)."""
-    writer = SegmentWriter(directory, len(documents), vectors.shape[1])
-    writer.write(documents, vectors)
-    return writer.close()
+    with SegmentWriter(directory, len(documents), vectors.shape[1]) as writer:
+        writer.write(documents, vectors)
+        return writer.close()
 
 
 def write_deletions(directory: Path, entry: SegmentEntry, rows: Iterable[int]) -> SegmentEntry:
@@ -182,9 +181,9 @@ class Segment:
         return {"ids": ids, "ends": ends}
 
 
-def damage_of(directory: Path, entry: SegmentEntry) -> Iterator[tuple[str, str]]:
-    """(file name, what is wrong) for every file of the segment that is not as it was written."""
-    listed = (*entry.files, *((entry.deletions,) if entry.deletions else ()))
+def damage_of(directory: Path, entry: SegmentEntry, files: Iterable[FileEntry]) -> Iterator[tuple[str, str]]:
+    """(file name, what is wrong) for each of these files of the segment, or its deletions, that was changed or lost."""
+    listed = (*files, *((entry.deletions,) if entry.deletions else ()))
     for file in listed:
         wrong = file.damage(directory / SEGMENTS / entry.name)
         if wrong is not None:

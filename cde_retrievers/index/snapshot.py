@@ -5,7 +5,7 @@ Axes: Q queries, K hits, W width.
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from pathlib import Path
+from itertools import takewhile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,13 +23,21 @@ class Snapshot:
     """Documents and vectors of a manifest; rows are numbered through all segments.
 
     Args:
-        directory: of the index.
         manifest: the generation.
         segments: its open segments, in order.
+        accelerator: proposes candidates; None if there is none, and all searches are exact.
+        damaged: what is wrong with each file that is done without.
     """
 
-    def __init__(self, directory: Path, manifest: Manifest, segments: Sequence[Segment]) -> None:
+    def __init__(
+        self,
+        manifest: Manifest,
+        segments: Sequence[Segment],
+        accelerator: Accelerator | None = None,
+        damaged: tuple[str, ...] = (),
+    ) -> None:
         self.manifest = manifest
+        self.damaged = damaged
         self.segments = tuple(segments)
         self.starts = np.cumsum([0, *(entry.rows for entry in manifest.segments)])
         live = [segment.live_rows(entry) for segment, entry in zip(self.segments, manifest.segments, strict=True)]
@@ -38,8 +46,7 @@ class Snapshot:
             np.full(entry.rows, s.is_searchable) for s, entry in zip(self.segments, manifest.segments, strict=True)
         ]
         self._searchable = self.live & np.concatenate([np.zeros(0, dtype=bool), *sound])
-        covered = manifest.accelerator
-        self._accelerator = Accelerator(directory, covered, manifest.kind) if covered else None
+        self._accelerator = accelerator
 
     def __len__(self) -> int:
         return int(self.live.sum())
@@ -50,14 +57,58 @@ class Snapshot:
         ids = (identity for segment in self.segments for identity in segment.ids)
         return {identity: row for row, (identity, live) in enumerate(zip(ids, self.live, strict=True)) if live}
 
+    def take_ids_of(self, before: "Snapshot") -> None:
+        """Make `rows_by_id` of the one that the generation before has, if any: only what changed is looked at."""
+        kept = _rows_in_common(before.manifest, self.manifest)
+        if kept == 0 or "rows_by_id" not in vars(before):
+            return
+        rows = before.rows_by_id.copy()
+        gone = before.live.copy()
+        gone[:kept] &= ~self.live[:kept]
+        for row in np.flatnonzero(gone):
+            del rows[before._id(int(row))]
+        rows.update((self._id(row), row) for row in range(kept, len(self.live)) if self.live[row])
+        self.rows_by_id = rows
+
     def document(self, row: int) -> Document:
         """The document in a row."""
-        part = int(np.searchsorted(self.starts, row, side="right")) - 1
-        return self.segments[part].document(row - int(self.starts[part]))
+        segment, place = self._place(row)
+        return segment.document(place)
 
-    def documents(self) -> Iterator[Document]:
-        """Every document that counts, in the order of rows, one in memory at a time."""
-        return (self.document(int(row)) for row in np.flatnonzero(self.live))
+    def rows(self, query_filter: Filter | None = None) -> Iterator[int]:
+        """The rows that count and pass, in order; segment by segment, each looked at when it is its turn.
+
+        Raises:
+            FilterError: as `search`; at once.
+        """
+        if query_filter is None or len(self) == 0:
+            return (int(row) for row in np.flatnonzero(self.live))
+        passes = compile_filter(query_filter, self.fields)
+        return (
+            row
+            for start, segment in zip(self.starts[:-1].tolist(), self.segments, strict=True)
+            for row, metadata in enumerate(segment.metadata, start)
+            if self.live[row] and passes(metadata)
+        )
+
+    def ids(self, query_filter: Filter | None = None) -> Iterator[str]:
+        """The ids of these rows."""
+        if query_filter is None:
+            return iter(self.rows_by_id)
+        return (self._id(row) for row in self.rows(query_filter))
+
+    def documents(self, query_filter: Filter | None = None) -> Iterator[Document]:
+        """The documents in these rows, one in memory at a time."""
+        return (self.document(row) for row in self.rows(query_filter))
+
+    def _id(self, row: int) -> str:
+        segment, place = self._place(row)
+        return segment.ids[place]
+
+    def _place(self, row: int) -> tuple[Segment, int]:
+        """The segment that a row is in, and which row of it that is."""
+        part = int(np.searchsorted(self.starts, row, side="right")) - 1
+        return self.segments[part], row - int(self.starts[part])
 
     def vectors(self, rows: Sequence[int] | Rows) -> Embeddings:
         """Vectors of rows (n, W), copied."""
@@ -117,3 +168,9 @@ class Snapshot:
         passes = compile_filter(query_filter, self.fields)
         every = (metadata for segment in self.segments for metadata in segment.metadata)
         return np.fromiter((passes(metadata) for metadata in every), dtype=bool, count=len(self.live))
+
+
+def _rows_in_common(before: Manifest, after: Manifest) -> int:
+    """How many rows, from the first one on, are the same in both; some of them may have been deleted since."""
+    pairs = zip(before.segments, after.segments, strict=False)
+    return sum(old.rows for old, _ in takewhile(lambda pair: pair[0].name == pair[1].name, pairs))

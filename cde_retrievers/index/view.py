@@ -9,7 +9,7 @@ import numpy as np
 
 from cde_retrievers.batches import Embeddings
 from cde_retrievers.context import CorpusContext
-from cde_retrievers.embedder import Embedder
+from cde_retrievers.embedder import Embedder, checked_embedder
 from cde_retrievers.errors import ConfigurationError, ContextMismatchError
 from cde_retrievers.index.document import Hit
 from cde_retrievers.index.filters import Filter
@@ -35,7 +35,7 @@ class View:
 
     def __post_init__(self) -> None:
         if self.embedder is not None:
-            self.embedder.check_context(self.context)
+            checked_embedder(self.embedder).check_context(self.context)
 
     def check(self, fingerprint: str) -> None:
         """Raise ContextMismatchError unless vectors made under the context with that fingerprint fit."""
@@ -51,10 +51,15 @@ class View:
         Raises:
             ConfigurationError: they have another shape, or hold what is no number.
         """
-        matrix = np.asarray(vectors, dtype=np.float32)
-        expected = (len(matrix) if rows is None else rows, self.snapshot.manifest.width)
-        if matrix.shape != expected:
-            raise ConfigurationError(f"vectors of shape {expected} are needed, found {matrix.shape}")
+        width = self.snapshot.manifest.width
+        try:
+            matrix = np.asarray(vectors, dtype=np.float32)
+        except (TypeError, ValueError) as error:
+            raise ConfigurationError(f"rows of {width} numbers are needed: {error}") from error
+        if matrix.ndim != 2 or matrix.shape[1] != width or rows not in (None, len(matrix)):
+            raise ConfigurationError(
+                f"vectors of shape ({'n' if rows is None else rows}, {width}) are needed, found {matrix.shape}"
+            )
         if not np.isfinite(matrix).all():
             raise ConfigurationError("the vectors hold values that are infinite or no numbers; embed the texts again")
         return matrix

@@ -7,6 +7,7 @@ from typing import Any, Self
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 
+from cde_retrievers.bound import BoundToContext
 from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.index import ContextualIndex
 from cde_retrievers.index.contextual_index import BATCH
@@ -72,7 +73,8 @@ class ContextualFAISS(ContextualSearch):
 
         Args:
             path: directory of the index.
-            embedding: with the index's context; if None, made of the model and the context that the index names.
+            embedding: with the index's context; one without a context gives its model to a new one, see the attribute
+                `embeddings`. If None, the model is loaded by the name that the index carries.
             read_only: refuse changes.
 
         Raises:
@@ -82,7 +84,9 @@ class ContextualFAISS(ContextualSearch):
         embedder = None if embedding is None else bound_to_context(embedding).embedder
         index = ContextualIndex.open(path, embedder, read_only=read_only)
         if embedding is None:
-            embedding = ContextualEmbeddings(encoder=index.embedder).with_context(index.context)
+            embedding = ContextualEmbeddings(encoder=index.embedder)
+        if isinstance(embedding, BoundToContext) and not embedding._binding.is_fitted:
+            embedding = embedding.with_context(index.context)
         return cls(embedding, index=index)
 
     @classmethod

@@ -12,6 +12,7 @@ except ImportError as error:
 from cde_retrievers.llama_index.checks import check_index
 from cde_retrievers.llama_index.contextualized import ContextualizedEmbedding
 from cde_retrievers.llama_index.embeddings import ContextualEmbedding
+from cde_retrievers.llama_index.finetune import ContextualFinetuneEngine
 from cde_retrievers.llama_index.fitter import ContextFitter
 from cde_retrievers.llama_index.kvstore import ContextualKVStore
 from cde_retrievers.llama_index.persistence import load_index, persist_index
@@ -22,6 +23,7 @@ from cde_retrievers.llama_index.vector_store import ContextualVectorStore
 __all__ = [
     "ContextFitter",
     "ContextualEmbedding",
+    "ContextualFinetuneEngine",
     "ContextualKVStore",
     "ContextualRetriever",
     "ContextualVectorStore",

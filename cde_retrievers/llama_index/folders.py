@@ -1,6 +1,5 @@
 """A persisted index on disk: LlamaIndex's files, the context in a directory among them, and a seal over the files."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,8 @@ from llama_index.core.vector_stores.types import DEFAULT_PERSIST_FNAME
 
 from cde_retrievers.context import CorpusContext
 from cde_retrievers.errors import ContextFileError
-from cde_retrievers.files import sha256_of_file, sha256_of_json, write_json
+from cde_retrievers.files import sha256_of_file, write_json
+from cde_retrievers.sealed import read_sealed, sealed
 
 CONTEXT_FOLDER = "context"
 SEAL_FILE = "cde_index.json"
@@ -21,8 +21,7 @@ def seal_with_context(folder: Path, context: CorpusContext) -> None:
     """Save the context beside the index files in `folder`, and write down that they belong together."""
     files = {entry.name: sha256_of_file(entry) for entry in sorted(folder.iterdir()) if entry.is_file()}
     context.save(folder / CONTEXT_FOLDER)
-    content = {"fingerprint": context.fingerprint, "files": files}
-    write_json(folder / SEAL_FILE, {**content, "seal": sha256_of_json(content)})
+    write_json(folder / SEAL_FILE, sealed({"fingerprint": context.fingerprint, "files": files}))
 
 
 def sealed_context(folder: Path) -> CorpusContext:
@@ -62,14 +61,7 @@ def _read_seal(path: Path) -> dict[str, Any]:
             f"{path.parent} was not saved with persist_index: there is no {path.name} in it, so nothing says that the "
             f"context beside the index is its own; load it as LlamaIndex does, then save it with persist_index"
         )
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ContextFileError(f"{path} is damaged: it is no JSON ({error}); {_REMEDY}") from error
-    seal = content.pop("seal", None) if isinstance(content, dict) else None
-    if seal != sha256_of_json(content):
-        raise ContextFileError(f"{path} was edited: its content does not match its seal; {_REMEDY}")
-    return dict(content)
+    return read_sealed(path, ContextFileError, _REMEDY)
 
 
 def _check_file(path: Path, sha256: str) -> None:

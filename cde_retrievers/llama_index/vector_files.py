@@ -1,8 +1,6 @@
 """Where the index of a vector store lies on disk, and copies of it."""
 
 import shutil
-import tempfile
-import weakref
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +12,11 @@ from cde_retrievers.embedder import Embedder
 from cde_retrievers.errors import ConfigurationError, PathInUseError
 from cde_retrievers.files import atomic_directory
 from cde_retrievers.index import ContextualIndex
+from cde_retrievers.index.check import holds_index
 from cde_retrievers.index.disk import disk_errors_explained
 from cde_retrievers.index.lock import HOLDER_FILE, writer_lock
-from cde_retrievers.index.manifest import SERVED
+from cde_retrievers.index.store import belongs_to_index
+from cde_retrievers.index.temporary import in_temporary_directory
 
 
 def new_index(embedder: Embedder, context: CorpusContext, path: str | Path | None) -> ContextualIndex:
@@ -28,19 +28,12 @@ def new_index(embedder: Embedder, context: CorpusContext, path: str | Path | Non
         WriteError: the disk is full or not to be written to.
     """
     if path is not None:
-        if (Path(path) / SERVED).is_file():
+        if holds_index(path):
             raise PathInUseError(
                 f"{path} holds an index already; open it with ContextualVectorStore.open({str(path)!r})"
             )
         return ContextualIndex.create(embedder, context, path)
-    scratch = Path(tempfile.mkdtemp(prefix="cde-retrievers-"))
-    try:
-        index = ContextualIndex.create(embedder, context, scratch / "index")
-    except BaseException:
-        shutil.rmtree(scratch, ignore_errors=True)
-        raise
-    weakref.finalize(index, shutil.rmtree, scratch, ignore_errors=True)
-    return index
+    return in_temporary_directory(lambda folder: ContextualIndex.create(embedder, context, folder))
 
 
 def persisted_path(persist_dir: str | Path, namespace: str) -> Path:
@@ -60,10 +53,20 @@ def copy_index(index: ContextualIndex, path: str | Path) -> None:
         return
     with (
         disk_errors_explained(Path(path), "what was there before is as it was"),
-        atomic_directory(path, is_ours=lambda folder: (folder / SERVED).is_file()) as folder,
+        atomic_directory(path, is_ours=holds_index, may_go=belongs_to_index) as folder,
         writer_lock(index.path, "copying it"),
     ):
-        shutil.copytree(index.path, folder, ignore=shutil.ignore_patterns(HOLDER_FILE), dirs_exist_ok=True)
+        _copy_files(index.path, folder)
+
+
+def _copy_files(source: Path, target: Path) -> None:
+    """One by one: `shutil.copytree` would go on after an error, and bury what it was."""
+    for path in sorted(source.rglob("*")):
+        copy = target / path.relative_to(source)
+        if path.is_dir():
+            copy.mkdir()
+        elif path.name != HOLDER_FILE:
+            shutil.copy2(path, copy)
 
 
 def require_local(fs: Any) -> None:

@@ -59,13 +59,6 @@ class NodeSearch:
             ids=[hit.id for hit in hits],
         )
 
-    def matching(self, query_filter: Filter) -> list[Hit]:
-        """Every document that passes, in the order in which they were added; scores are 0."""
-        # A search for nothing in particular: only what passes is read from disk.
-        nothing = np.zeros((1, self._width), dtype=np.float32)
-        fingerprint = self._index.context.fingerprint
-        return self._index.search_embedded(nothing, fingerprint, max(1, len(self._index)), query_filter)[0]
-
     def of_source(self, ref_doc_ids: Sequence[str]) -> Filter | None:
         """The nodes made of these documents; None if no node says what it was made of."""
         return {SOURCE_FIELD: {"$in": list(ref_doc_ids)}} if SOURCE_FIELD in self._index.fields else None
@@ -109,8 +102,7 @@ class NodeSearch:
         kinds = {document.metadata.get(TYPE_FIELD) for document in self.among(node_ids, {})}
         if not kinds or not kinds <= _OBJECTS:
             return False
-        objects = self.matching({TYPE_FIELD: {"$in": sorted(_OBJECTS)}})
-        return {hit.id for hit in objects} <= set(node_ids)
+        return set(self._index.ids({TYPE_FIELD: {"$in": sorted(_OBJECTS)}})) <= set(node_ids)
 
     def _nearest_among(self, documents: Sequence[Document], vector: Embeddings, k: int) -> list[Hit]:
         scores = self._vectors(documents) @ vector

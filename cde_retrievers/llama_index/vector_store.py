@@ -16,7 +16,7 @@ from llama_index.core.vector_stores.types import (
 )
 
 from cde_retrievers.errors import ConfigurationError
-from cde_retrievers.index import ContextualIndex, Document, Hit
+from cde_retrievers.index import ContextualIndex, Document
 from cde_retrievers.llama_index.embeddings import ContextualEmbedding
 from cde_retrievers.llama_index.vector_checks import check_vector
 from cde_retrievers.llama_index.vector_files import copy_index, new_index, persisted_path, require_local
@@ -220,7 +220,7 @@ class ContextualVectorStore(ThreadedVectorStore):
         with self._lock:
             source = self._search.of_source([ref_doc_id])
             if source is not None:
-                self._index.delete([hit.id for hit in self._search.matching(source)])
+                self._index.delete(self._index.ids(source))
 
     def delete_nodes(
         self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None, **delete_kwargs: Any
@@ -267,11 +267,11 @@ class ContextualVectorStore(ThreadedVectorStore):
             )
         return _reopen, (type(self), self._index.path, self._embed_model, self._index.read_only, self.verify)
 
-    def _select(self, node_ids: list[str] | None, filters: MetadataFilters | None) -> Sequence[Document | Hit]:
+    def _select(self, node_ids: list[str] | None, filters: MetadataFilters | None) -> list[Document]:
         query_filter = to_index_filter(filters)
         with self._lock:
             if node_ids is None:
-                return self._search.matching(query_filter)
+                return list(self._index.documents(query_filter))
             return self._search.among(node_ids, query_filter)
 
     def _checked_fingerprint(self) -> str:

@@ -27,6 +27,7 @@ _WITHIN = {
     "sequence_dropout": (0.0, 1.0),
     "lora_dropout": (0.0, 1.0),
 }
+_ABOVE_ZERO = ("gate_learning_rate",)
 _ONLY_WITH = {
     "lora_alpha": "lora_rank",
     "lora_target_modules": "lora_rank",
@@ -59,10 +60,7 @@ def check_own_settings(config: "TrainingConfig") -> None:
             raise ConfigurationError(f"{name} is {getattr(config, name)!r}; use one of {', '.join(choices)}")
     for name, least in _AT_LEAST.items():
         _check_whole_number(name, getattr(config, name), least)
-    for name, (low, high) in _WITHIN.items():
-        value = getattr(config, name)
-        if value is not None and not low <= value <= high:
-            raise ConfigurationError(f"{name} is {value}; it must lie between {low:g} and {high:g}")
+    _check_ranges(config)
     check_threshold(config.false_negative_threshold)
     for name, other in _ONLY_WITH.items():
         if getattr(config, name) and getattr(config, other) is None:
@@ -91,6 +89,17 @@ def _check_whole_number(name: str, value: Any, least: int) -> None:
         return
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise ConfigurationError(f"{name} is {value!r}; give a whole number of at least {least}")
+
+
+def _check_ranges(config: "TrainingConfig") -> None:
+    for name, (low, high) in _WITHIN.items():
+        value = getattr(config, name)
+        if value is not None and not low <= value <= high:
+            raise ConfigurationError(f"{name} is {value}; it must lie between {low:g} and {high:g}")
+    for name in _ABOVE_ZERO:
+        value = getattr(config, name)
+        if value is not None and not value > 0:
+            raise ConfigurationError(f"{name} is {value}; it must be above 0")
 
 
 def _check_evaluation(config: "TrainingConfig") -> None:

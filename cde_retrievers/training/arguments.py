@@ -36,6 +36,8 @@ class TrainingConfig(TrainingArguments):
         context_from: "batch" for the documents of the batch, "domain" for those first and then others of its domains.
         train_first_stage: whether context vectors are trained too. If not they are computed once. None is True where
             both stages are one network (whitening), else False.
+        gate_learning_rate: of the gate that lets context in (`cached` conditioning), which starts closed; 0.01 if None.
+            It has the schedule of `learning_rate`.
         sequence_dropout: the probability with which the null vector takes a context vector's place.
         chunk_size: texts that are in memory at a time (gradient caching, specification 3.6); None for all of them.
         temperature: what similarities are divided by.
@@ -77,6 +79,7 @@ class TrainingConfig(TrainingArguments):
     context_documents: int | None = None
     context_from: Literal["batch", "domain"] = "batch"
     train_first_stage: bool | None = None
+    gate_learning_rate: float | None = None
     sequence_dropout: float = 0.0
     chunk_size: int | None = 32
     temperature: float = 0.02

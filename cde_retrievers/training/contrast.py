@@ -27,13 +27,13 @@ class Contrast:
     left_out: Tensor
 
     def scores(self, width: int, scale: Tensor | float = 1.0) -> Tensor:
-        """Cosine similarity of the first `width` components times `scale`, (B, K); -inf for what is left out."""
+        """`scale` times the cosine similarity of the first `width` components, (B, K); -inf for what is left out."""
         cosine = normalize(self.anchors[:, :width], dim=-1) @ normalize(self.candidates[:, :width], dim=-1).T
-        # In this order: infinity times a scale that is learned would give the scale no gradient but NaN.
+        # After scaling: the gradient of a learned scale would be 0 times -inf.
         return (scale * cosine).masked_fill(self.left_out, -torch.inf)
 
     def loss(self, width: int, scale: Tensor | float) -> Tensor:
-        """Mean over the anchors of -log softmax(scale * scores) at their own candidate (paper, equation 1); scalar."""
+        """Mean over the anchors of -log softmax(scores) at their own candidate (paper, equation 1); scalar."""
         return cross_entropy(self.scores(width, scale), self.own)
 
     @torch.no_grad()

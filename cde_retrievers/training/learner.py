@@ -6,6 +6,7 @@ from cde_retrievers.encoder import ContextualEncoder
 from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.model.contextual import ContextualModel
 from cde_retrievers.training.arguments import TrainingConfig
+from cde_retrievers.training.learning_rates import check_gate_learning_rate
 from cde_retrievers.training.lora import Adapters, check_lora
 from cde_retrievers.training.loss import ContrastiveLoss
 from cde_retrievers.training.objective import ContrastiveModel
@@ -33,6 +34,7 @@ class Learner:
         """
         check_lora(config)
         model = encoder.copy_model().float()
+        check_gate_learning_rate(model, config.gate_learning_rate)
         first_stage = trains_first_stage(model, config)
         loss = ContrastiveLoss(
             temperature=config.temperature,

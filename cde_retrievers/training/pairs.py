@@ -132,6 +132,11 @@ def check_pair(pair: Pair, place: str) -> None:
     Raises:
         TrainingDataError: query, positive or a negative is empty or no text, or a negative is the positive.
     """
+    if not isinstance(pair.negatives, tuple | list):
+        raise TrainingDataError(
+            f"{place}: the negatives are no collection but {type(pair.negatives).__name__}; put a single one into a "
+            f"tuple: (text,)"
+        )
     texts = (("query", pair.query), ("positive", pair.positive), *(("negative", text) for text in pair.negatives))
     for role, text in texts:
         if not isinstance(text, str):

@@ -59,8 +59,8 @@ class Surroundings:
     def same_autocast(self) -> Iterator[None]:
         """Autocast as it was, without its cache of weights.
 
-        A weight that is cast while no graph is recorded would be handed out of that cache, cut off from its gradient,
-        to whatever records one afterwards; and one cast in a chunk's graph to the next chunk, when that graph is gone.
+        In older versions of PyTorch a weight that is cast while no graph is recorded is handed out of that cache, cut
+        off from its gradient, to whatever records one afterwards (its issues 112583 and 158232).
         """
         with ExitStack() as stack:
             for kind, dtype, enabled in self.autocast:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
+from torch.optim import Optimizer
 from transformers import Trainer, TrainerCallback
 from transformers.trainer import DEFAULT_PROGRESS_CALLBACK
 from transformers.trainer_callback import PrinterCallback
@@ -22,6 +23,7 @@ from cde_retrievers.training.checkpoints import Facts, starting_point
 from cde_retrievers.training.collating import PAIR_ROWS
 from cde_retrievers.training.evaluating import EvaluationSet, evaluate
 from cde_retrievers.training.failed_step import has_finite_gradients, stop_training
+from cde_retrievers.training.learning_rates import GATE_LEARNING_RATE, gates, set_apart
 from cde_retrievers.training.loading import StepLoader
 from cde_retrievers.training.metering import Meter
 from cde_retrievers.training.objective import ContrastiveModel
@@ -57,6 +59,7 @@ class ContextualTrainer(Trainer):
         callbacks: Sequence[TrainerCallback] = (),
     ) -> None:
         self._module = module
+        self._config = config
         self._facts = facts or {}
         self._keeper = CheckpointKeeper(self._facts, config.save_total_limit)
         self._meter = Meter(config.device, config.world_size)
@@ -114,6 +117,19 @@ class ContextualTrainer(Trainer):
     def num_examples(self, dataloader: Any) -> int:
         """Pairs of an epoch, over all processes."""
         return self._prepared.schedule.batches_per_epoch * self._prepared.schedule.batch_size
+
+    def create_optimizer(self, model: nn.Module | None = None) -> Optimizer:
+        """As the Trainer's, with the gate's own learning rate.
+
+        Args:
+            model: what is trained if None.
+        """
+        made = self.optimizer is None
+        optimizer: Optimizer = super().create_optimizer(model)
+        if made:
+            rate = self._config.gate_learning_rate
+            set_apart(optimizer, gates(self._module.model), GATE_LEARNING_RATE if rate is None else rate)
+        return optimizer
 
     def compute_loss(
         self,

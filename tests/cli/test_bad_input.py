@@ -6,10 +6,13 @@ import shutil
 from pathlib import Path
 
 import pytest
+from services import PaidService
+from tiny import CORPUS
 
 from cde_retrievers.index import ContextualIndex
 from cde_retrievers.index.lock import writer_lock
 from cde_retrievers.index.segment import SegmentWriter
+from cde_retrievers.whitened import WhitenedEmbedder
 
 GOOD = '{"id": "good", "text": "a good text"}\n'
 
@@ -94,7 +97,7 @@ def test_where_nothing_can_be_written_nothing_is_lost(
         "add": ["add", indexed, more],
         "refit": ["refit", indexed, "--seed", 1, "--batch-size", 20],
     }
-    write, written = SegmentWriter._append, []
+    write, written = SegmentWriter.write, []
 
     def full(self, documents, vectors):
         written.append(1)
@@ -102,7 +105,7 @@ def test_where_nothing_can_be_written_nothing_is_lost(
             raise OSError(code, "as the system says it")
         write(self, documents, vectors)
 
-    monkeypatch.setattr(SegmentWriter, "_append", full)
+    monkeypatch.setattr(SegmentWriter, "write", full)
     assert_one_line(run(*calls[command]), f"cannot write to {tmp_path}", reason, "try again")
     monkeypatch.undo()
     assert len(ContextualIndex.open(indexed)) == 54
@@ -112,6 +115,14 @@ def test_where_nothing_can_be_written_nothing_is_lost(
     answer = json.loads(result.stdout)
     if command != "add":
         assert (answer["documents"], answer["embedded"]) == (54, 34)
+
+
+def test_an_index_over_another_librarys_embedding_says_how_it_is_searched(run, more, tmp_path):
+    service = PaidService()
+    embedder = WhitenedEmbedder("paid-1", service.embed_documents, service.embed_query)
+    ContextualIndex.build(CORPUS, embedder, tmp_path / "index")
+    for command in (["search", tmp_path / "index", "red cat"], ["add", tmp_path / "index", more]):
+        assert_one_line(run(*command), "'paid-1' of another library", "ContextualizedEmbeddings(base=...)")
 
 
 def test_a_context_that_cannot_be_written_is_not_half_there(run, source, tmp_path, model_folder, monkeypatch):

@@ -228,6 +228,22 @@ def test_check_compares_contexts(run, answer, indexed, context, source, model_fo
     )
 
 
+def test_check_names_a_damaged_accelerator_and_search_does_without_it(
+    run, answer, source, model_folder, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("cde_retrievers.index.commits.MIN_ROWS", 10)
+    index = tmp_path / "hnsw"
+    answer("index", source, "--out", index, "--model", model_folder, "--kind", "hnsw")
+    before = answer("search", index, "cat")
+    (accelerator,) = index.glob("accelerator-*")
+    accelerator.write_bytes(b"")
+    found = answer("check", index, exit_code=1)
+    assert found["intact"] is False
+    assert str(accelerator) in found["problem"]
+    assert [hit["id"] for hit in answer("search", index, "cat")["hits"]] == [hit["id"] for hit in before["hits"]]
+    assert "until optimize() makes it again" in run("search", index, "cat").stderr
+
+
 def test_check_names_a_damaged_file(run, answer, indexed):
     vectors = next(indexed.glob("segments/*/vectors.safetensors"))
     vectors.write_bytes(vectors.read_bytes()[:-1] + b"x")

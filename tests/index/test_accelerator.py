@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from bag_of_words import BagOfWords
 
-from cde_retrievers.errors import IndexFileError
 from cde_retrievers.index import ContextualIndex, Document
 from cde_retrievers.index.exact import exact_search
 
@@ -112,15 +111,31 @@ def test_optimize_covers_everything_again(index, vectors):
     assert_nearly(index, vectors, range(2, 1_200))
 
 
-def test_a_damaged_accelerator_is_named_and_the_documents_can_be_salvaged(index, vectors):
+@pytest.mark.parametrize("damage", [lambda path: path.write_bytes(b"\0" * 50), lambda path: path.unlink()])
+def test_without_its_accelerator_an_index_is_searched_exactly_until_that_is_made_anew(index, vectors, damage, caplog):
     (path,) = accelerator_files(index)
-    path.write_bytes(b"\0" * 50)
-    with pytest.raises(IndexFileError, match=r"accelerator-.*documents are not affected"):
-        ContextualIndex.open(index.path, index.embedder)
-    salvaged = ContextualIndex.open(index.path, index.embedder, salvage=True)
-    assert [hits.keys() for hits in found(salvaged, vectors[:9])] == [
-        hits.keys() for hits in truth(vectors, vectors[:9], np.arange(1_000))
-    ]
+    damage(path)
+    exact = [hits.keys() for hits in truth(vectors, vectors[:9], np.arange(1_000))]
+    for salvage in (True, False):
+        opened = ContextualIndex.open(index.path, index.embedder, salvage=salvage)
+        assert len(opened.damaged) == 1
+        assert path.name in opened.damaged[0]
+        assert [hits.keys() for hits in found(opened, vectors[:9])] == exact
+    assert path.name in caplog.text
+    assert "until optimize() makes it again" in caplog.text
+    opened.optimize()
+    assert opened.damaged == ContextualIndex.open(index.path, index.embedder).damaged == ()
+    assert path not in accelerator_files(index)
+    assert len(accelerator_files(index)) == 1
+    assert_nearly(index, vectors, range(1_000))
+
+
+def test_the_accelerator_is_read_once_for_all_generations_that_have_it(index, vectors, monkeypatch):
+    reads = []
+    monkeypatch.setattr("cde_retrievers.index.accelerator.faiss.read_index", lambda path: reads.append(path))
+    add(index, vectors[1_000:1_100], 1_000)
+    index.delete(["3"])
+    assert reads == []
 
 
 @pytest.mark.parametrize("queries", [1, 7])

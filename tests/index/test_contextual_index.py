@@ -2,6 +2,7 @@
 
 import json
 import threading
+from datetime import date
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from cde_retrievers.errors import (
     ConfigurationError,
     ContextMismatchError,
     DuplicateIdError,
+    FilterError,
     IndexFileError,
     InvalidDocumentError,
     InvalidTextError,
@@ -20,6 +22,8 @@ from cde_retrievers.errors import (
     ReadOnlyError,
 )
 from cde_retrievers.index import ContextualIndex, Document
+from cde_retrievers.index.segment import Segment
+from cde_retrievers.index.snapshot import Snapshot
 
 DOCUMENTS = [Document(text, id=f"d{i}", metadata={"row": i, "even": i % 2 == 0}) for i, text in enumerate(CORPUS)]
 
@@ -113,6 +117,46 @@ def test_added_documents_are_found_under_the_same_context(index, embedder):
     assert ContextualIndex.open(index.path, embedder).search("purple whale", k=1)[0].id == "new"
 
 
+def test_adding_shows_one_bar_for_the_whole_call(make_encoder, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("cde_retrievers.index.contextual_index.BATCH", 10)
+    encoder = make_encoder()
+    index = ContextualIndex.create(encoder, encoder.fit_context(CORPUS), tmp_path / "index")
+    index.add(CORPUS, show_progress=True)
+    shown = capsys.readouterr().err
+    assert shown.count("Indexing:   0%") == 1  # its beginning is drawn once
+    assert f"{len(CORPUS)}/{len(CORPUS)}" in shown
+    assert "Embedding" not in shown
+    index.add(["a purple whale"], show_progress=False)
+    assert capsys.readouterr().err == ""
+
+
+def test_the_table_of_ids_is_the_one_that_is_made_anew(embedder, tmp_path):
+    random = np.random.default_rng(0)
+    index = ContextualIndex.create(embedder, embedder.fit_context(CORPUS), tmp_path / "index")
+    for step in range(60):
+        some = [f"d{i}" for i in random.integers(0, 60, 3)]
+        if step % 4 == 3:
+            index.delete(some)
+        else:
+            index.upsert(Document(CORPUS[step % 50], id=identity) for identity in dict.fromkeys(some))
+        fresh = ContextualIndex.open(index.path, embedder)._view.snapshot.rows_by_id
+        assert list(index._view.snapshot.rows_by_id.items()) == list(fresh.items())
+    index.optimize()
+    index.refit(seed=1)
+    assert index.ids() == ContextualIndex.open(index.path, embedder).ids()
+
+
+def test_adding_one_document_looks_at_no_other_id(index, monkeypatch):
+    index.add(["an orange snail"])
+    old = {segment.entry.name for segment in index._view.snapshot.segments}
+    read, ids = [], Segment.ids.fget
+    monkeypatch.setattr(Segment, "ids", property(lambda self: (read.append(self.entry.name), ids(self))[1]))
+    index.add(["a purple whale"])
+    assert old.isdisjoint(read)
+    assert len(read) > 0
+    assert "doc-1" in index
+
+
 def test_an_id_cannot_be_added_twice(index):
     with pytest.raises(DuplicateIdError, match=r"document 1 has the id 'd3'.*upsert"):
         index.add([Document("fine", id="fine"), Document("again", id="d3")])
@@ -127,6 +171,21 @@ def test_upsert_replaces_by_id(index, embedder):
     assert len(index) == len(CORPUS) + 1
     assert index.search("purple whale", k=1)[0].metadata == {"row": 99}
     assert CORPUS[3] not in set(ContextualIndex.open(index.path, embedder).texts())
+
+
+def test_a_document_without_an_id_never_takes_the_place_of_another(embedder, tmp_path):
+    named = [Document(text, id=f"doc-{i}") for i, text in enumerate(CORPUS)]
+    index = ContextualIndex.build(named, embedder, tmp_path / "index")
+    new = f"doc-{len(CORPUS)}"
+    assert index.upsert(["a purple whale"]) == [new]
+    vector = embedder.encode_documents(["an orange snail"], index.context)
+    assert index.add_embedded(["an orange snail"], vector, index.context.fingerprint) == [f"doc-{len(CORPUS) + 1}"]
+    assert [document.text for document in index.documents()] == [*CORPUS, "a purple whale", "an orange snail"]
+
+
+def test_a_mapping_is_no_collection_of_documents(index):
+    with pytest.raises(InvalidDocumentError, match=r"found dict"):
+        index.add({"text": "a purple whale"})
 
 
 def test_deleted_documents_are_gone(index, embedder):
@@ -148,8 +207,57 @@ def test_everything_can_be_deleted_and_added_again(index):
     assert list(index.documents()) == DOCUMENTS
 
 
+@pytest.mark.parametrize(("ids", "found"), [("d3", "'d3'"), (None, "None"), ([3], "3"), ([["d3"]], r"\['d3'\]")])
+def test_what_are_no_ids_is_refused(index, ids, found):
+    for call in (index.delete, index.get):
+        with pytest.raises(ConfigurationError, match=rf"found {found}"):
+            call(ids)
+    assert len(index) == len(CORPUS)
+
+
+@pytest.mark.parametrize("vectors", [[[1.0], [1.0, 2.0]], "abc", 3, [1.0] * 32, [[1.0]]])
+def test_what_are_no_vectors_is_refused(index, vectors):
+    for call in (index.search_embedded, lambda v, fingerprint: index.add_embedded(["a purple whale"], v, fingerprint)):
+        with pytest.raises(ConfigurationError, match=r"32"):
+            call(vectors, index.context.fingerprint)
+
+
+def test_vectors_of_another_length_are_refused(index, embedder):
+    vectors = embedder.encode_documents(["a purple whale", "an orange snail"], index.context)
+    vectors[1] *= 3
+    with pytest.raises(ConfigurationError, match=r"vector 1 has length 3;"):
+        index.add_embedded(["a purple whale", "an orange snail"], vectors, index.context.fingerprint)
+    index.add_embedded(["a purple whale"], vectors[:1], index.context.fingerprint)
+    assert index.search("a purple whale", k=1)[0].score == pytest.approx(1.0)
+
+
+def test_what_is_no_model_or_context_is_refused(index, embedder, tmp_path):
+    for call in (
+        lambda: ContextualIndex.build(CORPUS, "minilm", tmp_path / "new"),
+        lambda: ContextualIndex.create("minilm", index.context, tmp_path / "new"),
+        lambda: ContextualIndex.open(index.path, "minilm"),
+        lambda: index.refit(embedder="minilm"),
+    ):
+        with pytest.raises(ConfigurationError, match=r"a loaded model is needed, found str"):
+            call()
+    for call in (
+        lambda: ContextualIndex.build(CORPUS, embedder, tmp_path / "new", context="my_context"),
+        lambda: ContextualIndex.create(embedder, None, tmp_path / "new"),
+        lambda: index.refit(context="my_context"),
+    ):
+        with pytest.raises(ConfigurationError, match=r"a CorpusContext is needed"):
+            call()
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_file_is_no_index(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(IndexFileError, match=r"is a file; an index is a directory"):
+        ContextualIndex.open(tmp_path / "file")
+
+
 def test_deleting_a_single_text_is_a_mistake(index):
-    with pytest.raises(ConfigurationError, match=r"put it into a list"):
+    with pytest.raises(ConfigurationError, match=r"put a single one into a list"):
         index.delete("d5")
 
 
@@ -192,6 +300,59 @@ def test_filters_restrict_what_is_found(index, query_filter, keep):
         assert_finds(hits[:3], brute_force(index, QUERIES[0], 3, lambda d: keep(d.metadata)))
 
 
+@pytest.mark.parametrize(
+    ("query_filter", "found"),
+    [
+        ({"tags": {"$in": {"a", "b"}}}, ["text"]),
+        ({"tags": {"$nin": {"a", "b"}}}, ["list", "number"]),
+        ({"tags": {"$in": [("a", "b"), "c"]}}, ["list"]),
+        ({"tags": ("a", "b")}, ["list"]),
+        ({"tags": np.int64(3)}, ["number"]),
+        ({"tags": {"$gte": np.float32(2.5)}}, ["number"]),
+        ({"tags": {"$in": np.array([3, 4])}}, ["number"]),
+    ],
+)
+def test_values_are_compared_as_they_are_stored(embedder, tmp_path, query_filter, found):
+    index = ContextualIndex.create(embedder, embedder.fit_context(CORPUS), tmp_path / "index")
+    kinds = {"text": "a", "list": ["a", "b"], "number": 3}
+    index.add(Document(kind, id=kind, metadata={"tags": value}) for kind, value in kinds.items())
+    assert index.ids(query_filter) == found
+    assert sorted(hit.id for hit in index.search("text", filter=query_filter)) == sorted(found)
+
+
+@pytest.mark.parametrize(
+    ("query_filter", "message"),
+    [
+        ({"row": {"gte": 3}}, r"write '\$gte' in the filter on 'row'"),
+        ({"row": date(2026, 1, 1)}, r"looks for a date, which no metadata can hold"),
+        ({"row": {"$in": [date(2026, 1, 1)]}}, r"looks for a date"),
+        ({"row": np.arange(2)}, r"looks for a ndarray"),
+    ],
+)
+def test_a_filter_that_nothing_could_pass_is_refused(index, query_filter, message):
+    with pytest.raises(FilterError, match=message):
+        index.search("red cat", filter=query_filter)
+
+
+def test_documents_and_ids_can_be_listed_by_a_filter(index):
+    index.delete(["d3"])
+    index.upsert([Document("a purple whale", id="d5", metadata={"row": 5, "even": False})])
+    wanted = {"row": {"$lt": 9}, "even": False}
+    assert index.ids(wanted) == ["d1", "d7", "d5"]
+    assert [document.id for document in index.documents(wanted)] == index.ids(wanted)
+    assert index.ids({"row": -1}) == []
+    assert index.ids({}) == index.ids()
+    with pytest.raises(FilterError, match=r"field 'colour'"):
+        index.documents({"colour": "red"})
+
+
+def test_documents_are_listed_by_a_filter_without_reading_ahead(index, monkeypatch):
+    read, document = [], Snapshot.document
+    monkeypatch.setattr(Snapshot, "document", lambda self, row: (read.append(row), document(self, row))[1])
+    next(index.documents({"even": True}))
+    assert read == [0]
+
+
 @pytest.mark.parametrize("k", [0, -1, 2.5, True, None])
 def test_k_must_be_a_positive_number(index, k):
     with pytest.raises(ConfigurationError, match=r"k must be a positive whole number"):
@@ -199,8 +360,9 @@ def test_k_must_be_a_positive_number(index, k):
 
 
 def test_a_query_that_is_no_text_is_refused(index):
-    with pytest.raises(InvalidTextError):
-        index.search([3])
+    for query in ([3], 3, None, b"red cat"):
+        with pytest.raises(InvalidTextError):
+            index.search(query)
 
 
 @pytest.mark.parametrize(

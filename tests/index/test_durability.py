@@ -26,7 +26,10 @@ from cde_retrievers.errors import (
     WriteError,
 )
 from cde_retrievers.index import ContextualIndex, Document
+from cde_retrievers.index.disk import disk_errors_explained
 from cde_retrievers.index.lock import writer_lock
+from cde_retrievers.index.segment import SegmentWriter
+from cde_retrievers.index.store import IndexStore
 
 KILLS = 20
 
@@ -104,6 +107,84 @@ def test_an_interrupted_build_is_no_index_yet_and_says_how_to_go_on(tmp_path):
     index = ContextualIndex.build(CORPUS, embedder, path)
     assert embedder.embedded - before == len(CORPUS) - 20
     assert [d.text for d in index.documents()] == CORPUS
+
+
+class KilledError(BaseException):
+    """Nothing after it is done."""
+
+
+def kill_before_serving(patch):
+    replace = Path.replace
+
+    def killed(path, target):
+        if path.name == "next.json":
+            raise KilledError
+        return replace(path, target)
+
+    patch.setattr(Path, "replace", killed)
+
+
+def test_a_build_killed_just_before_it_is_served_is_served_by_the_next_call(tmp_path, monkeypatch):
+    embedder = BagOfWords()
+    with monkeypatch.context() as patch:
+        kill_before_serving(patch)
+        with pytest.raises(KilledError):
+            ContextualIndex.build(CORPUS, embedder, tmp_path / "index")
+    before = embedder.embedded
+    index = ContextualIndex.build(CORPUS, embedder, tmp_path / "index")
+    assert embedder.embedded == before
+    assert_whole(index.path, CORPUS)
+
+
+def test_a_refit_killed_just_before_it_is_served_is_served_by_the_next_call(index, monkeypatch):
+    with monkeypatch.context() as patch:
+        kill_before_serving(patch)
+        with pytest.raises(KilledError):
+            index.refit(seed=1)
+    assert index.refit(seed=1).embedded == 0
+    assert (len(index), index.context.seed, index.generation) == (len(CORPUS), 1, 3)
+
+
+def test_a_build_killed_after_its_accelerator_was_written_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setattr("cde_retrievers.index.commits.MIN_ROWS", 10)
+    with monkeypatch.context() as patch:
+        kill_before_serving(patch)
+        with pytest.raises(KilledError):
+            ContextualIndex.build(CORPUS, BagOfWords(), tmp_path / "index", kind="hnsw")
+    assert list((tmp_path / "index").glob("accelerator-*"))
+    index = ContextualIndex.build(CORPUS, BagOfWords(), tmp_path / "index", kind="hnsw")
+    assert len(index) == len(CORPUS)
+    assert len(list((tmp_path / "index").glob("accelerator-*"))) == 1
+
+
+@pytest.mark.parametrize("moment", ["_checked", "context"])
+def test_a_reader_may_open_an_index_while_a_refit_ends(index, monkeypatch, moment):
+    before = getattr(IndexStore, moment)
+
+    def refitted_meanwhile(store, manifest):
+        monkeypatch.setattr(IndexStore, moment, before)
+        ContextualIndex.open(index.path, BagOfWords()).refit(seed=1)
+        return before(store, manifest)
+
+    monkeypatch.setattr(IndexStore, moment, refitted_meanwhile)
+    assert ContextualIndex.open(index.path, BagOfWords()).context.seed == 1
+
+
+def test_a_damaged_generation_is_not_opened_because_another_took_its_place(index, monkeypatch):
+    (vectors, _) = sorted(index.path.glob("segments/*/vectors.safetensors"))
+    content = vectors.read_bytes()
+    vectors.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    damage = IndexStore._damage
+
+    def added_meanwhile(store, manifest):
+        monkeypatch.setattr(IndexStore, "_damage", damage)
+        found = list(damage(store, manifest))
+        index.add(["a purple whale"])
+        return found
+
+    monkeypatch.setattr(IndexStore, "_damage", added_meanwhile)
+    with pytest.raises(IndexFileError, match=r"vectors.safetensors was damaged"):
+        ContextualIndex.open(index.path, BagOfWords())
 
 
 def files_of(index):
@@ -219,6 +300,30 @@ def test_a_disk_that_refuses_leaves_the_index_as_it_was(index, monkeypatch, numb
     index.delete(["whale"])
     index.optimize()
     assert len(files_of(index)) <= len(before) + 4
+
+
+def test_a_source_that_may_not_be_read_is_not_taken_for_the_index(index, tmp_path):
+    def documents():
+        yield "a purple whale"
+        raise PermissionError(errno.EACCES, "Permission denied", str(tmp_path / "docs" / "secret.txt"))
+
+    with pytest.raises(PermissionError, match=r"secret\.txt"):
+        index.add(documents())
+    for name in ("index/segments", ".index-1234/new", "."):
+        with (
+            pytest.raises(WriteError, match=r"you may not write there"),
+            disk_errors_explained(index.path, "nothing was lost"),
+        ):
+            raise PermissionError(errno.EACCES, "Permission denied", str(index.path.parent / name))
+
+
+def test_a_merge_that_cannot_read_closes_what_it_was_writing(index, monkeypatch):
+    writers, begin = [], SegmentWriter.__init__
+    monkeypatch.setattr(SegmentWriter, "__init__", lambda self, *args: (writers.append(self), begin(self, *args))[1])
+    monkeypatch.setattr("cde_retrievers.index.segment.from_line", lambda line: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        index.optimize()
+    assert [(writer._vectors.closed, writer._documents.closed) for writer in writers] == [(True, True)]
 
 
 def test_a_build_goes_on_after_the_disk_was_full(tmp_path, monkeypatch):

@@ -24,7 +24,12 @@ from cde_retrievers.errors import (
     ContextNotFittedError,
     EmbeddingServiceError,
 )
-from cde_retrievers.langchain import ContextualEmbeddings, ContextualizedEmbeddings, ContextualRetriever
+from cde_retrievers.langchain import (
+    ContextualEmbeddings,
+    ContextualFAISS,
+    ContextualizedEmbeddings,
+    ContextualRetriever,
+)
 
 DOCUMENTS = [Document(page_content=text, metadata={"row": i}) for i, text in enumerate(CORPUS)]
 
@@ -111,6 +116,17 @@ def test_the_services_failures_are_waited_out_or_named(base):
     base.failing = iter([True] * 2)
     with pytest.raises(EmbeddingServiceError, match="failed 2 times in a row"):
         embeddings.embed_query("red cat")
+
+
+def test_an_index_is_opened_with_the_base_alone(base, embeddings, tmp_path):
+    built = ContextualFAISS.from_documents(DOCUMENTS, embeddings.fit(DOCUMENTS), path=tmp_path / "index")
+    with pytest.raises(ConfigurationError, match=r"'paid-1' of another library.*base=\.\.\."):
+        ContextualFAISS.open(tmp_path / "index")
+    fresh = ContextualizedEmbeddings(base=base)
+    store = ContextualFAISS.open(tmp_path / "index", fresh)
+    assert store.embeddings == embeddings
+    assert store.similarity_search(QUERIES[0]) == built.similarity_search(QUERIES[0])
+    assert fresh.context_fingerprint is None
 
 
 def test_a_changed_model_is_noticed(base, embeddings, tmp_path):

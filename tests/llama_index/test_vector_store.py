@@ -1,6 +1,9 @@
 """A LlamaIndex vector store over an index that carries its context: what LlamaIndex asks of one."""
 
+import errno
 import gc
+import os
+import shutil
 
 import numpy as np
 import pytest
@@ -23,6 +26,7 @@ from cde_retrievers.errors import (
     IndexLockedError,
     PathInUseError,
     ReadOnlyError,
+    WriteError,
 )
 from cde_retrievers.index import ContextualIndex
 from cde_retrievers.index import Document as IndexDocument
@@ -135,6 +139,16 @@ def test_a_node_is_replaced_by_its_id(store, index, nodes):
     assert store.get_nodes(["n3"])[0].text == "the list of keys"
 
 
+def test_nothing_is_searched_where_nodes_are_listed_or_deleted(store, index, monkeypatch):
+    monkeypatch.setattr(ContextualIndex, "search_embedded", None)
+    assert len(store.get_nodes(filters=CATS)) > 0
+    store.delete_nodes(filters=CATS)
+    assert store.get_nodes(filters=CATS) == []
+    source = store.get_nodes()[0].ref_doc_id
+    store.delete(source)
+    assert source not in {node.ref_doc_id for node in store.get_nodes()}
+
+
 def test_get_nodes_by_ids_by_filters_or_all(store, index, nodes):
     assert [node.node_id for node in store.get_nodes()] == [node.node_id for node in nodes]
     assert [node.node_id for node in store.get_nodes(["n5", "unknown", "n2", "n5"])] == ["n5", "n2"]
@@ -229,6 +243,52 @@ def test_what_was_persisted_before_is_replaced(index, fitted, tmp_path):
     index.insert(Document(text="a new bird", id_="new"))
     index.storage_context.persist(tmp_path)
     assert len(ContextualVectorStore.from_persist_dir(tmp_path, fitted).client) == len(CORPUS) + 1
+
+
+@pytest.mark.parametrize("kind", ["ivf", "hnsw"])
+def test_an_index_with_an_accelerator_can_be_persisted_again_and_again(nodes, fitted, tmp_path, monkeypatch, kind):
+    monkeypatch.setattr("cde_retrievers.index.commits.MIN_ROWS", 20)
+    empty = ContextualIndex.create(fitted.embedder, fitted.context, tmp_path / "index", kind=kind)
+    index = index_over(ContextualVectorStore(fitted, index=empty), nodes)
+    names = set()
+    for _ in range(2):
+        index.vector_store.client.optimize()
+        index.storage_context.persist(tmp_path / "saved")
+        store = ContextualVectorStore.from_persist_dir(tmp_path / "saved", fitted)
+        assert store.client.damaged == ()
+        again = VectorStoreIndex.from_vector_store(store, embed_model=fitted)
+        assert found_by(again, QUERIES[0]) == found_by(index, QUERIES[0])
+        names |= {path.name for path in store.client.path.glob("accelerator-*")}
+    assert len(names) == 2
+    assert len(list(store.client.path.glob("accelerator-*"))) == 1
+
+
+def test_an_interrupted_refit_of_the_copy_does_not_keep_it_from_being_replaced(index, fitted, tmp_path):
+    index.storage_context.persist(tmp_path)
+    (tmp_path / "default__vector_store.json" / "next.json").write_text("{}")
+    index.storage_context.persist(tmp_path)
+    assert not (tmp_path / "default__vector_store.json" / "next.json").exists()
+
+
+def test_a_full_disk_is_named_and_leaves_what_was_persisted_before(index, fitted, tmp_path, monkeypatch):
+    index.storage_context.persist(tmp_path)
+    index.insert(Document(text="a new bird", id_="new"))
+    with monkeypatch.context() as patch:
+
+        def full(source, target):
+            raise OSError(errno.ENOSPC, "No space left on device", str(target))
+
+        patch.setattr(shutil, "copy2", full)
+        with pytest.raises(WriteError, match=r"there is no space left on the device.*what was there before"):
+            index.vector_store.persist(str(tmp_path / "default__vector_store.json"))
+    assert len(ContextualVectorStore.from_persist_dir(tmp_path, fitted).client) == len(CORPUS)
+
+
+def test_what_was_put_beside_the_copy_is_not_lost(index, tmp_path):
+    index.vector_store.persist(str(tmp_path / "saved"))
+    (tmp_path / "saved" / "mine.txt").write_text("kept")
+    with pytest.raises(PathInUseError, match=r"already holds other files \(mine.txt\)"):
+        index.vector_store.persist(str(tmp_path / "saved"))
 
 
 def test_a_store_that_was_opened_there_is_not_copied(index, fitted, tmp_path):
@@ -331,7 +391,17 @@ def test_a_temporary_index_goes_with_its_store(fitted):
     del store
     gc.collect()
     assert not path.exists()
-    assert not path.parent.exists()
+
+
+def test_a_forked_child_that_drops_it_leaves_the_temporary_index_to_its_parent(fitted, monkeypatch):
+    store = ContextualVectorStore(fitted)
+    path = store.client.path
+    parent = os.getpid()
+    monkeypatch.setattr(os, "getpid", lambda: parent + 1)
+    del store
+    gc.collect()
+    assert path.is_dir()
+    shutil.rmtree(path)
 
 
 def test_an_empty_store_finds_nothing(store, fitted):

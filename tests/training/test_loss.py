@@ -44,6 +44,14 @@ def written_out(queries, documents, left_out, temperature, width):
     return forth, back
 
 
+def test_a_learned_temperature_has_a_gradient_where_documents_are_left_out(embeddings, left_out):
+    loss = ContrastiveLoss(temperature=0.1, learn_temperature=True)
+    loss(*embeddings, left_out).loss.backward()
+    step = 1e-3
+    near = [ContrastiveLoss(temperature=0.1 * math.exp(-d))(*embeddings, left_out).loss for d in (step, -step)]
+    assert_close(loss.log_scale.grad, (near[0] - near[1]) / (2 * step), atol=1e-3, rtol=1e-3)
+
+
 @pytest.mark.parametrize("temperature", [0.02, 0.5])
 def test_it_is_the_mean_negative_log_likelihood_of_the_positives(temperature, embeddings, left_out):
     forth, _ = written_out(*embeddings, left_out, temperature, WIDTH)

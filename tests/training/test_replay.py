@@ -105,6 +105,20 @@ def test_no_graph_is_kept_between_the_two_runs(layer, chunks):
     assert recorded == [False] * len(chunks) + [True] * len(chunks)
 
 
+def test_both_runs_have_the_autocast_of_the_first_without_its_cache_of_weights(layer, chunks):
+    seen = []
+
+    def run(chunk, _):
+        seen.append((torch.is_autocast_enabled("cpu"), torch.is_autocast_cache_enabled()))
+        return layer(chunk)
+
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        output = replayed(run, chunks, None, layer.parameters())
+    assert output.dtype == torch.bfloat16
+    output.sum().backward()
+    assert seen == [(True, False)] * 2 * len(chunks)
+
+
 def test_an_incoming_gradient_is_left_as_it_is(chunks):
     shift = torch.zeros(4, requires_grad=True)
     gradient = torch.ones(7, 4)

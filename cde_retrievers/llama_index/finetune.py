@@ -1,0 +1,156 @@
+"""LlamaIndex's way to fine-tune an embedding, for contextual ones."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cde_retrievers.errors import ConfigurationError, TrainingError
+from cde_retrievers.llama_index.embeddings import ContextualEmbedding
+from cde_retrievers.llama_index.qa_data import QAData
+from cde_retrievers.model.checkpoints import is_own_layout
+from cde_retrievers.model.config import Conditioning
+
+if TYPE_CHECKING:
+    from cde_retrievers.training.arguments import TrainingConfig
+
+_VALIDATION_FOLDER = "validation"
+
+
+class ContextualFinetuneEngine:
+    """Trains a contextual embedding on questions and the nodes that answer them.
+
+    It is called as LlamaIndex's `SentenceTransformersFinetuneEngine` is, and needs nothing of `llama_index.finetuning`.
+
+    Example:
+        ```python
+        engine = ContextualFinetuneEngine(dataset, model_id="minilm", batch_size=64)
+        engine.finetune()
+        embed_model = engine.get_finetuned_model().fit(nodes)
+        ```
+
+    Args:
+        dataset: an `EmbeddingQAFinetuneDataset`, whatever else has its `queries`, `corpus` and `relevant_docs`, or the
+            path of the JSON file that its `save_json` wrote.
+        model_id: "minilm", or a directory or hub repository with a bi-encoder or with a contextual model.
+        model_output_path: directory of the run: checkpoints, log, and the model in `model`.
+        batch_size: pairs of a batch. Their documents are each other's negatives, so that more of them teach more.
+        val_dataset: as `dataset`; nDCG@10 is measured on it under a context of its own corpus, and the weights with the
+            best are kept. It is written into `validation` in the output directory as a BEIR folder.
+        epochs: times through all pairs.
+        show_progress_bar: whether to show one, in a terminal or a notebook.
+        evaluation_steps: steps between two evaluations; one at the end of each epoch if None.
+        use_all_docs: train on every document of a query, not on the first alone.
+        conditioning: makes a contextual model of a bi-encoder: "joint", "cached" (if None) or "whitening", or their
+            settings. A model that is contextual already is trained as it is.
+        model_settings: of the contextual model made of a bi-encoder, such as prompts or `max_length`.
+
+    Raises:
+        TrainingDataError: a data set is no such thing, or names what it does not have.
+        ConfigurationError: `evaluation_steps` is given without `val_dataset`, or not above 0.
+        MissingDependencyError: what training needs is not installed; names the extra.
+    """
+
+    def __init__(
+        self,
+        dataset: Any,
+        model_id: str | Path = "minilm",
+        model_output_path: str | Path = "exp_finetune",
+        batch_size: int = 10,
+        val_dataset: Any = None,
+        epochs: int = 2,
+        show_progress_bar: bool = True,
+        evaluation_steps: int | None = None,
+        use_all_docs: bool = False,
+        *,
+        conditioning: str | Conditioning | None = None,
+        **model_settings: Any,
+    ) -> None:
+        from cde_retrievers.training.optional import require
+
+        require("accelerate", "fine-tuning")
+        if evaluation_steps is not None and (val_dataset is None or evaluation_steps < 1):
+            raise ConfigurationError(
+                f"evaluation_steps={evaluation_steps} counts the steps between evaluations on val_dataset; give that, "
+                f"and a number above 0, or leave evaluation_steps out"
+            )
+        read = QAData.read(dataset)
+        self._data = read if use_all_docs else read.first_documents()
+        self._validation = None if val_dataset is None else QAData.read(val_dataset)
+        self._model_id = model_id
+        self._conditioning = conditioning
+        self._model_settings = model_settings
+        self._output = Path(model_output_path)
+        self._evaluation_steps = evaluation_steps
+        self._arguments: dict[str, Any] = {
+            "per_device_train_batch_size": batch_size,
+            "num_train_epochs": epochs,
+            "disable_tqdm": not show_progress_bar,
+        }
+
+    @property
+    def model_path(self) -> Path:
+        """Where `finetune` saves the model, for `ContextualEmbedding` or `ContextualEncoder.from_pretrained`."""
+        return self._output / "model"
+
+    def finetune(self, **train_kwargs: Any) -> None:
+        """Train.
+
+        Args:
+            train_kwargs: fields of `cde_retrievers.training.TrainingConfig`, such as `learning_rate`, `lora_rank`, or
+                `resume_from_checkpoint=True` to go on with a run that was interrupted.
+
+        Raises:
+            TrainingDataError: there are fewer pairs than a batch has.
+            ConfigurationError: a setting is unknown, impossible, or does not fit the model.
+            CheckpointError: there is no such model.
+            TrainingError: the output directory holds another run; there is no checkpoint to resume from; a loss is not
+                finite; the disk is full.
+            MissingDependencyError: a package is not installed; names the extra.
+        """
+        from cde_retrievers.training.base_model import encoder_to_train
+        from cde_retrievers.training.data_report import check_enough
+        from cde_retrievers.training.reading import read_pairs
+        from cde_retrievers.training.run import train
+
+        pairs = read_pairs(self._data)
+        config = self._config(train_kwargs)
+        check_enough(pairs, config.global_batch_size)
+        device = "cpu" if config.use_cpu else "auto"
+        encoder = encoder_to_train(self._model_id, self._conditioning, device=device, **self._model_settings)
+        train(encoder, pairs, config)
+
+    def get_finetuned_model(self, **model_kwargs: Any) -> ContextualEmbedding:
+        """The trained model as an embedding. It has no context yet: `fit` it on the nodes of the index first.
+
+        Args:
+            model_kwargs: as `ContextualEmbedding` takes them, such as `device`, or `context_path` for a context that
+                was fitted with this model before.
+
+        Raises:
+            TrainingError: `finetune` has not ended yet.
+        """
+        if not is_own_layout(self.model_path):
+            raise TrainingError(f"there is no trained model in {self.model_path}; call finetune() first")
+        return ContextualEmbedding(self.model_path, **model_kwargs)
+
+    def _config(self, changed: dict[str, Any]) -> "TrainingConfig":
+        from cde_retrievers.training.arguments import TrainingConfig
+
+        if "output_dir" in changed:
+            raise ConfigurationError("model_output_path says where the run goes; give output_dir as that")
+        return TrainingConfig.from_dict(
+            {**self._arguments, **self._evaluated(), "output_dir": str(self._output), **changed}
+        )
+
+    def _evaluated(self) -> dict[str, Any]:
+        """Evaluations, and a checkpoint with each, of which the best is loaded at the end."""
+        if self._validation is None:
+            return {}
+        folder = self._output / _VALIDATION_FOLDER
+        self._validation.write_beir(folder)
+        settings: dict[str, Any] = {"evaluation": (str(folder),), "load_best_model_at_end": True}
+        if self._evaluation_steps is None:
+            return {**settings, "eval_strategy": "epoch", "save_strategy": "epoch"}
+        steps = self._evaluation_steps
+        return {
+            **settings, "eval_strategy": "steps", "eval_steps": steps, "save_strategy": "steps", "save_steps": steps,
+        }  # fmt: skip

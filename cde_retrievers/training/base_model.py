@@ -1,0 +1,63 @@
+"""The model that a training run begins with, from a name alone: contextual already, or a bi-encoder still."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cde_retrievers.encoder import ContextualEncoder
+from cde_retrievers.errors import ConfigurationError
+from cde_retrievers.model.checkpoints import is_own_layout
+from cde_retrievers.model.config import Conditioning
+from cde_retrievers.model.hub import local_folder
+from cde_retrievers.model.pretrained import BUILT_IN_BIENCODERS
+from cde_retrievers.model.released import is_published_folder
+
+_DEFAULT_CONDITIONING = "cached"
+
+
+def encoder_to_train(
+    name_or_path: str | Path,
+    conditioning: str | Conditioning | None = None,
+    *,
+    device: str | torch.device = "auto",
+    **settings: Any,
+) -> ContextualEncoder:
+    """A contextual model as it is, or one made of a bi-encoder, under "cached" conditioning unless told otherwise.
+
+    Args:
+        name_or_path: "minilm", which is taken for the bi-encoder it is made of; or a directory or hub repository with
+            a bi-encoder or a contextual model.
+        conditioning: for a bi-encoder.
+        device: where it computes.
+        settings: fields of `ContextualConfig` for a bi-encoder, such as prompts or `max_length`.
+
+    Raises:
+        ConfigurationError: conditioning or settings are given for a model that is contextual already; or one of them
+            is impossible.
+        CheckpointError: there is no such model, or it is one this library cannot read.
+        MissingDependencyError: the built-in model's weights are not installed; names the extra.
+    """
+    if not is_contextual(name_or_path):
+        return ContextualEncoder.from_biencoder(
+            name_or_path, conditioning or _DEFAULT_CONDITIONING, device=device, **settings
+        )
+    given = sorted({*settings, *(["conditioning"] if conditioning is not None else [])})
+    if given:
+        raise ConfigurationError(
+            f"{name_or_path} is contextual already and is trained as it is, so it takes no {', '.join(given)}; leave "
+            f"that out, or give a bi-encoder"
+        )
+    return ContextualEncoder.from_pretrained(name_or_path, device=device)
+
+
+def is_contextual(name_or_path: str | Path) -> bool:
+    """Whether the name stands for a contextual model, saved by this library or a released one.
+
+    Raises:
+        CheckpointError: there is no model of that name.
+    """
+    if str(name_or_path) in BUILT_IN_BIENCODERS:
+        return False
+    folder = local_folder(name_or_path)
+    return is_own_layout(folder) or is_published_folder(folder)
