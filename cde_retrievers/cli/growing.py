@@ -71,7 +71,7 @@ def add(
         run.answer(
             data,
             f"{path}: {changes.added:,} documents added, {changes.replaced:,} replaced, {changes.unchanged:,} "
-            f"unchanged, {len(removed):,} removed; {len(index):,} in all",
+            f"unchanged{f', {len(removed):,} removed' if prune else ''}; {len(index):,} in all",
         )
 
 

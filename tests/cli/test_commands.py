@@ -227,6 +227,7 @@ def test_prune_removes_what_vanished_from_the_source(run, answer, indexed, sourc
     found = answer("add", indexed, source, "--upsert", "--prune")
     assert (found["removed"], found["unchanged"], found["documents"]) == (3, len(CORPUS) - 3, len(CORPUS) - 3)
     assert ContextualIndex.open(indexed).ids() == [f"d{i}" for i in range(len(CORPUS) - 3)]
+    assert "unchanged, 0 removed; 51 in all" in run("add", indexed, source, "--upsert", "--prune").stdout
 
 
 def test_prune_leaves_other_sources_alone_where_there_is_a_prefix(answer, indexed, more, tmp_path):
