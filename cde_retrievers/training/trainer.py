@@ -70,9 +70,8 @@ class ContextualTrainer(Trainer):
         arguments = copy.copy(config)
         arguments.save_total_limit = None  # the keeper deletes old checkpoints, after marking the new one
         super().__init__(module, arguments, eval_dataset=list(sets) or None, callbacks=[*own, *callbacks])
-        # They print on their own.
-        self.remove_callback(DEFAULT_PROGRESS_CALLBACK)
-        self.remove_callback(PrinterCallback)
+        for prints_on_its_own in (DEFAULT_PROGRESS_CALLBACK, PrinterCallback):
+            self.remove_callback(prints_on_its_own)
         forgive_shared_weights(module)
 
     def train(
@@ -82,8 +81,8 @@ class ContextualTrainer(Trainer):
 
         Args:
             resume_from_checkpoint: a checkpoint's directory, or True for the newest whole one in the output directory.
-            arguments: as transformers' Trainer.
-            keywords: as transformers' Trainer.
+            arguments: as transformers' Trainer takes them.
+            keywords: likewise.
 
         Raises:
             TrainingError: there is no such checkpoint, or it is of another run; a step has no finite loss or gradient;
@@ -189,13 +188,12 @@ class ContextualTrainer(Trainer):
             output_dir: the run's own if None.
             _internal_call: whether the Trainer is writing a checkpoint.
         """
-        folder = self._config.output_folder if output_dir is None else Path(output_dir)
-        if _internal_call:
-            self._keeper.writing = folder
+        folder = Path(output_dir or self._config.output_folder)
+        self._keeper.writing = folder if _internal_call else None
         if self.args.should_save:
             settings = self.args.to_dict()  # type: ignore[no-untyped-call]
             write_weights(folder, self._module, settings)
 
     def _encoder(self) -> ContextualEncoder:
-        model = self._module.model
-        return ContextualEncoder(model, self._tokenizer, device=self.args.device, dtype="float32", name="in training")
+        model, device = self._module.model, self.args.device
+        return ContextualEncoder(model, self._tokenizer, device=device, dtype="float32", name="in training")
