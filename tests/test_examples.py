@@ -56,6 +56,19 @@ def test_living_index_goes_through_a_life():
     assert lines[lines.index("draw a circle") + 1].split()[1].startswith(("turtle.", "tkinter."))
 
 
+def test_training_goes_from_documents_to_an_answer():
+    lines = run("train_on_your_corpus", "--steps", "2", "--modules", "os", "gzip", "difflib", "shutil").splitlines()
+    assert lines[0].startswith("64 pairs: ")
+    scores = lines.index(next(line for line in lines if line.startswith("nDCG@10 in ")))
+    before, after = (float(line.split()[0]) for line in lines[scores + 1 : scores + 3])
+    assert 0.5 < before < 0.8
+    assert after != before
+    assert after > before - 0.05, "two steps do not spoil a model"
+    assert lines[-4] == "remove the common indentation from a text"
+    assert "textwrap.dedent" in {line.split()[1] for line in lines[-3:]}
+
+
 def test_every_example_is_tested():
     scripts = {path.stem for path in EXAMPLES.glob("*.py")} - {"stdlib_corpus"}
-    assert scripts == {"quickstart_langchain", "quickstart_llama_index", "compare_contexts", "living_index"}
+    quickstarts = {"quickstart_langchain", "quickstart_llama_index"}
+    assert scripts == {*quickstarts, "compare_contexts", "living_index", "train_on_your_corpus"}
