@@ -14,6 +14,7 @@ from cde_retrievers.index.commits import commit_change, compact
 from cde_retrievers.index.creation import BuildRequest, create_index, finish_build
 from cde_retrievers.index.disk import disk_errors_explained
 from cde_retrievers.index.document import Document, checked_ids
+from cde_retrievers.index.embedding import embedded
 from cde_retrievers.index.intake import Intake, batches
 from cde_retrievers.index.lock import writer_lock
 from cde_retrievers.index.manifest import Kind, Manifest
@@ -282,10 +283,8 @@ class ContextualIndex(IndexReader):
         ids: list[str] = []
         with progress_bar(size_of(documents), show_progress, "Indexing", "document") as bar:
             for batch in batches(admitted, BATCH):
-                texts = [document.text for document in batch]
-                self._commit(batch, self.embedder.encode_documents(texts, self.context, False), intake.named)
+                self._commit(batch, embedded(self.embedder, batch, self.context, bar), intake.named)
                 ids += [str(document.id) for document in batch]
-                bar.update(len(batch))
         return ids
 
     def _commit(self, batch: Sequence[Document], vectors: Embeddings, named: int) -> None:
