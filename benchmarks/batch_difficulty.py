@@ -92,7 +92,7 @@ def rows_of(name: str, pairs: TrainingPairs, vectors: PairVectors) -> list[dict[
 
 def draw(rows: list[dict[str, Any]], path: Path) -> None:
     """The mean similarity of query and negative, and of those that the filter lets stay, as bars."""
-    figure = Figure(figsize=(9, 3.4), layout="constrained")
+    figure = Figure(figsize=(9, 3.9), layout="constrained")
     axes = figure.subplots(1, len(BATCH_SIZES), sharey=True)
     for axis, batch_size in zip(axes, BATCH_SIZES, strict=True):
         for place, kind in enumerate(KINDS):
@@ -104,7 +104,7 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
         axis.set_title(f"batches of {batch_size}")
     axes[0].plot([], [], "k_", label="without what the filter masks")
     axes[0].set_ylabel("mean similarity of query and negative")
-    axes[0].legend(fontsize="x-small")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize="small")
     # Without a date or version in it: the same figures give the same file.
     figure.savefig(path, dpi=100, metadata={"Software": None})
 

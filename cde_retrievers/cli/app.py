@@ -21,7 +21,7 @@ _EXAMPLES: dict[Command, str] = {
     search: "cde-retrievers search docs_index 'how do I undo a commit?' -k 3",
     add: "cde-retrievers add docs_index docs/ --upsert --split headings",
     check: "cde-retrievers check docs_index --context docs_context",
-    drift: "cde-retrievers drift docs_index new_docs/",
+    drift: "cde-retrievers drift docs_index new_docs/ --split headings",
     refit: "cde-retrievers refit docs_index",
     info: "cde-retrievers info docs_index",
     train: "cde-retrievers train docs/ --from-documents --split headings --out docs_model",

@@ -79,6 +79,8 @@ def drift(
 ) -> None:
     """Measure how far the documents of SOURCE lie from those that the context was fitted on.
 
+    Read the source as it was read for the index, with the same options: whole texts are unlike their parts.
+
     Exit code 3 if the answer is to refit, 0 if it is "as expected" or "drifting".
     """
     with session(output) as run:

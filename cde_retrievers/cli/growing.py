@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from typer import Option
+from typer import BadParameter, Option
 
 from cde_retrievers.cli.making import read_once
 from cde_retrievers.cli.options import ContextOptions, IndexPath, ModelOptions, OutputOptions, ReadingOptions
@@ -25,12 +25,24 @@ def add(
             help="Replace documents whose id is in the index already; unchanged ones are not embedded again.",
         ),
     ] = False,
+    prune: Annotated[
+        bool,
+        Option(
+            "--prune",
+            help="With --upsert: delete every document of the index that is not in SOURCE; with --id-prefix only among "
+            "those whose ids begin so, as an index of several sources needs it.",
+        ),
+    ] = False,
 ) -> None:
     """Embed the documents of SOURCE under the context of INDEX, and add them.
 
-    Documents that are in the index and no longer in the source stay. Read the source as it was read for the index, with
-    the same options.
+    Documents that are in the index and no longer in the source stay, unless --prune is given. Read the source as it was
+    read for the index, with the same options.
     """
+    if prune and not upsert:
+        raise BadParameter(
+            "it brings the index up to date with the source, and so needs --upsert", param_hint="--prune"
+        )
     with session(output) as run:
         from cde_retrievers.cli.opening import open_index
         from cde_retrievers.corpora import Changes
@@ -42,6 +54,7 @@ def add(
         changes = Changes(documents, index)
         # Without --upsert no id is known yet, so that everything is new.
         (index.upsert if upsert else index.add)(changes, show_progress=run.show_progress)
+        removed = index.delete(changes.vanished(reading.id_prefix)) if prune else []
         encoder.warn_of_cut(run)
         data = {
             "index": str(path),
@@ -49,6 +62,7 @@ def add(
             "added": changes.added,
             "replaced": changes.replaced,
             "unchanged": changes.unchanged,
+            "removed": len(removed),
             "cut": encoder.cut,
             "left_out": documents.left_out,
             "context": index.context.fingerprint,
@@ -57,7 +71,7 @@ def add(
         run.answer(
             data,
             f"{path}: {changes.added:,} documents added, {changes.replaced:,} replaced, {changes.unchanged:,} "
-            f"unchanged; {len(index):,} in all",
+            f"unchanged{f', {len(removed):,} removed' if prune else ''}; {len(index):,} in all",
         )
 
 

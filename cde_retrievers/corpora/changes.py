@@ -12,6 +12,9 @@ class HoldsDocuments(Protocol):
     def get(self, ids: Sequence[str]) -> list[Document | None]:
         """The documents with these ids, None where there is none."""
 
+    def ids(self) -> list[str]:
+        """The id of every document."""
+
 
 class Changes:
     """Those of the documents that an index does not have just as they are, for `ContextualIndex.upsert`.
@@ -30,9 +33,11 @@ class Changes:
         self._documents = documents
         self._index = index
         self.added = self.replaced = self.unchanged = 0
+        self._seen: set[str] = set()
 
     def __iter__(self) -> Iterator[Document]:
         for document in self._documents:
+            self._seen.add(str(document.id))
             [there] = self._index.get([str(document.id)])
             if there == document:
                 self.unchanged += 1
@@ -42,3 +47,9 @@ class Changes:
             else:
                 self.replaced += 1
             yield document
+
+    def vanished(self, prefix: str = "") -> list[str]:
+        """Ids in the index that begin with `prefix` and that no document had, once all of them were read."""
+        return [
+            identity for identity in self._index.ids() if identity.startswith(prefix) and identity not in self._seen
+        ]

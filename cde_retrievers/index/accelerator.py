@@ -70,12 +70,27 @@ def _sample(parts: Iterable[Embeddings], rows: int) -> Embeddings:
 
 
 class Accelerator:
-    """An open candidate index, of a file that is undamaged; safe to use from several threads."""
+    """An open candidate index; safe to use from several threads.
+
+    Args:
+        directory: of the index.
+        entry: the file, which is undamaged.
+        kind: of the index.
+
+    Raises:
+        FileNotFoundError: a writer has removed the file in the meantime.
+    """
 
     def __init__(self, directory: Path, entry: AcceleratorEntry, kind: Kind) -> None:
         self.rows = entry.rows
         self._kind = kind
-        self._index = faiss.read_index(str(directory / entry.file.name))
+        path = directory / entry.file.name
+        try:
+            self._index = faiss.read_index(str(path))
+        except RuntimeError as error:
+            if path.exists():
+                raise
+            raise FileNotFoundError(f"{path} was removed while it was opened") from error
 
     def candidates(self, queries: Embeddings, k: int, allowed: NDArray[np.bool_]) -> NDArray[np.int64]:
         """Row numbers (Q, C) to score; -1 where there are fewer.

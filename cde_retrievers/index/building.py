@@ -4,10 +4,12 @@ import hashlib
 import time
 from collections.abc import Callable, Iterable, Sized
 
+from cde_retrievers.batches import Embeddings
 from cde_retrievers.context import CorpusContext
 from cde_retrievers.embedder import Embedder
 from cde_retrievers.index.commits import accelerated
 from cde_retrievers.index.document import Document, to_line
+from cde_retrievers.index.embedding import embedded
 from cde_retrievers.index.growth import merged_tail
 from cde_retrievers.index.intake import batches
 from cde_retrievers.index.manifest import Manifest, Staging
@@ -57,9 +59,12 @@ def build_generation(
                 skipped += len(batch)
                 if skipped >= done and (skipped != done or digest != staging.digest):
                     raise SourceChangedError
+                bar.update(len(batch))
             else:
-                staged, staging = _append(store, staged, staging, batch, embedder, context, digest, named())
-            bar.update(len(batch))
+                start = time.perf_counter()
+                vectors = embedded(embedder, batch, context, bar)
+                staging = staging.model_copy(update={"seconds": staging.seconds + time.perf_counter() - start})
+                staged, staging = _append(store, staged, staging, batch, vectors, digest, named())
     if skipped < done:
         raise SourceChangedError
     return accelerated(store, staged)
@@ -70,21 +75,15 @@ def _append(
     staged: Manifest,
     staging: Staging,
     batch: list[Document],
-    embedder: Embedder,
-    context: CorpusContext,
+    vectors: Embeddings,
     digest: str,
     named: int,
 ) -> tuple[Manifest, Staging]:
-    start = time.perf_counter()
-    vectors = embedder.encode_documents([document.text for document in batch], context, show_progress=False)
-    seconds = staging.seconds + time.perf_counter() - start
     entry = write_segment(store.directory, batch, vectors)
     entries = merged_tail(
         store.directory, (*staged.segments, entry), staged.width, lambda e: Segment(store.directory, e)
     )
-    staging = staging.model_copy(
-        update={"consumed": staging.consumed + len(batch), "digest": digest, "seconds": seconds}
-    )
+    staging = staging.model_copy(update={"consumed": staging.consumed + len(batch), "digest": digest})
     staged = staged.changed(segments=entries, staging=staging, named=named)
     store.stage(staged)
     store.sweep()

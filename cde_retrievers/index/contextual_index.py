@@ -5,17 +5,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
-import numpy as np
-
 from cde_retrievers.batches import Embeddings
 from cde_retrievers.context import CorpusContext
 from cde_retrievers.embedder import Embedder
-from cde_retrievers.errors import ConfigurationError, ReadOnlyError
+from cde_retrievers.errors import ReadOnlyError
 from cde_retrievers.index.building import size_of
 from cde_retrievers.index.commits import commit_change, compact
 from cde_retrievers.index.creation import BuildRequest, create_index, finish_build
 from cde_retrievers.index.disk import disk_errors_explained
 from cde_retrievers.index.document import Document, checked_ids
+from cde_retrievers.index.embedding import embedded
 from cde_retrievers.index.intake import Intake, batches
 from cde_retrievers.index.lock import writer_lock
 from cde_retrievers.index.manifest import Kind, Manifest
@@ -24,12 +23,12 @@ from cde_retrievers.index.refitting import RefitReport, build_next
 from cde_retrievers.index.segment import write_segment
 from cde_retrievers.index.snapshot import Snapshot
 from cde_retrievers.index.store import IndexStore
+from cde_retrievers.index.view import check_lengths
 from cde_retrievers.judged import DEPTH, JudgedQueries
 from cde_retrievers.progress import progress_bar
 
 BATCH = 2_048
 """Documents per commit."""
-_SAME_LENGTH = 1e-2  # half precision does not come closer
 
 
 class ContextualIndex(IndexReader):
@@ -186,7 +185,7 @@ class ContextualIndex(IndexReader):
         with self._writing("adding documents") as snapshot:
             self._view.check(fingerprint)
             matrix = self._view.checked_vectors(vectors, len(documents))
-            _check_lengths(matrix)
+            check_lengths(matrix)
             intake = Intake(snapshot.rows_by_id, snapshot.manifest.named, replacing=True)
             admitted = list(intake.admit(documents))
             if admitted:
@@ -284,10 +283,8 @@ class ContextualIndex(IndexReader):
         ids: list[str] = []
         with progress_bar(size_of(documents), show_progress, "Indexing", "document") as bar:
             for batch in batches(admitted, BATCH):
-                texts = [document.text for document in batch]
-                self._commit(batch, self.embedder.encode_documents(texts, self.context, False), intake.named)
+                self._commit(batch, embedded(self.embedder, batch, self.context, bar), intake.named)
                 ids += [str(document.id) for document in batch]
-                bar.update(len(batch))
         return ids
 
     def _commit(self, batch: Sequence[Document], vectors: Embeddings, named: int) -> None:
@@ -310,14 +307,3 @@ class ContextualIndex(IndexReader):
             self.refresh()
             self._store.sweep()
             yield self._view.snapshot
-
-
-def _check_lengths(vectors: Embeddings) -> None:
-    """Refuse vectors (n, W) whose products with a query are no cosines; one of zeros is like nothing, which is true."""
-    lengths = np.linalg.norm(vectors, axis=1)
-    wrong = np.flatnonzero((lengths > 0) & (np.abs(lengths - 1) > _SAME_LENGTH))
-    if len(wrong):
-        raise ConfigurationError(
-            f"vectors of length 1 are needed, so that products are cosines, but vector {wrong[0]} has length "
-            f"{lengths[wrong[0]]:.3g}; divide each by its length"
-        )

@@ -15,6 +15,8 @@ from cde_retrievers.index.document import Hit
 from cde_retrievers.index.filters import Filter
 from cde_retrievers.index.snapshot import Snapshot
 
+_SAME_LENGTH = 1e-2  # half precision does not come closer
+
 
 @dataclass(frozen=True, slots=True)
 class View:
@@ -75,3 +77,17 @@ class View:
     def _hit(self, row: int, score: float) -> Hit:
         document = self.snapshot.document(row)
         return Hit(str(document.id), document.text, document.metadata, score)
+
+
+def check_lengths(vectors: Embeddings) -> None:
+    """Raise ConfigurationError if products of these vectors (n, W) with a query are no cosines.
+
+    A vector of zeros passes: it is like nothing, which is true.
+    """
+    lengths = np.linalg.norm(vectors, axis=1)
+    wrong = np.flatnonzero((lengths > 0) & (np.abs(lengths - 1) > _SAME_LENGTH))
+    if len(wrong):
+        raise ConfigurationError(
+            f"vectors of length 1 are needed, so that products are cosines, but vector {wrong[0]} has length "
+            f"{lengths[wrong[0]]:.3g}; divide each by its length"
+        )

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
+from transformers import TrainingArguments
 
 from cde_retrievers.training.collating import Collator
 from cde_retrievers.training.schedule import BatchSchedule
@@ -64,31 +65,20 @@ class StepLoader(DataLoader[Step]):
     Args:
         schedule: which pairs make up which batch.
         steps: what makes steps of them.
-        num_workers: processes that make them; 0 for this one.
-        prefetch_factor: steps that each of them makes ahead.
-        pin_memory: for faster copies to a GPU.
-        persistent_workers: keep them from epoch to epoch.
+        arguments: say how many processes make steps, how far ahead, and whether in pinned memory.
     """
 
-    def __init__(
-        self,
-        schedule: BatchSchedule,
-        steps: Steps,
-        *,
-        num_workers: int = 0,
-        prefetch_factor: int | None = None,
-        pin_memory: bool = False,
-        persistent_workers: bool = False,
-    ) -> None:
+    def __init__(self, schedule: BatchSchedule, steps: Steps, arguments: TrainingArguments) -> None:
         self._keys = StepSampler(schedule)
+        workers = arguments.dataloader_num_workers
         super().__init__(
             steps,
             batch_sampler=self._keys,
             collate_fn=_only,
-            num_workers=num_workers,
-            prefetch_factor=prefetch_factor,
-            pin_memory=pin_memory,
-            persistent_workers=persistent_workers and num_workers > 0,
+            num_workers=workers,
+            prefetch_factor=arguments.dataloader_prefetch_factor,
+            pin_memory=arguments.dataloader_pin_memory and arguments.device.type == "cuda",
+            persistent_workers=arguments.dataloader_persistent_workers and workers > 0,
         )
 
     def set_epoch(self, epoch: int) -> None:

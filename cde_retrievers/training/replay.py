@@ -33,7 +33,10 @@ def replayed(
 
     Every parameter is an input of this one step, and gets its whole gradient in one piece at the end of it. So under
     `DistributedDataParallel` each is synchronised exactly once per backward pass, over all chunks, without `no_sync`.
-    A parameter that no chunk uses gets None, as it would from the plain graph; so does its optimiser then.
+    A parameter that no chunk uses gets None, as it would from the plain graph, so that its optimiser leaves it alone;
+    `DistributedDataParallel` still hears that it is done with, and does not wait for it.
+
+    Besides one chunk's graph it holds one more copy of the parameters' gradients, and a chunk's own.
 
     Args:
         run: from a chunk, and what all chunks share, to rows (chunk's n, W). Not to be differentiated twice.

@@ -65,20 +65,14 @@ class ContextualTrainer(Trainer):
         self._meter = Meter(config.device, config.world_size)
         self._prepared = prepared
         self._tokenizer = tokenizer
+        self._sets = sets
         own = [self._keeper, LogWriter(), *([] if config.disable_tqdm else [ProgressLine()])]
         arguments = copy.copy(config)
         arguments.save_total_limit = None  # the keeper deletes old checkpoints, after marking the new one
         super().__init__(module, arguments, eval_dataset=list(sets) or None, callbacks=[*own, *callbacks])
-        self._sets = sets
-        # They print on their own.
-        self.remove_callback(DEFAULT_PROGRESS_CALLBACK)
-        self.remove_callback(PrinterCallback)
+        for prints_on_its_own in (DEFAULT_PROGRESS_CALLBACK, PrinterCallback):
+            self.remove_callback(prints_on_its_own)
         forgive_shared_weights(module)
-
-    @property
-    def output_folder(self) -> Path:
-        """Where checkpoints go."""
-        return Path(str(self.args.output_dir))
 
     def train(
         self, resume_from_checkpoint: str | Path | bool | None = None, *arguments: Any, **keywords: Any
@@ -87,32 +81,25 @@ class ContextualTrainer(Trainer):
 
         Args:
             resume_from_checkpoint: a checkpoint's directory, or True for the newest whole one in the output directory.
-            arguments: as transformers' Trainer.
-            keywords: as transformers' Trainer.
+            arguments: as transformers' Trainer takes them.
+            keywords: likewise.
 
         Raises:
             TrainingError: there is no such checkpoint, or it is of another run; a step has no finite loss or gradient;
                 a checkpoint cannot be written.
         """
-        checkpoint = starting_point(self.output_folder, resume_from_checkpoint, self._facts)
+        checkpoint = starting_point(self._config.output_folder, resume_from_checkpoint, self._facts)
         try:
             return super().train(None if checkpoint is None else str(checkpoint), *arguments, **keywords)
         except CDEError:
             raise
         except (OSError, RuntimeError, SafetensorError) as error:
-            explain_failed_checkpoint(error, self._keeper.writing, self.output_folder)
+            explain_failed_checkpoint(error, self._keeper.writing, self._config.output_folder)
             raise
 
     def get_train_dataloader(self) -> StepLoader:
         """The steps of this process, epoch after epoch."""
-        return StepLoader(
-            self._prepared.schedule,
-            self._prepared.steps,
-            num_workers=self.args.dataloader_num_workers,
-            prefetch_factor=self.args.dataloader_prefetch_factor,
-            pin_memory=self.args.dataloader_pin_memory and self.args.device.type == "cuda",
-            persistent_workers=self.args.dataloader_persistent_workers,
-        )
+        return StepLoader(self._prepared.schedule, self._prepared.steps, self.args)
 
     def num_examples(self, dataloader: Any) -> int:
         """Pairs of an epoch, over all processes."""
@@ -201,13 +188,12 @@ class ContextualTrainer(Trainer):
             output_dir: the run's own if None.
             _internal_call: whether the Trainer is writing a checkpoint.
         """
-        folder = self.output_folder if output_dir is None else Path(output_dir)
-        if _internal_call:
-            self._keeper.writing = folder
+        folder = Path(output_dir or self._config.output_folder)
+        self._keeper.writing = folder if _internal_call else None
         if self.args.should_save:
             settings = self.args.to_dict()  # type: ignore[no-untyped-call]
             write_weights(folder, self._module, settings)
 
     def _encoder(self) -> ContextualEncoder:
-        model = self._module.model
-        return ContextualEncoder(model, self._tokenizer, device=self.args.device, dtype="float32", name="in training")
+        model, device = self._module.model, self.args.device
+        return ContextualEncoder(model, self._tokenizer, device=device, dtype="float32", name="in training")

@@ -216,6 +216,27 @@ def test_an_id_prefix_tells_sources_apart(answer, indexed, source):
     assert "second/d0" in ContextualIndex.open(indexed)
 
 
+def test_prune_removes_what_vanished_from_the_source(run, answer, indexed, source):
+    lines = source.read_text().splitlines(keepends=True)
+    source.write_text("".join(lines[:-3]))
+    assert answer("add", indexed, source, "--upsert")["removed"] == 0
+    assert len(ContextualIndex.open(indexed)) == len(CORPUS)
+    result = run("add", indexed, source, "--prune")
+    assert result.exit_code == 2
+    assert "--upsert" in result.stderr
+    found = answer("add", indexed, source, "--upsert", "--prune")
+    assert (found["removed"], found["unchanged"], found["documents"]) == (3, len(CORPUS) - 3, len(CORPUS) - 3)
+    assert ContextualIndex.open(indexed).ids() == [f"d{i}" for i in range(len(CORPUS) - 3)]
+    assert "unchanged, 0 removed; 51 in all" in run("add", indexed, source, "--upsert", "--prune").stdout
+
+
+def test_prune_leaves_other_sources_alone_where_there_is_a_prefix(answer, indexed, more, tmp_path):
+    answer("add", indexed, more, "--id-prefix", "more/")
+    more.write_text(more.read_text().splitlines(keepends=True)[0])
+    found = answer("add", indexed, more, "--id-prefix", "more/", "--upsert", "--prune")
+    assert (found["removed"], found["unchanged"], found["documents"]) == (1, 1, len(CORPUS) + 1)
+
+
 def test_check_compares_contexts(run, answer, indexed, context, source, model_folder):
     assert answer("check", indexed)["verdict"] is None
     assert answer("check", indexed, "--context", context)["verdict"] == "same context"

@@ -6,6 +6,7 @@ from bag_of_words import BagOfWords
 
 from cde_retrievers.index import ContextualIndex, Document
 from cde_retrievers.index.exact import exact_search
+from cde_retrievers.index.store import IndexStore
 
 ROWS, WIDTH, K = 1_600, 32, 10
 
@@ -128,6 +129,19 @@ def test_without_its_accelerator_an_index_is_searched_exactly_until_that_is_made
     assert path not in accelerator_files(index)
     assert len(accelerator_files(index)) == 1
     assert_nearly(index, vectors, range(1_000))
+
+
+def test_an_index_may_be_opened_while_its_accelerator_is_replaced(index, monkeypatch):
+    snapshot = IndexStore.snapshot
+
+    def optimized_meanwhile(store, manifest, damaged=()):
+        monkeypatch.setattr(IndexStore, "snapshot", snapshot)
+        index.optimize()
+        return snapshot(store, manifest, damaged)
+
+    monkeypatch.setattr(IndexStore, "snapshot", optimized_meanwhile)
+    opened = ContextualIndex.open(index.path, index.embedder)
+    assert (opened.generation, opened.damaged) == (index.generation, ())
 
 
 def test_the_accelerator_is_read_once_for_all_generations_that_have_it(index, vectors, monkeypatch):

@@ -113,7 +113,7 @@ def test_an_embedded_query_finds_what_its_text_finds(store, embeddings):
     vector = embeddings.embed_query(QUERIES[1])
     assert store.similarity_search_by_vector(vector, 3) == store.similarity_search(QUERIES[1], 3)
     assert store.similarity_search_with_score_by_vector(vector, 3) == store.similarity_search_with_score(QUERIES[1], 3)
-    with pytest.raises(ConfigurationError, match=r"vectors of shape \(1, 32\) are needed, found \(1, 31\)"):
+    with pytest.raises(ConfigurationError, match=r"vectors of shape \(n, 32\) are needed, found \(1, 31\)"):
         store.similarity_search_by_vector(vector[:31])
 
 

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 from runs import PAIRS, small_config
 
 from cde_retrievers.errors import TrainingError
@@ -18,7 +19,7 @@ from cde_retrievers.training.checkpoints import (
     unmark,
 )
 from cde_retrievers.training.run import train
-from cde_retrievers.training.saving import explain_failed_checkpoint
+from cde_retrievers.training.saving import explain_failed_checkpoint, write_weights
 
 
 def write_checkpoint(folder, step):
@@ -97,6 +98,14 @@ def test_a_full_disk_leaves_the_last_checkpoint_and_says_which(make_encoder, tmp
 def test_other_errors_than_of_writing_are_left_alone(tmp_path):
     explain_failed_checkpoint(RuntimeError("shapes do not fit"), None, tmp_path)
     explain_failed_checkpoint(PermissionError("no such luck"), None, tmp_path)
+
+
+def test_a_checkpoint_that_is_written_anew_is_not_complete_meanwhile(tmp_path):
+    path = write_checkpoint(tmp_path, 1)
+    write_weights(path, torch.nn.Linear(2, 2), {"seed": 1})
+    assert not is_complete(path)
+    mark_complete(path, {})
+    assert is_complete(path)
 
 
 def test_the_marker_names_the_run_and_the_files(tmp_path):

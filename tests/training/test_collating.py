@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from runs import PAIRS
+from runs import PAIRS, small_config
 from tiny import CORPUS, build_tokenizer
 
 from cde_retrievers.text import TextTokenizer
@@ -154,9 +154,9 @@ def test_the_context_can_be_shared_evenly():
     assert len(choose(ContextChoice(PAIRS, 10, multiple_of=5))) == 5
 
 
-def test_a_loader_serves_the_schedule_of_its_epoch():
+def test_a_loader_serves_the_schedule_of_its_epoch(tmp_path):
     schedule = random_schedule(PAIRS, 9, seed=1)
-    loader = StepLoader(schedule, Steps(planner(PAIRS, 0), collator(PAIRS, Share())))
+    loader = StepLoader(schedule, Steps(planner(PAIRS, 0), collator(PAIRS, Share())), small_config(tmp_path))
     assert len(loader) == schedule.batches_per_epoch
     for epoch in (0, 3):
         loader.set_epoch(epoch)

@@ -117,3 +117,9 @@ def test_what_is_unlike_the_rest_is_not_left_out_every_time():
         for seed in range(60)
     ]
     assert 0 < sum(outlier) < 30
+
+
+def test_a_large_cluster_is_cut_anew_each_time():
+    domain = DomainLayout((np.arange(8),), None)
+    cuts = {frozenset(domain.lay_out(4, np.random.default_rng(seed))[0][:4].tolist()) for seed in range(5)}
+    assert len(cuts) > 1

@@ -39,7 +39,7 @@ class StopAt(TrainerCallback):
         ("whitening", 7, {}),
         (JointConditioning(null_vector=True), 5, {"sequence_dropout": 0.3}),
         ("cached", 2, {"gradient_accumulation_steps": 2, "train_first_stage": True}),
-        ("cached", 3, {"lora_rank": 2, "lora_dropout": 0.1, "learn_temperature": True}),
+        ("cached", 3, {"num_train_epochs": 1, "lora_rank": 2, "lora_dropout": 0.1, "learn_temperature": True}),
     ],
 )
 def test_stopped_and_resumed_equals_never_stopped(make_encoder, tmp_path, conditioning, stop, settings):

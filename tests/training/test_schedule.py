@@ -11,6 +11,7 @@ from cde_retrievers.training import schedule as schedule_module
 from cde_retrievers.training.clustering import cluster_pairs
 from cde_retrievers.training.pairs import TrainingPairs
 from cde_retrievers.training.schedule import contextual_schedule, random_schedule
+from cde_retrievers.training.surrogate import PairVectors
 
 PAIRS = topic_pairs({"a": 61, "b": 30, "c": 5})
 VECTORS = topic_vectors(PAIRS)
@@ -66,15 +67,34 @@ def test_an_epoch_does_not_depend_on_those_asked_for_before(kind):
     np.testing.assert_array_equal(late, schedule.batches(3))
 
 
-def test_pairs_are_shuffled_within_batches_and_batches_among_themselves(kind):
-    pairs = topic_pairs({"a": 64})
-    schedule = schedules(pairs, topic_vectors(pairs), 64)[kind]
-    assert schedule.batches(0).tolist() != np.sort(schedule.batches(0), axis=1).tolist()
-    # Whole batches of clusters are laid out before leftovers, but are not trained on first.
-    vectors, many = topic_vectors(PAIRS), contextual_schedule(PAIRS, VECTORS, 4, cluster_size=12)
-    clusters = cluster_pairs(PAIRS, vectors, 12)
-    pure = [[len(set(clusters[batch])) == 1 for batch in many.batches(epoch)] for epoch in range(4)]
+def test_pairs_of_two_clusters_are_shuffled_within_their_batch():
+    pairs = topic_pairs({"a": 16})
+    vectors = topic_vectors(pairs, topics=2, noise=0.05)
+    clusters, schedule = cluster_pairs(pairs, vectors, 8), contextual_schedule(pairs, vectors, 16, 8)
+    changes = [np.count_nonzero(np.diff(clusters[schedule.batches(epoch)[0]])) for epoch in range(5)]
+    assert max(changes) > 1
+
+
+def test_batches_are_shuffled_so_that_leftovers_do_not_come_last():
+    pairs = topic_pairs({"a": 61})
+    vectors = topic_vectors(pairs)
+    clusters, schedule = cluster_pairs(pairs, vectors, 12), contextual_schedule(pairs, vectors, 4, 12)
+    pure = [[len(set(clusters[batch])) == 1 for batch in schedule.batches(epoch)] for epoch in range(4)]
+    assert all(0 < sum(row) < len(row) for row in pure)
     assert any(row != sorted(row, reverse=True) for row in pure)
+
+
+def test_a_walk_puts_neighbouring_clusters_into_one_batch():
+    pairs = topic_pairs({"a": 64})
+    angles = 2 * np.pi * np.arange(64) / 64
+    circle = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+    vectors = PairVectors(circle, circle)
+    spread = {}
+    for packing in ("random", "tsp"):
+        schedule = contextual_schedule(pairs, vectors, 16, 4, packing)
+        batches = np.concatenate([schedule.batches(epoch) for epoch in range(5)])
+        spread[packing] = 1 - np.linalg.norm(circle[batches].mean(axis=1), axis=1).mean()
+    assert spread["tsp"] < 0.7 * spread["random"]
 
 
 @pytest.mark.parametrize("packing", ["random", "tsp"])
