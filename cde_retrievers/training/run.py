@@ -29,7 +29,7 @@ class TrainingResult:
 
     Attributes:
         encoder: the trained model, ready to use.
-        metrics: of the whole run, with the last evaluation's.
+        metrics: of the whole run, with the last evaluation's, or with `load_best_model_at_end` the best one's.
         log_history: every entry of the log.
         path: the run's output directory.
     """
@@ -86,14 +86,15 @@ def train(
     prepared = prepare(pairs, encoder, learner, config)
     trainer = ContextualTrainer(learner.module, config, prepared, encoder.tokenizer, sets, facts, callbacks)
     output = trainer.train(checkpoint)
+    # Named by where it is saved: what is built with it finds it again by that name, and not the model it came from.
+    name = str(config.output_folder / MODEL_FOLDER)
     trained = ContextualEncoder(
-        learner.finished(), encoder.tokenizer, device=encoder.device, dtype=encoder.dtype, name=encoder.name
+        learner.finished(), encoder.tokenizer, device=encoder.device, dtype=encoder.dtype, name=name
     )
     _save(trained, config)
     history = trainer.state.log_history
-    evaluated = next((entry for entry in reversed(history) if "eval_ndcg@10" in entry), {})
-    figures = {name: value for name, value in evaluated.items() if name.startswith("eval_")}
-    return TrainingResult(trained, {**output.metrics, **figures}, history, config.output_folder)
+    kept = trainer.state.best_global_step if config.load_best_model_at_end else None
+    return TrainingResult(trained, {**output.metrics, **_evaluated(history, kept)}, history, config.output_folder)
 
 
 def as_encoder(
@@ -125,6 +126,12 @@ def run_facts(encoder: ContextualEncoder, pairs: TrainingPairs, config: Training
     )
     settings = {name: getattr(config, name) for name in names}
     return {"model": encoder.fingerprint, "pairs": pairs.fingerprint, **settings}
+
+
+def _evaluated(history: Sequence[dict[str, Any]], step: int | None) -> dict[str, float]:
+    """The figures of the evaluation at that step, of the last one if None; of none where nothing was evaluated."""
+    entries = (e for e in reversed(history) if "eval_ndcg@10" in e and step in (None, e["step"]))
+    return {name: value for name, value in next(entries, {}).items() if name.startswith("eval_")}
 
 
 def _save(encoder: ContextualEncoder, config: TrainingConfig) -> None:

@@ -64,7 +64,9 @@ def test_a_run_evaluates_and_ends_with_its_best_weights(beir, make_encoder, tmp_
     kept = {step: figure for step, figure in figures.items() if step > 0}
     best = max(kept, key=kept.__getitem__)
     assert len(set(kept.values())) > 1
+    assert kept[best] != figures[3 * STEPS_PER_EPOCH]
     assert EvaluationSet.read(beir).ndcg_at_10(result.encoder) == pytest.approx(kept[best])
+    assert result.metrics["eval_ndcg@10"] == kept[best]
     names = [path.name for path in checkpoints_in(tmp_path / "run")]
     assert f"checkpoint-{best}" in names
     assert len(names) <= 2

@@ -10,6 +10,7 @@ from tiny import CORPUS, QUERIES
 
 from cde_retrievers import ContextualEncoder
 from cde_retrievers.errors import ConfigurationError, TrainingDataError
+from cde_retrievers.index import ContextualIndex
 from cde_retrievers.model.config import JointConditioning, WhiteningConditioning
 from cde_retrievers.training.pairs import Pair, TrainingPairs
 from cde_retrievers.training.run import train
@@ -23,6 +24,12 @@ def test_the_trained_encoder_is_saved_as_it_is_returned(make_encoder, conditioni
     np.testing.assert_array_equal(
         loaded.encode_queries(QUERIES, context), result.encoder.encode_queries(QUERIES, context)
     )
+
+
+def test_an_index_built_with_the_trained_encoder_finds_its_model_again(make_encoder, tmp_path):
+    result = train(make_encoder("cached"), PAIRS, small_config(tmp_path / "run", num_train_epochs=1))
+    ContextualIndex.build(CORPUS, result.encoder, tmp_path / "index")
+    assert ContextualIndex.open(tmp_path / "index").search("red cat", k=1)[0].text in CORPUS
 
 
 def test_the_encoder_given_stays_as_it_was(make_encoder, conditioning, tmp_path):
