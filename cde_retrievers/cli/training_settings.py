@@ -3,13 +3,11 @@
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
 from typer import BadParameter
 
 from cde_retrievers.cli.training_options import BaseModelOptions, TrainingOptions
-from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.training.arguments import TrainingConfig
 
 # The option that stands for a field.
@@ -65,13 +63,12 @@ def training_config(
 
 
 def read_settings(texts: Sequence[str]) -> dict[str, Any]:
-    """NAME=VALUE, each value as TOML has it, None, or else as text, of the type that the field has.
+    """NAME=VALUE, each value as TOML has it, None, or else as text.
 
     Raises:
         BadParameter: a text is no NAME=VALUE, or a name comes twice.
-        ConfigurationError: a value is of another type than the field.
     """
-    types, settings = get_type_hints(TrainingConfig), dict[str, Any]()
+    settings: dict[str, Any] = {}
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals or not name.strip():
@@ -79,8 +76,7 @@ def read_settings(texts: Sequence[str]) -> dict[str, Any]:
         name = name.strip()
         if name in settings:
             raise BadParameter(f"{name} is given twice; leave one of them out", param_hint="--setting")
-        # An unknown name is refused later, together with the names that it is similar to.
-        settings[name] = _of_type(name, _toml_or_text(value), types.get(name, object))
+        settings[name] = _toml_or_text(value)
     return settings
 
 
@@ -92,12 +88,3 @@ def _toml_or_text(text: str) -> Any:
     except tomllib.TOMLDecodeError:
         return text
     return table["value"] if len(table) == 1 else text
-
-
-def _of_type(name: str, value: Any, kind: Any) -> Any:
-    # TrainingArguments takes any value for its settings, and fails on some of them in the middle of a run.
-    try:
-        return TypeAdapter(kind).validate_python(value)
-    except ValidationError as error:
-        reason = error.errors()[0]["msg"]
-        raise ConfigurationError(f"training setting {name} is {value!r}: {reason}; give another value") from error

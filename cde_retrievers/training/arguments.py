@@ -3,8 +3,9 @@
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_type_hints
 
+from pydantic import TypeAdapter, ValidationError
 from transformers import TrainingArguments
 
 from cde_retrievers.errors import ConfigurationError
@@ -111,15 +112,15 @@ class TrainingConfig(TrainingArguments):
         """The configuration of plain values, such as those of a TOML file.
 
         Raises:
-            ConfigurationError: a name is unknown, or a value is impossible.
+            ConfigurationError: a name is unknown, or a value is of another type than the field, or impossible.
         """
         known = [field.name for field in fields(cls) if field.init]
         for name in settings:
             if name not in known:
                 near = get_close_matches(str(name), known) or sorted(set(known) - _INHERITED)
                 raise ConfigurationError(f"training setting {name!r} is unknown; similar ones are {', '.join(near)}")
-        lists = {name: tuple(value) for name, value in settings.items() if name in _TUPLES and isinstance(value, list)}
-        return cls(**{**settings, **lists})
+        kinds = get_type_hints(cls)
+        return cls(**{name: _of_kind(name, value, kinds[name]) for name, value in settings.items()})
 
     @property
     def output_folder(self) -> Path:
@@ -138,4 +139,12 @@ class TrainingConfig(TrainingArguments):
 
 
 _INHERITED = {field.name for field in fields(TrainingArguments)}
-_TUPLES = ("matryoshka_dimensions", "lora_target_modules", "evaluation")
+
+
+def _of_kind(name: str, value: Any, kind: Any) -> Any:
+    # TrainingArguments takes any value for its settings, and fails on some of them in the middle of a run.
+    try:
+        return TypeAdapter(kind).validate_python(value)
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"]
+        raise ConfigurationError(f"training setting {name} is {value!r}: {reason}; give another value") from error

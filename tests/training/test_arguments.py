@@ -68,6 +68,17 @@ def test_unknown_names_are_refused_with_similar_ones(tmp_path):
         TrainingConfig.from_dict({"output_dir": str(tmp_path), "zzz": 1})
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [{"num_train_epochs": "abc"}, {"temperature": "hot"}, {"max_steps": 2.5}, {"matryoshka_dimensions": 5}],
+    ids=str,
+)
+def test_a_value_of_another_type_is_refused(wrong, tmp_path):
+    (name,) = wrong
+    with pytest.raises(ConfigurationError, match=rf"training setting {name} is .*; give another value"):
+        TrainingConfig.from_dict({"output_dir": str(tmp_path), **wrong})
+
+
 def test_plain_values_become_what_they_stand_for(tmp_path):
     config = TrainingConfig.from_dict({"output_dir": str(tmp_path), "matryoshka_dimensions": [8, 16]})
     assert config.matryoshka_dimensions == (8, 16)
