@@ -34,8 +34,9 @@ class SaveWhenInterrupted(TrainerCallback):
         self._before: Any = None
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Listen."""
-        if args.world_size == 1 and threading.current_thread() is threading.main_thread():
+        """Listen, unless Ctrl-C is ignored, as in a program that was started in the background."""
+        ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+        if args.world_size == 1 and not ignored and threading.current_thread() is threading.main_thread():
             self._before = signal.signal(signal.SIGINT, self._remember)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:

@@ -28,9 +28,24 @@ SHORT = ("--batch-size", 8, "--epochs", 2, "--setting", "seed=3")
 
 @pytest.fixture(autouse=True)
 def ctrl_c_is_as_before():
-    """Whatever a test did to Ctrl-C, the next one has it as Python does."""
+    """Tests hear Ctrl-C, as a program in the background would not, and leave it as it was."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.signal(signal.SIGINT, before) is signal.default_int_handler
+
+
+def test_a_run_in_the_background_goes_on_ignoring_ctrl_c(answer, pairs, biencoder_folder, tmp_path, monkeypatch):
+    step = ContextualTrainer.training_step
+
+    def interrupted(self, *arguments, **options):
+        signal.raise_signal(signal.SIGINT)
+        return step(self, *arguments, **options)
+
+    monkeypatch.setattr(ContextualTrainer, "training_step", interrupted)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    found = answer("train", pairs, "--out", tmp_path / "run", "--model", biencoder_folder, *SHORT)
+    assert found["steps"] == 12
+    assert signal.signal(signal.SIGINT, signal.default_int_handler) is signal.SIG_IGN
 
 
 @pytest.fixture
