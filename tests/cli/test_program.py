@@ -71,7 +71,12 @@ def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(tmp_path, model_
     index = tmp_path / "index"
     command = [*PROGRAM, "index", str(tmp_path / "corpus.jsonl"), "--out", str(index), "--model", str(model_folder)]
     command += ["--batch-size", "20", "--device", "cpu", "--dtype", "float32", "--json"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # A suite that was started in the background ignores Ctrl-C, and its children would do so too.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
     done = wait_for_batches(index, process)
     process.send_signal(signal.SIGINT)
     stdout, stderr = process.communicate(timeout=120)
