@@ -54,7 +54,8 @@ def _others(pool: Rows, taken: Rows, missing: int, chance: np.random.Generator) 
     """At most `missing` distinct rows of the pool that are not taken."""
     # The taken ones may all be drawn, and a document of two domains twice: drawing more than enough is still cheap.
     drawn = pool[chance.choice(len(pool), min(len(pool), 2 * missing + 2 * len(taken)), replace=False)]
-    fresh = [row for row in dict.fromkeys(drawn.tolist()) if row not in set(taken.tolist())]
+    known = set(taken.tolist())
+    fresh = [row for row in dict.fromkeys(drawn.tolist()) if row not in known]
     return np.asarray(fresh[:missing], dtype=np.int64)
 
 
