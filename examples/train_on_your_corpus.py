@@ -16,7 +16,7 @@ from cde_retrievers import ContextualEncoder
 from cde_retrievers.index import ContextualIndex, Document
 from cde_retrievers.judged import JudgedQueries
 from cde_retrievers.training import Pair, TrainingConfig, TrainingPairs, report_on, train
-from cde_retrievers.training.evaluating import EvaluationSet
+from cde_retrievers.training.run.evaluating import EvaluationSet
 
 HELD_OUT = {"calendar", "csv", "glob", "statistics", "textwrap", "zipfile"}
 QUESTION = "remove the common indentation from a text"

@@ -24,16 +24,23 @@ LAYERS = [
     {"langchain", "llama_index", "st"},
     {"cli"},
 ]
+# The same within training, the largest part.
+TRAINING_LAYERS = [
+    {"cache", "gathering", "optional", "processes"},
+    {"pairs"},
+    {"batches"},
+    {"objective"},
+    {"steps"},
+    {"watching"},
+    {"run"},
+    {"__init__", "__main__"},
+]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
+TRAINING_RANK = {name: rank for rank, layer in enumerate(TRAINING_LAYERS) for name in layer}
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 
 
-def part_of(module: str) -> str:
-    """`cde_retrievers.model.joint` belongs to `model`."""
-    return module.split(".")[1]
-
-
-def imported_parts(source: str) -> set[str]:
+def imported_modules(source: str) -> set[str]:
     names = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
@@ -41,7 +48,12 @@ def imported_parts(source: str) -> set[str]:
         if isinstance(node, ast.ImportFrom):
             assert node.level == 0, "relative imports hide the layer"
             names |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return {part_of(name) for name in names if name.startswith("cde_retrievers.")}
+    return {name for name in names if name.startswith("cde_retrievers.")}
+
+
+def imported_parts(source: str) -> set[str]:
+    """`cde_retrievers.model.joint` belongs to `model`."""
+    return {name.split(".")[1] for name in imported_modules(source)}
 
 
 def upward(part: str, source: str) -> list[str]:
@@ -54,6 +66,13 @@ def test_imports_go_down(path):
     part = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
     assert part in RANK, f"give {part} a place in LAYERS and in CONTRIBUTING.md"
     assert upward(part, path.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "training").rglob("*.py")), ids=lambda path: path.stem)
+def test_imports_within_training_go_down(path):
+    part = path.relative_to(PACKAGE / "training").parts[0].removesuffix(".py")
+    within = [name for name in imported_modules(path.read_text(encoding="utf-8")) if ".training." in name]
+    assert [name for name in within if TRAINING_RANK[name.split(".")[2]] > TRAINING_RANK[part]] == []
 
 
 def test_adapters_do_not_import_each_other():

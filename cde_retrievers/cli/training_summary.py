@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cde_retrievers.training.arguments import SEVERAL, TrainingConfig
-from cde_retrievers.training.run import TrainingResult
+from cde_retrievers.training.run.arguments import SEVERAL, TrainingConfig
+from cde_retrievers.training.run.training_run import TrainingResult
 
 _PREFIX = "eval_"
 Figures = Mapping[str, float]

@@ -13,15 +13,15 @@ pytest.importorskip("accelerate")
 from cde_retrievers import ContextualEncoder
 from cde_retrievers.cli import training_options
 from cde_retrievers.model.config import _BY_KIND
-from cde_retrievers.training.arguments import TrainingConfig
-from cde_retrievers.training.base_model import encoder_to_train
-from cde_retrievers.training.checkpoints import newest_complete
-from cde_retrievers.training.data_report import report_on
-from cde_retrievers.training.evaluating import EvaluationSet
-from cde_retrievers.training.made import pairs_from_corpus
-from cde_retrievers.training.reading import read_pairs
-from cde_retrievers.training.run import train
-from cde_retrievers.training.trainer import ContextualTrainer
+from cde_retrievers.training.pairs.data_report import report_on
+from cde_retrievers.training.pairs.made import pairs_from_corpus
+from cde_retrievers.training.pairs.reading import read_pairs
+from cde_retrievers.training.run.arguments import TrainingConfig
+from cde_retrievers.training.run.base_model import encoder_to_train
+from cde_retrievers.training.run.checkpoints import newest_complete
+from cde_retrievers.training.run.evaluating import EvaluationSet
+from cde_retrievers.training.run.trainer import ContextualTrainer
+from cde_retrievers.training.run.training_run import train
 
 SHORT = ("--batch-size", 8, "--epochs", 2, "--setting", "seed=3")
 
@@ -227,7 +227,9 @@ def test_ctrl_c_stops_at_once_where_that_is_asked_for(run, pairs, biencoder_fold
     if moment == "twice":
         interrupt_at(monkeypatch, step=5, times=2)
     else:
-        monkeypatch.setattr("cde_retrievers.training.run.prepare", lambda *_: os.kill(os.getpid(), signal.SIGINT))
+        monkeypatch.setattr(
+            "cde_retrievers.training.run.training_run.prepare", lambda *_: os.kill(os.getpid(), signal.SIGINT)
+        )
     result = run("train", pairs, "--out", tmp_path / "out", "--model", biencoder_folder, *SHORT)
     assert result.exit_code == 130
     assert result.stderr.splitlines()[-1] == ("interrupted. There is no checkpoint yet; give the same command again.")

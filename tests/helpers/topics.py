@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from cde_retrievers.training.pairs import Pair, TrainingPairs
-from cde_retrievers.training.surrogate import PairVectors
+from cde_retrievers.training.batches.surrogate import PairVectors
+from cde_retrievers.training.pairs.pairs import Pair, TrainingPairs
 
 WIDTH = 12
 

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from cde_retrievers import ContextualModel
-from cde_retrievers.training.loss import ContrastiveLoss
-from cde_retrievers.training.objective import ContrastiveModel
-from cde_retrievers.training.replay import replayed
+from cde_retrievers.training.objective.contrastive_model import ContrastiveModel
+from cde_retrievers.training.objective.loss import ContrastiveLoss
+from cde_retrievers.training.objective.replay import replayed
 
 RANKS = 2
 PAIRS = 6  # of each process

@@ -18,12 +18,12 @@ from cde_retrievers.errors import (
     TrainingError,
 )
 from cde_retrievers.llama_index import ContextualFinetuneEngine
-from cde_retrievers.training import run as training_run
-from cde_retrievers.training.arguments import TrainingConfig
-from cde_retrievers.training.base_model import encoder_to_train
-from cde_retrievers.training.evaluating import EvaluationSet
-from cde_retrievers.training.reading import read_pairs
-from cde_retrievers.training.run import train
+from cde_retrievers.training.pairs.reading import read_pairs
+from cde_retrievers.training.run import training_run
+from cde_retrievers.training.run.arguments import TrainingConfig
+from cde_retrievers.training.run.base_model import encoder_to_train
+from cde_retrievers.training.run.evaluating import EvaluationSet
+from cde_retrievers.training.run.training_run import train
 
 CPU = {"use_cpu": True}
 

@@ -7,7 +7,7 @@ from transformers import TrainingArguments
 
 from cde_retrievers.errors import ConfigurationError, MissingDependencyError
 from cde_retrievers.training import optional
-from cde_retrievers.training.arguments import TrainingConfig
+from cde_retrievers.training.run.arguments import TrainingConfig
 
 
 def test_all_settings_of_transformers_are_there_under_their_names():

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import pytest
 
 from cde_retrievers.errors import ConfigurationError, TrainingDataError
-from cde_retrievers.training.pairs import Pair
-from cde_retrievers.training.reading import read_pairs
+from cde_retrievers.training.pairs.pairs import Pair
+from cde_retrievers.training.pairs.reading import read_pairs
 
 GOOD = b'{"query": "q", "positive": "d"}\n'
 HEAD = "query-id\tcorpus-id\tscore\n"

@@ -8,9 +8,9 @@ import pytest
 from topics import topic_pairs, topic_vectors, unit
 
 from cde_retrievers.errors import ConfigurationError, TrainingDataError
-from cde_retrievers.training import clustering
-from cde_retrievers.training.clustering import cluster_pairs
-from cde_retrievers.training.surrogate import PairVectors
+from cde_retrievers.training.batches import clustering
+from cde_retrievers.training.batches.clustering import cluster_pairs
+from cde_retrievers.training.batches.surrogate import PairVectors
 
 
 def test_clusters_are_numbered_without_gaps_and_never_cross_domains():

@@ -7,13 +7,13 @@ from runs import PAIRS, small_config
 from tiny import CORPUS, build_tokenizer
 
 from cde_retrievers.text import TextTokenizer
-from cde_retrievers.training.collating import Collator, FalseNegativeFilter, Share, own_columns
-from cde_retrievers.training.context_choice import ContextChoice
-from cde_retrievers.training.loading import StepLoader, Steps
-from cde_retrievers.training.pairs import Pair, TrainingPairs
-from cde_retrievers.training.schedule import random_schedule
-from cde_retrievers.training.step_plan import StepPlanner
-from cde_retrievers.training.tokens import TokenTable
+from cde_retrievers.training.batches.schedule import random_schedule
+from cde_retrievers.training.pairs.pairs import Pair, TrainingPairs
+from cde_retrievers.training.steps.collating import Collator, FalseNegativeFilter, Share, own_columns
+from cde_retrievers.training.steps.context_choice import ContextChoice
+from cde_retrievers.training.steps.loading import StepLoader, Steps
+from cde_retrievers.training.steps.step_plan import StepPlanner
+from cde_retrievers.training.steps.tokens import TokenTable
 
 TOKENIZER = TextTokenizer(build_tokenizer(), 16, 0)
 WITH_NEGATIVES = TrainingPairs.of(

@@ -7,9 +7,9 @@ from tiny import CORPUS
 
 from cde_retrievers.errors import CorpusFileError, MissingDependencyError, TrainingDataError
 from cde_retrievers.training import optional
-from cde_retrievers.training.checkpoints import checkpoints_in
-from cde_retrievers.training.evaluating import EvaluationSet, evaluate
-from cde_retrievers.training.run import train
+from cde_retrievers.training.run.checkpoints import checkpoints_in
+from cde_retrievers.training.run.evaluating import EvaluationSet, evaluate
+from cde_retrievers.training.run.training_run import train
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ import pytest
 from topics import topic_pairs, topic_vectors
 
 from cde_retrievers.errors import ConfigurationError, TrainingDataError
-from cde_retrievers.training.filtering import left_out
-from cde_retrievers.training.pairs import Pair, TrainingPairs
-from cde_retrievers.training.surrogate import PairVectors
+from cde_retrievers.training.batches.filtering import left_out
+from cde_retrievers.training.batches.surrogate import PairVectors
+from cde_retrievers.training.pairs.pairs import Pair, TrainingPairs
 
 DOCUMENTS = [f"document {i}" for i in range(40)]
 

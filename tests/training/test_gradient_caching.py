@@ -6,10 +6,10 @@ from steps import furthest, gradients_of, make_step
 
 from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.model.config import CachedConditioning, JointConditioning, WhiteningConditioning
-from cde_retrievers.training import two_stage
-from cde_retrievers.training.loss import ContrastiveLoss
-from cde_retrievers.training.objective import ContrastiveModel
-from cde_retrievers.training.surroundings import RandomState
+from cde_retrievers.training.objective import two_stage
+from cde_retrievers.training.objective.contrastive_model import ContrastiveModel
+from cde_retrievers.training.objective.loss import ContrastiveLoss
+from cde_retrievers.training.objective.surroundings import RandomState
 
 TOLERANCE = 1e-5
 CONDITIONINGS = [

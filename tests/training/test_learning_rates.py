@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from cde_retrievers.errors import ConfigurationError
-from cde_retrievers.training.learning_rates import check_gate_learning_rate, gates, set_apart
+from cde_retrievers.training.run.learning_rates import check_gate_learning_rate, gates, set_apart
 
 
 def test_what_is_set_apart_has_its_own_rate_and_all_else_stays():

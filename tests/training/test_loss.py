@@ -7,7 +7,7 @@ import torch
 from torch.testing import assert_close
 
 from cde_retrievers.errors import ConfigurationError, TrainingDataError
-from cde_retrievers.training.loss import ContrastiveLoss
+from cde_retrievers.training.objective.loss import ContrastiveLoss
 
 TOLERANCE = {"atol": 1e-5, "rtol": 1e-5}
 QUERIES, NEGATIVES, WIDTH = 5, 2, 8

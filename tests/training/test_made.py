@@ -7,8 +7,8 @@ import pytest
 from cde_retrievers.corpora import Corpus, Reading
 from cde_retrievers.errors import ConfigurationError, TrainingDataError
 from cde_retrievers.index import Document
-from cde_retrievers.training.beginnings import first_sentence, without_beginning, word_count
-from cde_retrievers.training.made import pairs_from_corpus
+from cde_retrievers.training.pairs.beginnings import first_sentence, without_beginning, word_count
+from cde_retrievers.training.pairs.made import pairs_from_corpus
 
 BODY = "they sleep for most of the day and hunt at night"
 GUIDE = f"""# The cat

@@ -6,10 +6,10 @@ import pytest
 from tiny import CORPUS
 
 from cde_retrievers.errors import ConfigurationError
-from cde_retrievers.training import mining
-from cde_retrievers.training.mining import mine_hard_negatives
-from cde_retrievers.training.mining_rules import MiningRules
-from cde_retrievers.training.pairs import Pair, TrainingPairs
+from cde_retrievers.training.batches import mining
+from cde_retrievers.training.batches.mining import mine_hard_negatives
+from cde_retrievers.training.batches.mining_rules import MiningRules
+from cde_retrievers.training.pairs.pairs import Pair, TrainingPairs
 
 
 def zoo(domains=1):

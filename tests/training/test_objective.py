@@ -8,9 +8,9 @@ from transformers import Trainer, TrainingArguments
 
 from cde_retrievers.errors import ConfigurationError, TrainingDataError
 from cde_retrievers.model.config import CachedConditioning, JointConditioning, WhiteningConditioning
-from cde_retrievers.training.loss import ContrastiveLoss
-from cde_retrievers.training.objective import ContrastiveModel
-from cde_retrievers.training.two_stage import two_stage_embeddings
+from cde_retrievers.training.objective.contrastive_model import ContrastiveModel
+from cde_retrievers.training.objective.loss import ContrastiveLoss
+from cde_retrievers.training.objective.two_stage import two_stage_embeddings
 
 PLAIN = WhiteningConditioning(power=0)
 

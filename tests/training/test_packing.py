@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cde_retrievers.training.packing import DomainLayout, Layout, nearest_walk
+from cde_retrievers.training.batches.packing import DomainLayout, Layout, nearest_walk
 
 SIZES = [
     {"a": [5, 3, 9, 2, 2, 7, 1, 4], "b": [4, 4], "c": [1, 2]},

@@ -9,8 +9,8 @@ import pytest
 
 from cde_retrievers.corpora import Corpus
 from cde_retrievers.errors import ConfigurationError
-from cde_retrievers.training.pairs import Pair
-from cde_retrievers.training.reading import read_pairs
+from cde_retrievers.training.pairs.pairs import Pair
+from cde_retrievers.training.pairs.reading import read_pairs
 
 ROWS = [
     {"query": "red cat", "positive": "the cat is red", "negatives": ["a dog", "a bird"], "domain": "cats"},

@@ -8,9 +8,9 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from cde_retrievers.training.replay import replayed
-from cde_retrievers.training.tensor_tree import tensors_of, with_tensors
-from cde_retrievers.training.token_chunks import chunked_together
+from cde_retrievers.training.objective.replay import replayed
+from cde_retrievers.training.objective.tensor_tree import tensors_of, with_tensors
+from cde_retrievers.training.objective.token_chunks import chunked_together
 
 
 @dataclass(frozen=True)

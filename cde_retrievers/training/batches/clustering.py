@@ -1,0 +1,120 @@
+"""Groups of pairs that are hard to tell apart: spherical k-means in each domain, by faiss.
+
+Axes: n pairs, m pairs of a domain, k clusters of it, W width of a vector.
+"""
+
+import math
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+
+from cde_retrievers.errors import ConfigurationError
+from cde_retrievers.progress import progress_bar
+from cde_retrievers.training.batches.surrogate import PairVectors
+from cde_retrievers.training.cache import cached_arrays
+from cde_retrievers.training.pairs.pairs import Indices, TrainingPairs
+
+# As the paper: at most 100 iterations, best of 3.
+_ITERATIONS, _RESTARTS = 100, 3
+_POINTS_PER_CENTROID = 256
+_LARGEST_SEED = 2**31 - 1
+
+
+def cluster_pairs(
+    pairs: TrainingPairs,
+    vectors: PairVectors,
+    cluster_size: int,
+    seed: int = 0,
+    cache_folder: str | Path | None = None,
+    show_progress: bool | None = None,
+) -> Indices:
+    """The cluster of each pair -> (n,), numbered from 0 without gaps; no cluster holds pairs of two domains.
+
+    A pair enters k-means as query beside document and as document beside query, which bounds the paper's cost
+    (section 4.1; specification 1.2 (3) and 3.2), and belongs to the centroid next to the first of the two. A domain of
+    m pairs has at most ceil(m / cluster_size) clusters; their sizes vary. The same arguments give the same clusters on
+    one kind of machine, however many threads it uses.
+
+    Args:
+        pairs: what to group.
+        vectors: of their texts.
+        cluster_size: pairs per cluster on average.
+        seed: of the first centroids.
+        cache_folder: where clusters are kept, under a hash of pairs, vectors and settings; not kept if None.
+        show_progress: True or False, or None for a bar only where the work is long.
+
+    Raises:
+        ConfigurationError: cluster_size or seed is impossible.
+        TrainingDataError: the vectors are of other pairs.
+        PathInUseError: something else is in the cache where the clusters should be.
+        WriteError: the disk is full.
+    """
+    _check_settings(cluster_size, seed)
+    vectors.check_pairs(pairs)
+    if cache_folder is None:
+        return _all_clusters(pairs, vectors, cluster_size, seed, show_progress)
+
+    def write(folder: Path) -> None:
+        np.save(folder / "clusters.npy", _all_clusters(pairs, vectors, cluster_size, seed, show_progress))
+
+    made_from = {
+        **{"pairs": pairs.fingerprint, "vectors": vectors.fingerprint, "cluster_size": cluster_size, "seed": seed},
+        **{"iterations": _ITERATIONS, "restarts": _RESTARTS, "faiss": faiss.__version__},
+    }
+    clusters: Indices = np.array(cached_arrays(cache_folder, "clusters", made_from, write)["clusters"])
+    return clusters
+
+
+def _check_settings(cluster_size: int, seed: int) -> None:
+    if cluster_size < 1:
+        raise ConfigurationError(f"a cluster holds at least one pair, found cluster_size={cluster_size}")
+    if not 0 <= seed <= _LARGEST_SEED:
+        raise ConfigurationError(f"the seed must be between 0 and {_LARGEST_SEED}, found {seed}")
+
+
+def _all_clusters(
+    pairs: TrainingPairs, vectors: PairVectors, cluster_size: int, seed: int, show_progress: bool | None
+) -> Indices:
+    by_domain = [np.flatnonzero(pairs.domain_of == domain) for domain in range(len(pairs.domains))]
+
+    def found_in(rows: Indices) -> Indices:
+        return _clusters_of(pairs, vectors, rows, math.ceil(len(rows) / cluster_size), seed)
+
+    clusters = np.empty(len(pairs), dtype=np.int64)
+    first = 0
+    # Several domains at a time, each on one thread: shared among threads, sums would differ in their last bits with
+    # the number of threads, and so, now and then, a pair's cluster. The setting holds for the calling thread alone.
+    workers = ThreadPoolExecutor(faiss.omp_get_max_threads(), initializer=faiss.omp_set_num_threads, initargs=(1,))
+    with workers, progress_bar(len(pairs), show_progress, "Clustering", "pair") as bar:
+        for rows, found in zip(by_domain, workers.map(found_in, by_domain), strict=True):
+            clusters[rows] = first + found
+            first += int(found.max()) + 1
+            bar.update(len(rows))
+    return clusters
+
+
+def _clusters_of(pairs: TrainingPairs, vectors: PairVectors, rows: Indices, k: int, seed: int) -> Indices:
+    """Clusters (m,) of these pairs, numbered from 0 without gaps."""
+    if k == 1:
+        return np.zeros(len(rows), dtype=np.int64)
+    points = _both_orders(vectors.queries[pairs.query_of[rows]], vectors.documents[pairs.positive_of[rows]])
+    # Every point is used: 2m / k of them per centroid. A fixed number would starve few clusters (pitfall 24).
+    per_centroid = max(_POINTS_PER_CENTROID, math.ceil(len(points) / k))
+    kmeans = faiss.Kmeans(
+        points.shape[1], k, niter=_ITERATIONS, nredo=_RESTARTS, seed=seed, spherical=True,
+        min_points_per_centroid=1, max_points_per_centroid=per_centroid,
+    )  # fmt: skip
+    kmeans.train(points)
+    _, nearest = kmeans.index.search(points[: len(rows)], 1)
+    _, clusters = np.unique(nearest[:, 0], return_inverse=True)  # without the centroids that no pair is next to
+    return clusters.astype(np.int64)
+
+
+def _both_orders(queries: NDArray[np.float32], documents: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Unit rows (m, W) of each -> unit rows (2m, 2W): query beside document, then document beside query."""
+    points = np.vstack([np.hstack([queries, documents]), np.hstack([documents, queries])])
+    points *= np.float32(math.sqrt(0.5))
+    return points

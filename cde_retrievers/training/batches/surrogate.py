@@ -1,0 +1,185 @@
+"""Vectors of every query and document of the training pairs, by a frozen model: what batches are composed by.
+
+Axes: Q distinct queries, D distinct documents, n texts, W width.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cde_retrievers.encoder import ContextualEncoder
+from cde_retrievers.errors import TrainingDataError, TrainingError
+from cde_retrievers.files import sha256_of_json, sha256_of_text
+from cde_retrievers.model.checkpoints import is_own_layout
+from cde_retrievers.model.config import WhiteningConditioning
+from cde_retrievers.model.hub import local_folder
+from cde_retrievers.model.pretrained import BUILT_IN
+from cde_retrievers.model.released import is_published_folder
+from cde_retrievers.progress import progress_bar
+from cde_retrievers.training.cache import cached_arrays, write_rows
+from cde_retrievers.training.pairs.pairs import TrainingPairs
+
+Vectors = NDArray[np.float32]
+_BLOCK_ROWS = 4_096
+_NOT_A_UNIT = 1e-3  # deviation of a row's length from 1 that rounding, in bfloat16 too, does not make
+
+
+@dataclass(frozen=True, eq=False)
+class PairVectors:
+    """Unit vectors of all texts of a `TrainingPairs`.
+
+    Attributes:
+        queries: (Q, W) float32, parallel to the pairs' `queries`.
+        documents: (D, W) float32, parallel to the pairs' `documents`.
+        model: what made them, for messages.
+
+    Raises:
+        TrainingDataError: they are no float32 unit rows of one width.
+    """
+
+    queries: Vectors = field(repr=False)
+    documents: Vectors = field(repr=False)
+    model: str = "custom"
+
+    def __post_init__(self) -> None:
+        for role, vectors in (("query", self.queries), ("document", self.documents)):
+            _check_unit_rows(role, vectors)
+        if self.queries.shape[1] != self.documents.shape[1]:
+            raise TrainingDataError(
+                f"queries and documents must lie in one space, but query vectors are {self.queries.shape[1]} wide and "
+                f"document vectors {self.documents.shape[1]}; embed both with one model"
+            )
+
+    def check_pairs(self, pairs: TrainingPairs) -> None:
+        """Refuse vectors of other pairs.
+
+        Raises:
+            TrainingDataError: there are not as many rows as the pairs have texts.
+        """
+        rows, texts = (len(self.queries), len(self.documents)), (len(pairs.queries), len(pairs.documents))
+        if rows != texts:
+            raise TrainingDataError(
+                f"vectors must have a row for each text of the pairs, but there are {rows} rows of queries and "
+                f"documents for {texts} texts; call embed_pairs with these pairs"
+            )
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over all vectors."""
+        digest = hashlib.sha256()
+        for vectors in (self.queries, self.documents):
+            digest.update(f"{vectors.shape}".encode())
+            for start in range(0, len(vectors), _BLOCK_ROWS):
+                digest.update(np.ascontiguousarray(vectors[start : start + _BLOCK_ROWS]).data)
+        return digest.hexdigest()
+
+
+def load_surrogate(name_or_path: str | Path, cache_folder: str | Path | None = None) -> ContextualEncoder:
+    """A model to embed pairs with: any bi-encoder, or a contextual model for its first stage.
+
+    Args:
+        name_or_path: "minilm"; or a directory or hub repository with a Hugging Face or sentence-transformers
+            bi-encoder, a released contextual model, or what `ContextualEncoder.save` wrote.
+        cache_folder: where downloads from the hub are kept.
+
+    Raises:
+        CheckpointError: there is no such model, or it is of a kind that cannot be read.
+        MissingDependencyError: the built-in model's weights are not installed; names the extra.
+    """
+    if str(name_or_path) in BUILT_IN:
+        return ContextualEncoder.from_pretrained(name_or_path)
+    folder = local_folder(name_or_path, cache_folder)
+    if is_own_layout(folder) or is_published_folder(folder):
+        return ContextualEncoder.from_pretrained(folder, cache_folder=cache_folder)
+    return ContextualEncoder.from_biencoder(folder, WhiteningConditioning(power=0))
+
+
+def embed_pairs(
+    pairs: TrainingPairs,
+    surrogate: ContextualEncoder | str | Path,
+    cache_folder: str | Path | None = None,
+    show_progress: bool | None = None,
+) -> PairVectors:
+    """Every distinct query and document through the surrogate, each behind its prompt, as unit rows.
+
+    Specification 3.2 (1), paper section 4.1. A contextual model takes part as the bi-encoder that its first stage is,
+    without the projection behind it: no context exists yet, and of an untrained model the projection is noise.
+
+    Args:
+        pairs: Q distinct queries, D distinct documents.
+        surrogate: an encoder, or what `load_surrogate` takes.
+        cache_folder: where the vectors are kept, under a hash of texts, model and number format, and from where they
+            are mapped rather than read; not kept if None.
+        show_progress: True or False, or None for a bar only where the work is long.
+
+    Raises:
+        TrainingError: the surrogate has no vector for a text.
+        PathInUseError: something else is in the cache where the vectors should be.
+        WriteError: the disk is full.
+    """
+    encoder = surrogate if isinstance(surrogate, ContextualEncoder) else load_surrogate(surrogate)
+    prompts = {"queries": encoder.config.query_prompt, "documents": encoder.config.document_prompt}
+    texts = {"queries": pairs.queries, "documents": pairs.documents}
+
+    def blocks(role: str) -> Iterator[Vectors]:
+        with progress_bar(len(texts[role]), show_progress, f"Embedding {role}") as bar:
+            for start in range(0, len(texts[role]), _BLOCK_ROWS):
+                yield _unit_rows(encoder, texts[role][start : start + _BLOCK_ROWS], prompts[role])
+                bar.update(min(_BLOCK_ROWS, len(texts[role]) - start))
+
+    if cache_folder is None:
+        made = {role: np.concatenate(list(blocks(role))) for role in texts}
+        return PairVectors(made["queries"], made["documents"], encoder.name)
+
+    def write(folder: Path) -> None:
+        for role in texts:
+            write_rows(folder / f"{role}.npy", (len(texts[role]), encoder.width), blocks(role))
+
+    arrays = cached_arrays(cache_folder, "vectors", _made_from(pairs, encoder), write)
+    return PairVectors(arrays["queries"], arrays["documents"], encoder.name)
+
+
+def _made_from(pairs: TrainingPairs, encoder: ContextualEncoder) -> dict[str, Any]:
+    """What vectors depend on. Not the pairs' own fingerprint: mined negatives change that, but hardly ever a text."""
+    texts = {"queries": pairs.queries, "documents": pairs.documents}
+    return {
+        "texts": {role: sha256_of_json([sha256_of_text(text) for text in known]) for role, known in texts.items()},
+        "first_stage": encoder.first_stage_fingerprint(),
+        "dtype": str(encoder.dtype),
+        "normalised": True,
+    }
+
+
+def _unit_rows(encoder: ContextualEncoder, texts: Sequence[str], prompt: str) -> Vectors:
+    vectors = encoder.biencoder_vectors(texts, prompt, False)
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    lost = np.flatnonzero(~(np.isfinite(lengths) & (lengths > 0)))
+    if len(lost):
+        raise TrainingError(
+            f"the surrogate {encoder.name!r} gives a vector without a direction to {len(lost)} texts, such as "
+            f"{texts[lost[0]][:60]!r}; use another one, or float32 if it runs in fewer bits"
+        )
+    unit: Vectors = vectors / lengths
+    return unit
+
+
+def _check_unit_rows(role: str, vectors: Vectors) -> None:
+    if vectors.ndim != 2 or vectors.dtype != np.float32:
+        raise TrainingDataError(
+            f"{role} vectors must be a float32 matrix, found {vectors.dtype} of shape {vectors.shape}; "
+            f"embed_pairs makes them"
+        )
+    for start in range(0, len(vectors), _BLOCK_ROWS):
+        lengths = np.linalg.norm(vectors[start : start + _BLOCK_ROWS], axis=1)
+        wrong = np.flatnonzero(~(np.abs(lengths - 1) <= _NOT_A_UNIT))
+        if len(wrong):
+            raise TrainingDataError(
+                f"{role} vectors must have length 1, row {start + wrong[0]} has {lengths[wrong[0]]:.4g}; "
+                f"divide every row by its length"
+            )

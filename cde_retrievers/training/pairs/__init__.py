@@ -1,0 +1,1 @@
+"""Pairs: read, made of documents, and looked at before training."""

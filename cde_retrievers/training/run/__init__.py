@@ -1,0 +1,1 @@
+"""A whole run: its settings, the trainer, checkpoints, evaluation."""

@@ -1,0 +1,122 @@
+"""What is wrong with training settings, before anything is loaded or computed."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cde_retrievers.errors import ConfigurationError
+from cde_retrievers.training.batches.filtering import check_threshold
+
+if TYPE_CHECKING:
+    from cde_retrievers.training.run.arguments import TrainingConfig
+
+_CHOICES = {
+    "batching": ("contextual", "random"),
+    "packing": ("random", "tsp"),
+    "context_from": ("batch", "domain"),
+}
+# The smallest value that makes sense; None is always allowed where it is the default.
+_AT_LEAST = {
+    "per_device_train_batch_size": 2,
+    "cluster_size": 2,
+    "hard_negatives": 0,
+    "context_documents": 2,
+    "chunk_size": 1,
+    "lora_rank": 1,
+}
+_WITHIN = {
+    "sequence_dropout": (0.0, 1.0),
+    "lora_dropout": (0.0, 1.0),
+}
+_ABOVE_ZERO = ("gate_learning_rate",)
+_ONLY_WITH = {
+    "lora_alpha": "lora_rank",
+    "lora_target_modules": "lora_rank",
+    "lora_dropout": "lora_rank",
+}
+# Settings of the Trainer that a contrastive batch cannot follow: what they must be, and what to do in their place.
+_FIXED: dict[str, tuple[Any, str]] = {
+    "auto_find_batch_size": (False, "lower chunk_size, which bounds memory and leaves the batch as it is"),
+    "label_smoothing_factor": (0.0, "raise the temperature"),
+    "dataloader_drop_last": (True, "every contrastive batch is full; leave it True"),
+    "push_to_hub": (False, "call encoder.push_to_hub(...) on the trained encoder"),
+    "ignore_data_skip": (False, "a resumed run goes on with the next batch"),
+    "remove_unused_columns": (False, "there are no columns; leave it False"),
+    "fsdp": (None, "start plain data-parallel processes with torchrun; chunk_size and LoRA save memory"),
+    "deepspeed": (None, "start plain data-parallel processes with torchrun; chunk_size and LoRA save memory"),
+    "save_only_model": (False, "a checkpoint without the optimizer's state cannot be resumed; leave it False"),
+}
+
+
+def check_own_settings(config: "TrainingConfig") -> None:
+    """Refuse impossible values of what is special to contextual training.
+
+    Raises:
+        ConfigurationError: says which, what was found and what is allowed.
+    """
+    if config.output_dir is None:
+        raise ConfigurationError("output_dir says where checkpoints and the trained model go; give a directory")
+    for name, choices in _CHOICES.items():
+        if getattr(config, name) not in choices:
+            raise ConfigurationError(f"{name} is {getattr(config, name)!r}; use one of {', '.join(choices)}")
+    for name, least in _AT_LEAST.items():
+        _check_whole_number(name, getattr(config, name), least)
+    _check_ranges(config)
+    check_threshold(config.false_negative_threshold)
+    for name, other in _ONLY_WITH.items():
+        if getattr(config, name) and getattr(config, other) is None:
+            raise ConfigurationError(f"{name} says nothing without {other}; set {other}, or leave {name} out")
+    _check_evaluation(config)
+
+
+def check_trainer_settings(config: "TrainingConfig") -> None:
+    """Refuse settings of transformers' Trainer that would be ignored or would change what a batch is.
+
+    Raises:
+        ConfigurationError: says which, and what to use in its place.
+    """
+    for name, (fixed, way_out) in _FIXED.items():
+        if getattr(config, name) != fixed and (fixed is not None or getattr(config, name)):
+            raise ConfigurationError(f"{name}={getattr(config, name)!r} is not available here: {way_out}")
+    if config.n_gpu > 1:
+        raise ConfigurationError(
+            f"one process sees {config.n_gpu} GPUs and cannot share a contrastive batch among them; start one process "
+            f"per GPU with torchrun --nproc_per_node {config.n_gpu}, or set CUDA_VISIBLE_DEVICES to one"
+        )
+
+
+def _check_whole_number(name: str, value: Any, least: int) -> None:
+    if value is None:
+        return
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ConfigurationError(f"{name} is {value!r}; give a whole number of at least {least}")
+
+
+def _check_ranges(config: "TrainingConfig") -> None:
+    for name, (low, high) in _WITHIN.items():
+        value = getattr(config, name)
+        if value is not None and not low <= value <= high:
+            raise ConfigurationError(f"{name} is {value}; it must lie between {low:g} and {high:g}")
+    for name in _ABOVE_ZERO:
+        value = getattr(config, name)
+        if value is not None and not value > 0:
+            raise ConfigurationError(f"{name} is {value}; it must be above 0")
+
+
+def _check_evaluation(config: "TrainingConfig") -> None:
+    if isinstance(config.evaluation, str | Path):
+        config.evaluation = (str(config.evaluation),)
+    config.evaluation = tuple(str(folder) for folder in config.evaluation)
+    config.matryoshka_dimensions = tuple(config.matryoshka_dimensions)
+    names = [Path(folder).name for folder in config.evaluation]
+    if len(set(names)) < len(names):
+        raise ConfigurationError(f"evaluation folders must have different names, found {names}; rename one")
+    for folder in config.evaluation:
+        if not Path(folder).is_dir():
+            raise ConfigurationError(f"the evaluation folder {folder} does not exist; give one in BEIR's layout")
+    strategies = [str(getattr(each, "value", each)) for each in (config.eval_strategy, config.save_strategy)]
+    wanted = strategies[0] != "no" or strategies[1] == "best" or config.load_best_model_at_end
+    if wanted and not config.evaluation:
+        raise ConfigurationError(
+            "evaluation during training needs something to search in; name BEIR folders in evaluation=(...), or leave "
+            "eval_strategy and load_best_model_at_end out"
+        )

@@ -1,0 +1,1 @@
+"""What a step is given: the plan of its pairs and context, and their tensors."""
