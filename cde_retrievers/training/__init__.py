@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from cde_retrievers.training.pairs.pairs_report import PairsReport
     from cde_retrievers.training.pairs.reading import read_pairs
     from cde_retrievers.training.run.arguments import TrainingConfig
+    from cde_retrievers.training.run.base_model import encoder_to_train
+    from cde_retrievers.training.run.evaluating import EvaluationSet
     from cde_retrievers.training.run.run_file import train_from_file
     from cde_retrievers.training.run.trainer import ContextualTrainer
     from cde_retrievers.training.run.training_run import TrainingResult, train
@@ -26,6 +28,7 @@ __all__ = [
     "ContextualTrainer",
     "ContrastiveLoss",
     "ContrastiveModel",
+    "EvaluationSet",
     "MadePairs",
     "Pair",
     "PairVectors",
@@ -36,6 +39,7 @@ __all__ = [
     "check_enough",
     "contextual_schedule",
     "embed_pairs",
+    "encoder_to_train",
     "mine_hard_negatives",
     "pairs_from_corpus",
     "random_schedule",
@@ -52,6 +56,7 @@ _HOMES = {
     "ContextualTrainer": "cde_retrievers.training.run.trainer",
     "ContrastiveLoss": "cde_retrievers.training.objective.loss",
     "ContrastiveModel": "cde_retrievers.training.objective.contrastive_model",
+    "EvaluationSet": "cde_retrievers.training.run.evaluating",
     "MadePairs": "cde_retrievers.training.pairs.made",
     "Pair": "cde_retrievers.training.pairs.pairs",
     "PairVectors": "cde_retrievers.training.batches.surrogate",
@@ -62,6 +67,7 @@ _HOMES = {
     "check_enough": "cde_retrievers.training.pairs.data_report",
     "contextual_schedule": "cde_retrievers.training.batches.schedule",
     "embed_pairs": "cde_retrievers.training.batches.surrogate",
+    "encoder_to_train": "cde_retrievers.training.run.base_model",
     "mine_hard_negatives": "cde_retrievers.training.batches.mining",
     "pairs_from_corpus": "cde_retrievers.training.pairs.made",
     "random_schedule": "cde_retrievers.training.batches.schedule",

@@ -2,9 +2,12 @@
 
 import pytest
 import torch
+from runs import PAIRS, small_config
+from transformers import TrainerCallback
 
 from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.training.run.learning_rates import check_gate_learning_rate, gates, set_apart
+from cde_retrievers.training.run.training_run import train
 
 
 def test_what_is_set_apart_has_its_own_rate_and_all_else_stays():
@@ -22,3 +25,20 @@ def test_only_cached_conditioning_has_a_gate(make_model, conditioning):
     if conditioning != "cached":
         with pytest.raises(ConfigurationError, match=r"no gate; leave it out"):
             check_gate_learning_rate(model, 1e-2)
+
+
+class Decays(TrainerCallback):
+    """What each weight of a run's optimiser decays by."""
+
+    def on_train_begin(self, args, state, control, model, optimizer, **_):
+        decay = {id(weight): group["weight_decay"] for group in optimizer.param_groups for weight in group["params"]}
+        self.by_name = {name: decay[id(weight)] for name, weight in model.named_parameters() if id(weight) in decay}
+
+
+def test_weight_decay_leaves_out_the_gate_and_the_temperature(make_encoder, tmp_path):
+    seen = Decays()
+    config = small_config(tmp_path, num_train_epochs=1, weight_decay=0.1, learn_temperature=True)
+    train(make_encoder("cached"), PAIRS, config, callbacks=[seen])
+    apart = {name: decay for name, decay in seen.by_name.items() if "gate" in name or name.startswith("loss.")}
+    assert sorted(apart.values()) == [0, 0]
+    assert 0.1 in seen.by_name.values()

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cde_retrievers.training.batches.packing import DomainLayout, Layout, nearest_walk
+from cde_retrievers.training.batches.packing import Layout, PoolLayout, nearest_walk
 
 SIZES = [
     {"a": [5, 3, 9, 2, 2, 7, 1, 4], "b": [4, 4], "c": [1, 2]},
@@ -28,7 +28,7 @@ def clusters_of(sizes):
 def layout_of(by_domain, width=3, walk=False):
     rng = np.random.default_rng(9)
     domains = tuple(
-        DomainLayout(tuple(clusters), rng.standard_normal((len(clusters), width)) if walk else None)
+        PoolLayout(tuple(clusters), rng.standard_normal((len(clusters), width)) if walk else None)
         for clusters in by_domain
     )
     return Layout(domains, rng.standard_normal((len(domains), width)) if walk else None)
@@ -75,7 +75,7 @@ def test_what_is_left_of_clusters_is_laid_out_along_a_walk_of_their_centroids():
     centroids = np.array([[0.0], [10.0], [1.0], [11.0]])
     clusters = tuple(np.arange(5 * i, 5 * i + 5) for i in range(4))
     for seed in range(5):
-        whole, left = DomainLayout(clusters, centroids).lay_out(4, np.random.default_rng(seed))
+        whole, left = PoolLayout(clusters, centroids).lay_out(4, np.random.default_rng(seed))
         # One row is left of each cluster; they make the last batch of the domain.
         assert len(left) == 0
         neighbours = [int(row) // 5 for row in whole[-4:]]
@@ -113,13 +113,13 @@ def test_what_is_unlike_the_rest_is_not_left_out_every_time():
     centroids = np.array([[0.0], [1.0], [2.0], [3.0], [99.0]])
     clusters = tuple(np.arange(3 * i, 3 * i + 3) for i in range(5))
     outlier = [
-        set(DomainLayout(clusters, centroids).lay_out(4, np.random.default_rng(seed))[1]) <= {12, 13, 14}
+        set(PoolLayout(clusters, centroids).lay_out(4, np.random.default_rng(seed))[1]) <= {12, 13, 14}
         for seed in range(60)
     ]
     assert 0 < sum(outlier) < 30
 
 
 def test_a_large_cluster_is_cut_anew_each_time():
-    domain = DomainLayout((np.arange(8),), None)
+    domain = PoolLayout((np.arange(8),), None)
     cuts = {frozenset(domain.lay_out(4, np.random.default_rng(seed))[0][:4].tolist()) for seed in range(5)}
     assert len(cuts) > 1

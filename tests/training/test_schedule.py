@@ -187,3 +187,31 @@ def test_impossible_settings_are_refused(settings, message):
 def test_epochs_are_counted_from_zero(kind):
     with pytest.raises(ConfigurationError, match=r"epochs are counted from 0, found -1"):
         schedules()[kind].batches(-1)
+
+
+def test_domains_that_fill_no_batch_are_clustered_with_others_of_their_set():
+    """Twelve pages of eight pairs, in two sets: what is alike shares a batch, whatever page it is on."""
+    pages = {f"{name}/page {page}": 8 for name in ("a", "b") for page in range(6)}
+    pairs = topic_pairs({**pages, "c": 32})
+    vectors = topic_vectors(pairs, topics=3, noise=0.05)
+    batches = contextual_schedule(pairs, vectors, 16, packing="tsp").batches(0)
+    sets = [{pairs.domains[row].split("/")[0] for row in pairs.domain_of[batch]} for batch in batches]
+    assert sorted(sets, key=sorted) == [{"a"}] * 3 + [{"b"}] * 3 + [{"c"}] * 2
+    alone = {name: 16 for name in ("d", "e")}
+    whole = topic_pairs({**alone, "f": 8, "g": 8})
+    of_domains = [
+        set(whole.domain_of[batch]) for batch in contextual_schedule(whole, topic_vectors(whole), 16).batches(0)
+    ]
+    assert sorted(of_domains, key=sorted) == [{0}, {1}, {2, 3}]
+
+
+def test_small_domains_of_a_set_give_harder_batches_than_domains_laid_end_to_end():
+    pairs = topic_pairs({f"pages/{page}": 5 for page in range(48)})
+    vectors = topic_vectors(pairs)
+    batches = contextual_schedule(pairs, vectors, 16).batches(0)
+    by_domain = np.arange(240).reshape(-1, 16)
+
+    def hardness(rows):
+        return np.mean([np.mean(vectors.queries[row] @ vectors.documents[row].T) for row in rows])
+
+    assert hardness(batches) > hardness(by_domain) + 0.3

@@ -1,6 +1,6 @@
-"""Groups of pairs that are hard to tell apart: spherical k-means in each domain, by faiss.
+"""Groups of pairs that are hard to tell apart: spherical k-means in each domain or pool of domains, by faiss.
 
-Axes: n pairs, m pairs of a domain, k clusters of it, W width of a vector.
+Axes: n pairs, m pairs of a pool, k clusters of it, W width of a vector.
 """
 
 import math
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cde_retrievers.errors import ConfigurationError
+from cde_retrievers.files import sha256_of_json
 from cde_retrievers.progress import progress_bar
 from cde_retrievers.training.batches.surrogate import PairVectors
 from cde_retrievers.training.cache import cached_arrays
@@ -30,11 +31,12 @@ def cluster_pairs(
     seed: int = 0,
     cache_folder: str | Path | None = None,
     show_progress: bool | None = None,
+    pools: Indices | None = None,
 ) -> Indices:
-    """The cluster of each pair -> (n,), numbered from 0 without gaps; no cluster holds pairs of two domains.
+    """The cluster of each pair -> (n,), numbered from 0 without gaps; no cluster holds pairs of two pools.
 
     A pair enters k-means as query beside document and as document beside query, which bounds the paper's cost
-    (section 4.1; specification 1.2 (3) and 3.2), and belongs to the centroid next to the first of the two. A domain of
+    (section 4.1; specification 1.2 (3) and 3.2), and belongs to the centroid next to the first of the two. A pool of
     m pairs has at most ceil(m / cluster_size) clusters; their sizes vary. The same arguments give the same clusters on
     one kind of machine, however many threads it uses.
 
@@ -45,6 +47,7 @@ def cluster_pairs(
         seed: of the first centroids.
         cache_folder: where clusters are kept, under a hash of pairs, vectors and settings; not kept if None.
         show_progress: True or False, or None for a bar only where the work is long.
+        pools: what each pair is clustered within, (n,); its domain if None.
 
     Raises:
         ConfigurationError: cluster_size or seed is impossible.
@@ -54,15 +57,21 @@ def cluster_pairs(
     """
     _check_settings(cluster_size, seed)
     vectors.check_pairs(pairs)
+    within = pairs.domain_of if pools is None else pools
     if cache_folder is None:
-        return _all_clusters(pairs, vectors, cluster_size, seed, show_progress)
+        return _all_clusters(pairs, vectors, within, cluster_size, seed, show_progress)
 
     def write(folder: Path) -> None:
-        np.save(folder / "clusters.npy", _all_clusters(pairs, vectors, cluster_size, seed, show_progress))
+        np.save(folder / "clusters.npy", _all_clusters(pairs, vectors, within, cluster_size, seed, show_progress))
 
     made_from = {
         **{"pairs": pairs.fingerprint, "vectors": vectors.fingerprint, "cluster_size": cluster_size, "seed": seed},
-        **{"iterations": _ITERATIONS, "restarts": _RESTARTS, "faiss": faiss.__version__},
+        **{
+            "pools": sha256_of_json(within.tolist()),
+            "iterations": _ITERATIONS,
+            "restarts": _RESTARTS,
+            "faiss": faiss.__version__,
+        },
     }
     clusters: Indices = np.array(cached_arrays(cache_folder, "clusters", made_from, write)["clusters"])
     return clusters
@@ -76,20 +85,25 @@ def _check_settings(cluster_size: int, seed: int) -> None:
 
 
 def _all_clusters(
-    pairs: TrainingPairs, vectors: PairVectors, cluster_size: int, seed: int, show_progress: bool | None
+    pairs: TrainingPairs,
+    vectors: PairVectors,
+    pools: Indices,
+    cluster_size: int,
+    seed: int,
+    show_progress: bool | None,
 ) -> Indices:
-    by_domain = [np.flatnonzero(pairs.domain_of == domain) for domain in range(len(pairs.domains))]
+    by_pool = [np.flatnonzero(pools == pool) for pool in np.unique(pools)]
 
     def found_in(rows: Indices) -> Indices:
         return _clusters_of(pairs, vectors, rows, math.ceil(len(rows) / cluster_size), seed)
 
     clusters = np.empty(len(pairs), dtype=np.int64)
     first = 0
-    # Several domains at a time, each on one thread: shared among threads, sums would differ in their last bits with
+    # Several pools at a time, each on one thread: shared among threads, sums would differ in their last bits with
     # the number of threads, and so, now and then, a pair's cluster. The setting holds for the calling thread alone.
     workers = ThreadPoolExecutor(faiss.omp_get_max_threads(), initializer=faiss.omp_set_num_threads, initargs=(1,))
     with workers, progress_bar(len(pairs), show_progress, "Clustering", "pair") as bar:
-        for rows, found in zip(by_domain, workers.map(found_in, by_domain), strict=True):
+        for rows, found in zip(by_pool, workers.map(found_in, by_pool), strict=True):
             clusters[rows] = first + found
             first += int(found.max()) + 1
             bar.update(len(rows))

@@ -2,8 +2,9 @@
 
 The paper lays whole clusters end to end and cuts (section 4.1; specification 1.2 (7), 3.3), so that nearly every batch
 straddles two clusters and some straddle two domains. Here every cluster first gives as many whole batches as it holds.
-What is left of the clusters of a domain is laid end to end and gives whole batches; what is left of the domains comes
-last. No way of cutting the same clusters has more batches of a single cluster, or of a single domain.
+What is left of the clusters of a pool (`pools.py`: mostly a domain) is laid end to end and gives whole batches; what is
+left of the pools comes last. No way of cutting the same clusters has more batches of a single cluster, or of a single
+pool.
 
 Axes: n pairs, K clusters, W width.
 """
@@ -21,8 +22,8 @@ Centroids = NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
-class DomainLayout:
-    """The clusters of one domain.
+class PoolLayout:
+    """The clusters of one pool.
 
     Attributes:
         clusters: rows of the pairs of each.
@@ -33,7 +34,7 @@ class DomainLayout:
     centroids: Centroids | None
 
     def lay_out(self, batch_size: int, rng: Generator) -> tuple[Indices, Indices]:
-        """The domain's pairs in a new order: those that make whole batches, and fewer than a batch that are left."""
+        """The pool's pairs in a new order: those that make whole batches, and fewer than a batch that are left."""
         shuffled = [rng.permutation(rows) for rows in self.clusters]
         whole = [rows[: len(rows) // batch_size * batch_size] for rows in shuffled]
         left = [rows[len(rows) // batch_size * batch_size :] for rows in shuffled]
@@ -48,20 +49,20 @@ class DomainLayout:
 
 @dataclass(frozen=True, eq=False)
 class Layout:
-    """The clusters of all domains.
+    """The clusters of all pools.
 
     Attributes:
-        domains: one after the other.
-        centroids: (number of domains, W), as those of clusters.
+        pools: one after the other.
+        centroids: (number of pools, W), as those of clusters.
     """
 
-    domains: tuple[DomainLayout, ...]
+    pools: tuple[PoolLayout, ...]
     centroids: Centroids | None
 
     def lay_out(self, batch_size: int, rng: Generator) -> Indices:
         """All pairs in a new order, to be cut into batches; at the end are those that make up no whole batch."""
-        order = _order(len(self.domains), self.centroids, rng)
-        parts = [self.domains[place].lay_out(batch_size, rng) for place in order]
+        order = _order(len(self.pools), self.centroids, rng)
+        parts = [self.pools[place].lay_out(batch_size, rng) for place in order]
         left = _joined([left for _, left in parts])
         over = rng.choice(len(left), len(left) % batch_size, replace=False)
         return _joined([*(whole for whole, _ in parts), np.delete(left, over), left[over]])

@@ -14,7 +14,8 @@ from numpy.random import Generator
 
 from cde_retrievers.errors import ConfigurationError, TrainingDataError
 from cde_retrievers.training.batches.clustering import cluster_pairs
-from cde_retrievers.training.batches.packing import Centroids, DomainLayout, Layout
+from cde_retrievers.training.batches.packing import Centroids, Layout, PoolLayout
+from cde_retrievers.training.batches.pools import pools_of
 from cde_retrievers.training.batches.surrogate import PairVectors
 from cde_retrievers.training.pairs.pairs import Indices, TrainingPairs
 
@@ -85,7 +86,8 @@ def contextual_schedule(
     Pairs of equal texts count once.
 
     Args:
-        pairs: n of them; batches keep within domains as far as these fill whole batches.
+        pairs: n of them; batches keep within domains as far as these fill whole batches. Smaller domains are
+            clustered together with others of their set (what stands before the last "/" of their names).
         vectors: of their texts, from `embed_pairs`.
         batch_size: B, over all processes together.
         cluster_size: pairs per cluster on average; B if None.
@@ -106,8 +108,9 @@ def contextual_schedule(
     rows = _checked_rows(pairs, batch_size, seed)
     _tell_of_mixing(pairs, rows, batch_size)
     size = batch_size if cluster_size is None else cluster_size
-    clusters = cluster_pairs(pairs, vectors, size, seed, cache_folder, show_progress)
-    layout = _layout(pairs, rows, clusters, vectors if packing == "tsp" else None)
+    pools = pools_of(pairs, rows, batch_size)
+    clusters = cluster_pairs(pairs, vectors, size, seed, cache_folder, show_progress, pools)
+    layout = _layout(pairs, rows, pools, clusters, vectors if packing == "tsp" else None)
     return BatchSchedule(batch_size, len(rows) // batch_size, seed, lambda rng: layout.lay_out(batch_size, rng))
 
 
@@ -139,17 +142,19 @@ def _tell_of_mixing(pairs: TrainingPairs, rows: Indices, batch_size: int) -> Non
         )  # fmt: skip
 
 
-def _layout(pairs: TrainingPairs, rows: Indices, clusters: Indices, vectors: PairVectors | None) -> Layout:
-    """Clusters by domain, with the means of their documents where there are vectors."""
-    domains = []
-    for domain in np.unique(pairs.domain_of[rows]):
-        members = rows[pairs.domain_of[rows] == domain]
+def _layout(
+    pairs: TrainingPairs, rows: Indices, pools: Indices, clusters: Indices, vectors: PairVectors | None
+) -> Layout:
+    """Clusters by pool, with the means of their documents where there are vectors."""
+    layouts = []
+    for pool in np.unique(pools[rows]):
+        members = rows[pools[rows] == pool]
         order = np.argsort(clusters[members], kind="stable")
         cuts = np.flatnonzero(np.diff(clusters[members[order]])) + 1
         parts = tuple(np.split(members[order], cuts))
-        domains.append(DomainLayout(parts, _means(pairs, parts, vectors)))
-    whole = [np.concatenate(domain.clusters) for domain in domains]
-    return Layout(tuple(domains), _means(pairs, whole, vectors))
+        layouts.append(PoolLayout(parts, _means(pairs, parts, vectors)))
+    whole = [np.concatenate(layout.clusters) for layout in layouts]
+    return Layout(tuple(layouts), _means(pairs, whole, vectors))
 
 
 def _means(

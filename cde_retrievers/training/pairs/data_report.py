@@ -1,6 +1,5 @@
 """A look at pairs before training: how many, how long, how often the same, and whether they suffice."""
 
-import logging
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,11 +11,8 @@ from cde_retrievers.training.pairs.beginnings import plain
 from cde_retrievers.training.pairs.pairs import Indices, TrainingPairs
 from cde_retrievers.training.pairs.pairs_report import Finding, Findings, Lengths, PairsReport
 
-logger = logging.getLogger(__name__)
-
 _UNCUT = 2**31 - 1
 _ROWS_SHOWN = 5
-_DOMAINS_NAMED = 5
 
 
 def report_on(
@@ -59,7 +55,7 @@ def report_on(
 
 
 def check_enough(pairs: TrainingPairs, batch_size: int) -> None:
-    """Refuse pairs that do not fill one batch; log domains that do not, since they share batches with others.
+    """Refuse pairs that do not fill one batch, or have nothing to tell apart.
 
     Raises:
         TrainingDataError: there are fewer pairs than a batch has, or all have the same document.
@@ -72,13 +68,6 @@ def check_enough(pairs: TrainingPairs, batch_size: int) -> None:
         )
     if len(np.unique(pairs.positive_of)) == 1 and not any(pairs.negatives_of):
         raise TrainingDataError("all pairs have the same document, so no query has anything to tell it from; give more")
-    small = [(name, count) for name, count in _domain_sizes(pairs).items() if count < batch_size]
-    if small:
-        named = ", ".join(f"{name!r} ({count:,})" for name, count in small[:_DOMAINS_NAMED])
-        logger.warning(
-            "%d of %d domains have fewer pairs than a batch of %d, so they share batches with other domains: %s%s",
-            len(small), len(pairs.domains), batch_size, named, ", ..." if len(small) > _DOMAINS_NAMED else "",
-        )  # fmt: skip
 
 
 def _check_batch_size(batch_size: int) -> None:

@@ -69,6 +69,7 @@ class TrainingConfig(TrainingArguments):
     report_to: str | list[str] | None = "none"
     remove_unused_columns: bool = False
     dataloader_drop_last: bool = True
+    ddp_find_unused_parameters: bool | None = False  # every weight takes part in every step
     metric_for_best_model: str | None = SEVERAL
 
     batching: Literal["contextual", "random"] = "contextual"

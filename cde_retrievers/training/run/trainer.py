@@ -105,6 +105,16 @@ class ContextualTrainer(Trainer):
         """Pairs of an epoch, over all processes."""
         return self._prepared.schedule.batches_per_epoch * self._prepared.schedule.batch_size
 
+    def get_decay_parameter_names(self, model: nn.Module) -> list[str]:
+        """As the Trainer's, without what decay would pull to a value of its own: the temperature and the gate.
+
+        Args:
+            model: what is trained.
+        """
+        weights = {id(weight) for weight in [*self._module.loss.parameters(), *gates(self._module.model)]}
+        apart = {name for name, weight in model.named_parameters() if id(weight) in weights}
+        return [name for name in super().get_decay_parameter_names(model) if name not in apart]
+
     def create_optimizer(self, model: nn.Module | None = None) -> Optimizer:
         """As the Trainer's, with the gate's own learning rate.
 

@@ -10,6 +10,7 @@ from transformers import TrainerCallback
 from cde_retrievers.encoder import ContextualEncoder
 from cde_retrievers.errors import CDEError, ConfigurationError, TrainingError
 from cde_retrievers.model.config import Conditioning
+from cde_retrievers.training.pairs.data_report import check_enough
 from cde_retrievers.training.pairs.pairs import TrainingPairs
 from cde_retrievers.training.pairs.reading import read_pairs
 from cde_retrievers.training.processes import wait_for_all
@@ -76,8 +77,9 @@ def train(
         TrainingError: a checkpoint to resume from is missing or of another run; a loss is not finite; the disk is full.
         MissingDependencyError: a package is not installed; names the extra.
     """
-    encoder = as_encoder(model, conditioning, settings)
     pairs = data if isinstance(data, TrainingPairs) else read_pairs(data)
+    check_enough(pairs, config.global_batch_size)
+    encoder = as_encoder(model, conditioning, settings)
     sets = [EvaluationSet.read(folder, config.evaluation_split) for folder in config.evaluation]
     learner = Learner.of(encoder, config)
     facts = run_facts(encoder, pairs, config)
