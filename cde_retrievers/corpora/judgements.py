@@ -55,8 +55,9 @@ def judged_queries(folder: str | Path, documents: Container[object], split: str 
         )
     queries = {}
     for row in query_rows(folder):
-        if row.values.get("_id") in relevant:
-            queries[str(row.values["_id"])] = str(row.values.get("text", ""))
+        identity = str(row.values.get("_id"))  # a whole number in some sets
+        if identity in relevant:
+            queries[identity] = str(row.values.get("text", ""))
     return JudgedQueries(queries, {query: relevant[query] for query in queries})
 
 

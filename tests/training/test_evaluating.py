@@ -1,5 +1,7 @@
 """nDCG@10 during training, on corpora under their own contexts."""
 
+import json
+
 import numpy as np
 import pytest
 from runs import PAIRS, STEPS_PER_EPOCH, same_weights, small_config, write_beir
@@ -34,6 +36,23 @@ def test_the_figure_is_that_of_sorting_all_documents(beir, make_encoder):
         gains.append(1 / np.log2(rank + 2) if rank < 10 else 0.0)
     assert found.ndcg_at_10(encoder) == pytest.approx(np.mean(gains), abs=1e-6)
     assert 0 < np.mean(gains) < 1
+
+
+def test_ids_may_be_whole_numbers(make_encoder, tmp_path):
+    judged = [("red cat", "0"), ("a tree", "1")]
+    texts = write_beir(tmp_path / "texts", {"0": "red cat", "1": "a tree", "2": "the file"}, judged)
+    numbers = write_beir(tmp_path / "numbers", {"0": "red cat", "1": "a tree", "2": "the file"}, judged)
+    for name in ("corpus.jsonl", "queries.jsonl"):
+        rows = [json.loads(line) for line in (numbers / name).read_text().splitlines()]
+        rows = [{**row, "_id": int(row["_id"].removeprefix("q"))} for row in rows]
+        (numbers / name).write_text("\n".join(map(json.dumps, rows)))
+    judgements = numbers / "qrels" / "test.tsv"
+    judgements.write_text(judgements.read_text().replace("q0", "0").replace("q1", "1"))
+    found = EvaluationSet.read(numbers)
+    assert found.ids == ("0", "1", "2")
+    assert list(found.judged.queries) == ["0", "1"]
+    encoder = make_encoder("whitening")
+    assert found.ndcg_at_10(encoder) == EvaluationSet.read(texts).ndcg_at_10(encoder)
 
 
 def test_several_sets_are_named_and_averaged(beir, tmp_path, make_encoder):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cde_retrievers.corpora import Corpus, judged_queries
+from cde_retrievers.corpora import Corpus, Reading, judged_queries
 from cde_retrievers.encoder import ContextualEncoder
 from cde_retrievers.errors import TrainingDataError
 from cde_retrievers.index.exact import exact_search
@@ -40,7 +40,7 @@ class EvaluationSet:
             MissingDependencyError: ir-measures is not installed; names the extra.
         """
         require("ir_measures", "evaluation during training", extra="eval")
-        documents = list(Corpus(folder))
+        documents = list(Corpus(folder, Reading(ids_as_text=True)))  # as judgements have them
         if len({document.text for document in documents}) < 2:
             raise TrainingDataError(f"{folder} has fewer than two different documents, too few to evaluate on")
         ids = tuple(str(document.id) for document in documents)
