@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cde_retrievers.training.run.arguments import SEVERAL, TrainingConfig
+from cde_retrievers.training.run.argument_checks import SEVERAL
+from cde_retrievers.training.run.arguments import TrainingConfig
 from cde_retrievers.training.run.training_run import TrainingResult
 
 _PREFIX = "eval_"

@@ -1,6 +1,7 @@
 """Fine-tuning as LlamaIndex users know it: what is trained on, what is kept, and what is refused."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -130,6 +131,21 @@ def test_the_best_weights_by_the_validation_set_are_kept(biencoder_folder, tmp_p
     assert len(set(scores)) > 1
     kept = ContextualEncoder.from_pretrained(engine.model_path, "cpu", "float32")
     assert EvaluationSet.read(tmp_path / "out" / "validation").ndcg_at_10(kept) == pytest.approx(max(scores))
+
+
+def test_an_interrupted_run_is_resumed(biencoder_folder, tmp_path):
+    def engine(folder):
+        return ContextualFinetuneEngine(
+            make_dataset(), biencoder_folder, folder, 10, make_dataset(10, start=30), show_progress_bar=False
+        )
+
+    engine(tmp_path / "whole").finetune(**CPU)
+    engine(tmp_path / "parts").finetune(**CPU)
+    for name in ("checkpoint-8", "model"):
+        shutil.rmtree(tmp_path / "parts" / name)
+    engine(tmp_path / "parts").finetune(resume_from_checkpoint=True, **CPU)
+    models = [ContextualEncoder.from_pretrained(tmp_path / name / "model", "cpu") for name in ("whole", "parts")]
+    assert models[0].fingerprint == models[1].fingerprint
 
 
 def test_the_validation_set_is_evaluated_on_as_it_is(biencoder_folder, tmp_path, trained_on):

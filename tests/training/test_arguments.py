@@ -46,6 +46,27 @@ def test_defaults_are_for_this_work(tmp_path):
         ({"evaluation": ("nowhere",)}, r"evaluation folder nowhere does not exist"),
         ({"evaluation": ("a/one", "b/one")}, r"must have different names"),
         ({"lr_scheduler_type": "lineal"}, r"transformers refuses the training arguments"),
+        ({"output_dir": __file__}, r"test_arguments.py is a file; give the path of a directory"),
+        ({"num_train_epochs": 0}, r"num_train_epochs is 0; it must be above 0"),
+        ({"num_train_epochs": float("nan")}, r"num_train_epochs is nan; it must be above 0"),
+        ({"max_steps": 0}, r"max_steps is 0, which trains nothing"),
+        ({"learning_rate": -1e-5}, r"learning_rate is -1e-05; it must be above 0"),
+        ({"learning_rate": "1e-5"}, r"learning_rate is '1e-5'; give a number"),
+        ({"temperature": "0.02"}, r"temperature is '0.02'; give a number"),
+        ({"false_negative_threshold": "1"}, r"false_negative_threshold is '1'; give a number"),
+        ({"gradient_accumulation_steps": 0}, r"gradient_accumulation_steps is 0"),
+        ({"matryoshka_dimensions": 64}, r"matryoshka_dimensions is 64; give a tuple such as \(64, 128\)"),
+        ({"matryoshka_dimensions": "64"}, r"matryoshka_dimensions is '64'; give a tuple"),
+        ({"lora_rank": 2, "lora_target_modules": "query"}, r"lora_target_modules is 'query'; give a tuple"),
+        ({"eval_on_start": True}, r"name BEIR folders in evaluation"),
+        ({"metric_for_best_model": "loss"}, r"metric_for_best_model is 'loss'; use one of ndcg@10"),
+        ({"greater_is_better": False}, r"a higher nDCG@10 is the better one"),
+        ({"report_to": "nobody"}, r"report_to names 'nobody', which transformers does not know"),
+        ({"neftune_noise_alpha": 5.0}, r"neftune_noise_alpha=5.0 is not available here"),
+        ({"use_liger_kernel": True}, r"its kernels are for language models"),
+        ({"data_seed": 7}, r"seed is the one of batches too"),
+        ({"train_sampling_strategy": "group_by_length"}, r"batching and packing say which pairs"),
+        ({"include_num_input_tokens_seen": True}, r"the log has pairs_per_second"),
     ],
 )
 def test_an_impossible_setting_is_refused(tmp_path, settings, message):
@@ -59,6 +80,24 @@ def test_evaluation_folders_are_evaluated_each_epoch_unless_told_otherwise(tmp_p
     assert config.eval_strategy == "epoch"
     every = TrainingConfig(output_dir=str(tmp_path / "run"), evaluation=tmp_path, eval_strategy="steps", eval_steps=5)
     assert every.eval_strategy == "steps"
+
+
+def test_with_the_best_weights_asked_for_each_evaluation_has_its_checkpoint(tmp_path):
+    best = {"output_dir": str(tmp_path / "run"), "evaluation": tmp_path, "load_best_model_at_end": True}
+    config = TrainingConfig(**best, use_cpu=True)
+    assert (config.eval_strategy, config.save_strategy) == ("epoch", "epoch")
+    with pytest.raises(ConfigurationError, match=r"requires the save and eval strategy to match"):
+        TrainingConfig(**best, save_steps=7)  # as told
+
+
+def test_the_best_weights_may_be_those_by_one_of_several_folders(tmp_path):
+    folders = [tmp_path / "one", tmp_path / "two"]
+    for folder in folders:
+        folder.mkdir()
+    settings = {"output_dir": str(tmp_path / "run"), "evaluation": folders}
+    TrainingConfig(**settings, metric_for_best_model="eval_two_ndcg@10")
+    with pytest.raises(ConfigurationError, match=r"use one of ndcg@10, one_ndcg@10, two_ndcg@10"):
+        TrainingConfig(**settings, metric_for_best_model="three_ndcg@10")
 
 
 def test_unknown_names_are_refused_with_similar_ones(tmp_path):
@@ -82,6 +121,9 @@ def test_a_value_of_another_type_is_refused(wrong, tmp_path):
 def test_plain_values_become_what_they_stand_for(tmp_path):
     config = TrainingConfig.from_dict({"output_dir": str(tmp_path), "matryoshka_dimensions": [8, 16]})
     assert config.matryoshka_dimensions == (8, 16)
+    for resume in (True, "run/checkpoint-3"):
+        config = TrainingConfig.from_dict({"output_dir": str(tmp_path), "resume_from_checkpoint": resume})
+        assert config.resume_from_checkpoint == resume
 
 
 @pytest.mark.parametrize("package", ["accelerate", "matplotlib"])

@@ -10,9 +10,7 @@ from transformers import TrainingArguments
 
 from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.training.optional import require
-from cde_retrievers.training.run.argument_checks import check_own_settings, check_trainer_settings
-
-SEVERAL = "ndcg@10"  # the mean over all evaluation folders
+from cde_retrievers.training.run.argument_checks import SEVERAL, check_own_settings, check_trainer_settings
 
 
 @dataclass
@@ -21,6 +19,7 @@ class TrainingConfig(TrainingArguments):
 
     Everything of TrainingArguments has its name and meaning, such as `num_train_epochs`, `gradient_accumulation_steps`,
     `activation_checkpointing`, `bf16`, `save_steps`, `eval_strategy`, `load_best_model_at_end` and `report_to`.
+    `resume_from_checkpoint` may also be True, for the newest whole checkpoint in `output_dir`.
     A global batch has `per_device_train_batch_size` pairs on each process, and all of them share their negatives.
 
     Attributes:
@@ -51,7 +50,8 @@ class TrainingConfig(TrainingArguments):
         lora_target_modules: names of the layers that get adapters; every linear layer of the backbone if None.
         cache_folder: where vectors and clusters are kept; `cache` in `output_dir` if None.
         evaluation: BEIR folders, each searched under its own context during training: `eval_ndcg@10` is the mean, and
-            with several folders there is one such figure for each, `eval_NAME_ndcg@10`.
+            with several folders there is one such figure for each, `eval_NAME_ndcg@10`. Each epoch, unless
+            `eval_strategy` is given; with `load_best_model_at_end` there is then a checkpoint for each epoch too.
         evaluation_split: whose judgements of these folders are used.
 
     Raises:
@@ -71,6 +71,7 @@ class TrainingConfig(TrainingArguments):
     dataloader_drop_last: bool = True
     ddp_find_unused_parameters: bool | None = False  # every weight takes part in every step
     metric_for_best_model: str | None = SEVERAL
+    resume_from_checkpoint: str | bool | None = None  # type: ignore[assignment]
 
     batching: Literal["contextual", "random"] = "contextual"
     cluster_size: int | None = None
@@ -100,8 +101,10 @@ class TrainingConfig(TrainingArguments):
         for package in ("accelerate", "matplotlib"):
             require(package, "training")
         check_own_settings(self)
-        if self.evaluation and str(getattr(self.eval_strategy, "value", self.eval_strategy)) == "no":
+        if self.evaluation and _plain(self.eval_strategy) == "no":
             self.eval_strategy = "epoch"
+            if self.load_best_model_at_end and (_plain(self.save_strategy), self.save_steps) == _UNTOLD:
+                self.save_strategy = "epoch"  # the best weights are those of a checkpoint
         try:
             super().__post_init__()  # type: ignore[no-untyped-call]
         except (ValueError, TypeError) as error:
@@ -140,6 +143,11 @@ class TrainingConfig(TrainingArguments):
 
 
 _INHERITED = {field.name for field in fields(TrainingArguments)}
+_UNTOLD = ("steps", 500)  # when transformers saves checkpoints if nobody says anything
+
+
+def _plain(strategy: Any) -> str:
+    return str(getattr(strategy, "value", strategy))
 
 
 def _of_kind(name: str, value: Any, kind: Any) -> Any:
