@@ -92,6 +92,41 @@ def test_a_checkpoint_of_another_run_is_refused(stopped, make_encoder):
         train(encoder, PAIRS, other, resume_from_checkpoint=True)
 
 
+@pytest.mark.parametrize(
+    "changed",
+    [{"learning_rate": 1e-5}, {"gate_learning_rate": 0.1}, {"learn_temperature": True}, {"optim": "sgd"}],
+    ids=lambda changed: next(iter(changed)),
+)
+def test_what_a_checkpoint_brings_back_cannot_be_changed(stopped, changed):
+    encoder, _, folder = stopped
+    (name,) = changed
+    with pytest.raises(TrainingError, match=rf"belongs to another run \({name} was"):
+        train(encoder, PAIRS, small_config(folder, **changed), resume_from_checkpoint=True)
+
+
+def test_another_temperature_counts_from_the_checkpoint_on(stopped):
+    encoder, _, folder = stopped
+    warmer = small_config(folder, temperature=0.1, logging_steps=1)
+    losses = [
+        entry["loss"]
+        for entry in train(encoder, PAIRS, warmer, resume_from_checkpoint=True).log_history
+        if "loss" in entry
+    ]
+    assert max(losses[2:]) < min(losses[:2])
+
+
+def test_a_run_that_was_over_makes_no_further_step(make_encoder, tmp_path):
+    encoder = make_encoder("cached")
+    config = small_config(
+        tmp_path, max_steps=4, save_strategy="steps", save_steps=2, lr_scheduler_type="constant", logging_steps=1
+    )
+    over = train(encoder, PAIRS, config)
+    again = train(encoder, PAIRS, config, resume_from_checkpoint=True)
+    assert same_weights(again.encoder, over.encoder)
+    assert [entry["step"] for entry in again.log_history if "loss" in entry] == [1, 2, 3, 4]
+    assert newest_complete(tmp_path) == tmp_path / "checkpoint-4"
+
+
 def test_a_new_run_does_not_mix_its_checkpoints_with_an_old_one(stopped):
     encoder, config, _ = stopped
     with pytest.raises(TrainingError, match=r"already holds checkpoint-4 of an earlier run"):

@@ -44,8 +44,8 @@ def stop_training(
     folder = Path(str(arguments.output_dir)) / f"failed-step-{step}-process-{arguments.process_index}"
     save_step(folder, pairs, inputs, step=step, reason=reason)
     raise TrainingError(
-        f"{reason} at step {step}, so training stops before the weights are spoilt; the batch is in {folder}. Lower "
-        f"learning_rate or raise temperature, or use bf16 in place of fp16; the last checkpoint can be resumed"
+        f"{reason} at step {step}, so training stops before the weights are spoilt; the batch is in {folder}. Begin "
+        f"anew with a lower learning_rate, or resume a checkpoint with a higher temperature or bf16 in place of fp16"
     )
 
 

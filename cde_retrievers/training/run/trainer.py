@@ -2,7 +2,7 @@
 
 import copy
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from cde_retrievers.training.run.preparation import Prepared
 from cde_retrievers.training.run.saving import CheckpointKeeper, explain_failed_checkpoint, write_weights
 from cde_retrievers.training.run.weight_sharing import forgive_shared_weights
 from cde_retrievers.training.steps.collating import PAIR_ROWS
-from cde_retrievers.training.steps.loading import StepLoader
+from cde_retrievers.training.steps.loading import Step, StepLoader
 from cde_retrievers.training.watching.metering import Meter
 from cde_retrievers.training.watching.progress_line import ProgressLine
 from cde_retrievers.training.watching.training_log import LogWriter
@@ -100,6 +100,21 @@ class ContextualTrainer(Trainer):
     def get_train_dataloader(self) -> StepLoader:
         """The steps of this process, epoch after epoch."""
         return StepLoader(self._prepared.schedule, self._prepared.steps, self.args)
+
+    def get_batch_samples(
+        self, epoch_iterator: Iterator[Step], num_batches: int, device: torch.device
+    ) -> tuple[list[Step], Tensor | int | None]:
+        """As the Trainer's: the batches of the next step; none where the last step was made before, in a resumed run.
+
+        Args:
+            epoch_iterator: what is left of the epoch.
+            num_batches: of a step.
+            device: where it computes.
+        """
+        if self.state.global_step >= self.state.max_steps:
+            return [], None
+        batches: tuple[list[Step], Tensor | int | None] = super().get_batch_samples(epoch_iterator, num_batches, device)
+        return batches
 
     def num_examples(self, dataloader: Any) -> int:
         """Pairs of an epoch, over all processes."""
