@@ -7,6 +7,7 @@ import pytest
 import torch
 from runs import PAIRS, STEPS_PER_EPOCH, same_weights, small_config, weights_of
 from tiny import CORPUS, QUERIES
+from transformers import TrainingArguments
 
 from cde_retrievers import ContextualEncoder
 from cde_retrievers.errors import ConfigurationError, TrainingDataError
@@ -155,6 +156,21 @@ def test_fewer_pairs_than_a_batch_are_refused(make_encoder, tmp_path):
 def test_a_conditioning_for_an_encoder_that_has_one_is_refused(make_encoder, tmp_path):
     with pytest.raises(ConfigurationError, match=r"conditioning describe"):
         train(make_encoder("cached"), PAIRS, small_config(tmp_path), conditioning="joint")
+
+
+def test_a_name_is_that_of_a_bi_encoder_or_of_a_contextual_model(biencoder_folder, model_folder, tmp_path):
+    made = train(biencoder_folder, PAIRS, small_config(tmp_path / "made", max_steps=1))
+    assert made.encoder.config.conditioning.kind == "cached"
+    contextual = train(model_folder, PAIRS, small_config(tmp_path / "contextual", max_steps=1))
+    assert contextual.encoder.config.conditioning.kind == "whitening"
+    with pytest.raises(ConfigurationError, match=r"contextual already .* takes no conditioning"):
+        train(model_folder, PAIRS, small_config(tmp_path / "both"), conditioning="joint")
+
+
+@pytest.mark.parametrize("settings", [{"output_dir": "run"}, TrainingArguments("run")], ids=["dict", "arguments"])
+def test_settings_of_another_kind_are_refused(make_encoder, settings):
+    with pytest.raises(ConfigurationError, match=r"are a TrainingConfig, found .*; make one with TrainingConfig"):
+        train(make_encoder("cached"), PAIRS, settings)
 
 
 def test_released_models_take_exactly_their_number_of_context_documents(make_encoder, tmp_path):

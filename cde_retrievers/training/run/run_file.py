@@ -11,8 +11,9 @@
     output_dir = "run"
     num_train_epochs = 3
 
-[model] takes `name` (a path works too), `conditioning` and the settings of `ContextualConfig`; [data] what `read_pairs`
-takes, with several paths as a list; [training] the fields of `TrainingConfig`.
+[model] takes `name` (a path works too) and, for a bi-encoder, `conditioning` ("cached" if left out) and the settings of
+`ContextualConfig`; [data] what `read_pairs` takes, with several paths as a list; [training] the fields of
+`TrainingConfig`.
 """
 
 import tomllib

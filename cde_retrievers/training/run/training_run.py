@@ -15,6 +15,7 @@ from cde_retrievers.training.pairs.pairs import TrainingPairs
 from cde_retrievers.training.pairs.reading import read_pairs
 from cde_retrievers.training.processes import wait_for_all
 from cde_retrievers.training.run.arguments import TrainingConfig
+from cde_retrievers.training.run.base_model import encoder_to_train
 from cde_retrievers.training.run.checkpoints import Facts, newest_complete, starting_point
 from cde_retrievers.training.run.evaluating import EvaluationSet
 from cde_retrievers.training.run.learner import Learner
@@ -62,10 +63,11 @@ def train(
     given stays as it is: a copy of its model is trained, in float32 (set `bf16` for arithmetic in fewer bits).
 
     Args:
-        model: an encoder; or what `ContextualEncoder.from_pretrained` takes; or, with a conditioning, a bi-encoder.
+        model: an encoder; or the name or path of a contextual model or of a bi-encoder, as `encoder_to_train` takes it.
         data: pairs, or what `read_pairs` takes.
         config: of the run.
-        conditioning: makes a contextual model of a bi-encoder: "joint", "cached" or "whitening", or their settings.
+        conditioning: of the contextual model made of a bi-encoder: "cached" (if None), "joint" or "whitening", or their
+            settings.
         resume_from_checkpoint: a checkpoint's directory, or True for the newest whole one in `output_dir`; the
             config's own if None.
         callbacks: transformers' callbacks.
@@ -77,6 +79,11 @@ def train(
         TrainingError: a checkpoint to resume from is missing or of another run; a loss is not finite; the disk is full.
         MissingDependencyError: a package is not installed; names the extra.
     """
+    if not isinstance(config, TrainingConfig):
+        raise ConfigurationError(
+            f"the settings of a run are a TrainingConfig, found {type(config).__name__}; make one with "
+            f"TrainingConfig(output_dir=...), or of a dictionary with TrainingConfig.from_dict"
+        )
     pairs = data if isinstance(data, TrainingPairs) else read_pairs(data)
     check_enough(pairs, config.global_batch_size)
     encoder = as_encoder(model, conditioning, settings)
@@ -102,21 +109,21 @@ def train(
 def as_encoder(
     model: ContextualEncoder | str | Path, conditioning: str | Conditioning | None, settings: dict[str, Any]
 ) -> ContextualEncoder:
-    """The encoder, loaded or made of a bi-encoder where it is none yet.
+    """The encoder itself, or what `encoder_to_train` makes of a name.
 
     Raises:
         CheckpointError: there is no such model.
         ConfigurationError: a conditioning or settings are given for a model that is already contextual.
     """
-    if conditioning is not None and not isinstance(model, ContextualEncoder):
-        return ContextualEncoder.from_biencoder(model, conditioning, **settings)
+    if not isinstance(model, ContextualEncoder):
+        return encoder_to_train(model, conditioning, **settings)
     if conditioning is not None or settings:
         given = ", ".join(sorted({*settings, *(["conditioning"] if conditioning is not None else [])}))
         raise ConfigurationError(
-            f"{given} describe a contextual model that is made of a bi-encoder; give its name or path and a "
-            f"conditioning, or leave them out"
+            f"{given} describe a contextual model that is made of a bi-encoder; give its name or path, or leave them "
+            f"out"
         )
-    return model if isinstance(model, ContextualEncoder) else ContextualEncoder.from_pretrained(model)
+    return model
 
 
 def run_facts(encoder: ContextualEncoder, pairs: TrainingPairs, config: TrainingConfig) -> Facts:
