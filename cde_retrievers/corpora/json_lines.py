@@ -21,7 +21,7 @@ def json_rows(file: File, encoding: str) -> Iterator[Row]:
                 continue
             try:
                 values = json.loads(line, parse_constant=_refuse_constant)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise CorpusFileError(f"{file.path}:{number} is no JSON: {error}; repair or remove the line") from error
             if not isinstance(values, dict):
                 raise CorpusFileError(

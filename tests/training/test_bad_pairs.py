@@ -6,11 +6,13 @@ from types import SimpleNamespace
 import pytest
 
 from cde_retrievers.errors import ConfigurationError, TrainingDataError
+from cde_retrievers.training.pairs.made import pairs_from_corpus
 from cde_retrievers.training.pairs.pairs import Pair
 from cde_retrievers.training.pairs.reading import read_pairs
 
 GOOD = b'{"query": "q", "positive": "d"}\n'
 HEAD = "query-id\tcorpus-id\tscore\n"
+MADE_OF = "A burr grinder crushes beans. It has two abrasive surfaces, which turn against each other."
 QA = {"queries": {"q": "who?"}, "corpus": {"a": "cats"}, "relevant_docs": {"q": ["a"]}}
 
 
@@ -20,6 +22,7 @@ QA = {"queries": {"q": "who?"}, "corpus": {"a": "cats"}, "relevant_docs": {"q": 
         (b"", r"mine\.jsonl holds no pairs to train on"),
         (b"\n\n", r"mine\.jsonl holds no pairs to train on"),
         (GOOD + b"{broken\n", r"mine\.jsonl:2 is no JSON"),
+        pytest.param(GOOD + b"[" * 100_000, r"mine\.jsonl:2 is no JSON", id="nested"),
         (GOOD + b"[1]\n", r"mine\.jsonl:2 is a JSON list; every line must be an object"),
         (GOOD + b'{"query": "caf\xe9"}', r"not utf-8 text: byte 46 \(in line 2\) is 0xe9; write it anew as utf-8"),
         (GOOD + b'{"query": "q"}\n', r"mine\.jsonl:2 has no column for the positive, it has \['query'\]; call it one"),
@@ -116,6 +119,8 @@ def test_what_is_wrong_with_a_data_set_of_llama_index_is_said(tmp_path, change, 
     [
         ('{"query": "q", "positive": "d"}\n' * 2, r"qa\.json is no JSON: .* call it \.jsonl"),
         ('{"query": "q", "positive": "d"}', r"should hold queries, corpus, relevant_docs, .*\['positive', 'query'\]"),
+        pytest.param("[" * 100_000, r"qa\.json is no JSON", id="nested"),
+        pytest.param('{"queries": ' + "9" * 5_000 + "}", r"qa\.json is no JSON", id="long number"),
         ("[1]", r"should hold queries, corpus, relevant_docs, .* found a list"),
     ],
 )
@@ -136,6 +141,7 @@ def test_json_of_another_layout_is_refused(tmp_path, content, message):
         ([{"query": "q", "positive": "d"}, {}], r"a list, row 1 has no column for the query, it has \[\]"),
         ({"query": ["q"], "positive": ["d"]}, r"has no 'train', it has \['query', 'positive'\]; .*Dataset\.from_dict"),
         (5, r"pairs cannot be read from a int; give a path"),
+        (pairs_from_corpus([MADE_OF]), r"pairs cannot be read from a MadePairs; .* the \.pairs of what"),
     ],
 )
 def test_what_is_wrong_with_an_iterable_is_said(source, message):

@@ -122,6 +122,18 @@ def test_pairs_that_all_have_one_document_are_refused():
         check_enough(TrainingPairs.of([Pair("q", "d"), Pair("r", "d")]), 2)
 
 
+def test_pairs_that_all_have_one_query_are_refused():
+    with pytest.raises(TrainingDataError, match=r"all pairs have the same query"):
+        check_enough(TrainingPairs.of([Pair("q", "d"), Pair("q", "e")]), 2)
+    check_enough(TrainingPairs.of([Pair("q", "d", ("n",)), Pair("q", "e", ("n",))]), 2)
+
+
+def test_rows_that_were_not_read_are_refused():
+    for look in (lambda: check_enough(PAIRS, 2), lambda: report_on(PAIRS, None, max_length=6, batch_size=4)):
+        with pytest.raises(TrainingDataError, match=r"TrainingPairs are expected, found list; read_pairs makes them"):
+            look()
+
+
 @pytest.mark.parametrize("batch_size", [0, 1, -4, 2.5, True, "8"])
 def test_an_impossible_batch_size_is_refused(batch_size):
     for look in (lambda: check_enough(TrainingPairs.of(PAIRS), batch_size), lambda: report(batch_size=batch_size)):

@@ -5,7 +5,7 @@ import logging
 import pytest
 from tiny import CORPUS
 
-from cde_retrievers.errors import ConfigurationError
+from cde_retrievers.errors import ConfigurationError, TrainingDataError
 from cde_retrievers.training.batches import mining
 from cde_retrievers.training.batches.mining import mine_hard_negatives
 from cde_retrievers.training.batches.mining_rules import MiningRules
@@ -158,6 +158,7 @@ def test_random_negatives_have_something_to_choose_from_without_a_window():
     ("settings", "message"),
     [
         ({"num_negatives": 0}, r"num_negatives=0"),
+        ({"num_negatives": 1.5}, r"num_negatives is 1.5; give a whole number"),
         ({"range_min": -1}, r"range_min=-1"),
         ({"range_min": 5, "range_max": 5}, r"ranks 5 to 5 have no room for 1 negatives"),
         ({"min_score": 0.5, "max_score": 0.4}, r"no score is at least min_score=0.5"),
@@ -167,6 +168,11 @@ def test_random_negatives_have_something_to_choose_from_without_a_window():
 def test_impossible_settings_are_refused_before_anything_is_embedded(settings, message):
     with pytest.raises(ConfigurationError, match=message):
         mine_hard_negatives(zoo(), None, **settings)
+
+
+def test_rows_that_were_not_read_are_refused():
+    with pytest.raises(TrainingDataError, match=r"TrainingPairs are expected, found list; read_pairs makes them"):
+        mine_hard_negatives([{"query": "red cat", "positive": "the cat"}], None)
 
 
 @pytest.mark.slow

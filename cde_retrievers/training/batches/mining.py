@@ -15,7 +15,7 @@ from cde_retrievers.errors import ContextTooSmallError
 from cde_retrievers.index.exact import exact_search
 from cde_retrievers.progress import progress_bar
 from cde_retrievers.training.batches.mining_rules import MiningRules, Strategy
-from cde_retrievers.training.pairs.pairs import Indices, TrainingPairs
+from cde_retrievers.training.pairs.pairs import Indices, TrainingPairs, check_table
 
 logger = logging.getLogger(__name__)
 
@@ -60,8 +60,10 @@ def mine_hard_negatives(
         show_progress: True or False, or None for a bar only where the work is long.
 
     Raises:
+        TrainingDataError: the pairs are something else, such as rows that were not read yet.
         ConfigurationError: a setting is impossible.
     """
+    check_table(pairs)
     rules = MiningRules(
         num_negatives=num_negatives, range_min=range_min, range_max=range_max, max_score=max_score,
         min_score=min_score, absolute_margin=absolute_margin, relative_margin=relative_margin,

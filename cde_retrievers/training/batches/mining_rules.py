@@ -54,6 +54,10 @@ class MiningRules:
             raise ConfigurationError(
                 f"sampling_strategy {self.sampling_strategy!r} is unknown; use one of {', '.join(STRATEGIES)}"
             )
+        for name in ("num_negatives", "range_min", "range_max"):
+            number = getattr(self, name)
+            if number is not None and not isinstance(number, int):
+                raise ConfigurationError(f"{name} is {number!r}; give a whole number")
         if self.num_negatives < 1 or self.range_min < 0:
             raise ConfigurationError(
                 f"at least one negative is mined and ranks count from 0, found num_negatives={self.num_negatives}, "

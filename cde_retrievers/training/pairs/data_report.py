@@ -8,7 +8,7 @@ from cde_retrievers.batches import text_windows
 from cde_retrievers.errors import ConfigurationError, TrainingDataError
 from cde_retrievers.text import TextTokenizer
 from cde_retrievers.training.pairs.beginnings import plain
-from cde_retrievers.training.pairs.pairs import Indices, TrainingPairs
+from cde_retrievers.training.pairs.pairs import Indices, TrainingPairs, check_table
 from cde_retrievers.training.pairs.pairs_report import Finding, Findings, Lengths, PairsReport
 
 _UNCUT = 2**31 - 1
@@ -35,9 +35,11 @@ def report_on(
         document_prompt: put before every document.
 
     Raises:
+        TrainingDataError: the pairs are something else, such as rows that were not read yet.
         ConfigurationError: batch size or length is impossible.
         CheckpointError: the tokenizer is of another kind.
     """
+    check_table(pairs)
     _check_batch_size(batch_size)
     if not isinstance(max_length, int) or max_length < 1:
         raise ConfigurationError(f"max_length must be a whole number above 0, found {max_length!r}")
@@ -58,16 +60,24 @@ def check_enough(pairs: TrainingPairs, batch_size: int) -> None:
     """Refuse pairs that do not fill one batch, or have nothing to tell apart.
 
     Raises:
-        TrainingDataError: there are fewer pairs than a batch has, or all have the same document.
+        TrainingDataError: there are fewer pairs than a batch has, or all have the same document or the same query.
         ConfigurationError: the batch size is impossible.
     """
+    check_table(pairs)
     _check_batch_size(batch_size)
     if len(pairs) < batch_size:
         raise TrainingDataError(
             f"there are {len(pairs):,} pairs, which is not one batch of {batch_size:,}; give more, or a smaller batch"
         )
-    if len(np.unique(pairs.positive_of)) == 1 and not any(pairs.negatives_of):
+    if any(pairs.negatives_of):
+        return
+    if len(np.unique(pairs.positive_of)) == 1:
         raise TrainingDataError("all pairs have the same document, so no query has anything to tell it from; give more")
+    if len(np.unique(pairs.query_of)) == 1:
+        raise TrainingDataError(
+            "all pairs have the same query, which all of the documents answer, so there is nothing to tell apart; give "
+            "other queries, or negatives"
+        )
 
 
 def _check_batch_size(batch_size: int) -> None:

@@ -122,6 +122,18 @@ class TrainingPairs(Sequence[Pair]):
         return digest.hexdigest()
 
 
+def check_table(pairs: object) -> None:
+    """Refuse what is no `TrainingPairs`.
+
+    Raises:
+        TrainingDataError: it is something else, such as rows that were not read yet.
+    """
+    if not isinstance(pairs, TrainingPairs):
+        raise TrainingDataError(
+            f"TrainingPairs are expected, found {type(pairs).__name__}; read_pairs makes them of rows and data sets"
+        )
+
+
 def check_pair(pair: Pair, place: str) -> None:
     """Refuse a pair that cannot be trained on.
 

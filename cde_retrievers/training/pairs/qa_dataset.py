@@ -38,7 +38,7 @@ def qa_file_pairs(path: Path, domain: str) -> Iterator[Pair]:
     with open_text(path, "utf-8") as stream:
         try:
             content = json.load(stream)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise TrainingDataError(
                 f"{path} is no JSON: {error}; if it has one object a line, call it .jsonl"
             ) from error

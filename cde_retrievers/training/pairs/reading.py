@@ -69,7 +69,8 @@ def _pairs(source: PairSource, split: str, domain: str | None) -> Iterator[Pair]
         return qa_object_pairs(source, domain or "")
     if not isinstance(source, Iterable):
         raise TrainingDataError(
-            f"pairs cannot be read from a {type(source).__name__}; give a path, a data set, or an iterable of pairs"
+            f"pairs cannot be read from a {type(source).__name__}; give a path, a data set, or an iterable of pairs, "
+            f"such as the .pairs of what pairs_from_corpus makes"
         )
     return _row_pairs(source, _called(source), domain)
 
