@@ -26,6 +26,7 @@ def test_defaults_are_for_this_work(tmp_path):
     ("settings", "message"),
     [
         ({"output_dir": None}, r"output_dir says where"),
+        ({"output_dir": ""}, r"output_dir says where"),
         ({"batching": "hard"}, r"batching is 'hard'; use one of contextual, random"),
         ({"packing": "greedy"}, r"packing is 'greedy'; use one of random, tsp"),
         ({"context_from": "corpus"}, r"context_from is 'corpus'; use one of batch, domain"),
@@ -121,6 +122,8 @@ def test_a_value_of_another_type_is_refused(wrong, tmp_path):
 def test_plain_values_become_what_they_stand_for(tmp_path):
     config = TrainingConfig.from_dict({"output_dir": str(tmp_path), "matryoshka_dimensions": [8, 16]})
     assert config.matryoshka_dimensions == (8, 16)
+    config = TrainingConfig.from_dict({"output_dir": str(tmp_path / "run"), "evaluation": str(tmp_path)})
+    assert config.evaluation == (str(tmp_path),)
     for resume in (True, "run/checkpoint-3"):
         config = TrainingConfig.from_dict({"output_dir": str(tmp_path), "resume_from_checkpoint": resume})
         assert config.resume_from_checkpoint == resume

@@ -68,12 +68,20 @@ def test_a_file_is_the_run_that_its_settings_make(run_file, biencoder_folder, tm
         (("[data]", "[data"), r"no readable TOML file"),
         (('"cached"', '"cache"'), r"conditioning 'cache' is unknown"),
         (("context_size", "contextsize"), r"contextsize"),
+        (("path = [", "path = 3 # ["), r"path in \[data\] is \[3\]; give a text"),
+        (("path = [", "path = [] # ["), r"path in \[data\] is \[\]; give a text"),
+        (("name =", "name = 3 #"), r"name in \[model\] is \[3\]; give a text"),
     ],
 )
 def test_a_wrong_name_is_refused(run_file, change, message):
     run_file.write_text(run_file.read_text().replace(*change))
     with pytest.raises(ConfigurationError, match=message):
         train_from_file(run_file)
+
+
+def test_a_file_may_begin_with_a_byte_order_mark(run_file):
+    run_file.write_text(run_file.read_text(), encoding="utf-8-sig")
+    assert read_run_file(run_file)["model"]["conditioning"] == "cached"
 
 
 def test_a_missing_file_is_named(tmp_path):

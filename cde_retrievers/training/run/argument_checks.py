@@ -66,7 +66,7 @@ def check_own_settings(config: "TrainingConfig") -> None:
     Raises:
         ConfigurationError: says which, what was found and what is allowed.
     """
-    if config.output_dir is None:
+    if not config.output_dir:
         raise ConfigurationError("output_dir says where checkpoints and the trained model go; give a directory")
     if Path(config.output_dir).exists() and not Path(config.output_dir).is_dir():
         raise ConfigurationError(f"output_dir {config.output_dir} is a file; give the path of a directory")

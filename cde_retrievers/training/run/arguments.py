@@ -41,7 +41,7 @@ class TrainingConfig(TrainingArguments):
         sequence_dropout: the probability with which the null vector takes a context vector's place.
         chunk_size: texts that are in memory at a time (gradient caching, specification 3.6); None for all of them.
         temperature: what similarities are divided by.
-        learn_temperature: learn it, from `temperature` on.
+        learn_temperature: learn it, from `temperature` on; the log shows it.
         symmetric: half of the loss from documents to queries.
         matryoshka_dimensions: widths at which embeddings cut to them are trained to work too.
         lora_rank: train adapters of this rank in place of the backbone's weights; None for full fine-tuning.
@@ -94,7 +94,7 @@ class TrainingConfig(TrainingArguments):
     lora_dropout: float = 0.0
     lora_target_modules: tuple[str, ...] | None = None
     cache_folder: str | None = None
-    evaluation: tuple[str, ...] = ()
+    evaluation: tuple[str, ...] | str = ()
     evaluation_split: str = "test"
 
     def __post_init__(self) -> None:

@@ -66,7 +66,7 @@ def read_run_file(path: str | Path) -> dict[str, dict[str, Any]]:
         ConfigurationError: it is missing or no TOML, or a table or a key that must be there is missing or unknown.
     """
     try:
-        tables = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        tables = tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigurationError(f"{path} is no readable TOML file: {error}") from error
     _check_names(f"{path}: table", tables, _TABLES)
@@ -74,12 +74,23 @@ def read_run_file(path: str | Path) -> dict[str, dict[str, Any]]:
         if not isinstance(tables.get(table), dict) or needed not in tables[table]:
             raise ConfigurationError(f"{path} needs a table [{table}] with a value for {needed}")
     _check_names(f"{path}: [data]", tables["data"], _DATA)
+    _check_texts(f"{path}: name in [model]", [tables["model"]["name"]])
+    _check_texts(f"{path}: path in [data]", _listed(tables["data"]["path"]))
     return tables
 
 
 def _pairs(data: dict[str, Any]) -> TrainingPairs:
-    paths = data.pop("path")
-    return reduce(add, [read_pairs(path, **data) for path in ([paths] if isinstance(paths, str) else paths)])
+    paths = _listed(data.pop("path"))
+    return reduce(add, [read_pairs(path, **data) for path in paths])
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _check_texts(place: str, values: list[Any]) -> None:
+    if not values or not all(isinstance(value, str) and value for value in values):
+        raise ConfigurationError(f'{place} is {values}; give a text, as in "pairs.jsonl"')
 
 
 def _check_names(place: str, found: Iterable[str], known: tuple[str, ...]) -> None:
