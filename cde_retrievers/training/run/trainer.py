@@ -181,9 +181,11 @@ class ContextualTrainer(Trainer):
         stop_training(reason, self.state.global_step + 1, self.args, self._prepared.pairs, inputs)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """As the Trainer's, with the averages since the last log beside a loss."""
+        """As the Trainer's, with the averages since the last log beside a loss, and a learned temperature as it is."""
         if "loss" in logs:
             logs.update(self._meter.drain())
+            if self._config.learn_temperature:
+                logs["temperature"] = self._module.loss.temperature
         super().log(logs, start_time)
 
     def evaluate(
