@@ -112,6 +112,13 @@ def test_fewer_pairs_than_a_batch_are_refused():
         check_enough(TrainingPairs.of(PAIRS), 10)
 
 
+def test_pairs_that_come_again_count_once():
+    with pytest.raises(TrainingDataError, match=r"there are 9 pairs, but 8 distinct ones, which is not one batch of 9"):
+        check_enough(TrainingPairs.of(PAIRS), 9)
+    assert report(batch_size=8).batches == 1
+    assert report(batch_size=9).batches == 0
+
+
 def test_enough_pairs_pass():
     check_enough(TrainingPairs.of([Pair("q", "d"), Pair("r", "e")]), 2)
     check_enough(TrainingPairs.of([Pair("q", "d", ("n",)), Pair("r", "d")]), 2)

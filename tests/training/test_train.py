@@ -143,6 +143,25 @@ def test_hard_negatives_of_some_pairs_are_not_used_and_that_is_said(make_encoder
     assert "hard negatives are not used, because some pairs have none, such as pair 1" in caplog.text
 
 
+def test_the_hard_negatives_of_a_pair_may_stand_in_several_rows(make_encoder, tmp_path):
+    near = [(pair.query, pair.positive, CORPUS[row - 1], CORPUS[row - 2]) for row, pair in enumerate(PAIRS)]
+    apart = [Pair(query, positive, (one,)) for query, positive, *both in near for one in both]
+    together = [Pair(query, positive, tuple(both)) for query, positive, *both in near for _ in both]
+    settings = {"max_steps": 3, "hard_negatives": 2}
+    results = [
+        train(make_encoder("cached"), pairs, small_config(tmp_path / name, **settings))
+        for name, pairs in (("apart", apart), ("together", together))
+    ]
+    assert same_weights(results[0].encoder, results[1].encoder)
+
+
+def test_a_learned_temperature_is_in_the_log(make_encoder, tmp_path):
+    config = small_config(tmp_path, max_steps=4, learn_temperature=True, temperature=0.05)
+    found = [entry["temperature"] for entry in train(make_encoder("cached"), PAIRS, config).log_history[:2]]
+    assert found == pytest.approx([0.05, 0.05], rel=0.02)
+    assert found[0] != found[1]
+
+
 def test_hard_negatives_that_are_missing_are_named(make_encoder, tmp_path):
     with pytest.raises(TrainingDataError, match=r"hard_negatives=1, but pair 0 .* mine_hard_negatives"):
         train(make_encoder("cached"), PAIRS, small_config(tmp_path, hard_negatives=1))

@@ -18,6 +18,7 @@ from cde_retrievers.training.batches.packing import Centroids, Layout, PoolLayou
 from cde_retrievers.training.batches.pools import pools_of
 from cde_retrievers.training.batches.surrogate import PairVectors
 from cde_retrievers.training.pairs.pairs import Indices, TrainingPairs
+from cde_retrievers.training.pairs.repeated import first_rows
 
 logger = logging.getLogger(__name__)
 
@@ -120,8 +121,7 @@ def _checked_rows(pairs: TrainingPairs, batch_size: int, seed: int) -> Indices:
         raise ConfigurationError(
             f"batches hold at least one pair and seeds are not negative, found batch_size={batch_size}, seed={seed}"
         )
-    texts = pairs.query_of * len(pairs.documents) + pairs.positive_of
-    rows = np.sort(np.unique(texts, return_index=True)[1])
+    rows = first_rows(pairs)
     if len(rows) < len(pairs):
         logger.warning("%d of %d pairs repeat another one and are left out", len(pairs) - len(rows), len(pairs))
     if len(rows) < batch_size:

@@ -10,6 +10,7 @@ from cde_retrievers.text import TextTokenizer
 from cde_retrievers.training.pairs.beginnings import plain
 from cde_retrievers.training.pairs.pairs import Indices, TrainingPairs, check_table
 from cde_retrievers.training.pairs.pairs_report import Finding, Findings, Lengths, PairsReport
+from cde_retrievers.training.pairs.repeated import first_rows
 
 _UNCUT = 2**31 - 1
 _ROWS_SHOWN = 5
@@ -60,7 +61,8 @@ def check_enough(pairs: TrainingPairs, batch_size: int) -> None:
     """Refuse pairs that do not fill one batch, or have nothing to tell apart.
 
     Raises:
-        TrainingDataError: there are fewer pairs than a batch has, or all have the same document or the same query.
+        TrainingDataError: there are fewer distinct pairs than a batch has, or all have the same document or the same
+            query.
         ConfigurationError: the batch size is impossible.
     """
     check_table(pairs)
@@ -69,14 +71,19 @@ def check_enough(pairs: TrainingPairs, batch_size: int) -> None:
         raise TrainingDataError(
             f"there are {len(pairs):,} pairs, which is not one batch of {batch_size:,}; give more, or a smaller batch"
         )
-    if any(pairs.negatives_of):
-        return
-    if len(np.unique(pairs.positive_of)) == 1:
+    alone = not any(pairs.negatives_of)
+    if alone and len(np.unique(pairs.positive_of)) == 1:
         raise TrainingDataError("all pairs have the same document, so no query has anything to tell it from; give more")
-    if len(np.unique(pairs.query_of)) == 1:
+    if alone and len(np.unique(pairs.query_of)) == 1:
         raise TrainingDataError(
             "all pairs have the same query, which all of the documents answer, so there is nothing to tell apart; give "
             "other queries, or negatives"
+        )
+    distinct = len(first_rows(pairs))
+    if distinct < batch_size:
+        raise TrainingDataError(
+            f"there are {len(pairs):,} pairs, but {distinct:,} distinct ones, which is not one batch of "
+            f"{batch_size:,}; give more, or a smaller batch"
         )
 
 
@@ -122,8 +129,7 @@ def _finding(rows: Indices) -> Finding:
 
 def _repeated(pairs: TrainingPairs) -> Indices:
     """Rows of pairs whose query and positive stand further up already."""
-    _, first = np.unique(np.stack([pairs.query_of, pairs.positive_of]), axis=1, return_index=True)
-    return np.setdiff1d(np.arange(len(pairs)), first)
+    return np.setdiff1d(np.arange(len(pairs)), first_rows(pairs))
 
 
 def _several(one: Indices, other: Indices) -> Indices:

@@ -62,7 +62,7 @@ class Findings:
     """What of the pairs is worth a look; none of it keeps them from being trained on.
 
     Attributes:
-        repeated: pairs that stand further up already.
+        repeated: pairs that stand further up already; of these only the hard negatives are used.
         several_positives: distinct queries with more than one positive.
         several_queries: distinct documents that are the positive of more than one query.
         equal: pairs whose query is the document, but for case and spaces.
@@ -113,8 +113,8 @@ class PairsReport:
 
     @property
     def batches(self) -> int:
-        """Whole ones that an epoch has."""
-        return self.pairs // self.batch_size
+        """Whole ones that an epoch has, in which pairs that come again count once."""
+        return (self.pairs - self.findings.repeated.count) // self.batch_size
 
     @property
     def small_domains(self) -> dict[str, int]:

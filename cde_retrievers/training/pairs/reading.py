@@ -32,7 +32,8 @@ def read_pairs(source: PairSource, *, split: str = _DEFAULT_SPLIT, domain: str |
 
     Rows have the columns `query` (or `anchor`, `question`) and `positive` (or `document`, `context`, `answer`,
     `passage`), and may have `negatives` (`negative`, `negative_1` and so on; a text or a list of texts) and `domain`.
-    Other columns are not used; which is logged.
+    Other columns are not used; which is logged. A pair may come again with another negative: in training it counts
+    once, with the negatives of all its rows.
 
     Args:
         source: one of

@@ -11,6 +11,7 @@ from cde_retrievers.errors import ConfigurationError, TrainingDataError
 from cde_retrievers.training.batches.schedule import BatchSchedule, contextual_schedule, random_schedule
 from cde_retrievers.training.batches.surrogate import PairVectors, embed_pairs
 from cde_retrievers.training.pairs.pairs import TrainingPairs
+from cde_retrievers.training.pairs.repeated import with_gathered_negatives
 from cde_retrievers.training.run.arguments import TrainingConfig
 from cde_retrievers.training.run.learner import Learner, context_size
 from cde_retrievers.training.steps.collating import Collator, FalseNegativeFilter, Share
@@ -45,6 +46,7 @@ def prepare(pairs: TrainingPairs, encoder: ContextualEncoder, learner: Learner, 
         TrainingDataError: there are too few pairs for a batch, or pairs without the hard negatives asked for.
         ConfigurationError: the number of context documents is none the model or the processes can take.
     """
+    pairs = with_gathered_negatives(pairs)
     hard_negatives = negatives_per_query(pairs, config)
     choice = _context_choice(pairs, encoder, learner, config)
     vectors = _surrogate_vectors(pairs, encoder, config)
