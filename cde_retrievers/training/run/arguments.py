@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 from transformers import TrainingArguments
 
 from cde_retrievers.errors import ConfigurationError
-from cde_retrievers.training.optional import require
+from cde_retrievers.optional import require
 from cde_retrievers.training.run.argument_checks import check_own_settings, check_trainer_settings
 
 SEVERAL = "ndcg@10"  # the mean over all evaluation folders
@@ -98,7 +98,7 @@ class TrainingConfig(TrainingArguments):
 
     def __post_init__(self) -> None:
         for package in ("accelerate", "matplotlib"):
-            require(package, "training")
+            require(package, "training", extra="train")
         check_own_settings(self)
         if self.evaluation and str(getattr(self.eval_strategy, "value", self.eval_strategy)) == "no":
             self.eval_strategy = "epoch"
