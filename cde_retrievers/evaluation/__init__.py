@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from cde_retrievers.evaluation.evaluating import evaluate
     from cde_retrievers.evaluation.evaluation import Evaluation, mean_difference, mean_over_sets
     from cde_retrievers.evaluation.intervals import Interval
-    from cde_retrievers.evaluation.known_items import known_items
+    from cde_retrievers.evaluation.known_item_queries import known_items
     from cde_retrievers.evaluation.lexical import BM25
     from cde_retrievers.evaluation.matrix import ContextMatrix, context_matrix
     from cde_retrievers.evaluation.plain import Plain
@@ -38,7 +38,7 @@ _HOMES = {
     "compare": "cde_retrievers.evaluation.comparing",
     "context_matrix": "cde_retrievers.evaluation.matrix",
     "evaluate": "cde_retrievers.evaluation.evaluating",
-    "known_items": "cde_retrievers.evaluation.known_items",
+    "known_items": "cde_retrievers.evaluation.known_item_queries",
     "mean_difference": "cde_retrievers.evaluation.evaluation",
     "mean_over_sets": "cde_retrievers.evaluation.evaluation",
 }
