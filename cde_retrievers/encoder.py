@@ -14,7 +14,7 @@ from cde_retrievers.context import CorpusContext, checked_context
 from cde_retrievers.device import resolve_device, resolve_dtype
 from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.files import sha256_of_json
-from cde_retrievers.fitting import context_of
+from cde_retrievers.fitting import context_of, context_of_no_corpus
 from cde_retrievers.generic import generic_texts
 from cde_retrievers.model.config import Conditioning
 from cde_retrievers.model.contextual import ContextualModel
@@ -219,6 +219,18 @@ class ContextualEncoder:
             FileNotFoundError: the package was installed without its data.
         """
         return self._fit(generic_texts(), self._context_size(None), "random", 0, "generic", show_progress)
+
+    def null_context(self) -> CorpusContext:
+        """No context at all, as a value: the model's null vector in the place of every context vector.
+
+        What such a model finds without a corpus' context; evaluation compares with it. The null vector is trained by
+        sequence dropout (paper, section 4.2).
+
+        Raises:
+            ConfigurationError: the model has no null vector; the released ones have none.
+        """
+        vectors = self.model.second_stage.null_vectors(self._context_size(None))
+        return context_of_no_corpus(vectors, self.name, self.fingerprint)
 
     def _fit(
         self, texts: Iterable[str], size: int, strategy: str, seed: int, recorded_as: str, show_progress: bool | None

@@ -84,6 +84,10 @@ class WriteError(CDEError, OSError):
     """The disk is full, or the directory cannot be written to."""
 
 
+class EvaluationDataError(CDEError):
+    """A corpus or its queries cannot be evaluated on."""
+
+
 class TrainingDataError(CDEError):
     """Pairs to train on are missing, cannot be read, or do not suffice for what was asked."""
 

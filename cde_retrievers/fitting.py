@@ -41,3 +41,18 @@ def context_of(
         seed=int(seed),
         probe=probe,
     )
+
+
+def context_of_no_corpus(vectors: NDArray[np.float32], model_name: str, model_fingerprint: str) -> CorpusContext:
+    """A context of null vectors (N, width), made of no documents."""
+    return CorpusContext(
+        vectors=vectors,
+        model_name=model_name,
+        model_fingerprint=model_fingerprint,
+        documents=(),
+        positions=(),
+        distinct=0,
+        corpus_size=0,
+        strategy="null",
+        seed=0,
+    )

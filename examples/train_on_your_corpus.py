@@ -13,10 +13,9 @@ import tempfile
 from stdlib_corpus import Entry, stdlib_entries
 
 from cde_retrievers import ContextualEncoder
+from cde_retrievers.evaluation import RetrievalSet, evaluate
 from cde_retrievers.index import ContextualIndex, Document
-from cde_retrievers.judged import JudgedQueries
 from cde_retrievers.training import Pair, TrainingConfig, TrainingPairs, report_on, train
-from cde_retrievers.training.run.evaluating import EvaluationSet
 
 HELD_OUT = {"calendar", "csv", "glob", "statistics", "textwrap", "zipfile"}
 QUESTION = "remove the common indentation from a text"
@@ -49,10 +48,10 @@ def main() -> None:
     logging.getLogger("cde_retrievers").setLevel(logging.ERROR)  # the report has said which texts are cut
 
     # 3. Queries whose answers are known, in modules that are not trained on.
-    ids, texts = tuple(entry.name for entry in held_out), tuple(entry.code for entry in held_out)
-    judged = JudgedQueries({entry.name: entry.summary for entry in held_out}, {name: {name: 1} for name in ids})
-    evaluation = EvaluationSet("held out", ids, texts, judged)
-    before = evaluation.ndcg_at_10(encoder)
+    queries = {entry.name: entry.summary for entry in held_out}
+    corpus = {entry.name: entry.code for entry in held_out}
+    data = RetrievalSet.of(queries, corpus, relevant_docs={name: {name} for name in queries})
+    before = evaluate(encoder, data)
 
     with tempfile.TemporaryDirectory() as folder:
         # 4. Each batch is drawn from a cluster of similar pairs: their documents are hard to tell apart.
@@ -64,10 +63,12 @@ def main() -> None:
             chunk_size=None,  # a batch this small is in memory at once, which saves computing it twice
         )
         result = train(encoder, pairs, config)
-        after = evaluation.ndcg_at_10(result.encoder)
+        after = evaluate(result.encoder, data)
         print(f"\nnDCG@10 in {len(held_out)} functions of modules held out:")
-        print(f"  {before:.3f}  MiniLM")
-        print(f"  {after:.3f}  trained for {steps} steps of {BATCH} pairs, under a context of these modules\n")
+        print(f"  {before.mean().mean:.3f}  MiniLM")
+        print(
+            f"  {after.mean().mean:.3f}  trained for {steps} steps of {BATCH} pairs, under a context of these modules\n"
+        )
 
         # 5. What was saved is a model like any other: load it, or give its path to an adapter or to a command.
         documents = [Document(entry.code, id=entry.name) for entry in held_out]

@@ -64,9 +64,9 @@ class ContextualFinetuneEngine:
         conditioning: str | Conditioning | None = None,
         **model_settings: Any,
     ) -> None:
-        from cde_retrievers.training.optional import require
+        from cde_retrievers.optional import require
 
-        require("accelerate", "fine-tuning")
+        require("accelerate", "fine-tuning", extra="train")
         if evaluation_steps is not None and (val_dataset is None or evaluation_steps < 1):
             raise ConfigurationError(
                 f"evaluation_steps={evaluation_steps} counts the steps between evaluations on val_dataset; give that, "

@@ -74,7 +74,7 @@ class CachedSecondStage(SecondStage[ContextCache]):
         self.check_sequence_dropout(sequence_dropout)
         context = batched_context(context_vectors, self.backbone.dtype)
         if sequence_dropout > 0:
-            context = drop_vectors(context, self._null_vector(), sequence_dropout)
+            context = drop_vectors(context, self._required_null_vector(), sequence_dropout)
         record = _Record()
         self.backbone(
             inputs_embeds=without_position(self.backbone, self.context_projection(context)),

@@ -74,7 +74,7 @@ class JointSecondStage(SecondStage[JointPrefix]):
         vectors = self._layout.prefix(self.backbone, torch.cat([context, prompt], dim=1))
         if sequence_dropout == 0:
             return JointPrefix(vectors, context.shape[1])
-        null_vector = self._layout.prefix(self.backbone, self._null_vector())
+        null_vector = self._layout.prefix(self.backbone, self._required_null_vector())
         return JointPrefix(vectors, context.shape[1], null_vector, sequence_dropout)
 
     def _within_slots(self, context: Tensor) -> Tensor:

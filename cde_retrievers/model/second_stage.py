@@ -5,7 +5,9 @@ vectors, W width.
 from abc import ABC, abstractmethod
 from typing import Generic, TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from cde_retrievers.errors import ConfigurationError
@@ -76,7 +78,7 @@ class SecondStage(nn.Module, ABC, Generic[Prepared]):
         """
         self.check_context(context_vectors)
         if null_context:
-            context_vectors = self._null_vector().expand(context_vectors.shape)
+            context_vectors = self._required_null_vector().expand(context_vectors.shape)
         return self.embed(input_ids, attention_mask, self.prepare(context_vectors))
 
     def check_context(self, context_vectors: Tensor) -> None:
@@ -94,9 +96,18 @@ class SecondStage(nn.Module, ABC, Generic[Prepared]):
                 f"sequence_dropout is a probability from 0 up to, not with, 1; found {probability}"
             )
         if probability > 0:
-            self._null_vector()
+            self._required_null_vector()
 
-    def _null_vector(self) -> nn.Parameter:
+    def null_vectors(self, size: int) -> NDArray[np.float32]:
+        """The null vector (W,) `size` times -> (size, W), to stand for a context.
+
+        Raises:
+            ConfigurationError: there is none.
+        """
+        one = self._required_null_vector().detach().float().cpu().numpy()
+        return np.tile(one, (size, 1))
+
+    def _required_null_vector(self) -> nn.Parameter:
         if self.null_vector is None:
             raise ConfigurationError(
                 "this model has no null vector to put in the place of context (the released ones have none); "

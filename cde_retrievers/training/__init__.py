@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from cde_retrievers.training.pairs.reading import read_pairs
     from cde_retrievers.training.run.arguments import TrainingConfig
     from cde_retrievers.training.run.base_model import encoder_to_train
-    from cde_retrievers.training.run.evaluating import EvaluationSet
     from cde_retrievers.training.run.run_file import train_from_file
     from cde_retrievers.training.run.trainer import ContextualTrainer
     from cde_retrievers.training.run.training_run import TrainingResult, train
@@ -28,7 +27,6 @@ __all__ = [
     "ContextualTrainer",
     "ContrastiveLoss",
     "ContrastiveModel",
-    "EvaluationSet",
     "MadePairs",
     "Pair",
     "PairVectors",
@@ -56,7 +54,6 @@ _HOMES = {
     "ContextualTrainer": "cde_retrievers.training.run.trainer",
     "ContrastiveLoss": "cde_retrievers.training.objective.loss",
     "ContrastiveModel": "cde_retrievers.training.objective.contrastive_model",
-    "EvaluationSet": "cde_retrievers.training.run.evaluating",
     "MadePairs": "cde_retrievers.training.pairs.made",
     "Pair": "cde_retrievers.training.pairs.pairs",
     "PairVectors": "cde_retrievers.training.batches.surrogate",

@@ -13,13 +13,14 @@ pytest.importorskip("accelerate")
 from cde_retrievers import ContextualEncoder
 from cde_retrievers.cli import training_options
 from cde_retrievers.model.config import _BY_KIND
+from cde_retrievers.retrieval_set import RetrievalSet
 from cde_retrievers.training.pairs.data_report import report_on
 from cde_retrievers.training.pairs.made import pairs_from_corpus
 from cde_retrievers.training.pairs.reading import read_pairs
 from cde_retrievers.training.run.arguments import TrainingConfig
 from cde_retrievers.training.run.base_model import encoder_to_train
 from cde_retrievers.training.run.checkpoints import newest_complete
-from cde_retrievers.training.run.evaluating import EvaluationSet
+from cde_retrievers.training.run.evaluating import ndcg_at_10
 from cde_retrievers.training.run.trainer import ContextualTrainer
 from cde_retrievers.training.run.training_run import train
 
@@ -199,7 +200,7 @@ def test_the_best_weights_of_an_evaluated_run_are_kept_and_compared_with_the_fir
     }
     for folder in folders:
         for moment, encoder in encoders.items():
-            assert found[folder.name][moment] == pytest.approx(EvaluationSet.read(folder).ndcg_at_10(encoder), abs=1e-6)
+            assert found[folder.name][moment] == pytest.approx(ndcg_at_10(encoder, RetrievalSet.read(folder)), abs=1e-6)
 
 
 @pytest.mark.slow

@@ -19,11 +19,12 @@ from cde_retrievers.errors import (
     TrainingError,
 )
 from cde_retrievers.llama_index import ContextualFinetuneEngine
+from cde_retrievers.retrieval_set import RetrievalSet
 from cde_retrievers.training.pairs.reading import read_pairs
 from cde_retrievers.training.run import training_run
 from cde_retrievers.training.run.arguments import TrainingConfig
 from cde_retrievers.training.run.base_model import encoder_to_train
-from cde_retrievers.training.run.evaluating import EvaluationSet
+from cde_retrievers.training.run.evaluating import ndcg_at_10
 from cde_retrievers.training.run.training_run import train
 
 CPU = {"use_cpu": True}
@@ -130,7 +131,7 @@ def test_the_best_weights_by_the_validation_set_are_kept(biencoder_folder, tmp_p
     assert len(scores) == 3
     assert len(set(scores)) > 1
     kept = ContextualEncoder.from_pretrained(engine.model_path, "cpu", "float32")
-    assert EvaluationSet.read(tmp_path / "out" / "validation").ndcg_at_10(kept) == pytest.approx(max(scores))
+    assert ndcg_at_10(kept, RetrievalSet.read(tmp_path / "out" / "validation")) == pytest.approx(max(scores))
 
 
 def test_an_interrupted_run_is_resumed(biencoder_folder, tmp_path):
@@ -159,7 +160,7 @@ def test_the_validation_set_is_evaluated_on_as_it_is(biencoder_folder, tmp_path,
     [(_, _, config)] = trained_on
     assert (config.eval_steps, config.save_steps, config.load_best_model_at_end) == (4, 4, True)
     [folder] = config.evaluation
-    found = EvaluationSet.read(folder)
+    found = RetrievalSet.read(folder)
     assert dict(zip(found.ids, found.texts, strict=True)) == validation.corpus
     assert found.judged.queries == validation.queries
     assert found.judged.relevant == {query: dict.fromkeys(ids, 1) for query, ids in validation.relevant_docs.items()}
@@ -212,7 +213,7 @@ def test_what_cannot_be_trained_is_refused_before_a_model_is_loaded(tmp_path):
 
 
 def test_without_the_packages_for_training_the_extra_is_named(monkeypatch):
-    monkeypatch.setattr("cde_retrievers.training.optional.find_spec", lambda package: None)
+    monkeypatch.setattr("cde_retrievers.optional.find_spec", lambda package: None)
     with pytest.raises(MissingDependencyError, match=r"fine-tuning needs accelerate: .*'cde-retrievers\[train\]'"):
         ContextualFinetuneEngine(make_dataset())
 

@@ -5,8 +5,8 @@ from dataclasses import fields
 import pytest
 from transformers import TrainingArguments
 
+from cde_retrievers import optional
 from cde_retrievers.errors import ConfigurationError, MissingDependencyError
-from cde_retrievers.training import optional
 from cde_retrievers.training.run.arguments import TrainingConfig
 
 

@@ -7,10 +7,11 @@ import pytest
 from runs import PAIRS, STEPS_PER_EPOCH, same_weights, small_config, write_beir
 from tiny import CORPUS
 
-from cde_retrievers.errors import CorpusFileError, MissingDependencyError, TrainingDataError
-from cde_retrievers.training import optional
+from cde_retrievers import optional
+from cde_retrievers.errors import CorpusFileError, EvaluationDataError, MissingDependencyError
+from cde_retrievers.retrieval_set import RetrievalSet
 from cde_retrievers.training.run.checkpoints import checkpoints_in
-from cde_retrievers.training.run.evaluating import EvaluationSet, evaluate
+from cde_retrievers.training.run.evaluating import evaluate, ndcg_at_10
 from cde_retrievers.training.run.training_run import train
 
 
@@ -22,7 +23,7 @@ def beir(tmp_path):
 
 
 def test_the_figure_is_that_of_sorting_all_documents(beir, make_encoder):
-    found = EvaluationSet.read(beir)
+    found = RetrievalSet.read(beir)
     encoder = make_encoder("cached")
     context = encoder.fit_context(CORPUS)
     scores = (
@@ -34,7 +35,7 @@ def test_the_figure_is_that_of_sorting_all_documents(beir, make_encoder):
         answer = next(iter(found.judged.relevant[query]))
         rank = list(np.argsort(-row, kind="stable")).index(int(answer[1:]))
         gains.append(1 / np.log2(rank + 2) if rank < 10 else 0.0)
-    assert found.ndcg_at_10(encoder) == pytest.approx(np.mean(gains), abs=1e-6)
+    assert ndcg_at_10(encoder, found) == pytest.approx(np.mean(gains), abs=1e-6)
     assert 0 < np.mean(gains) < 1
 
 
@@ -48,20 +49,20 @@ def test_ids_may_be_whole_numbers(make_encoder, tmp_path):
         (numbers / name).write_text("\n".join(map(json.dumps, rows)))
     judgements = numbers / "qrels" / "test.tsv"
     judgements.write_text(judgements.read_text().replace("q0", "0").replace("q1", "1"))
-    found = EvaluationSet.read(numbers)
+    found = RetrievalSet.read(numbers)
     assert found.ids == ("0", "1", "2")
     assert list(found.judged.queries) == ["0", "1"]
     encoder = make_encoder("whitening")
-    assert found.ndcg_at_10(encoder) == EvaluationSet.read(texts).ndcg_at_10(encoder)
+    assert ndcg_at_10(encoder, found) == ndcg_at_10(encoder, RetrievalSet.read(texts))
 
 
 def test_several_sets_are_named_and_averaged(beir, tmp_path, make_encoder):
     other = write_beir(tmp_path / "other", {"a": "red cat", "b": "a tree", "c": "the file"}, [("red cat", "a")])
-    sets = [EvaluationSet.read(folder) for folder in (beir, other)]
+    sets = [RetrievalSet.read(folder) for folder in (beir, other)]
     encoder = make_encoder("cached")
     figures = evaluate(encoder, sets)
     each = [figures["animals_ndcg@10"], figures["other_ndcg@10"]]
-    assert each == [found.ndcg_at_10(encoder) for found in sets]
+    assert each == [ndcg_at_10(encoder, found) for found in sets]
     assert figures["ndcg@10"] == pytest.approx(np.mean(each))
     assert list(evaluate(encoder, sets[:1])) == ["ndcg@10"]
 
@@ -84,7 +85,7 @@ def test_a_run_evaluates_and_ends_with_its_best_weights(beir, make_encoder, tmp_
     best = max(kept, key=kept.__getitem__)
     assert len(set(kept.values())) > 1
     assert kept[best] != figures[3 * STEPS_PER_EPOCH]
-    assert EvaluationSet.read(beir).ndcg_at_10(result.encoder) == pytest.approx(kept[best])
+    assert ndcg_at_10(result.encoder, RetrievalSet.read(beir)) == pytest.approx(kept[best])
     assert result.metrics["eval_ndcg@10"] == kept[best]
     names = [path.name for path in checkpoints_in(tmp_path / "run")]
     assert f"checkpoint-{best}" in names
@@ -101,13 +102,14 @@ def test_evaluating_changes_no_weight(beir, make_encoder, tmp_path):
 
 def test_a_folder_that_cannot_be_searched_is_refused(tmp_path, beir):
     alone = write_beir(tmp_path / "alone", {"a": "red cat"}, [("red", "a")])
-    with pytest.raises(TrainingDataError, match=r"fewer than two different documents"):
-        EvaluationSet.read(alone)
+    with pytest.raises(EvaluationDataError, match=r"fewer than two different documents"):
+        RetrievalSet.read(alone)
     with pytest.raises(CorpusFileError, match=r"no judgements qrels/dev.tsv"):
-        EvaluationSet.read(beir, "dev")
+        RetrievalSet.read(beir, "dev")
 
 
-def test_missing_ir_measures_is_named_with_its_extra(beir, monkeypatch):
+def test_missing_ir_measures_is_named_with_its_extra(beir, tmp_path, monkeypatch):
+    config = small_config(tmp_path / "run", evaluation=(str(beir),))
     monkeypatch.setattr(optional, "find_spec", lambda name: None)
     with pytest.raises(MissingDependencyError, match=r"ir_measures: pip install 'cde-retrievers\[eval\]'"):
-        EvaluationSet.read(beir)
+        train(tmp_path / "no model is read", PAIRS, config)

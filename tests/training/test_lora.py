@@ -5,9 +5,8 @@ import torch
 from runs import PAIRS, small_config
 from tiny import CORPUS, QUERIES
 
-from cde_retrievers import ContextualEncoder
+from cde_retrievers import ContextualEncoder, optional
 from cde_retrievers.errors import ConfigurationError, MissingDependencyError
-from cde_retrievers.training import optional
 from cde_retrievers.training.run.learner import Learner
 from cde_retrievers.training.run.training_run import train
 

@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 from transformers import TrainingArguments
 
 from cde_retrievers.errors import ConfigurationError
-from cde_retrievers.training.optional import require
+from cde_retrievers.optional import require
 from cde_retrievers.training.run.argument_checks import SEVERAL, check_own_settings, check_trainer_settings
 
 
@@ -99,7 +99,7 @@ class TrainingConfig(TrainingArguments):
 
     def __post_init__(self) -> None:
         for package in ("accelerate", "matplotlib"):
-            require(package, "training")
+            require(package, "training", extra="train")
         check_own_settings(self)
         if self.evaluation and _plain(self.eval_strategy) == "no":
             self.eval_strategy = "epoch"

@@ -9,7 +9,7 @@ from transformers import PreTrainedModel
 
 from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.model.contextual import ContextualModel
-from cde_retrievers.training.optional import imported, require
+from cde_retrievers.optional import imported, require
 
 if TYPE_CHECKING:
     from cde_retrievers.training.run.arguments import TrainingConfig
@@ -30,7 +30,7 @@ class Adapters:
     """
 
     def __init__(self, model: ContextualModel, config: "TrainingConfig", first_stage: bool) -> None:
-        peft = imported("peft", "LoRA")
+        peft = imported("peft", "LoRA", extra="train")
         settings = peft.LoraConfig(
             r=config.lora_rank,
             lora_alpha=2 * int(config.lora_rank or 0) if config.lora_alpha is None else config.lora_alpha,
@@ -53,7 +53,7 @@ class Adapters:
 def check_lora(config: "TrainingConfig") -> None:
     """Raise MissingDependencyError if adapters are asked for and peft is not installed."""
     if config.lora_rank is not None:
-        require("peft", "LoRA")
+        require("peft", "LoRA", extra="train")
 
 
 def _backbones(model: ContextualModel, first_stage: bool) -> Iterator[PreTrainedModel]:

@@ -17,12 +17,13 @@ from transformers.trainer_utils import TrainOutput
 
 from cde_retrievers.encoder import ContextualEncoder
 from cde_retrievers.errors import CDEError
+from cde_retrievers.retrieval_set import RetrievalSet
 from cde_retrievers.text import TextTokenizer
 from cde_retrievers.training.objective.contrastive_model import ContrastiveModel
 from cde_retrievers.training.processes import of_the_first
 from cde_retrievers.training.run.arguments import TrainingConfig
 from cde_retrievers.training.run.checkpoints import Facts, starting_point
-from cde_retrievers.training.run.evaluating import EvaluationSet, evaluate
+from cde_retrievers.training.run.evaluating import evaluate
 from cde_retrievers.training.run.failed_step import has_finite_gradients, stop_training
 from cde_retrievers.training.run.learning_rates import GATE_LEARNING_RATE, gates, set_apart
 from cde_retrievers.training.run.preparation import Prepared
@@ -54,7 +55,7 @@ class ContextualTrainer(Trainer):
         config: TrainingConfig,
         prepared: Prepared,
         tokenizer: TextTokenizer,
-        sets: Sequence[EvaluationSet] = (),
+        sets: Sequence[RetrievalSet] = (),
         facts: Facts | None = None,
         callbacks: Sequence[TrainerCallback] = (),
     ) -> None:
@@ -194,7 +195,7 @@ class ContextualTrainer(Trainer):
         """nDCG@10 of the weights as they are now, on the run's evaluation sets or on those given.
 
         Args:
-            eval_dataset: `EvaluationSet`s in place of the run's.
+            eval_dataset: `RetrievalSet`s in place of the run's.
             ignore_keys: nothing here has keys.
             metric_key_prefix: put before the names.
         """

@@ -10,6 +10,8 @@ from transformers import TrainerCallback
 from cde_retrievers.encoder import ContextualEncoder
 from cde_retrievers.errors import CDEError, ConfigurationError, TrainingError
 from cde_retrievers.model.config import Conditioning
+from cde_retrievers.optional import require
+from cde_retrievers.retrieval_set import RetrievalSet
 from cde_retrievers.training.pairs.data_report import check_enough
 from cde_retrievers.training.pairs.pairs import TrainingPairs
 from cde_retrievers.training.pairs.reading import read_pairs
@@ -17,7 +19,6 @@ from cde_retrievers.training.processes import wait_for_all
 from cde_retrievers.training.run.arguments import TrainingConfig
 from cde_retrievers.training.run.base_model import encoder_to_train
 from cde_retrievers.training.run.checkpoints import Facts, newest_complete, starting_point
-from cde_retrievers.training.run.evaluating import EvaluationSet
 from cde_retrievers.training.run.learner import Learner
 from cde_retrievers.training.run.preparation import prepare
 from cde_retrievers.training.run.trainer import ContextualTrainer
@@ -75,6 +76,7 @@ def train(
 
     Raises:
         TrainingDataError: pairs are missing, unreadable or too few.
+        EvaluationDataError: an evaluation folder has fewer than two different documents.
         ConfigurationError: a setting is impossible or does not fit the model.
         TrainingError: a checkpoint to resume from is missing or of another run; a loss is not finite; the disk is full.
         MissingDependencyError: a package is not installed; names the extra.
@@ -84,10 +86,12 @@ def train(
             f"the settings of a run are a TrainingConfig, found {type(config).__name__}; make one with "
             f"TrainingConfig(output_dir=...), or of a dictionary with TrainingConfig.from_dict"
         )
+    if config.evaluation:
+        require("ir_measures", "evaluation during training", extra="eval")
     pairs = data if isinstance(data, TrainingPairs) else read_pairs(data)
     check_enough(pairs, config.global_batch_size)
     encoder = as_encoder(model, conditioning, settings)
-    sets = [EvaluationSet.read(folder, config.evaluation_split) for folder in config.evaluation]
+    sets = [RetrievalSet.read(folder, config.evaluation_split) for folder in config.evaluation]
     learner = Learner.of(encoder, config)
     facts = run_facts(encoder, pairs, config)
     resume = config.resume_from_checkpoint if resume_from_checkpoint is None else resume_from_checkpoint

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cde_retrievers.training.optional import imported
+from cde_retrievers.optional import imported
 
 _PANELS = ("loss", "accuracy", "masked_share", "learning_rate")
 
@@ -19,7 +19,7 @@ def draw_curves(history: Sequence[dict[str, Any]], path: Path) -> None:
     Raises:
         MissingDependencyError: matplotlib is not installed; names the extra.
     """
-    figure_module = imported("matplotlib.figure", "learning curves")
+    figure_module = imported("matplotlib.figure", "learning curves", extra="train")
     panels = [{name: _points(history, name)} for name in _PANELS]
     panels.append({name: _points(history, name) for name in _evaluations(history)})
     shown = [{name: points for name, points in panel.items() if points} for panel in panels]

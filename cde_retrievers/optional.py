@@ -1,4 +1,4 @@
-"""Packages that only training needs, imported where they are used."""
+"""Packages that only some parts need, imported where they are used."""
 
 from importlib import import_module
 from importlib.util import find_spec
@@ -7,7 +7,7 @@ from types import ModuleType
 from cde_retrievers.errors import MissingDependencyError
 
 
-def require(package: str, what: str, extra: str = "train") -> None:
+def require(package: str, what: str, extra: str) -> None:
     """Refuse work for which a package is missing, before it begins.
 
     Args:
@@ -22,7 +22,7 @@ def require(package: str, what: str, extra: str = "train") -> None:
         raise MissingDependencyError(f"{what} needs {package}: pip install 'cde-retrievers[{extra}]'")
 
 
-def imported(module: str, what: str) -> ModuleType:
+def imported(module: str, what: str, extra: str) -> ModuleType:
     """The module, or an error as of `require` on its package."""
-    require(module.partition(".")[0], what)
+    require(module.partition(".")[0], what, extra)
     return import_module(module)

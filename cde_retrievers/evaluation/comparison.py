@@ -1,0 +1,111 @@
+"""What a comparison found: one evaluation per searcher, all of the same queries."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from cde_retrievers.errors import ConfigurationError
+from cde_retrievers.evaluation.evaluation import Evaluation
+from cde_retrievers.evaluation.intervals import Interval
+from cde_retrievers.evaluation.measures import MAIN, MEASURES
+from cde_retrievers.index.disk import replace_json
+
+Group = Literal["context", "strategy", "seed", "size", "other"]
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """One searcher of a comparison.
+
+    Attributes:
+        label: what it is called here.
+        group: what it is there for: "context" for own, none, another's; "strategy", "seed" and "size" for other own
+            contexts; "other" for what is no contextual model.
+        evaluation: what it found.
+        size: context documents, for the group "size".
+    """
+
+    label: str
+    group: Group
+    evaluation: Evaluation
+    size: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Searchers side by side on one set. The first row is the model under the corpus' own context.
+
+    Attributes:
+        model: its name.
+        rows: at least one.
+    """
+
+    model: str
+    rows: tuple[Row, ...]
+
+    @property
+    def own(self) -> Evaluation:
+        """The model under the corpus' own context."""
+        return self.rows[0].evaluation
+
+    def of(self, group: Group) -> Iterator[Row]:
+        """The rows that are there for one thing."""
+        return (row for row in self.rows if row.group == group)
+
+    def gain_over(self, label: str, measure: str = MAIN) -> Interval:
+        """By how much the own context is better than the row of that label, paired.
+
+        Raises:
+            ConfigurationError: there is no such row, or no such measure.
+        """
+        for row in self.rows:
+            if row.label == label:
+                return self.own.minus(row.evaluation, measure)
+        raise ConfigurationError(f"there is no row {label!r}; there are {[row.label for row in self.rows]}")
+
+    def table(self) -> str:
+        """Every row in Markdown: the measures in points, and what the own context gains over it with its interval."""
+        names = list(MEASURES)
+        lines = [f"| {self.own.data} | {' | '.join(names)} | own context gains, {MAIN} |"]
+        lines.append("|---" * (len(names) + 2) + "|")
+        for row in self.rows:
+            cells = [f"{100 * float(row.evaluation.values[name].mean()):.1f}" for name in names]
+            lines.append(f"| {row.label} | {' | '.join(cells)} | {self._gain(row)} |")
+        return "\n".join(lines)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, of types that JSON has."""
+        rows = [
+            {"label": row.label, "group": row.group, "size": row.size, "evaluation": row.evaluation.to_dict()}
+            for row in self.rows
+        ]
+        return {"model": self.model, "rows": rows}
+
+    @classmethod
+    def from_dict(cls, content: Any) -> Self:
+        """What `to_dict` gave.
+
+        Raises:
+            ConfigurationError: it is something else.
+        """
+        try:
+            rows = tuple(
+                Row(row["label"], row["group"], Evaluation.from_dict(row["evaluation"]), row["size"])
+                for row in content["rows"]
+            )
+            return cls(content["model"], rows)
+        except (KeyError, TypeError) as error:
+            raise ConfigurationError(f"this is no saved comparison ({error!r}); compare again") from error
+
+    def save(self, path: str | Path) -> None:
+        """Write everything as JSON, whole or not at all."""
+        replace_json(Path(path), self.to_dict())
+
+    def _gain(self, row: Row) -> str:
+        return "" if row is self.rows[0] else in_points(self.own.minus(row.evaluation))
+
+
+def in_points(difference: Interval) -> str:
+    """A difference of a measure in points, with its interval."""
+    return f"{100 * difference.mean:+.1f} ({100 * difference.low:+.1f} to {100 * difference.high:+.1f})"

@@ -1,0 +1,162 @@
+"""Under which context a corpus is searched: its own, however chosen or ordered; another one's; none."""
+
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+import numpy as np
+
+from cde_retrievers.context import CorpusContext
+from cde_retrievers.embedder import Embedder
+from cde_retrievers.encoder import ContextualEncoder
+from cde_retrievers.errors import ConfigurationError
+from cde_retrievers.retrieval_set import RetrievalSet
+
+
+class ContextSource(Protocol):
+    """Makes the context under which a set is searched. `Own`, `Foreign`, `Shuffled` and `Fitted` are some."""
+
+    @property
+    def label(self) -> str:
+        """What the context is called in tables."""
+
+    def fit(self, encoder: Embedder, data: RetrievalSet) -> CorpusContext:
+        """The context for searching `data` with this encoder."""
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """A context of the corpus that is searched, which is how a contextual model is meant to be used.
+
+    Attributes:
+        size: context documents; the model's own number if None.
+        strategy: how they are chosen, see `ContextualEncoder.fit_context`.
+        seed: of the choice.
+    """
+
+    size: int | None = None
+    strategy: str = "random"
+    seed: int = 0
+
+    @property
+    def label(self) -> str:
+        """What the context is called in tables: what differs from the model's defaults."""
+        told = [] if self.size is None else [f"{self.size} documents"]
+        told += [] if self.strategy == "random" else [self.strategy]
+        told += [] if self.seed == 0 else [f"seed {self.seed}"]
+        return ", ".join(["own context", *told])
+
+    def fit(self, encoder: Embedder, data: RetrievalSet) -> CorpusContext:
+        """As `ContextSource`."""
+        return encoder.fit_context(data.texts, self.size, self.strategy, self.seed, show_progress=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """A context of another corpus: what a context costs that was not fitted anew (paper, figure 7).
+
+    Attributes:
+        corpus: the other set; its queries play no part.
+    """
+
+    corpus: RetrievalSet
+
+    @property
+    def label(self) -> str:
+        """What the context is called in tables."""
+        return f"context of {self.corpus.name}"
+
+    def fit(self, encoder: Embedder, data: RetrievalSet) -> CorpusContext:
+        """As `ContextSource`."""
+        return encoder.fit_context(self.corpus.texts, show_progress=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Shuffled:
+    """The corpus' own context in another order: whether the order matters to the model.
+
+    Attributes:
+        seed: of the order.
+    """
+
+    seed: int = 1
+
+    @property
+    def label(self) -> str:
+        """What the context is called in tables."""
+        return "own context, shuffled"
+
+    def fit(self, encoder: Embedder, data: RetrievalSet) -> CorpusContext:
+        """As `ContextSource`."""
+        context = encoder.fit_context(data.texts, show_progress=False)
+        order = np.random.default_rng(self.seed).permutation(len(context))
+        return replace(
+            context,
+            vectors=context.vectors[order],
+            documents=[context.documents[place] for place in order],
+            positions=[context.positions[place] for place in order],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A context that was fitted before.
+
+    Attributes:
+        context: the value.
+        label: what it is called in tables.
+    """
+
+    context: CorpusContext
+    label: str = field(default="given context")
+
+    def fit(self, encoder: Embedder, data: RetrievalSet) -> CorpusContext:
+        """As `ContextSource`.
+
+        Raises:
+            ContextMismatchError: another model fitted it.
+        """
+        encoder.check_context(self.context)
+        return self.context
+
+
+@dataclass(frozen=True, slots=True)
+class Null:
+    """No context: the null vector in the place of every context vector, for models that have one."""
+
+    @property
+    def label(self) -> str:
+        """What the context is called in tables."""
+        return "no context (null vector)"
+
+    def fit(self, encoder: Embedder, data: RetrievalSet) -> CorpusContext:
+        """As `ContextSource`.
+
+        Raises:
+            ConfigurationError: the model has no null vector.
+        """
+        return _with_weights(encoder, self.label).null_context()
+
+
+@dataclass(frozen=True, slots=True)
+class Generic:
+    """The texts that ship with the package in place of a corpus."""
+
+    @property
+    def label(self) -> str:
+        """What the context is called in tables."""
+        return "no context (generic texts)"
+
+    def fit(self, encoder: Embedder, data: RetrievalSet) -> CorpusContext:
+        """As `ContextSource`."""
+        return _with_weights(encoder, self.label).generic_context(show_progress=False)
+
+
+def _with_weights(encoder: Embedder, label: str) -> ContextualEncoder:
+    """An encoder that is more than an embedding somebody else computes.
+
+    Raises:
+        ConfigurationError: it is not.
+    """
+    if not isinstance(encoder, ContextualEncoder):
+        raise ConfigurationError(f"{label!r} needs a ContextualEncoder, found {type(encoder).__name__}; load a model")
+    return encoder

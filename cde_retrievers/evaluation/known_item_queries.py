@@ -1,0 +1,70 @@
+"""Queries for a corpus that has none: what a document begins with asks for what follows.
+
+Such queries are not what people ask: they share more words with their document, and ask for what it says of itself.
+They show whether documents of one corpus can be told apart, and no more than that.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import replace
+
+import numpy as np
+
+from cde_retrievers.errors import EvaluationDataError
+from cde_retrievers.index.document import Document, checked_document
+from cde_retrievers.judged import JudgedQueries
+from cde_retrievers.retrieval_set import RetrievalSet
+from cde_retrievers.training.pairs.offers import Kind, Offer, offers, outline
+
+_KINDS: tuple[Kind, ...] = ("title", "sentence")
+_MIN_WORDS = 8
+
+
+def known_items(
+    documents: Iterable[str | Document], *, name: str = "known items", max_queries: int = 1_000, seed: int = 0
+) -> RetrievalSet:
+    """A retrieval set made of documents alone: title, or else first sentence, against the rest.
+
+    What asks is taken out of its document. Documents that have neither, or too little behind it, are searched whole.
+    Queries that two documents would answer are left out.
+
+    Args:
+        documents: texts, `Document`s, or a `Corpus`; of BEIR folders with `Reading(text=("text",))`, which keeps the
+            title out of the text.
+        name: of the set.
+        max_queries: at most; which ones is drawn at random.
+        seed: of the draw.
+
+    Raises:
+        EvaluationDataError: no query could be made, or there are fewer than two different documents.
+        InvalidDocumentError: something is no document.
+        InvalidTextError: a text is none.
+    """
+    read = [_with_id(checked_document(document, place), place) for place, document in enumerate(documents)]
+    made = {str(document.id): offer for document in read if (offer := _first_offer(document))}
+    asked = Counter(offer.query for offer in made.values())
+    clear = [document for document, offer in made.items() if asked[offer.query] == 1]
+    if not clear:
+        raise EvaluationDataError(
+            f"no query could be made of {len(read):,} documents: none has a title or a first sentence with "
+            f"{_MIN_WORDS} words behind it; give judged queries"
+        )
+    drawn = np.random.default_rng(seed).permutation(len(clear))[:max_queries]
+    chosen = [clear[place] for place in sorted(drawn.tolist())]
+    judged = JudgedQueries({key: made[key].query for key in chosen}, {key: {key: 1} for key in chosen})
+    kinds = [made[key].kind for key in chosen]
+    note = (
+        f"made from the corpus: {kinds.count('title'):,} titles and {kinds.count('sentence'):,} first sentences, each "
+        f"asking for the rest of its document. People's questions can behave otherwise."
+    )
+    texts = tuple(made[str(d.id)].positive if str(d.id) in made else d.text for d in read)
+    return RetrievalSet(name, tuple(str(document.id) for document in read), texts, judged, note)
+
+
+def _first_offer(document: Document) -> Offer | None:
+    offered = offers(document, outline(document), frozenset(), _KINDS, _MIN_WORDS)
+    return None if isinstance(offered, str) else offered[0]
+
+
+def _with_id(document: Document, place: int) -> Document:
+    return document if document.id is not None else replace(document, id=f"document {place}")

@@ -1,0 +1,67 @@
+"""Every corpus under every other one's context: does it matter whose it is? Axes: S sets."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cde_retrievers.encoder import ContextualEncoder
+from cde_retrievers.evaluation.contexts import Foreign, Own
+from cde_retrievers.evaluation.contextual import Contextual, without_context
+from cde_retrievers.evaluation.evaluating import evaluation_of
+from cde_retrievers.evaluation.evaluation import Evaluation
+from cde_retrievers.evaluation.measures import MAIN
+from cde_retrievers.progress import progress_bar
+from cde_retrievers.retrieval_set import RetrievalSet
+
+
+@dataclass(frozen=True, eq=False)
+class ContextMatrix:
+    """Evaluations by corpus (row) and by the corpus that the context is of (column).
+
+    Attributes:
+        names: of the S sets.
+        evaluations: S rows of S.
+        without: of every set without a context.
+    """
+
+    names: tuple[str, ...]
+    evaluations: tuple[tuple[Evaluation, ...], ...]
+    without: tuple[Evaluation, ...]
+
+    def gains(self, measure: str = MAIN) -> NDArray[np.float64]:
+        """What each context gains over none (S, S), in points."""
+        rows = zip(self.evaluations, self.without, strict=True)
+        return 100 * np.array([[cell.differences(none, measure).mean() for cell in row] for row, none in rows])
+
+    def own_wins(self, measure: str = MAIN) -> list[str]:
+        """The sets on which the own context is better than the mean of the foreign ones."""
+        gains = self.gains(measure)
+        own, foreign = np.diag(gains), (gains.sum(axis=1) - np.diag(gains)) / (len(gains) - 1)
+        return [name for name, better in zip(self.names, own > foreign, strict=True) if better]
+
+
+def context_matrix(
+    encoder: ContextualEncoder, sets: Sequence[RetrievalSet], show_progress: bool | None = None
+) -> ContextMatrix:
+    """Search every set under its own and every other one's context (paper, figure 7): S * (S + 1) evaluations.
+
+    Args:
+        encoder: the model.
+        sets: S of them, at least two.
+        show_progress: True or False, or None for a bar only where the work is long.
+    """
+    without = without_context(encoder)
+    rows, plain = [], []
+    with progress_bar(len(sets) * (len(sets) + 1), show_progress, "Contexts", "evaluation") as bar:
+        for data in sets:
+            plain.append(evaluation_of(without, data, show_progress=False))
+            bar.update()
+            row = []
+            for other in sets:
+                source = Own() if other is data else Foreign(other)
+                row.append(evaluation_of(Contextual(encoder, source), data, show_progress=False))
+                bar.update()
+            rows.append(tuple(row))
+    return ContextMatrix(tuple(data.name for data in sets), tuple(rows), tuple(plain))

@@ -1,0 +1,100 @@
+"""One model under many contexts."""
+
+import numpy as np
+import pytest
+from searched import ANIMALS, OTHERS
+
+from cde_retrievers.errors import ConfigurationError
+from cde_retrievers.evaluation import (
+    BM25,
+    Comparison,
+    Foreign,
+    Own,
+    Shuffled,
+    compare,
+    context_matrix,
+    evaluate,
+)
+from cde_retrievers.model.config import JointConditioning
+
+
+@pytest.fixture
+def encoder(make_encoder):
+    return make_encoder("whitening")
+
+
+@pytest.fixture
+def comparison(encoder):
+    return compare(encoder, ANIMALS, foreign=[OTHERS], strategies=["kmeans"], seeds=[1], sizes=[4, 8], others=[BM25()])
+
+
+def test_every_row_is_what_evaluate_finds_alone(encoder, comparison):
+    sources = [Own(), None, Shuffled(), Foreign(OTHERS), Own(strategy="kmeans"), Own(seed=1), Own(4), Own(8)]
+    for row, source in zip(comparison.rows, sources, strict=False):
+        if source is not None:
+            found = evaluate(encoder, ANIMALS, source)
+            np.testing.assert_array_equal(row.evaluation.values["ndcg@10"], found.values["ndcg@10"])
+    np.testing.assert_array_equal(comparison.rows[-1].evaluation.values["map"], evaluate(BM25(), ANIMALS).values["map"])
+
+
+def test_rows_say_what_they_are_there_for(comparison):
+    assert [(row.label, row.group, row.size) for row in comparison.rows] == [
+        ("own context", "context", None),
+        ("no context (its bi-encoder)", "context", None),
+        ("own context, shuffled", "context", None),
+        ("context of others", "context", None),
+        ("own context, kmeans", "strategy", None),
+        ("own context, seed 1", "seed", None),
+        ("own context, 4 documents", "size", 4),
+        ("own context, 8 documents", "size", 8),
+        ("BM25", "other", None),
+    ]
+    assert [row.size for row in comparison.of("size")] == [4, 8]
+
+
+def test_the_table_has_the_measures_in_points_and_the_gain(comparison):
+    lines = comparison.table().splitlines()
+    assert lines[0] == "| animals | ndcg@10 | recall@100 | mrr@10 | map | own context gains, ndcg@10 |"
+    assert len(lines) == 2 + len(comparison.rows)
+    own = comparison.own.values
+    figures = " | ".join(f"{100 * own[name].mean():.1f}" for name in ("ndcg@10", "recall@100", "mrr@10", "map"))
+    assert lines[2] == f"| own context | {figures} |  |"
+    gain = comparison.gain_over("BM25")
+    assert lines[-1].endswith(f"| {100 * gain.mean:+.1f} ({100 * gain.low:+.1f} to {100 * gain.high:+.1f}) |")
+
+
+def test_the_order_of_the_context_does_not_matter_to_the_closed_form(comparison):
+    assert comparison.gain_over("own context, shuffled").mean == pytest.approx(0, abs=1e-9)
+
+
+def test_an_unknown_row_is_refused(comparison):
+    with pytest.raises(ConfigurationError, match=r"no row 'bm25'; there are \['own context'"):
+        comparison.gain_over("bm25")
+
+
+def test_a_comparison_comes_back_from_what_is_saved(comparison, tmp_path):
+    comparison.save(tmp_path / "found.json")
+    again = Comparison.from_dict(comparison.to_dict())
+    assert again.table() == comparison.table()
+    with pytest.raises(ConfigurationError, match=r"no saved comparison"):
+        Comparison.from_dict({"rows": []})
+
+
+def test_a_model_of_fixed_slots_takes_no_sizes(make_encoder):
+    with pytest.raises(ConfigurationError, match=r"reads exactly 6 context vectors; leave sizes=\[3\] out"):
+        compare(make_encoder(JointConditioning(context_slots=6)), ANIMALS, sizes=[3])
+
+
+def test_a_matrix_has_every_corpus_under_every_context(encoder):
+    matrix = context_matrix(encoder, [ANIMALS, OTHERS])
+    assert matrix.names == ("animals", "others")
+    foreign = evaluate(encoder, ANIMALS, Foreign(OTHERS))
+    np.testing.assert_array_equal(matrix.evaluations[0][1].values["ndcg@10"], foreign.values["ndcg@10"])
+    own = evaluate(encoder, OTHERS)
+    np.testing.assert_array_equal(matrix.evaluations[1][1].values["ndcg@10"], own.values["ndcg@10"])
+    gains = matrix.gains()
+    assert gains.shape == (2, 2)
+    assert gains[0, 1] == pytest.approx(100 * foreign.minus(matrix.without[0]).mean)
+    assert matrix.own_wins() == [
+        name for name, row, at in (("animals", gains[0], 0), ("others", gains[1], 1)) if row[at] > row[1 - at]
+    ]

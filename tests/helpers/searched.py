@@ -1,0 +1,16 @@
+"""Two small retrieval sets."""
+
+from tiny import CORPUS
+
+from cde_retrievers.retrieval_set import RetrievalSet
+
+IDS = {f"d{place}": text for place, text in enumerate(CORPUS)}
+ANIMALS = RetrievalSet.of(
+    {f"q{place}": " ".join(text.split()[:3]) for place, text in enumerate(CORPUS[::3])},
+    IDS,
+    {f"q{place}": {f"d{3 * place}"} for place in range(len(CORPUS[::3]))},
+    name="animals",
+)
+OTHERS = RetrievalSet.of(
+    {"q": "a list"}, {"a": "the list of keys", "b": "the map", "c": "a file"}, {"q": {"a"}}, "others"
+)
