@@ -52,12 +52,12 @@ class Arm:
 
 
 ARMS = {
-    "base": Arm("bi-encoder, untrained", PLAIN),
-    "whitening": Arm("closed form (whitening), untrained", WhiteningConditioning()),
+    "base": Arm("untrained", PLAIN),
+    "whitening": Arm("untrained, closed form", WhiteningConditioning()),
     "random": Arm("bi-encoder, random batches", PLAIN, "random"),
     "batches": Arm("bi-encoder, contextual batches", PLAIN, "contextual"),
-    "architecture": Arm("contextual architecture, random batches", CachedConditioning(), "random"),
-    "both": Arm("contextual architecture, contextual batches", CachedConditioning(), "contextual"),
+    "architecture": Arm("architecture, random batches", CachedConditioning(), "random"),
+    "both": Arm("architecture, contextual batches", CachedConditioning(), "contextual"),
 }
 
 
@@ -174,17 +174,22 @@ def description(sets: list[tuple[str, RetrievalSet]], seeds: list[int]) -> dict:
 
 
 def table(result: dict) -> str:
-    """Every set and the mean of each group, over the seeds."""
-    names = list(result["groups"])
-    groups = list(dict.fromkeys(result["groups"].values()))
-    lines = [f"| | {' | '.join([*names, *(f'mean, {group}' for group in groups)])} |"]
-    lines.append("|---" * (1 + len(names) + len(groups)) + "|")
-    for arm, about in ARMS.items():
-        rows = [row["ndcg@10"] for row in result["rows"] if row["arm"] == arm]
-        mean = {name: float(np.mean([row[name] for row in rows])) for name in names}
-        means = [np.mean([mean[name] for name in names if result["groups"][name] == group]) for group in groups]
-        lines.append(f"| {about.title} | " + " | ".join(f"{100 * v:.1f}" for v in [*mean.values(), *means]) + " |")
+    """Every set, a column per arm, over the seeds; and the mean of each group of sets."""
+    found = {arm: _means(result, arm) for arm in ARMS}
+    lines = [f"| nDCG@10 | {' | '.join(arm.title for arm in ARMS.values())} |", "|---" * (1 + len(ARMS)) + "|"]
+    groups = result["groups"]
+    for group in dict.fromkeys(groups.values()):
+        names = [name for name in groups if groups[name] == group]
+        rows = {name: [found[arm][name] for arm in ARMS] for name in names}
+        rows[f"**mean, {group}**"] = [float(np.mean([found[arm][name] for name in names])) for arm in ARMS]
+        lines += [f"| {name} | {' | '.join(f'{100 * value:.1f}' for value in row)} |" for name, row in rows.items()]
     return "\n".join(lines)
+
+
+def _means(result: dict, arm: str) -> dict[str, float]:
+    """nDCG@10 of an arm on each set, over the seeds."""
+    rows = [row["ndcg@10"] for row in result["rows"] if row["arm"] == arm]
+    return {name: float(np.mean([row[name] for row in rows])) for name in result["groups"]}
 
 
 def main() -> None:

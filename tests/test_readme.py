@@ -1,7 +1,8 @@
-"""The README's Python blocks run as they stand, and its table is the committed result's."""
+"""The README's Python blocks run as they stand, and its tables are the committed results'."""
 
 import json
 import re
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -25,12 +26,11 @@ def test_there_are_code_blocks():
     assert len(BLOCKS) >= 4
 
 
-def test_the_table_is_the_committed_result(monkeypatch):
+@pytest.mark.parametrize("name", ["evaluation_sets", "train_small"])
+def test_the_tables_are_the_committed_results(name, monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    from evaluation_sets import table
-
-    result = json.loads((ROOT / "benchmarks" / "results" / "evaluation_sets.json").read_text(encoding="utf-8"))
-    assert table(result) in README
+    result = json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text(encoding="utf-8"))
+    assert import_module(name).table(result) in README
 
 
 def test_the_readme_names_only_commands_that_the_makefile_has():
