@@ -98,15 +98,13 @@ def _report(
 def _trained(
     pairs: "TrainingPairs", encoder: "ContextualEncoder", config: "TrainingConfig", resume: bool, run: Session
 ) -> "TrainingResult":
-    from cde_retrievers.cli.training_callbacks import LogLastStep, saving_when_interrupted
+    from cde_retrievers.cli.training_callbacks import saving_when_interrupted
     from cde_retrievers.training.run.training_run import train as train_model
 
     run.way_out = _WAYS_OUT
     run.if_interrupted = lambda: _state_of(config.output_folder)
     with saving_when_interrupted(run.say) as interruption:
-        return train_model(
-            encoder, pairs, config, resume_from_checkpoint=resume or None, callbacks=[LogLastStep(), interruption]
-        )
+        return train_model(encoder, pairs, config, resume_from_checkpoint=resume or None, callbacks=[interruption])
 
 
 def _refuse_used(out: Path, resume: bool) -> None:

@@ -1,4 +1,4 @@
-"""What a training run does for the command line: a checkpoint on Ctrl-C, and a log entry for its last step."""
+"""What a training run does for the command line: a checkpoint on Ctrl-C."""
 
 import signal
 import threading
@@ -8,15 +8,6 @@ from types import FrameType
 from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-
-
-class LogLastStep(TrainerCallback):
-    """Logs the last step, which falls between two log entries as a rule."""
-
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Ask for an entry."""
-        if state.global_step >= state.max_steps:
-            control.should_log = True
 
 
 class SaveWhenInterrupted(TrainerCallback):

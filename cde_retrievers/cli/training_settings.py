@@ -51,13 +51,13 @@ def training_config(
         "evaluation": tuple(map(str, options.evaluate)) if options.evaluate else None,
         "use_cpu": model.device == "cpu" or None,
         "output_dir": str(out),
-        "disable_tqdm": True if show_progress is False else None,
+        "disable_tqdm": None if show_progress is None else not show_progress,
     }
     given = {name: value for name, value in chosen.items() if value is not None}
     settings = read_settings(options.setting or [])
     for name in sorted(given.keys() & settings.keys()):
         raise BadParameter(f"{name} is what {_OPTIONS[name]} says; leave one of them out", param_hint="--setting")
-    defaults = {"logging_first_step": True, "save_total_limit": _KEPT_CHECKPOINTS}
+    defaults = {"save_total_limit": _KEPT_CHECKPOINTS}
     evaluated = _EVALUATED if "evaluation" in {*given, *settings} else {}
     return TrainingConfig.from_dict({**defaults, **evaluated, **given, **settings})
 

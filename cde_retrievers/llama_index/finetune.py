@@ -83,7 +83,7 @@ class ContextualFinetuneEngine:
         self._arguments: dict[str, Any] = {
             "per_device_train_batch_size": batch_size,
             "num_train_epochs": epochs,
-            "disable_tqdm": not show_progress_bar,
+            "disable_tqdm": None if show_progress_bar else True,
         }
 
     @property

@@ -28,17 +28,20 @@ def test_only_cached_conditioning_has_a_gate(make_model, conditioning):
 
 
 class Decays(TrainerCallback):
-    """What each weight of a run's optimiser decays by."""
+    """What each weight of a run's optimiser decays by, and learns at."""
 
     def on_train_begin(self, args, state, control, model, optimizer, **_):
         decay = {id(weight): group["weight_decay"] for group in optimizer.param_groups for weight in group["params"]}
+        rates = {id(weight): group["initial_lr"] for group in optimizer.param_groups for weight in group["params"]}
+        self.rates = {name: rates[id(weight)] for name, weight in model.named_parameters() if id(weight) in rates}
         self.by_name = {name: decay[id(weight)] for name, weight in model.named_parameters() if id(weight) in decay}
 
 
-def test_weight_decay_leaves_out_the_gate_and_the_temperature(make_encoder, tmp_path):
+def test_gate_and_temperature_have_a_rate_of_their_own_and_no_decay(make_encoder, tmp_path):
     seen = Decays()
     config = small_config(tmp_path, num_train_epochs=1, weight_decay=0.1, learn_temperature=True)
     train(make_encoder("cached"), PAIRS, config, callbacks=[seen])
     apart = {name: decay for name, decay in seen.by_name.items() if "gate" in name or name.startswith("loss.")}
     assert sorted(apart.values()) == [0, 0]
+    assert {rate for name, rate in seen.rates.items() if name in apart} == {0.01}
     assert 0.1 in seen.by_name.values()

@@ -2,6 +2,7 @@
 
 import io
 
+import pytest
 import torch
 from runs import PAIRS, small_config
 
@@ -29,6 +30,12 @@ def test_a_terminal_sees_one_line_with_the_last_figures(make_encoder, tmp_path, 
     assert "6/6" in last
     for word in ("loss", "accuracy", "pairs/s", "masked", "memory"):
         assert word in last
+
+
+@pytest.mark.parametrize(("disable_tqdm", "shown"), [(None, False), (False, True), (True, False)])
+def test_off_a_terminal_there_is_a_line_only_if_asked_for(disable_tqdm, shown, make_encoder, tmp_path, capfd):
+    train(make_encoder("cached"), PAIRS, small_config(tmp_path, max_steps=1, disable_tqdm=disable_tqdm))
+    assert ("Training" in capfd.readouterr().err) is shown
 
 
 def test_figures_are_means_since_the_last_log():

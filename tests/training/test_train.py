@@ -1,6 +1,7 @@
 """Whole runs of `train` on a tiny model."""
 
 import json
+import logging
 
 import numpy as np
 import pytest
@@ -46,7 +47,7 @@ def test_the_loss_goes_down_and_the_log_says_so(make_encoder, tmp_path, capsys):
     result = train(make_encoder("cached"), PAIRS, small_config(tmp_path, num_train_epochs=5))
     steps = [entry for entry in result.log_history if "loss" in entry]
     assert steps[-1]["loss"] < 0.7 * steps[0]["loss"]
-    assert len(steps) == 5 * STEPS_PER_EPOCH / 2
+    assert [entry["step"] for entry in steps] == [1, *range(2, 5 * STEPS_PER_EPOCH + 1, 2)]
     for entry in steps:
         assert 0 <= entry["accuracy"] <= 1
         assert 0 <= entry["masked_share"] < 1
@@ -196,3 +197,17 @@ def test_released_models_take_exactly_their_number_of_context_documents(make_enc
     encoder = make_encoder(JointConditioning(context_slots=16))
     with pytest.raises(ConfigurationError, match=r"reads exactly 16 context vectors, context_documents=8"):
         train(encoder, PAIRS, small_config(tmp_path, context_documents=8))
+
+
+def test_a_run_shorter_than_its_logging_steps_has_a_loss_to_show(make_encoder, tmp_path):
+    result = train(make_encoder("cached"), PAIRS, small_config(tmp_path, max_steps=3, logging_steps=10))
+    assert [entry["step"] for entry in result.log_history if "loss" in entry] == [1, 3]
+    assert (tmp_path / "learning_curves.png").is_file()
+
+
+def test_batches_in_which_nothing_is_left_to_tell_apart_are_told(make_encoder, tmp_path, caplog):
+    same = TrainingPairs.of(Pair(f"{a} {b}", "a green tree", domain="x") for a in "abcd" for b in "efgh")
+    pairs = same + TrainingPairs.of([Pair("red cat", "a red cat", domain="y")])
+    with caplog.at_level(logging.WARNING):
+        train(make_encoder("cached"), pairs, small_config(tmp_path, max_steps=1, per_device_train_batch_size=8))
+    assert "every in-batch negative was left out" in caplog.text

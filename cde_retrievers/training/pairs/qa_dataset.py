@@ -15,17 +15,19 @@ _MODE = "mode"
 
 @runtime_checkable
 class QADataset(Protocol):
-    """What `EmbeddingQAFinetuneDataset` has.
+    """What `EmbeddingQAFinetuneDataset` has."""
 
-    Attributes:
-        queries: text by id.
-        corpus: text by id.
-        relevant_docs: ids of documents by id of the query that they answer.
-    """
+    @property
+    def queries(self) -> Mapping[str, str]:
+        """Text by id."""
 
-    queries: Mapping[str, str]
-    corpus: Mapping[str, str]
-    relevant_docs: Mapping[str, list[str]]
+    @property
+    def corpus(self) -> Mapping[str, str]:
+        """Text by id."""
+
+    @property
+    def relevant_docs(self) -> Mapping[str, list[str]]:
+        """Ids of documents by id of the query that they answer."""
 
 
 def qa_file_pairs(path: Path, domain: str) -> Iterator[Pair]:

@@ -41,9 +41,10 @@ class TrainingConfig(TrainingArguments):
         sequence_dropout: the probability with which the null vector takes a context vector's place.
         chunk_size: texts that are in memory at a time (gradient caching, specification 3.6); None for all of them.
         temperature: what similarities are divided by.
-        learn_temperature: learn it, from `temperature` on; the log shows it.
+        learn_temperature: learn it, from `temperature` on, at a learning rate of 0.01; the log shows it.
         symmetric: half of the loss from documents to queries.
-        matryoshka_dimensions: widths at which embeddings cut to them are trained to work too.
+        matryoshka_dimensions: widths at which embeddings cut to them are trained to work too. Who uses the model cuts
+            them: the first columns, normalised again.
         lora_rank: train adapters of this rank in place of the backbone's weights; None for full fine-tuning.
         lora_alpha: scale of the adapters; twice the rank if None.
         lora_dropout: on what adapters read.
@@ -65,6 +66,7 @@ class TrainingConfig(TrainingArguments):
     warmup_steps: float = 0.1
     weight_decay: float = 0.0
     logging_steps: float = 10
+    logging_first_step: bool = True
     logging_nan_inf_filter: bool = False
     report_to: str | list[str] | None = "none"
     remove_unused_columns: bool = False
@@ -101,6 +103,7 @@ class TrainingConfig(TrainingArguments):
         for package in ("accelerate", "matplotlib"):
             require(package, "training", extra="train")
         check_own_settings(self)
+        self._hides_progress = self.disable_tqdm  # the Trainer's own default depends on how much it logs
         if self.evaluation and _plain(self.eval_strategy) == "no":
             self.eval_strategy = "epoch"
             if self.load_best_model_at_end and (_plain(self.save_strategy), self.save_steps) == _UNTOLD:
@@ -125,6 +128,11 @@ class TrainingConfig(TrainingArguments):
                 raise ConfigurationError(f"training setting {name!r} is unknown; similar ones are {', '.join(near)}")
         kinds = get_type_hints(cls)
         return cls(**{name: _of_kind(name, value, kinds[name]) for name, value in settings.items()})
+
+    @property
+    def show_progress(self) -> bool | None:
+        """Whether `disable_tqdm` asks for a progress line or against it; None for one where somebody watches."""
+        return None if self._hides_progress is None else not self._hides_progress
 
     @property
     def output_folder(self) -> Path:

@@ -1,6 +1,7 @@
 """transformers' Trainer for contextual models, through its public methods only."""
 
 import copy
+import logging
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -25,19 +26,22 @@ from cde_retrievers.training.run.arguments import TrainingConfig
 from cde_retrievers.training.run.checkpoints import Facts, starting_point
 from cde_retrievers.training.run.evaluating import evaluate
 from cde_retrievers.training.run.failed_step import has_finite_gradients, stop_training
-from cde_retrievers.training.run.learning_rates import GATE_LEARNING_RATE, gates, set_apart
+from cde_retrievers.training.run.learning_rates import GATE_LEARNING_RATE, TEMPERATURE_LEARNING_RATE, gates, set_apart
 from cde_retrievers.training.run.preparation import Prepared
 from cde_retrievers.training.run.saving import CheckpointKeeper, explain_failed_checkpoint, write_weights
 from cde_retrievers.training.run.weight_sharing import forgive_shared_weights
 from cde_retrievers.training.steps.collating import PAIR_ROWS
 from cde_retrievers.training.steps.loading import Step, StepLoader
+from cde_retrievers.training.watching.last_step import LogLastStep
 from cde_retrievers.training.watching.metering import Meter
 from cde_retrievers.training.watching.progress_line import ProgressLine
 from cde_retrievers.training.watching.training_log import LogWriter
 
+logger = logging.getLogger(__name__)
+
 
 class ContextualTrainer(Trainer):
-    """Trains a `ContrastiveModel` on the steps of a schedule. `train` in `run.py` puts one together.
+    """Trains a `ContrastiveModel` on the steps of a schedule. `train` puts one together.
 
     Args:
         module: what is trained, in place.
@@ -67,7 +71,7 @@ class ContextualTrainer(Trainer):
         self._prepared = prepared
         self._tokenizer = tokenizer
         self._sets = sets
-        own = [self._keeper, LogWriter(), *([] if config.disable_tqdm else [ProgressLine()])]
+        own = [self._keeper, LogLastStep(), LogWriter(), ProgressLine(config.show_progress)]
         arguments = copy.copy(config)
         arguments.save_total_limit = None  # the keeper deletes old checkpoints, after marking the new one
         super().__init__(module, arguments, eval_dataset=list(sets) or None, callbacks=[*own, *callbacks])
@@ -132,7 +136,7 @@ class ContextualTrainer(Trainer):
         return [name for name in super().get_decay_parameter_names(model) if name not in apart]
 
     def create_optimizer(self, model: nn.Module | None = None) -> Optimizer:
-        """As the Trainer's, with the gate's own learning rate.
+        """As the Trainer's, with learning rates of their own for the gate and the temperature.
 
         Args:
             model: what is trained if None.
@@ -142,6 +146,7 @@ class ContextualTrainer(Trainer):
         if made:
             rate = self._config.gate_learning_rate
             set_apart(optimizer, gates(self._module.model), GATE_LEARNING_RATE if rate is None else rate)
+            set_apart(optimizer, self._module.loss.parameters(), TEMPERATURE_LEARNING_RATE)
         return optimizer
 
     def compute_loss(
@@ -185,6 +190,11 @@ class ContextualTrainer(Trainer):
         """As the Trainer's, with the averages since the last log beside a loss, and a learned temperature as it is."""
         if "loss" in logs:
             logs.update(self._meter.drain())
+            if logs["masked_share"] == 1:
+                logger.warning(
+                    "every in-batch negative was left out as a false one, so that nothing is learned; give pairs with "
+                    "different documents, or a higher false_negative_threshold"
+                )
             if self._config.learn_temperature:
                 logs["temperature"] = self._module.loss.temperature
         super().log(logs, start_time)

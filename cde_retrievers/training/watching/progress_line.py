@@ -19,19 +19,20 @@ _SHOWN = (
 class ProgressLine(TrainerCallback):
     """A bar over the steps with the last loss, accuracy, pairs per second, masked share and memory.
 
-    It shows only in a terminal or a notebook, and on the first process.
+    Args:
+        show: True or False, or None for where somebody watches: in a terminal or a notebook. On the first process only.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, show: bool | None = None) -> None:
+        self._disable = None if show is None else not show  # in tqdm's terms
         self._bar: tqdm[Any] | None = None
         self._last: dict[str, float] = {}
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Draw the bar, a resumed run's from its step on."""
         if state.is_world_process_zero:
-            # None hides it where nobody watches.
             self._bar = tqdm(
-                total=state.max_steps, initial=state.global_step, desc="Training", unit="step", disable=None
+                total=state.max_steps, initial=state.global_step, desc="Training", unit="step", disable=self._disable
             )
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
