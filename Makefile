@@ -13,7 +13,7 @@ demo: $(VENV)/demo-ready
 	$(PYTHON) examples/living_index.py
 
 test: $(VENV)/test-ready
-	$(PYTHON) -m pytest
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest --numprocesses 2 --dist loadfile
 
 lint: $(VENV)/test-ready
 	$(VENV)/bin/ruff check .
