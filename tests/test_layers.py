@@ -23,7 +23,7 @@ LAYERS = [
     {"retrieval_set"},
     {"training"},
     {"evaluation"},
-    {"langchain", "llama_index", "st"},
+    {"langchain", "llama_index", "mteb", "st"},
     {"cli"},
 ]
 # The same within training, the largest part.
