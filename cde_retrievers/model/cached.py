@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.functional import normalize, scaled_dot_product_attention
 from transformers import AttentionInterface, PreTrainedModel
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
@@ -19,6 +19,7 @@ from cde_retrievers.model.config import CachedConditioning, Pooling
 from cde_retrievers.model.null_vector import drop_vectors, new_null_vector
 from cde_retrievers.model.pooling import POOLERS
 from cde_retrievers.model.second_stage import SecondStage, batched_context
+from cde_retrievers.model.whitening import WhiteningMap, fit_whitening_each
 
 ATTENTION = "cde_cached"
 
@@ -31,7 +32,17 @@ class LayerContext:
     values: Tensor
 
 
-ContextCache = tuple[LayerContext, ...]
+@dataclass(frozen=True, slots=True)
+class ContextCache:
+    """What a context gives every text under it.
+
+    Attributes:
+        layers: keys and values of each layer.
+        whitening: what embeddings go through in the end; None if nothing.
+    """
+
+    layers: tuple[LayerContext, ...]
+    whitening: WhiteningMap | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +74,7 @@ class CachedSecondStage(SecondStage[ContextCache]):
         self.context_projection = nn.Linear(self.width, self.width)
         self.gate = nn.Parameter(torch.zeros(backbone.config.num_hidden_layers, backbone.config.num_attention_heads))
         self.null_vector = new_null_vector(self.width) if settings.null_vector else None
+        self.settings = settings
         self._pool = POOLERS[pooling]
 
     def prepare(self, context_vectors: Tensor, sequence_dropout: float = 0.0) -> ContextCache:
@@ -81,7 +93,7 @@ class CachedSecondStage(SecondStage[ContextCache]):
             position_ids=neutral_positions(self.backbone, context.shape[1]).unsqueeze(0),
             cde_context=record,
         )
-        return tuple(record.layers)
+        return ContextCache(tuple(record.layers), self._whitening(context_vectors))
 
     def embed(self, input_ids: Tensor, attention_mask: Tensor, prepared: ContextCache) -> Tensor:
         """Token ids and mask (B, L) -> (B, W), not normalised."""
@@ -89,12 +101,22 @@ class CachedSecondStage(SecondStage[ContextCache]):
             input_ids=input_ids,
             attention_mask=attention_mask,
             position_ids=text_positions(self.backbone, input_ids.shape[1]).unsqueeze(0),
-            cde_context=_Read(prepared, self.gate.tanh()),
+            cde_context=_Read(prepared.layers, self.gate.tanh()),
         ).last_hidden_state
-        return self._pool(states, attention_mask)
+        pooled = self._pool(states, attention_mask)
+        # In full precision, as the closed form alone.
+        return pooled if prepared.whitening is None else prepared.whitening(normalize(pooled.float(), dim=-1))
+
+    def _whitening(self, context_vectors: Tensor) -> WhiteningMap | None:
+        """By the vectors as they are: sequence dropout does not reach the statistics."""
+        if self.settings.whitening_power == 0:
+            return None
+        return fit_whitening_each(context_vectors, self.settings.whitening_power, self.settings.whitening_shrinkage)
 
     def start_from_biencoder(self) -> None:
-        """Close the gate and pass context vectors on as they are, so that this is the bi-encoder exactly."""
+        """Close the gate and pass context vectors on as they are, so that this is the bi-encoder exactly, whitened if
+        the settings say so.
+        """
         nn.init.zeros_(self.gate)
         nn.init.eye_(self.context_projection.weight)
         nn.init.zeros_(self.context_projection.bias)

@@ -52,10 +52,16 @@ class CachedConditioning(_Frozen):
 
     Attributes:
         null_vector: whether there is a learned vector that stands for "no context".
+        whitening_power: of the closed form (`WhiteningConditioning`) that every embedding goes through in the end, by
+            the statistics of the context vectors; 0 for none. A model made from a bi-encoder then starts as that
+            bi-encoder whitened. Meant for a first stage that stays as it is.
+        whitening_shrinkage: of that closed form.
     """
 
     kind: Literal["cached"] = "cached"
     null_vector: bool = False
+    whitening_power: float = Field(default=0.0, ge=0, le=1)
+    whitening_shrinkage: float = Field(default=1.0, gt=0)
 
 
 class WhiteningConditioning(_Frozen):

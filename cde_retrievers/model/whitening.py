@@ -29,14 +29,24 @@ class WhiteningMap:
 def fit_whitening(context_vectors: Tensor, power: float, shrinkage: float) -> WhiteningMap:
     """S^(-power/2) (e - m) of the unit context vectors; context_vectors (N, W).
 
-    Repeated vectors (a small corpus fills its context by repetition) count once. Power 0 is the identity. The map is
-    a constant: no gradient flows back into the context vectors.
+    Repeated vectors (a small corpus fills its context by repetition) count once. Power 0 is the identity, and so is
+    the map of a single vector, which has no statistics: that of null vectors. The map is a constant: no gradient flows
+    back into the context vectors.
     """
     # On the CPU, because not every accelerator has float64 and this runs once per context.
     vectors = normalize(torch.unique(context_vectors.detach().to("cpu", torch.float64), dim=0), dim=-1)
-    mean, matrix = _statistics(vectors, power, shrinkage) if power > 0 else _identity(vectors)
+    tells = power > 0 and len(vectors) > 1
+    mean, matrix = _statistics(vectors, power, shrinkage) if tells else _identity(vectors)
     device = context_vectors.device
     return WhiteningMap(mean.to(device, torch.float32), matrix.to(device, torch.float32))
+
+
+def fit_whitening_each(context_vectors: Tensor, power: float, shrinkage: float) -> WhiteningMap:
+    """As `fit_whitening` for one context (N, W), or for each of B contexts (B, N, W)."""
+    if context_vectors.ndim == 2:
+        return fit_whitening(context_vectors, power, shrinkage)
+    maps = [fit_whitening(vectors, power, shrinkage) for vectors in context_vectors]
+    return WhiteningMap(torch.stack([m.mean for m in maps]), torch.stack([m.matrix for m in maps]))
 
 
 def _identity(vectors: Tensor) -> tuple[Tensor, Tensor]:
@@ -82,10 +92,7 @@ class WhiteningSecondStage(SecondStage[WhiteningMap]):
         vector, so that `sequence_dropout` can only be 0.
         """
         self.check_sequence_dropout(sequence_dropout)
-        if context_vectors.ndim == 2:
-            return fit_whitening(context_vectors, self.settings.power, self.settings.shrinkage)
-        maps = [self.prepare(vectors) for vectors in context_vectors]
-        return WhiteningMap(torch.stack([m.mean for m in maps]), torch.stack([m.matrix for m in maps]))
+        return fit_whitening_each(context_vectors, self.settings.power, self.settings.shrinkage)
 
     def embed(self, input_ids: Tensor, attention_mask: Tensor, prepared: WhiteningMap) -> Tensor:
         """Token ids and mask (B, L) -> (B, W) float32: the map is always applied in full precision."""

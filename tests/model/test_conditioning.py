@@ -187,3 +187,35 @@ def test_gradients_open_the_gate_first_and_then_reach_everything(biencoder_folde
 def test_soft_prompt_has_one_row_per_token(make_model):
     second = make_model(JointConditioning(soft_prompt_tokens=3)).second_stage
     assert second.soft_prompt().shape == (3, 32)
+
+
+WHITENED = CachedConditioning(null_vector=True, whitening_power=0.4, whitening_shrinkage=0.3)
+
+
+def test_cached_whitens_what_it_embeds_by_the_statistics_of_the_context(make_model, rows, batch, context):
+    second = make_model(WHITENED).second_stage
+    plain = torch.stack([reference.cached(second, torch.tensor(row), context) for row in rows]).detach()
+    unit = normalize(plain, dim=-1).numpy()
+    expected = whitened_by_svd(unit, context.numpy(), power=0.4, shrinkage=0.3)
+    assert_close(normalize(second(*batch, context), dim=-1).detach().numpy(), expected.astype("float32"), **TOLERANCE)
+
+
+def test_whitened_cached_from_a_biencoder_is_the_biencoder_whitened(biencoder_folder, batch, context):
+    model = ContextualModel.from_biencoder(biencoder_folder, WHITENED)
+    closed_form = ContextualModel.from_biencoder(biencoder_folder, WhiteningConditioning(power=0.4, shrinkage=0.3))
+    assert_close(model.second_stage(*batch, context), closed_form.second_stage(*batch, context), **TOLERANCE)
+
+
+def test_no_context_is_not_whitened(make_model, batch, context):
+    second = make_model(WHITENED).second_stage
+    null = second(*batch, context, null_context=True)
+    plain = make_model(CachedConditioning(null_vector=True)).second_stage
+    plain.load_state_dict(second.state_dict())
+    assert_close(null, normalize(plain(*batch, context, null_context=True), dim=-1), **TOLERANCE)
+
+
+def test_sequence_dropout_does_not_reach_the_statistics(make_model, context):
+    second = make_model(WHITENED).second_stage
+    dropped, whole = second.prepare(context, sequence_dropout=0.9), second.prepare(context)
+    assert torch.equal(dropped.whitening.matrix, whole.whitening.matrix)
+    assert not torch.equal(dropped.layers[0].keys, whole.layers[0].keys)

@@ -17,6 +17,7 @@ CONDITIONINGS = [
     CachedConditioning(null_vector=True),
     WhiteningConditioning(power=0),
     WhiteningConditioning(power=0.5),
+    CachedConditioning(null_vector=True, whitening_power=0.3),
 ]
 with_context = pytest.mark.parametrize("conditioning", CONDITIONINGS[:2], ids=lambda c: c.kind)
 every = pytest.mark.parametrize("conditioning", CONDITIONINGS, ids=lambda c: f"{c.kind}{getattr(c, 'power', '')}")
