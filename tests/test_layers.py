@@ -23,6 +23,7 @@ LAYERS = [
     {"retrieval_set"},
     {"training"},
     {"evaluation"},
+    {"report"},
     {"langchain", "llama_index", "st"},
     {"cli"},
 ]

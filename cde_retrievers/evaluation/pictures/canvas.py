@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # So narrow that on a telephone, where a picture is as wide as the screen, its words are hardly smaller.
-WIDTH = 5.2
+WIDTH = 4.4
 INK = "#1b1f24"
 # Colours that colour-blind people can tell apart (Okabe and Ito, 2008), and that stand out on white and on black.
 BLUE, SKY, GREEN, PURPLE, ORANGE, GREY = "#0072b2", "#56b4e9", "#009e73", "#cc79a7", "#e69f00", "#8b929b"
 _DOTS_PER_INCH = 150
-_LONGEST = 64  # characters that fit into one line
+_LONGEST = 54  # characters that fit into one line
 
 
 def new_figure(height: float, width: float = WIDTH) -> "Figure":

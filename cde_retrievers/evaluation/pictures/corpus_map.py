@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 NUMBERED = 40  # context documents; more numbers are no help
-_HEIGHT = 4.4  # inches
+_HEIGHT = 4.0  # inches
 _MANY = 1_000  # dots from which an SVG holds them as an image: as shapes they would fill megabytes
 _MARK, _SMALL_MARK, _CROWD = 6.0, 4.0, 150  # points across, and context documents from which marks are small
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_HEIGHT = 3.2  # inches
+_HEIGHT = 3.0  # inches
 
 
 def size_curve(comparison: Comparison, measure: str = MAIN) -> "Figure":
@@ -74,8 +74,8 @@ def _draw(axes: "Axes", rows: list[Row], measure: str) -> None:
 
 
 def _apart(sizes: list[int]) -> list[int]:
-    """The sizes whose labels do not touch: each at least a ninth of the axis from the last one."""
-    factor = (sizes[-1] / sizes[0]) ** (1 / 9)
+    """The sizes whose labels do not touch: each at least a seventh of the axis from the last one."""
+    factor = (sizes[-1] / sizes[0]) ** (1 / 7)
     shown: list[int] = []
     for size in dict.fromkeys(sizes):
         if not shown or size >= shown[-1] * factor:
