@@ -33,8 +33,8 @@ def headline(comparison: Comparison) -> Headline:
     detail = (
         f"With a context fitted on the corpus itself, {comparison.model} has nDCG@10 "
         f"{points(comparison.own.mean().mean)}; with {without.label} it has {points(without.evaluation.mean().mean)}. "
-        f"The difference is {signed(gain.mean)} points, with a 95 % interval from {signed(gain.low)} to "
-        f"{signed(gain.high)}, over {len(comparison.own.queries):,} queries."
+        f"The difference is {signed(gain.mean)} points, with a 95\N{NO-BREAK SPACE}% interval from "
+        f"{signed(gain.low)} to {signed(gain.high)}, over {len(comparison.own.queries):,} queries."
     )
     return Headline(title, detail, verdict)
 

@@ -82,7 +82,7 @@ def excerpt(text: str, longest: int = _EXCERPT) -> str:
     if len(line) <= longest:
         return line
     head = line[:longest]
-    return f"{head[: head.rfind(' ') + 1].rstrip() or head}…"
+    return f"{head[: head.rfind(' ') + 1].rstrip(' .,;:') or head}…"
 
 
 def _table(comparison: Comparison) -> Iterator[TableRow]:

@@ -16,7 +16,7 @@ def checked_target(path: str | Path) -> Path:
     """
     target = Path(path)
     if target.is_dir():
-        raise PathInUseError(f"{target} is a directory; give the path of a file, such as {target / 'report.html'}")
+        raise PathInUseError(f"{target} is a directory; give the path of a file, which may be inside it")
     with disk_errors_explained(target, "nothing was computed yet"):
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=target.parent):

@@ -10,6 +10,7 @@ from cde_retrievers.evaluation.comparison import Comparison
 from cde_retrievers.evaluation.contexts import NamedTexts
 from cde_retrievers.evaluation.matrix import ContextMatrix
 from cde_retrievers.evaluation.searcher import Searcher
+from cde_retrievers.index.disk import disk_errors_explained
 from cde_retrievers.optional import require
 from cde_retrievers.report.findings import Findings, MappedContext
 from cde_retrievers.report.rendering import page
@@ -73,5 +74,6 @@ def report(
     context = MappedContext.of(encoder, judged, show_progress)
     written = page(Findings(judged, comparison, context, matrix))
     # A folder's name may hold bytes that are no text.
-    replace_bytes(target, written.encode("utf-8", "replace"))
+    with disk_errors_explained(target, "the page was not written"):
+        replace_bytes(target, written.encode("utf-8", "replace"))
     return comparison

@@ -175,4 +175,5 @@ def test_the_matrix_is_shown_if_there_is_one(data, comparison):
 def test_excerpts_end_at_a_word_and_say_that_they_end():
     assert excerpt("short  and\nsweet") == "short and sweet"
     assert excerpt("one two three", 9) == "one two…"
+    assert excerpt("one two. three", 10) == "one two…"
     assert excerpt("x" * 20, 9) == "x" * 9 + "…"

@@ -56,7 +56,7 @@ def test_of_a_large_corpus_a_part_is_mapped(encoder, monkeypatch):
 
 
 def test_a_directory_is_refused_before_the_model_is_loaded(tmp_path):
-    with pytest.raises(PathInUseError, match=r"is a directory; give the path of a file, such as .*report\.html"):
+    with pytest.raises(PathInUseError, match=r"is a directory; give the path of a file"):
         report("no such model", ANIMALS, tmp_path)
 
 

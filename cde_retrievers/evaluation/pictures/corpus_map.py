@@ -39,24 +39,20 @@ def corpus_map(documents: Projection, context: Sequence[int]) -> "Figure":
     axes = new_axes(figure)
     chosen, others = points[list(context)], points[np.setdiff1d(np.arange(len(points)), context)]
     mark = _MARK if len(context) < _CROWD else _SMALL_MARK
-    many = len(others) > _MANY
-    axes.scatter(
-        others[:, 0], others[:, 1], 9, color=GREY, alpha=0.5, linewidth=0, rasterized=many, label="other documents"
-    )
-    axes.scatter(
-        chosen[:, 0],
-        chosen[:, 1],
-        mark**2,
-        marker="D",
-        color=ORANGE,
-        edgecolor=INK,
-        linewidth=0.5,
-        label="context documents",
-    )
+    _mark(axes, chosen, others, mark)
     _name_axes(axes, documents.shares)
     add_legend(axes)
     _number(figure, axes, chosen, mark)
     return finished(figure)
+
+
+def _mark(axes: "Axes", chosen: Pixels, others: Pixels, size: float) -> None:
+    if len(others):
+        many = len(others) > _MANY
+        x, y = others.T
+        axes.scatter(x, y, 9, color=GREY, alpha=0.5, linewidth=0, rasterized=many, label="other documents")
+    x, y = chosen.T
+    axes.scatter(x, y, size**2, marker="D", color=ORANGE, edgecolor=INK, linewidth=0.5, label="context documents")
 
 
 def _name_axes(axes: "Axes", shares: tuple[float, float]) -> None:
