@@ -26,6 +26,7 @@ class RetrievalSet:
         texts: of the documents, parallel to `ids`.
         judged: the queries and their answers.
         note: what who reads the figures should know, such as how the queries came about.
+        is_made: whether the queries were made from the corpus, not asked by anybody.
 
     Raises:
         EvaluationDataError: the corpus has fewer than two different texts, or ids come twice.
@@ -37,6 +38,7 @@ class RetrievalSet:
     texts: tuple[str, ...]
     judged: JudgedQueries
     note: str = ""
+    is_made: bool = False
 
     def __post_init__(self) -> None:
         if len(set(self.ids)) < len(self.ids) or len(self.ids) != len(self.texts):

@@ -11,7 +11,7 @@ PACKAGE = Path(cde_retrievers.__file__).parent
 # Low to high. A module may import from its own layer and from those below.
 LAYERS = [
     {"errors", "data"},
-    {"device", "files", "optional", "progress", "sealed"},
+    {"device", "durable", "files", "optional", "progress", "sealed"},
     {"model"},
     {"text"},
     {"batches", "publishing"},
@@ -23,6 +23,7 @@ LAYERS = [
     {"retrieval_set"},
     {"training"},
     {"evaluation"},
+    {"report"},
     {"langchain", "llama_index", "mteb", "st"},
     {"cli"},
 ]

@@ -9,6 +9,7 @@ except ImportError as error:
     raise MissingDependencyError("the command line needs typer and rich: pip install 'cde-retrievers[cli]'") from error
 
 from cde_retrievers.cli.asking import check, drift, info
+from cde_retrievers.cli.evaluating import eval, report
 from cde_retrievers.cli.groups import Command, with_groups
 from cde_retrievers.cli.growing import add, refit
 from cde_retrievers.cli.making import fit, index
@@ -24,6 +25,8 @@ _EXAMPLES: dict[Command, str] = {
     drift: "cde-retrievers drift docs_index new_docs/ --split headings",
     refit: "cde-retrievers refit docs_index",
     info: "cde-retrievers info docs_index",
+    eval: "cde-retrievers eval docs/ --split headings --bm25",
+    report: "cde-retrievers report docs/ --split headings --out report.html",
     train: "cde-retrievers train docs/ --from-documents --split headings --out docs_model",
 }
 
@@ -32,7 +35,7 @@ app = typer.Typer(
     "Begin with `index` and `search`: the first reads documents from files, fits a context on them and embeds them "
     "under it; the second finds them. `add` brings in more, `drift` says whether the context still fits what comes in, "
     "and `refit` renews it. `fit`, `check` and `info` are for contexts that are shared, and for a look at what there "
-    "is. `train` makes a model of your own.",
+    "is. `eval` and `report` say what context does for your documents. `train` makes a model of your own.",
     epilog="Exit codes: 0 all is well, 1 an error, 2 the command was not understood, 3 the answer is one to act on "
     "(`check`: another context; `drift`: refit), 130 interrupted.",
     no_args_is_help=True,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from typer import Argument, Option
+from typer import Argument, BadParameter, Option
 
 if TYPE_CHECKING:
     from cde_retrievers.corpora import Corpus
@@ -96,6 +96,17 @@ class ReadingOptions:
             metavar="NUMBER", min=1, rich_help_panel=_READING, help="Of a part, punctuation included (150 if left out)."
         ),
     ] = None
+
+    def refuse_reading_options(self, remedy: str) -> None:
+        """Raise BadParameter if an option about documents was given where it would say nothing.
+
+        Args:
+            remedy: the way out, as the end of a sentence.
+        """
+        for option in fields(self):
+            if option.name != "source" and getattr(self, option.name) != option.default:
+                name = f"--{option.name.replace('_', '-')}"
+                raise BadParameter(f"{name} says how documents are read; {remedy}")
 
     def corpus(self) -> Corpus:
         """The documents, not read yet; errors as `Corpus`."""

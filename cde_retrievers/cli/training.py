@@ -63,7 +63,7 @@ def train(
 def _given_pairs(source: TrainingSource, run: Session) -> "TrainingPairs":
     from cde_retrievers.training.pairs.reading import read_pairs
 
-    source.refuse_reading_options()
+    source.refuse_reading_options("add --from-documents, or leave it out")
     run.way_out = {TrainingDataError: "if these are documents, add --from-documents"}
     pairs = read_pairs(source.source)
     run.way_out = {}

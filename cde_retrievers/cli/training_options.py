@@ -1,10 +1,10 @@
 """The options of `train`."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from typer import Argument, BadParameter, Option
+from typer import Argument, Option
 
 from cde_retrievers.cli.options import ReadingOptions
 
@@ -30,13 +30,6 @@ class TrainingSource(ReadingOptions):
             "With --from-documents: documents, as `index` reads them.",
         ),
     ]
-
-    def refuse_reading_options(self) -> None:
-        """Raise BadParameter if an option about documents was given: pairs are read without."""
-        for option in fields(self):
-            if option.name != "source" and getattr(self, option.name) != option.default:
-                name = f"--{option.name.replace('_', '-')}"
-                raise BadParameter(f"{name} says how documents are read; add --from-documents, or leave it out")
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 from cde_retrievers.encoder import ContextualEncoder
 from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.evaluation.comparison import Comparison, Group, Row
-from cde_retrievers.evaluation.contexts import Foreign, Own, Shuffled
+from cde_retrievers.evaluation.contexts import Foreign, NamedTexts, Own, Shuffled
 from cde_retrievers.evaluation.contextual import Contextual, without_context
 from cde_retrievers.evaluation.evaluating import evaluation_of
 from cde_retrievers.evaluation.searcher import Searcher
@@ -30,7 +30,7 @@ def compare(
     model: ContextualEncoder | str | Path,
     data: RetrievalSet | str | Path,
     *,
-    foreign: Sequence[RetrievalSet | str | Path] = (),
+    foreign: Sequence[NamedTexts | str | Path] = (),
     strategies: Sequence[str] = (),
     seeds: Sequence[int] = (),
     sizes: Sequence[int] = (),
@@ -45,13 +45,14 @@ def compare(
     Args:
         model: a contextual model, loaded or by name.
         data: a `RetrievalSet`, or a BEIR folder.
-        foreign: other corpora whose context is tried (paper, figure 7).
+        foreign: other corpora whose context is tried (paper, figure 7): sets, BEIR folders, or what has a `name` and
+            `texts`.
         strategies: other ways of choosing context documents: "kmeans", "diverse".
         seeds: other random choices of context documents.
         sizes: other numbers of context documents (paper, figure 16), for models that read any number.
         others: what else searches, such as `BM25()` or `Plain(embedding)`.
         split: whose judgements of a folder are used.
-        show_progress: of the rows; True or False, or None for a bar only where the work is long.
+        show_progress: True or False, or None for a bar only where the work is long.
 
     Raises:
         ConfigurationError: a strategy, seed or size is impossible, or none this model can read.
@@ -61,20 +62,20 @@ def compare(
     require("ir_measures", "evaluation", extra="eval")
     encoder = model if isinstance(model, ContextualEncoder) else ContextualEncoder.from_pretrained(model)
     judged = data if isinstance(data, RetrievalSet) else RetrievalSet.read(data, split)
-    corpora = [each if isinstance(each, RetrievalSet) else RetrievalSet.read(each, split) for each in foreign]
+    corpora = [RetrievalSet.read(each, split) if isinstance(each, str | Path) else each for each in foreign]
     _check_sizes(encoder, sizes)
     planned = [*_contexts(encoder, corpora), *_own_contexts(encoder, strategies, seeds, sizes)]
     planned += [_Planned(other.name, "other", other) for other in others]
     rows = []
-    with progress_bar(len(planned), show_progress, "Comparing", "row") as bar:
+    with progress_bar(len(planned) * len(judged.texts), show_progress) as bar:
         for plan in planned:
             evaluation = evaluation_of(plan.searcher, judged, show_progress=False)
             rows.append(Row(plan.label, plan.group, evaluation, plan.size))
-            bar.update()
+            bar.update(len(judged.texts))
     return Comparison(encoder.name, tuple(rows))
 
 
-def _contexts(encoder: ContextualEncoder, corpora: Sequence[RetrievalSet]) -> Iterator[_Planned]:
+def _contexts(encoder: ContextualEncoder, corpora: Sequence[NamedTexts]) -> Iterator[_Planned]:
     own, shuffled, without = Own(), Shuffled(), without_context(encoder)
     yield _Planned(own.label, "context", Contextual(encoder, own))
     yield _Planned(without.name.removeprefix(f"{encoder.name}, "), "context", without)

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
+from cde_retrievers.durable import replace_json
 from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.evaluation.evaluation import Evaluation
 from cde_retrievers.evaluation.intervals import Interval
 from cde_retrievers.evaluation.measures import MAIN, MEASURES
-from cde_retrievers.index.disk import replace_json
 
 Group = Literal["context", "strategy", "seed", "size", "other"]
+NO_CONTEXT = "no context"  # what the labels of all rows without one begin with
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +49,18 @@ class Comparison:
     def own(self) -> Evaluation:
         """The model under the corpus' own context."""
         return self.rows[0].evaluation
+
+    @property
+    def without(self) -> Row:
+        """The model without a context.
+
+        Raises:
+            ConfigurationError: that was not evaluated.
+        """
+        for row in self.of("context"):
+            if row.label.startswith(NO_CONTEXT):
+                return row
+        raise ConfigurationError(f"{self.model} was not evaluated without a context; compare() does so")
 
     def of(self, group: Group) -> Iterator[Row]:
         """The rows that are there for one thing."""

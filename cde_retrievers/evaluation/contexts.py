@@ -1,5 +1,6 @@
 """Under which context a corpus is searched: its own, however chosen or ordered; another one's; none."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -50,15 +51,27 @@ class Own:
         return encoder.fit_context(data.texts, self.size, self.strategy, self.seed, show_progress=False)
 
 
+class NamedTexts(Protocol):
+    """A corpus that is not searched, such as a `RetrievalSet` whose queries play no part."""
+
+    @property
+    def name(self) -> str:
+        """What it is called in tables."""
+
+    @property
+    def texts(self) -> Sequence[str]:
+        """Its documents."""
+
+
 @dataclass(frozen=True, slots=True)
 class Foreign:
     """A context of another corpus: what a context costs that was not fitted anew (paper, figure 7).
 
     Attributes:
-        corpus: the other set; its queries play no part.
+        corpus: the other one.
     """
 
-    corpus: RetrievalSet
+    corpus: NamedTexts
 
     @property
     def label(self) -> str:

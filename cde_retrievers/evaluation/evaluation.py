@@ -8,10 +8,10 @@ from typing import Any, Self
 
 import numpy as np
 
+from cde_retrievers.durable import replace_json
 from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.evaluation.intervals import Interval, Values, interval
 from cde_retrievers.evaluation.measures import MAIN, MEASURES
-from cde_retrievers.index.disk import replace_json
 
 KEPT = 10  # hits of a query
 

@@ -58,7 +58,7 @@ def known_items(
         f"asking for the rest of its document. People's questions can behave otherwise."
     )
     texts = tuple(made[str(d.id)].positive if str(d.id) in made else d.text for d in read)
-    return RetrievalSet(name, tuple(str(document.id) for document in read), texts, judged, note)
+    return RetrievalSet(name, tuple(str(document.id) for document in read), texts, judged, note, is_made=True)
 
 
 def _first_offer(document: Document) -> Offer | None:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cde_retrievers.batches import Embeddings
-from cde_retrievers.index.disk import sync_file
+from cde_retrievers.durable import sync_file
 from cde_retrievers.index.manifest import ACCELERATORS, AcceleratorEntry, FileEntry, Kind, SegmentEntry
 
 MIN_ROWS = 10_000

@@ -1,12 +1,10 @@
-"""Files that survive a power cut, and disk errors in words."""
+"""Disk errors in words."""
 
 import errno
-import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from cde_retrievers.errors import CDEError, WriteError
 
@@ -47,29 +45,3 @@ def _concerns(path: Path, error: OSError) -> bool:
         found.is_relative_to(home.parent) and found.relative_to(home.parent).as_posix().startswith(scratch)
     )
     return inside or home.is_relative_to(found)
-
-
-def replace_json(path: Path, value: dict[str, Any]) -> None:
-    """Put `value` in the place of the file at `path`: at every moment the old or the new one is there, whole."""
-    scratch = path.with_name(f".{path.name}.new")
-    scratch.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    sync_file(scratch)
-    scratch.replace(path)
-    sync_directory(path.parent)
-
-
-def sync_file(path: Path) -> None:
-    """Return once the file's content is on the device."""
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())
-
-
-def sync_directory(path: Path) -> None:
-    """Return once the directory's list of names is on the device, where the system can do that."""
-    if os.name == "nt":
-        return
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cde_retrievers.batches import Embeddings
+from cde_retrievers.durable import sync_directory, sync_file
 from cde_retrievers.errors import IndexFileError
-from cde_retrievers.index.disk import sync_directory, sync_file
 from cde_retrievers.index.document import Document, from_line, to_line
 from cde_retrievers.index.manifest import SEGMENTS, FileEntry, SegmentEntry
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cde_retrievers.context import CorpusContext
+from cde_retrievers.durable import sync_directory
 from cde_retrievers.errors import ContextFileError, IndexFileError
 from cde_retrievers.index.accelerator import Accelerator
-from cde_retrievers.index.disk import sync_directory
 from cde_retrievers.index.lock import HOLDER_FILE, LOCK_FILE
 from cde_retrievers.index.manifest import (
     ACCELERATORS,

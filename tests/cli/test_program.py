@@ -34,7 +34,7 @@ def test_every_command_has_help_with_an_example():
     from cde_retrievers.cli.app import app
 
     names = {command.callback.__name__ for command in app.registered_commands}
-    assert names == {"fit", "index", "search", "add", "check", "drift", "refit", "info", "train"}
+    assert names == {"fit", "index", "search", "add", "check", "drift", "refit", "info", "train", "eval", "report"}
     for name in names:
         shown = CliRunner(env={"COLUMNS": "200"}).invoke(app, [name, "--help"]).stdout
         assert f"Example: cde-retrievers {name} " in shown
@@ -42,7 +42,7 @@ def test_every_command_has_help_with_an_example():
 
 
 def test_what_can_be_chosen_is_what_the_library_offers():
-    from cde_retrievers.cli import options
+    from cde_retrievers.cli import evaluation_options, options
     from cde_retrievers.corpora import reading
     from cde_retrievers.index.manifest import Kind
     from cde_retrievers.selection import STRATEGIES
@@ -50,7 +50,7 @@ def test_what_can_be_chosen_is_what_the_library_offers():
     assert options.Format == reading.Format
     assert options.Split == reading.Split
     assert set(get_args(options.Kind)) == set(get_args(Kind))
-    assert set(get_args(options.Strategy)) == set(STRATEGIES)
+    assert set(get_args(options.Strategy)) == set(STRATEGIES) == set(evaluation_options.StrategyName)
 
 
 @pytest.mark.parametrize("missing", ["typer", "rich"])

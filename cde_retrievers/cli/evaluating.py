@@ -1,0 +1,90 @@
+"""`eval` and `report`: what context does for a corpus."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from typer import Option
+
+from cde_retrievers.cli.evaluation_options import ComparisonOptions, EvaluationSource
+from cde_retrievers.cli.making import refuse_inside
+from cde_retrievers.cli.options import ModelOptions, OutputOptions
+from cde_retrievers.cli.session import session
+from cde_retrievers.errors import CDEError, EvaluationDataError, PathInUseError
+
+if TYPE_CHECKING:
+    from cde_retrievers.cli.session import Session
+
+_WAYS_OUT: dict[type[CDEError], str] = {
+    EvaluationDataError: "judged queries come in a BEIR folder with queries.jsonl and qrels/"
+}
+
+
+def eval(
+    reading: EvaluationSource,
+    model: ModelOptions,
+    choice: ComparisonOptions,
+    output: OutputOptions,
+    out: Annotated[
+        Path | None, Option(help="File to write everything into as JSON, query by query.", show_default=False)
+    ] = None,
+    replace: Annotated[bool, Option("--replace", help="Replace a file that is there already.")] = False,
+) -> None:
+    """Search SOURCE with and without context, and say how well: nDCG@10, Recall@100, MRR@10 and MAP.
+
+    Differences come with their 95 % bootstrap interval, paired query by query.
+    """
+    with session(output) as run:
+        from cde_retrievers.cli.evaluation_inputs import inputs
+        from cde_retrievers.cli.evaluation_summary import lines, summary
+        from cde_retrievers.cli.models import load_encoder
+        from cde_retrievers.evaluation.comparing import compare
+        from cde_retrievers.index.disk import disk_errors_explained
+
+        _prepare(run, reading.source, out, replace)
+        data, compared = inputs(reading, choice, run)
+        comparison = compare(load_encoder(model), data, **compared, show_progress=run.show_progress)
+        if out is not None:
+            with disk_errors_explained(out, "the result was not written"):
+                comparison.save(out)
+        found = summary(data, comparison)
+        told = [] if out is None else [f"everything, query by query, is in {out}"]
+        run.answer({**found, "out": out and str(out)}, *lines(data, comparison), *told)
+
+
+def report(
+    reading: EvaluationSource,
+    out: Annotated[Path, Option(help="File to write the page into.", show_default=False)],
+    model: ModelOptions,
+    choice: ComparisonOptions,
+    output: OutputOptions,
+    replace: Annotated[bool, Option("--replace", help="Replace a file that is there already.")] = False,
+) -> None:
+    """Do what `eval` does, and write a page about it to open in a browser.
+
+    It shows the figures, the queries won and lost, and the documents that the context is made of. It is one HTML file
+    without scripts, which loads nothing. It holds texts of the documents and of the queries.
+    """
+    with session(output) as run:
+        from cde_retrievers.cli.evaluation_inputs import inputs
+        from cde_retrievers.cli.evaluation_summary import lines, summary
+        from cde_retrievers.cli.models import load_encoder
+        from cde_retrievers.report import report as write_report
+
+        _prepare(run, reading.source, out, replace)
+        data, compared = inputs(reading, choice, run)
+        comparison = write_report(load_encoder(model), data, out, **compared, show_progress=run.show_progress)
+        told = f"{out}: open it in a browser"
+        run.answer({**summary(data, comparison), "report": str(out)}, *lines(data, comparison), told)
+
+
+def _prepare(run: "Session", source: Path, out: Path | None, replace: bool) -> None:
+    """Refuse what cannot be written, before anything is read."""
+    run.way_out = _WAYS_OUT
+    if out is None:
+        return
+    from cde_retrievers.report.target import checked_target
+
+    refuse_inside(out, source)
+    checked_target(out)
+    if out.exists() and not replace:
+        raise PathInUseError(f"{out} is there already; give another --out, or --replace it")

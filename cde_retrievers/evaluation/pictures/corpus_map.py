@@ -1,0 +1,83 @@
+"""A corpus as a map, with the documents of its context. Axes: n documents."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cde_retrievers.errors import ConfigurationError
+from cde_retrievers.evaluation.pictures.canvas import GREY, INK, ORANGE, add_legend, finished, new_axes, new_figure
+from cde_retrievers.evaluation.pictures.labels import Pixels, placed_labels
+from cde_retrievers.evaluation.pictures.projection import Projection
+from cde_retrievers.optional import imported
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+NUMBERED = 40  # context documents; more numbers are no help
+_HEIGHT = 4.0  # inches
+_MANY = 1_000  # dots from which an SVG holds them as an image: as shapes they would fill megabytes
+_MARK, _SMALL_MARK, _CROWD = 6.0, 4.0, 150  # points across, and context documents from which marks are small
+
+
+def corpus_map(documents: Projection, context: Sequence[int]) -> "Figure":
+    """Documents as dots, those of the context as diamonds, the first 40 of them numbered where there is room.
+
+    Args:
+        documents: n of them in a plane.
+        context: places of the context documents among them, each once.
+
+    Raises:
+        ConfigurationError: a place is none, or comes twice.
+        MissingDependencyError: matplotlib is not installed; names the extra.
+    """
+    points = documents.points
+    if len(set(context)) < len(context) or not set(context) <= set(range(len(points))):
+        raise ConfigurationError(f"context must be different places among {len(points)} documents, found {context}")
+    figure = new_figure(_HEIGHT)
+    axes = new_axes(figure)
+    chosen, others = points[list(context)], points[np.setdiff1d(np.arange(len(points)), context)]
+    mark = _MARK if len(context) < _CROWD else _SMALL_MARK
+    _mark(axes, chosen, others, mark)
+    _name_axes(axes, documents.shares)
+    add_legend(axes)
+    _number(figure, axes, chosen, mark)
+    return finished(figure)
+
+
+def _mark(axes: "Axes", chosen: Pixels, others: Pixels, size: float) -> None:
+    if len(others):
+        many = len(others) > _MANY
+        x, y = others.T
+        axes.scatter(x, y, 9, color=GREY, alpha=0.5, linewidth=0, rasterized=many, label="other documents")
+    x, y = chosen.T
+    axes.scatter(x, y, size**2, marker="D", color=ORANGE, edgecolor=INK, linewidth=0.5, label="context documents")
+
+
+def _name_axes(axes: "Axes", shares: tuple[float, float]) -> None:
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.margins(0.06)
+    axes.set_xlabel(f"1st principal component ({shares[0]:.0%} of the variance)")
+    axes.set_ylabel(f"2nd principal component ({shares[1]:.0%})")
+
+
+def _number(figure: "Figure", axes: "Axes", points: Pixels, mark: float) -> None:
+    """Write 1, 2, 3 beside the points, where there is room."""
+    canvas = imported("matplotlib.backends.backend_agg", "pictures", extra="eval").FigureCanvasAgg(figure)
+    canvas.draw()  # only now it is known where on the picture a point lies
+    figure.set_layout_engine("none")
+    numbers = range(1, min(len(points), NUMBERED) + 1)
+    labels = [figure.text(0, 0, str(number), size=8, color=INK, ha="center", va="center") for number in numbers]
+    boxes = [label.get_window_extent(canvas.get_renderer()) for label in labels]
+    sizes = np.array([[box.width, box.height] for box in boxes])
+    radius = (mark * np.sqrt(2) / 2 + 1) * figure.dpi / 72  # half the diagonal of a diamond
+    bounds = np.array(axes.bbox.extents)
+    middles = placed_labels(axes.transData.transform(points), sizes.reshape(-1, 2), bounds, radius)
+    for place, label in enumerate(labels):
+        if place not in middles:
+            label.remove()
+            continue
+        x, y = figure.transFigure.inverted().transform(middles[place])
+        label.set_position((float(x), float(y)))

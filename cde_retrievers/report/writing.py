@@ -1,0 +1,79 @@
+"""`report`: a model and a corpus in, one page out."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from cde_retrievers.durable import replace_bytes
+from cde_retrievers.encoder import ContextualEncoder
+from cde_retrievers.evaluation.comparing import compare
+from cde_retrievers.evaluation.comparison import Comparison
+from cde_retrievers.evaluation.contexts import NamedTexts
+from cde_retrievers.evaluation.matrix import ContextMatrix
+from cde_retrievers.evaluation.searcher import Searcher
+from cde_retrievers.index.disk import disk_errors_explained
+from cde_retrievers.optional import require
+from cde_retrievers.report.findings import Findings, MappedContext
+from cde_retrievers.report.rendering import page
+from cde_retrievers.report.target import checked_target
+from cde_retrievers.retrieval_set import RetrievalSet
+
+
+def report(
+    model: ContextualEncoder | str | Path,
+    data: RetrievalSet | str | Path,
+    path: str | Path,
+    *,
+    foreign: Sequence[NamedTexts | str | Path] = (),
+    strategies: Sequence[str] = (),
+    seeds: Sequence[int] = (),
+    sizes: Sequence[int] = (),
+    others: Sequence[Searcher] = (),
+    matrix: ContextMatrix | None = None,
+    split: str = "test",
+    show_progress: bool | None = None,
+) -> Comparison:
+    """Compare as `compare` does, and write one page about it: figures, pictures, queries won and lost, the context.
+
+    The page is a single HTML file without scripts; it loads nothing. It holds texts of the corpus and of the queries.
+
+    Args:
+        model: a contextual model, loaded or by name.
+        data: a `RetrievalSet`, as `known_items` makes one where there are no judged queries; or a BEIR folder.
+        path: of the page; an older file there is replaced, when the new one is whole.
+        foreign: other corpora whose context is tried, as `compare` takes them.
+        strategies: other ways of choosing context documents.
+        seeds: other random choices of context documents.
+        sizes: other numbers of context documents; two or more make a curve.
+        others: what else searches, such as `BM25()`.
+        matrix: of several corpora by several contexts, to be shown as well.
+        split: whose judgements of a folder are used.
+        show_progress: True or False, or None for a bar only where the work is long.
+
+    Raises:
+        PathInUseError: `path` is a directory.
+        WriteError: nothing can be written there.
+        ConfigurationError, CorpusFileError: as `compare`.
+        MissingDependencyError: a package of the extra "eval" is not installed.
+    """
+    for package in ("ir_measures", "jinja2", "matplotlib"):
+        require(package, "a report", extra="eval")
+    target = checked_target(path)
+    encoder = model if isinstance(model, ContextualEncoder) else ContextualEncoder.from_pretrained(model)
+    judged = data if isinstance(data, RetrievalSet) else RetrievalSet.read(data, split)
+    comparison = compare(
+        encoder,
+        judged,
+        foreign=foreign,
+        strategies=strategies,
+        seeds=seeds,
+        sizes=sizes,
+        others=others,
+        split=split,
+        show_progress=show_progress,
+    )
+    context = MappedContext.of(encoder, judged, show_progress)
+    written = page(Findings(judged, comparison, context, matrix))
+    # A folder's name may hold bytes that are no text.
+    with disk_errors_explained(target, "the page was not written"):
+        replace_bytes(target, written.encode("utf-8", "replace"))
+    return comparison

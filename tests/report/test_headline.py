@@ -1,0 +1,50 @@
+"""The headline says what the interval allows to say."""
+
+import numpy as np
+import pytest
+from evaluated import comparison, evaluation
+
+from cde_retrievers.evaluation import Comparison
+from cde_retrievers.evaluation.comparison import Row
+from cde_retrievers.report.headline import headline, signed
+
+
+def compared(differences) -> Comparison:
+    without = evaluation(0.4)
+    own = evaluation(0.4)
+    own.values["ndcg@10"] = without.values["ndcg@10"] + differences
+    rows = (Row("own context", "context", own), Row("no context (null vector)", "context", without))
+    return Comparison("tiny", rows)
+
+
+UNSURE = np.tile([0.4, -0.38], 15)
+
+
+@pytest.mark.parametrize(
+    ("differences", "title", "verdict"),
+    [
+        (np.full(30, 0.05), "Its own context gains this corpus 5.0 points of nDCG@10", "the gain is significant"),
+        (np.full(30, -0.05), "Its own context costs this corpus 5.0 points of nDCG@10", "the loss is significant"),
+        (UNSURE, "No clear effect of its own context on this corpus: +1.0 points", "is not significant"),
+        (-UNSURE, "No clear effect of its own context on this corpus: \N{MINUS SIGN}1.0 points", "is not significant"),
+        (np.zeros(30), "Its own context changes nothing for this corpus", "Every query scores the same"),
+    ],
+)
+def test_the_headline_follows_the_interval(differences, title, verdict):
+    found = headline(compared(differences))
+    assert found.title.startswith(title)
+    assert verdict in found.verdict
+
+
+def test_the_detail_has_both_means_and_the_paired_interval():
+    found = compared(UNSURE)
+    gain = found.gain_over("no context (null vector)")
+    detail = headline(found).detail
+    for part in ("has nDCG@10 41.0", "it has 40.0", signed(gain.low), signed(gain.high), "30 queries", "null vector"):
+        assert part in detail
+
+
+def test_the_headline_is_about_no_context_wherever_that_row_stands():
+    found = comparison(0.5, 0.4, BM25=0.1)
+    other_order = Comparison(found.model, (found.rows[0], found.rows[2], found.rows[1]))
+    assert headline(other_order) == headline(found)
