@@ -89,7 +89,7 @@ def select_documents(
         InvalidTextError: the corpus is no collection of texts.
         ContextTooSmallError: fewer than two distinct documents.
     """
-    _check_options(size, strategy, seed)
+    check_choice(size, strategy, seed)
     chosen = STRATEGIES[strategy]
     pool = draw_candidates(texts, size * chosen.pool, seed)
     if len(pool.texts) < 2:
@@ -109,7 +109,8 @@ def select_documents(
     )
 
 
-def _check_options(size: int, strategy: str, seed: int) -> None:
+def check_choice(size: int, strategy: str, seed: int) -> None:
+    """Raise ConfigurationError unless `select_documents` can be told this."""
     if not isinstance(size, Integral) or isinstance(size, bool) or size < 2:
         raise ConfigurationError(f"size must be a whole number of at least 2 documents, found {size!r}")
     if strategy not in STRATEGIES:

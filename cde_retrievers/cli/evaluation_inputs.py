@@ -1,6 +1,6 @@
 """From the options of `eval` and `report` to what is compared. Loads torch; import it in a command only."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,25 +9,13 @@ from typer import BadParameter
 from cde_retrievers.cli.evaluation_options import ComparisonOptions, EvaluationSource
 from cde_retrievers.cli.making import read_once
 from cde_retrievers.cli.session import Session
+from cde_retrievers.evaluation.contexts import NamedCorpus
 from cde_retrievers.evaluation.known_item_queries import known_items
 from cde_retrievers.evaluation.lexical import BM25
 from cde_retrievers.optional import require
 from cde_retrievers.retrieval_set import RetrievalSet
 
 _SPLIT = "test"
-
-
-@dataclass(frozen=True, slots=True)
-class OtherCorpus:
-    """Documents whose context is tried on others.
-
-    Attributes:
-        name: what they are called in tables.
-        texts: all of them.
-    """
-
-    name: str
-    texts: tuple[str, ...]
 
 
 def inputs(source: EvaluationSource, choice: ComparisonOptions, run: Session) -> tuple[RetrievalSet, dict[str, Any]]:
@@ -72,12 +60,12 @@ def _made(source: EvaluationSource, choice: ComparisonOptions, run: Session) -> 
     return data
 
 
-def _other_corpora(source: EvaluationSource, others: list[Path], run: Session) -> list[OtherCorpus]:
+def _other_corpora(source: EvaluationSource, others: list[Path], run: Session) -> list[NamedCorpus]:
     """Other documents, read as the source is; of a BEIR folder, documents without text are left out as there."""
     names = [other.resolve().name for other in others]
     found = []
     for other, name in zip(others, names, strict=True):
         reading = replace(source, source=other, skip_empty=source.skip_empty or _has_judgements(source.source))
         texts = tuple(read_once(reading, run).texts())
-        found.append(OtherCorpus(name if names.count(name) == 1 else str(other), texts))
+        found.append(NamedCorpus(name if names.count(name) == 1 else str(other), texts))
     return found

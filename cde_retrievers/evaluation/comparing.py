@@ -7,7 +7,7 @@ from pathlib import Path
 from cde_retrievers.encoder import ContextualEncoder
 from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.evaluation.comparison import Comparison, Group, Row
-from cde_retrievers.evaluation.contexts import Foreign, NamedTexts, Own, Shuffled
+from cde_retrievers.evaluation.contexts import Foreign, NamedCorpus, NamedTexts, Own, Shuffled
 from cde_retrievers.evaluation.contextual import Contextual, without_context
 from cde_retrievers.evaluation.evaluating import evaluation_of
 from cde_retrievers.evaluation.searcher import Searcher
@@ -45,8 +45,8 @@ def compare(
     Args:
         model: a contextual model, loaded or by name.
         data: a `RetrievalSet`, or a BEIR folder.
-        foreign: other corpora whose context is tried (paper, figure 7): sets, BEIR folders, or what has a `name` and
-            `texts`.
+        foreign: other corpora whose context is tried (paper, figure 7): sets, what a `Corpus` can be read from, or
+            what has a `name` and `texts`.
         strategies: other ways of choosing context documents: "kmeans", "diverse".
         seeds: other random choices of context documents.
         sizes: other numbers of context documents (paper, figure 16), for models that read any number.
@@ -62,7 +62,7 @@ def compare(
     require("ir_measures", "evaluation", extra="eval")
     encoder = model if isinstance(model, ContextualEncoder) else ContextualEncoder.from_pretrained(model)
     judged = data if isinstance(data, RetrievalSet) else RetrievalSet.read(data, split)
-    corpora = [RetrievalSet.read(each, split) if isinstance(each, str | Path) else each for each in foreign]
+    corpora = [NamedCorpus.read(each) if isinstance(each, str | Path) else each for each in foreign]
     _check_sizes(encoder, sizes)
     planned = [*_contexts(encoder, corpora), *_own_contexts(encoder, strategies, seeds, sizes)]
     planned += [_Planned(other.name, "other", other) for other in others]

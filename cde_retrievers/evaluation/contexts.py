@@ -2,15 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
 from cde_retrievers.context import CorpusContext
+from cde_retrievers.corpora import Corpus, Reading
 from cde_retrievers.embedder import Embedder
 from cde_retrievers.encoder import ContextualEncoder
 from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.retrieval_set import RetrievalSet
+from cde_retrievers.selection import check_choice
+
+_ANY_SIZE = 2
 
 
 class ContextSource(Protocol):
@@ -32,11 +37,17 @@ class Own:
         size: context documents; the model's own number if None.
         strategy: how they are chosen, see `ContextualEncoder.fit_context`.
         seed: of the choice.
+
+    Raises:
+        ConfigurationError: one of them is impossible.
     """
 
     size: int | None = None
     strategy: str = "random"
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_choice(_ANY_SIZE if self.size is None else self.size, self.strategy, self.seed)
 
     @property
     def label(self) -> str:
@@ -61,6 +72,28 @@ class NamedTexts(Protocol):
     @property
     def texts(self) -> Sequence[str]:
         """Its documents."""
+
+
+@dataclass(frozen=True, slots=True)
+class NamedCorpus:
+    """A corpus that is not searched, read from a file or folder.
+
+    Attributes:
+        name: of the file or folder.
+        texts: its documents.
+    """
+
+    name: str
+    texts: tuple[str, ...]
+
+    @classmethod
+    def read(cls, path: str | Path) -> "NamedCorpus":
+        """What `Corpus` finds there, documents without text left out.
+
+        Raises:
+            CorpusFileError: files are missing or not as they should be.
+        """
+        return cls(Path(path).name, tuple(Corpus(path, Reading(skip_empty=True)).texts()))
 
 
 @dataclass(frozen=True, slots=True)

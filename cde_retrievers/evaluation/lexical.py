@@ -19,10 +19,17 @@ class BM25:
     Attributes:
         k1: how soon further occurrences of a word add nothing.
         b: how much a long document is held against it.
+
+    Raises:
+        MissingDependencyError: bm25s or its stemmer is not installed; names the extra.
     """
 
     k1: float = 1.5
     b: float = 0.75
+
+    def __post_init__(self) -> None:
+        for package in ("bm25s", "Stemmer"):
+            require(package, "BM25", extra=_EXTRA)
 
     @property
     def name(self) -> str:
@@ -30,12 +37,7 @@ class BM25:
         return "BM25"
 
     def search(self, data: RetrievalSet, depth: int, show_progress: bool | None = None) -> Hits:
-        """As `Searcher`. A document that shares no word with the query is not found.
-
-        Raises:
-            MissingDependencyError: bm25s or its stemmer is not installed; names the extra.
-        """
-        require("Stemmer", "BM25", extra=_EXTRA)
+        """As `Searcher`. A document that shares no word with the query is not found."""
         bm25s = imported("bm25s", "BM25", extra=_EXTRA)
         index = bm25s.BM25(k1=self.k1, b=self.b, method="lucene")
         index.index(_words(bm25s, data.texts), show_progress=bool(show_progress))

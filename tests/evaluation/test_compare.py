@@ -1,10 +1,13 @@
 """One model under many contexts."""
 
+import json
+
 import numpy as np
 import pytest
 from searched import ANIMALS, OTHERS
 
-from cde_retrievers.errors import ConfigurationError
+from cde_retrievers import optional
+from cde_retrievers.errors import ConfigurationError, MissingDependencyError
 from cde_retrievers.evaluation import (
     BM25,
     Comparison,
@@ -98,3 +101,31 @@ def test_a_matrix_has_every_corpus_under_every_context(encoder):
     assert matrix.own_wins() == [
         name for name, row, at in (("animals", gains[0], 0), ("others", gains[1], 1)) if row[at] > row[1 - at]
     ]
+
+
+def test_another_corpus_is_read_without_judgements(encoder, tmp_path):
+    (tmp_path / "notes.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in OTHERS.texts))
+    rows = compare(encoder, ANIMALS, foreign=[tmp_path / "notes.jsonl"]).rows
+    found = evaluate(encoder, ANIMALS, Foreign(OTHERS))
+    assert rows[-1].label == "context of notes.jsonl"
+    np.testing.assert_array_equal(rows[-1].evaluation.values["map"], found.values["map"])
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"strategies": ["best"]}, r"strategy 'best' is unknown"),
+        ({"sizes": [1]}, r"at least 2 documents, found 1"),
+        ({"seeds": ["one"]}, r"seed must be a whole number, found 'one'"),
+    ],
+)
+def test_impossible_contexts_are_refused_before_anything_is_embedded(asked, message, encoder, monkeypatch):
+    monkeypatch.setattr(type(encoder), "encode_documents", lambda *_: pytest.fail("embedded before checking"))
+    with pytest.raises(ConfigurationError, match=message):
+        compare(encoder, ANIMALS, **asked)
+
+
+def test_bm25_without_its_packages_is_refused_at_once(monkeypatch):
+    monkeypatch.setattr(optional, "find_spec", lambda name: None)
+    with pytest.raises(MissingDependencyError, match=r"BM25 needs bm25s: pip install 'cde-retrievers\[eval\]'"):
+        BM25()
