@@ -8,6 +8,7 @@ from cde_retrievers.model.contextual import ContextualModel
 from cde_retrievers.training.objective.contrastive_model import ContrastiveModel
 from cde_retrievers.training.objective.loss import ContrastiveLoss
 from cde_retrievers.training.run.arguments import TrainingConfig
+from cde_retrievers.training.run.dropout import disable_dropout
 from cde_retrievers.training.run.learning_rates import check_gate_learning_rate
 from cde_retrievers.training.run.lora import Adapters, check_lora
 
@@ -34,6 +35,8 @@ class Learner:
         """
         check_lora(config)
         model = encoder.copy_model().float()
+        if config.disable_dropout:
+            disable_dropout(model)
         check_gate_learning_rate(model, config.gate_learning_rate)
         first_stage = trains_first_stage(model, config)
         loss = ContrastiveLoss(

@@ -135,7 +135,7 @@ def run_facts(encoder: ContextualEncoder, pairs: TrainingPairs, config: Training
     names = (
         *("seed", "global_batch_size", "world_size", "gradient_accumulation_steps", "batching", "cluster_size"),
         *("packing", "surrogate", "hard_negatives", "context_documents", "context_from", "train_first_stage"),
-        *("false_negative_threshold", "lora_rank", "lora_alpha", "lora_target_modules"),
+        *("false_negative_threshold", "lora_rank", "lora_alpha", "lora_target_modules", "disable_dropout"),
         # What is in the state that a checkpoint restores: another value would change nothing, or fit no longer.
         *("learning_rate", "gate_learning_rate", "learn_temperature", "weight_decay", "optim", "optim_args"),
         *("adam_beta1", "adam_beta2", "adam_epsilon"),
