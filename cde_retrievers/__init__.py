@@ -1,7 +1,8 @@
 """Contextual document embeddings for RAG pipelines: fit a context on a corpus, then embed under it."""
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from cde_retrievers.lazy import importer
 
 if TYPE_CHECKING:
     from cde_retrievers.context import CorpusContext
@@ -20,11 +21,7 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> object:
-    # Lazy, because torch alone takes a second to import and a command line should answer sooner.
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+__getattr__ = importer(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:

@@ -10,7 +10,7 @@ import cde_retrievers
 PACKAGE = Path(cde_retrievers.__file__).parent
 # Low to high. A module may import from its own layer and from those below.
 LAYERS = [
-    {"errors", "data"},
+    {"errors", "data", "lazy"},
     {"device", "durable", "files", "optional", "progress", "sealed"},
     {"model"},
     {"text"},

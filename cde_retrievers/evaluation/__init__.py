@@ -1,7 +1,8 @@
 """Evaluation: how well a model searches judged corpora, and what context does for it."""
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from cde_retrievers.lazy import importer
 
 if TYPE_CHECKING:
     from cde_retrievers.evaluation.comparing import compare
@@ -69,11 +70,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> object:
-    # Lazy, as everywhere: reading a saved evaluation takes no torch.
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+__getattr__ = importer(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:

@@ -1,7 +1,8 @@
 """The report: what context does for a corpus, as one page to open in a browser."""
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from cde_retrievers.lazy import importer
 
 if TYPE_CHECKING:
     from cde_retrievers.report.findings import Findings
@@ -17,10 +18,7 @@ _HOMES = {
 __all__ = ["Findings", "page", "report"]
 
 
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+__getattr__ = importer(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:

@@ -1,7 +1,8 @@
 """Training: pairs, contextual batches, and both stages of a model under one contrastive loss."""
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from cde_retrievers.lazy import importer
 
 if TYPE_CHECKING:
     from cde_retrievers.training.batches.mining import mine_hard_negatives
@@ -77,11 +78,7 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> object:
-    # Lazy, because transformers' Trainer takes seconds to import, and pairs can be read without it.
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+__getattr__ = importer(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:
