@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from cde_retrievers.errors import ConfigurationError, ContextTooSmallError
 from cde_retrievers.text import checked_texts
+from cde_retrievers.unit_rows import unit_rows
 
 Vectors = NDArray[np.float32]
 Indices = NDArray[np.int64]
@@ -99,7 +100,7 @@ def select_documents(
         )
     vectors = embed(pool.texts)
     distinct = min(size, len(pool.texts))
-    order = np.resize(chosen.choose(_unit(vectors), distinct, seed), size)
+    order = np.resize(chosen.choose(unit_rows(vectors), distinct, seed), size)
     return Selection(
         [pool.texts[i] for i in order],
         vectors[order],
@@ -141,12 +142,6 @@ def draw_candidates(texts: Iterable[str], size: int, seed: int) -> Candidates:
             kept.discard(-heapq.heappop(heap)[0])
     drawn = sorted(heap, key=lambda entry: -entry[0])
     return Candidates([text for _, _, text in drawn], [position for _, position, _ in drawn], seen)
-
-
-def _unit(vectors: Vectors) -> Vectors:
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    unit: Vectors = vectors / np.maximum(lengths, np.finfo(np.float32).tiny)
-    return unit
 
 
 def _first(vectors: Vectors, size: int, seed: int) -> Indices:

@@ -11,7 +11,7 @@ PACKAGE = Path(cde_retrievers.__file__).parent
 # Low to high. A module may import from its own layer and from those below.
 LAYERS = [
     {"errors", "data", "lazy"},
-    {"device", "durable", "files", "optional", "progress", "sealed"},
+    {"device", "durable", "files", "optional", "progress", "sealed", "unit_rows"},
     {"model"},
     {"text"},
     {"batches", "publishing"},
@@ -20,7 +20,7 @@ LAYERS = [
     {"bases", "drift", "encoder", "whitened"},
     {"index"},
     {"binding", "bound", "corpora"},
-    {"retrieval_set"},
+    {"hits", "retrieval_set"},
     {"training"},
     {"evaluation"},
     {"report"},

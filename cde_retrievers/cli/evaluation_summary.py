@@ -41,7 +41,7 @@ def lines(data: RetrievalSet, comparison: Comparison) -> Iterator[RenderableType
     for name in (*MEASURES, f"own context gains, {MAIN}"):
         table.add_column(name, justify="right")
     for row in comparison.rows:
-        cells = [f"{100 * row.evaluation.mean(name).mean:.1f}" for name in MEASURES]
+        cells = [f"{100 * float(row.evaluation.values[name].mean()):.1f}" for name in MEASURES]
         gain = comparison.own.minus(row.evaluation)
         told = "" if row is comparison.rows[0] else in_points(gain)
         # As Text: a name with brackets is no markup.

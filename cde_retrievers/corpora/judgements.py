@@ -50,8 +50,8 @@ def judged_queries(folder: str | Path, documents: Container[object], split: str 
             relevant.setdefault(judgement.query, {})[judgement.document] = judgement.grade
     if not relevant:
         raise CorpusFileError(
-            f"{folder}: none of the documents judged for {split!r} is in the index; give the folder that the index was "
-            f"made from, indexed without splitting"
+            f"{folder}: none of the documents judged for {split!r} is among those to be searched; give the folder "
+            f"that these are from, read without splitting"
         )
     queries = {}
     for row in query_rows(folder):

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from cde_retrievers.unit_rows import unit_rows
+
 Vectors = NDArray[np.float32]
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -45,7 +47,7 @@ def compare(reference: Vectors, new: Vectors, seed: int) -> Comparison:
     at most `LEVEL` with a probability of at most `LEVEL`.
     """
     rng = np.random.default_rng(seed)
-    pooled = _unit(np.concatenate([reference, new]))
+    pooled = unit_rows(np.concatenate([reference, new]))
     is_new = np.arange(len(pooled)) >= len(reference)
     others = rng.permuted(np.tile(is_new, (PERMUTATIONS, 1)), axis=1)
     statistic, *null = mean_discrepancies(kernel(pooled), np.concatenate([is_new[None], others]))
@@ -57,12 +59,6 @@ def compare(reference: Vectors, new: Vectors, seed: int) -> Comparison:
         p_value=float((1 + np.count_nonzero(null >= statistic)) / (PERMUTATIONS + 1)),
         share=separability(pooled, is_new, rng),
     )
-
-
-def _unit(vectors: Vectors) -> Vectors:
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    unit: Vectors = vectors / np.maximum(lengths, np.finfo(np.float32).tiny)
-    return unit
 
 
 def kernel(vectors: Vectors, sharpness: float = SHARPNESS) -> Vectors:

@@ -2,16 +2,14 @@
 
 from dataclasses import dataclass, field
 
-import numpy as np
-
-from cde_retrievers.batches import Embeddings
 from cde_retrievers.embedder import Embedder
 from cde_retrievers.encoder import ContextualEncoder
 from cde_retrievers.evaluation.contexts import ContextSource, Generic, Null, Own
-from cde_retrievers.evaluation.hits import Hits
 from cde_retrievers.evaluation.searcher import Searcher
+from cde_retrievers.hits import Hits
 from cde_retrievers.model.config import WhiteningConditioning
 from cde_retrievers.retrieval_set import RetrievalSet
+from cde_retrievers.unit_rows import unit_rows
 
 
 @dataclass(frozen=True)
@@ -59,7 +57,7 @@ class BiEncoder:
         config = self.encoder.config
         documents = self.encoder.biencoder_vectors(data.texts, config.document_prompt, show_progress)
         queries = self.encoder.biencoder_vectors(data.judged.queries.values(), config.query_prompt, False)
-        return Hits.of_vectors(_unit(documents), _unit(queries), depth)
+        return Hits.of_vectors(unit_rows(documents), unit_rows(queries), depth)
 
 
 def without_context(encoder: ContextualEncoder) -> Searcher:
@@ -75,9 +73,3 @@ def without_context(encoder: ContextualEncoder) -> Searcher:
         return BiEncoder(encoder)
     has_null = encoder.model.second_stage.null_vector is not None
     return Contextual(encoder, Null() if has_null else Generic())
-
-
-def _unit(vectors: Embeddings) -> Embeddings:
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    rows: Embeddings = vectors / np.maximum(lengths, np.finfo(np.float32).tiny)
-    return rows

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from cde_retrievers.evaluation.hits import Hits
+from cde_retrievers.hits import Hits
 from cde_retrievers.optional import imported, require
 from cde_retrievers.retrieval_set import RetrievalSet
 

@@ -8,8 +8,9 @@ import numpy as np
 
 from cde_retrievers.batches import Embeddings
 from cde_retrievers.errors import ConfigurationError
-from cde_retrievers.evaluation.hits import Hits
+from cde_retrievers.hits import Hits
 from cde_retrievers.retrieval_set import RetrievalSet
+from cde_retrievers.unit_rows import unit_rows
 
 Embed = Callable[[Sequence[str]], Any]
 
@@ -59,6 +60,4 @@ def _calls(embedding: Any) -> tuple[Embed, Embed]:
 
 def _unit_rows(vectors: Any) -> Embeddings:
     """(n, W) float32 of length 1."""
-    rows = np.asarray(vectors, dtype=np.float32)
-    unit: Embeddings = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), np.finfo(np.float32).tiny)
-    return unit
+    return unit_rows(np.asarray(vectors, dtype=np.float32))

@@ -2,7 +2,7 @@
 
 from typing import Protocol, runtime_checkable
 
-from cde_retrievers.evaluation.hits import Hits
+from cde_retrievers.hits import Hits
 from cde_retrievers.retrieval_set import RetrievalSet
 
 

@@ -23,6 +23,7 @@ from cde_retrievers.batches import Embeddings
 from cde_retrievers.errors import ConfigurationError, ContextMismatchError, InvalidDocumentError
 from cde_retrievers.index import Document as IndexDocument
 from cde_retrievers.index import Hit
+from cde_retrievers.unit_rows import unit_rows
 from cde_retrievers.verdict import CONTEXT_KEY
 
 SOURCE_FIELD = "ref_doc_id"
@@ -99,10 +100,3 @@ def vectors_of(nodes: Sequence[BaseNode], width: int) -> Embeddings:
                 f"store's embed_model, by VectorStoreIndex(nodes, embed_model=...) for example"
             )
     return unit_rows(np.asarray([node.get_embedding() for node in nodes], dtype=np.float32).reshape(-1, width))
-
-
-def unit_rows(vectors: Embeddings) -> Embeddings:
-    """Vectors (n, W) scaled to length 1, so that products are cosines; zeros stay."""
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    scaled: Embeddings = vectors / np.maximum(lengths, np.finfo(np.float32).tiny)
-    return scaled

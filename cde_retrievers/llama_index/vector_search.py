@@ -19,7 +19,8 @@ from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.index import ContextualIndex, Document, Filter, Hit
 from cde_retrievers.index.filters import compile_filter
 from cde_retrievers.llama_index.vector_filters import to_index_filter
-from cde_retrievers.llama_index.vector_nodes import SOURCE_FIELD, TYPE_FIELD, to_node, unit_rows
+from cde_retrievers.llama_index.vector_nodes import SOURCE_FIELD, TYPE_FIELD, to_node
+from cde_retrievers.unit_rows import unit_rows
 
 _OBJECTS = {ImageNode.class_name(), IndexNode.class_name()}
 _MMR_OPTIONS = ("mmr_threshold", "mmr_prefetch_k")

@@ -201,7 +201,7 @@ def test_judged_queries_are_those_with_an_answer_that_can_be_found(tmp_path):
     folder = write_beir(tmp_path / "set", [{"_id": "a", "text": "x"}])
     judged = judged_queries(folder, {"a", "b"})
     assert (judged.queries, judged.relevant) == ({"q1": "red cat"}, {"q1": {"a": 1}})
-    with pytest.raises(CorpusFileError, match=r"none of the documents judged for 'test' is in the index"):
+    with pytest.raises(CorpusFileError, match=r"none of the documents judged for 'test' is among those to be searched"):
         judged_queries(folder, {"other"})
     with pytest.raises(CorpusFileError, match=r"no judgements qrels/dev\.tsv, it has \['test'\]"):
         judged_queries(folder, {"a"}, "dev")

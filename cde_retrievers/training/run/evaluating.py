@@ -2,10 +2,8 @@
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from cde_retrievers.encoder import ContextualEncoder
-from cde_retrievers.index.exact import exact_search
+from cde_retrievers.hits import Hits
 from cde_retrievers.judged import DEPTH
 from cde_retrievers.retrieval_set import RetrievalSet
 
@@ -22,10 +20,4 @@ def ndcg_at_10(encoder: ContextualEncoder, data: RetrievalSet) -> float:
     context = encoder.fit_context(data.texts, show_progress=False)
     documents = encoder.encode_documents(data.texts, context, show_progress=False)
     queries = encoder.encode_queries(data.judged.queries.values(), context, show_progress=False)
-    everything = np.ones(len(documents), dtype=np.bool_)
-    scores, rows = exact_search(queries, [(0, documents, everything)], DEPTH)
-    run = {
-        query: {data.ids[row]: float(score) for row, score in zip(found, of, strict=True)}
-        for query, found, of in zip(data.judged.queries, rows, scores, strict=True)
-    }
-    return data.judged.ndcg_at_10(run)
+    return data.judged.ndcg_at_10(Hits.of_vectors(documents, queries, DEPTH).run(data))
