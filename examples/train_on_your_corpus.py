@@ -60,7 +60,6 @@ def main() -> None:
             max_steps=steps,
             per_device_train_batch_size=BATCH,
             learning_rate=2e-4,
-            disable_dropout=True,  # half the time, and how the released models were trained
             chunk_size=None,  # a batch this small is in memory at once, which saves computing it twice
         )
         result = train(encoder, pairs, config)
