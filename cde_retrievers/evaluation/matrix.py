@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cde_retrievers.encoder import ContextualEncoder
-from cde_retrievers.evaluation.contexts import Foreign, Own
+from cde_retrievers.evaluation.contexts import Fitted, Foreign, Own
 from cde_retrievers.evaluation.contextual import Contextual, without_context
 from cde_retrievers.evaluation.evaluating import evaluation_of
 from cde_retrievers.evaluation.evaluation import Evaluation
@@ -53,14 +53,15 @@ def context_matrix(
         show_progress: True or False, or None for a bar only where the work is long.
     """
     without = without_context(encoder)
+    contexts = [encoder.fit_context(data.texts, show_progress=False) for data in sets]
     rows, plain = [], []
     with progress_bar(len(sets) * (len(sets) + 1), show_progress, "Contexts", "evaluation") as bar:
         for data in sets:
             plain.append(evaluation_of(without, data, show_progress=False))
             bar.update()
             row = []
-            for other in sets:
-                source = Own() if other is data else Foreign(other)
+            for other, context in zip(sets, contexts, strict=True):
+                source = Fitted(context, (Own() if other is data else Foreign(other)).label)
                 row.append(evaluation_of(Contextual(encoder, source), data, show_progress=False))
                 bar.update()
             rows.append(tuple(row))
