@@ -3,20 +3,17 @@
 python examples/compare_contexts.py [--topics email web files] [--documents 100]
 
 A query is the first sentence of a docstring; the document to find is its function, with the docstring removed.
-Every sub-corpus is embedded under its own context, under each other one's, and under none (the plain bi-encoder).
+Every sub-corpus is searched under its own context, under each other one's, and under none (the plain bi-encoder). Then
+come, side by side, the queries for which the own context changed most.
 """
 
 import argparse
-from dataclasses import dataclass
 
-import ir_measures
 import numpy as np
-from ir_measures import nDCG
 from stdlib_corpus import Entry, stdlib_entries
 
-from cde_retrievers import ContextualEncoder, CorpusContext
-from cde_retrievers.model.config import WhiteningConditioning
-from cde_retrievers.model.pretrained import minilm_folder
+from cde_retrievers import ContextualEncoder
+from cde_retrievers.evaluation import ContextMatrix, RetrievalSet, context_matrix
 
 TOPICS = {
     "email": {"email", "mailbox", "smtplib", "imaplib", "poplib"},
@@ -24,52 +21,61 @@ TOPICS = {
     "files": {"os", "pathlib", "shutil", "tarfile", "zipfile", "gzip", "bz2", "posixpath", "fileinput", "tempfile"},
     "logging": {"logging"},
 }
-MEASURE = nDCG @ 10
 _WORDS_OF_CODE = 40
+_SHOWN = 3  # queries won, and as many lost
 
 
-@dataclass(frozen=True)
-class KnownItems:
-    """Queries and documents of a sub-corpus; query i is answered by document i."""
-
-    queries: list[str]
-    documents: list[str]
-
-
-def known_items(entries: list[Entry], limit: int) -> KnownItems:
-    """At most `limit` functions whose code says something without the docstring."""
-    telling = [entry for entry in entries if len(entry.code.split()) >= 12][:limit]
-    return KnownItems(
-        [entry.summary for entry in telling], [" ".join(entry.code.split()[:_WORDS_OF_CODE]) for entry in telling]
+def known_items(topic: str, entries: list[Entry], limit: int) -> RetrievalSet:
+    """At most `limit` functions whose code says something without the docstring, each asked for by its summary."""
+    telling = {entry.name: entry for entry in entries if len(entry.code.split()) >= 12}
+    chosen = dict(list(telling.items())[:limit])
+    return RetrievalSet.of(
+        queries={name: entry.summary for name, entry in chosen.items()},
+        corpus={name: " ".join(entry.code.split()[:_WORDS_OF_CODE]) for name, entry in chosen.items()},
+        relevant_docs={name: {name} for name in chosen},
+        name=topic,
     )
 
 
-def ndcg_at_10(encoder: ContextualEncoder, items: KnownItems, context: CorpusContext) -> float:
-    """Mean nDCG@10 in points, documents and queries embedded under `context`."""
-    scores = encoder.encode_queries(items.queries, context) @ encoder.encode_documents(items.documents, context).T
-    run = {str(q): {str(d): float(row[d]) for d in np.argsort(-row)[:10]} for q, row in enumerate(scores)}
-    qrels = {str(i): {str(i): 1} for i in range(len(items.queries))}
-    return 100 * float(ir_measures.calc_aggregate([MEASURE], qrels, run)[MEASURE])
+def print_table(matrix: ContextMatrix) -> None:
+    """nDCG@10 of each corpus under each context, and under none."""
+    print("\nnDCG@10 (points): rows are corpora, columns the corpus the context was fitted on")
+    print(f"{'':18}" + "".join(f"{name:>10}" for name in (*matrix.names, "none")))
+    for row, none in zip(matrix.evaluations, matrix.without, strict=True):
+        figures = "".join(f"{100 * cell.mean().mean:10.1f}" for cell in (*row, none))
+        print(f"{none.data:10}{none.documents:4} docs" + figures)
+
+
+def print_changes(matrix: ContextMatrix, sets: list[RetrievalSet]) -> None:
+    """What was found first with the own context and without, where that made the most difference."""
+    changes = []
+    for place, data in enumerate(sets):
+        own, none = matrix.evaluations[place][place], matrix.without[place]
+        gains = own.differences(none)
+        asked = zip(gains, own.queries, own.best, none.best, strict=True)
+        changes += [(gain, data.judged.queries[name], name, a[0], b[0]) for gain, name, a, b in asked]
+    changes.sort(key=lambda change: -change[0])
+    for title, shown in (("Most won", changes[:_SHOWN]), ("Most lost", changes[: -_SHOWN - 1 : -1])):
+        print(f"\n{title} by the own context: what is found first with it | without it (* is right)")
+        for _, query, wanted, found, before in shown:
+            marked = [f"{name} *" if name == wanted else name for name in (found, before)]
+            print(f"  {query}\n    {' | '.join(marked)}")
 
 
 def main() -> None:
-    """Print the corpus-by-context table."""
+    """Search every corpus under every context."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--topics", nargs="+", choices=TOPICS, default=["email", "web", "files"])
     parser.add_argument("--documents", type=int, default=100, help="functions per topic at most")
     arguments = parser.parse_args()
 
-    encoder = ContextualEncoder.from_pretrained("minilm")
-    plain = ContextualEncoder.from_biencoder(minilm_folder(), WhiteningConditioning(power=0))
-    corpora = {topic: known_items(stdlib_entries(TOPICS[topic]), arguments.documents) for topic in arguments.topics}
-    contexts = {topic: encoder.fit_context(items.documents) for topic, items in corpora.items()}
-
-    print("\nnDCG@10 (points): rows are corpora, columns the corpus the context was fitted on")
-    print(f"{'':18}" + "".join(f"{topic:>10}" for topic in contexts) + f"{'none':>10}")
-    for topic, items in corpora.items():
-        row = [ndcg_at_10(encoder, items, context) for context in contexts.values()]
-        row.append(ndcg_at_10(plain, items, plain.fit_context(items.documents)))
-        print(f"{topic:10}{len(items.documents):4} docs" + "".join(f"{value:10.1f}" for value in row))
+    sets = [known_items(topic, stdlib_entries(TOPICS[topic]), arguments.documents) for topic in arguments.topics]
+    matrix = context_matrix(ContextualEncoder.from_pretrained("minilm"), sets)
+    print_table(matrix)
+    own = np.diag([[cell.mean().mean for cell in row] for row in matrix.evaluations])
+    gain = 100 * (own.mean() - np.mean([none.mean().mean for none in matrix.without]))
+    print(f"The own context gains {gain:+.1f} points on none, on the mean of these corpora.")
+    print_changes(matrix, sets)
 
 
 if __name__ == "__main__":

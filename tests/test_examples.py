@@ -36,11 +36,17 @@ def test_quickstart_answers_questions(name):
 
 def test_compare_contexts_prints_every_corpus_under_every_context():
     lines = run("compare_contexts", "--topics", "email", "files", "--documents", "25").splitlines()
-    assert lines[-3].split() == ["email", "files", "none"]
-    for line, name in zip(lines[-2:], ["email", "files"], strict=True):
+    head = next(place for place, line in enumerate(lines) if line.split() == ["email", "files", "none"])
+    for line, name in zip(lines[head + 1 : head + 3], ["email", "files"], strict=True):
         words = line.split()
         assert words[:3] == [name, "25", "docs"]
         assert all(20 < float(value) <= 100 for value in words[3:])
+    assert lines[head + 3].startswith("The own context gains ")
+    won, lost = (
+        next(at for at, line in enumerate(lines) if line.startswith(f"Most {what}")) for what in ("won", "lost")
+    )
+    assert lines[won + 2].split(" | ")[0].endswith(" *"), "found with the context"
+    assert lines[lost + 2].split(" | ")[1].endswith(" *"), "found without it"
 
 
 def test_living_index_goes_through_a_life():
