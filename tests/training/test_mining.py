@@ -170,6 +170,12 @@ def test_impossible_settings_are_refused_before_anything_is_embedded(settings, m
         mine_hard_negatives(zoo(), None, **settings)
 
 
+def test_an_embedding_without_contexts_is_refused():
+    pairs = TrainingPairs.of([Pair("red cat", CORPUS[0]), Pair("green dog", CORPUS[1])])
+    with pytest.raises(ConfigurationError, match=r"list knows nothing of; give a ContextualEncoder"):
+        mine_hard_negatives(pairs, [])
+
+
 def test_rows_that_were_not_read_are_refused():
     with pytest.raises(TrainingDataError, match=r"TrainingPairs are expected, found list; read_pairs makes them"):
         mine_hard_negatives([{"query": "red cat", "positive": "the cat"}], None)

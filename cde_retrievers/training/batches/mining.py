@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from cde_retrievers.embedder import Embedder
 from cde_retrievers.encoder import ContextualEncoder
-from cde_retrievers.errors import ContextTooSmallError
+from cde_retrievers.errors import ConfigurationError, ContextTooSmallError
 from cde_retrievers.index.exact import exact_search
 from cde_retrievers.progress import progress_bar
 from cde_retrievers.training.batches.mining_rules import MiningRules, Strategy
@@ -61,7 +62,7 @@ def mine_hard_negatives(
 
     Raises:
         TrainingDataError: the pairs are something else, such as rows that were not read yet.
-        ConfigurationError: a setting is impossible.
+        ConfigurationError: a setting is impossible, or the encoder is none.
     """
     check_table(pairs)
     rules = MiningRules(
@@ -69,6 +70,11 @@ def mine_hard_negatives(
         min_score=min_score, absolute_margin=absolute_margin, relative_margin=relative_margin,
         sampling_strategy=sampling_strategy,
     )  # fmt: skip
+    if not isinstance(encoder, Embedder):
+        raise ConfigurationError(
+            f"hard negatives are searched for under a context, which {type(encoder).__name__} knows nothing of; give a "
+            f"ContextualEncoder, such as ContextualEncoder.from_biencoder('path/or/name')"
+        )
     search = _Search(pairs, encoder, rules, context_size, seed)
     negatives, rng = list(pairs.negatives_of), np.random.default_rng(seed)
     short = 0
