@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+BENCHMARKS = ROOT / "benchmarks"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+CARD = (BENCHMARKS / "builtin_model" / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
 
 
@@ -26,11 +28,31 @@ def test_there_are_code_blocks():
     assert len(BLOCKS) >= 4
 
 
-@pytest.mark.parametrize("name", ["evaluation_sets", "train_small"])
-def test_the_tables_are_the_committed_results(name, monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    result = json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text(encoding="utf-8"))
-    assert import_module(name).table(result) in README
+def table_of(script: str, result: str, monkeypatch) -> str:
+    """What `python benchmarks/<script>.py --table benchmarks/results/<result>.json` prints."""
+    path = BENCHMARKS / f"{script}.py"
+    monkeypatch.syspath_prepend(str(path.parent))
+    content = json.loads((BENCHMARKS / "results" / f"{result}.json").read_text(encoding="utf-8"))
+    return import_module(path.stem).table(content)
+
+
+def test_the_table_of_short_training_is_the_committed_result(monkeypatch):
+    assert table_of("train_small", "train_small", monkeypatch) in README
+
+
+def test_the_table_of_the_built_in_model_is_the_committed_result(monkeypatch):
+    pytest.importorskip("matplotlib", reason="needs the packages of the `eval` extra")
+    table = table_of("builtin_model/evaluate_sets", "builtin_model", monkeypatch)
+    assert table in README
+    assert table in CARD
+
+
+@pytest.mark.parametrize(
+    ("script", "result"),
+    [("builtin_model/query_focus", "query_focus"), ("builtin_model/train", "builtin_training")],
+)
+def test_the_tables_of_trials_are_the_committed_results(script, result, monkeypatch):
+    assert table_of(script, result, monkeypatch) in CARD
 
 
 def test_the_readme_names_only_commands_that_the_makefile_has():

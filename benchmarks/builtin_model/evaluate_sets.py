@@ -1,0 +1,159 @@
+"""The built-in model on the evaluation sets, beside BM25 and plain MiniLM, and a trial that was not taken up.
+
+    python benchmarks/builtin_model/evaluate_sets.py --data ../shared/data --output benchmarks/results/builtin_model
+    python benchmarks/builtin_model/evaluate_sets.py --table benchmarks/results/builtin_model.json
+
+Exact search over all documents of each set, its test queries, texts cut at 256 tokens. Nothing was chosen by these
+figures. The first form writes a .json and two pictures: what each set gains, and every set under every other one's
+context. MiniLM's vectors are computed once a set: documents under the closed form are a map of them, and the smallest
+set is searched without this short cut too, to see that nothing differs.
+"""
+
+import argparse
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import query_focus
+from gains_picture import gains_picture
+from searching import Corpus
+
+from cde_retrievers import ContextualEncoder
+from cde_retrievers.evaluation import BM25, ContextMatrix, Evaluation, Interval, RetrievalSet, evaluate, mean_over_sets
+from cde_retrievers.evaluation import mean_difference as difference
+from cde_retrievers.evaluation.pictures import heat_map, save_picture
+
+SEVEN = ("scifact", "cranfield", "cisi", "med", "cosqa", "stackexchange-coffee", "medquad-liveqa")
+SETS = (*SEVEN, "xquad-en", "adi")
+TRIED_FOCUS = 4.0  # the best of query_focus.py
+ROWS = {
+    "bm25": "BM25",
+    "plain": "MiniLM",
+    "minilm": '`"minilm"`',
+    "generic": '`"minilm"`, context of no corpus',
+    "focused": '`"minilm"` with a query focus',
+}
+Found = Mapping[str, Sequence[Evaluation]]
+
+
+def searched(corpora: Sequence[Corpus], encoder: ContextualEncoder) -> Found:
+    """Every row on every set."""
+    generic = encoder.generic_context()
+    return {
+        "bm25": [evaluate(BM25(), corpus.data) for corpus in corpora],
+        "plain": [corpus.plain(encoder) for corpus in corpora],
+        "minilm": [corpus.under(encoder, corpus.context(encoder)) for corpus in corpora],
+        "generic": [corpus.under(encoder, generic) for corpus in corpora],
+        "focused": [query_focus.searched(corpus, encoder, TRIED_FOCUS) for corpus in corpora],
+    }
+
+
+def every_context(corpora: Sequence[Corpus], encoder: ContextualEncoder, found: Found) -> ContextMatrix:
+    """Every set under its own and every other one's context; "without" is the plain bi-encoder."""
+    contexts = [corpus.context(encoder) for corpus in corpora]
+    rows = tuple(tuple(corpus.under(encoder, context) for context in contexts) for corpus in corpora)
+    return ContextMatrix(tuple(corpus.data.name for corpus in corpora), rows, tuple(found["plain"]))
+
+
+def summary(found: Found, matrix: ContextMatrix) -> dict[str, Any]:
+    """All figures, in shares of one, with 95 % intervals."""
+    seven = range(len(SEVEN))
+    means = {row: mean_over_sets([evaluations[i] for i in seven]) for row, evaluations in found.items()}
+    gains = {
+        f"{row} over {other}": difference([found[row][i] for i in seven], [found[other][i] for i in seven])
+        for row, other in (("minilm", "plain"), ("generic", "plain"), ("minilm", "generic"), ("focused", "minilm"))
+    }
+    cells = [[round(cell.mean().mean, 4) for cell in row] for row in matrix.evaluations]
+    return {
+        "sets": [_set(found, place) for place in range(len(matrix.names))],
+        "mean_of_seven": {row: _rounded(mean) for row, mean in means.items()},
+        "gain_of_seven": {pair: _rounded(gain) for pair, gain in gains.items()},
+        "contexts": {"names": matrix.names, "ndcg@10": cells, "own_wins": matrix.own_wins()},
+    }
+
+
+def _set(found: Found, place: int) -> dict[str, Any]:
+    one = {row: evaluations[place] for row, evaluations in found.items()}
+    return {
+        "set": one["plain"].data,
+        "documents": one["plain"].documents,
+        "queries": len(one["plain"].queries),
+        "means": {row: {m: round(e.mean(m).mean, 4) for m in e.values} for row, e in one.items()},
+        "minilm over plain": _rounded(one["minilm"].minus(one["plain"])),
+        "generic over plain": _rounded(one["generic"].minus(one["plain"])),
+        "focused over minilm": _rounded(one["focused"].minus(one["minilm"])),
+        "ndcg@10 of every query": {row: e.values["ndcg@10"].round(4).tolist() for row, e in one.items()},
+    }
+
+
+def _rounded(interval: Interval) -> dict[str, float]:
+    return {name: round(value, 5) for name, value in interval.to_dict().items()}
+
+
+def run(data: Path, cache: Path | None, output: Path) -> dict[str, Any]:
+    """Search everything, and write figures and pictures."""
+    encoder = ContextualEncoder.from_pretrained("minilm")
+    corpora = [Corpus.of(RetrievalSet.read(data / name), encoder, cache) for name in SETS]
+    min(corpora, key=lambda corpus: len(corpus.data.texts)).check(encoder)
+    found = searched(corpora, encoder)
+    matrix = every_context(corpora, encoder, found)
+    result = {
+        "command": "python benchmarks/builtin_model/evaluate_sets.py --data ../shared/data",
+        "conditioning": encoder.config.to_dict()["conditioning"],
+        "context": {"size": encoder.config.context_size, "strategy": "random", "seed": 0},
+        "tried_focus": TRIED_FOCUS,
+        "dtype": str(encoder.dtype),
+        "machine": platform.machine(),
+        "packages": {name: version(name) for name in ("torch", "transformers", "numpy", "bm25s", "ir-measures")},
+        **summary(found, matrix),
+    }
+    output.with_suffix(".json").write_text(json.dumps(result) + "\n", encoding="utf-8")
+    save_picture(gains_picture(result["sets"]), f"{output}_gains.png")
+    save_picture(heat_map(matrix), f"{output}_contexts.png")
+    return result
+
+
+def table(result: dict[str, Any]) -> str:
+    """nDCG@10 of every set, and what the built-in model gains, in points; the largest gain first."""
+    shown = ("bm25", "plain", "minilm")
+    lines = [f"| set | documents | queries | {' | '.join(ROWS[row] for row in shown)} | gain on MiniLM (95 %) |"]
+    lines.append("|---" * (4 + len(shown)) + "|")
+    for each in sorted(result["sets"], key=lambda each: -each["minilm over plain"]["mean"]):
+        figures = " | ".join(f"{100 * each['means'][row]['ndcg@10']:.1f}" for row in shown)
+        gain = _gain(each["minilm over plain"])
+        lines.append(f"| {each['set']} | {each['documents']:,} | {each['queries']:,} | {figures} | {gain} |")
+    means = " | ".join(f"{100 * result['mean_of_seven'][row]['mean']:.1f}" for row in shown)
+    lines.append(f"| **mean of seven** | | | {means} | {_gain(result['gain_of_seven']['minilm over plain'])} |")
+    return "\n".join(lines)
+
+
+def _gain(interval: Mapping[str, float]) -> str:
+    mean, low, high = (100 * interval[name] for name in ("mean", "low", "high"))
+    return f"{mean:+.1f} ({low:+.1f} to {high:+.1f})"
+
+
+def main() -> None:
+    """Run the sets and write the result, or print the table of a result."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, help="folder of BEIR sets")
+    parser.add_argument("--output", type=Path, help="path without an ending")
+    parser.add_argument("--cache", type=Path, help="keep the bi-encoder's vectors in this folder")
+    parser.add_argument("--table", type=Path, help="print this result as Markdown")
+    arguments = parser.parse_args()
+    if arguments.table:
+        print(table(json.loads(arguments.table.read_text(encoding="utf-8"))))
+        return
+    if None in (arguments.data, arguments.output):
+        parser.error("give --data and --output, or --table")
+    result = run(arguments.data, arguments.cache, arguments.output)
+    print(table(result))
+    for pair, gain in result["gain_of_seven"].items():
+        print(f"{pair}, mean of seven: {_gain(gain)}")
+    print("own context better than the mean foreign one:", ", ".join(result["contexts"]["own_wins"]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""What the built-in model was trained on in trials, and what was kept out to choose settings by.
+
+Sets whose licence is for research only (wikiqa, trecqa) and medquad, which shares documents with an evaluation set, are
+left out. So is every pair whose query or document, but for case and spaces, is in an evaluation or held-out set.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from cde_retrievers.evaluation import RetrievalSet
+from cde_retrievers.judged import JudgedQueries
+from cde_retrievers.training import Pair, TrainingPairs, read_pairs
+
+EVALUATION = (
+    *("scifact", "cranfield", "cisi", "med", "cosqa", "medquad-liveqa", "stackexchange-coffee", "xquad-en", "adi"),
+)
+HELD_OUT = ("selqa", "covid-faq", "stackexchange-ai", "stackexchange-matheducators", "conala")
+NATURAL = (
+    *("narrativeqa", "squad-train-part", "nl2bash", "boolq", "tat-qa", "natural-questions", "strategyqa", "multihop"),
+    "entailment-bank",
+)
+
+
+def training_pairs(data: Path, of_each: int, seed: int) -> tuple[TrainingPairs, dict[str, dict[str, int]]]:
+    """At most so many pairs of each set of people's questions, drawn at random; and how many there were, were dropped
+    for an evaluation or held-out text, and were taken. Each set is one domain: most of their own are tiny.
+    """
+    known = _texts_of(data / name for name in (*EVALUATION, *HELD_OUT))
+    pairs: list[Pair] = []
+    counts = {}
+    for name in NATURAL:
+        there = list(read_pairs(data / name))
+        clean = [pair for pair in there if not {_plain(pair.query), _plain(pair.positive)} & known]
+        rows = sorted(np.random.default_rng(seed).permutation(len(clean))[:of_each].tolist())
+        counts[name] = {"pairs": len(there), "dropped": len(there) - len(clean), "taken": len(rows)}
+        pairs += [replace(clean[row], domain=name) for row in rows]
+    return TrainingPairs.of(pairs), counts
+
+
+def held_out_sets(data: Path, queries: int | None = None, documents: int | None = None) -> Iterator[RetrievalSet]:
+    """The held-out sets, whole or a part of each: some queries, what answers them, and other documents at random."""
+    for name in HELD_OUT:
+        yield _part_of(RetrievalSet.read(data / name, "train"), queries, documents)
+
+
+def _part_of(data: RetrievalSet, queries: int | None, documents: int | None) -> RetrievalSet:
+    rng = np.random.default_rng(0)
+    chosen = sorted(rng.permutation(list(data.judged.queries))[:queries].tolist())
+    relevant = {query: data.judged.relevant[query] for query in chosen}
+    needed = {document for grades in relevant.values() for document in grades}
+    order = sorted(rng.permutation(len(data.ids)).tolist(), key=lambda place: data.ids[place] not in needed)
+    kept = sorted(order[: max(documents or len(order), len(needed))])
+    judged = JudgedQueries({query: data.judged.queries[query] for query in chosen}, relevant)
+    return RetrievalSet(data.name, tuple(data.ids[i] for i in kept), tuple(data.texts[i] for i in kept), judged)
+
+
+def _texts_of(folders: Iterable[Path]) -> set[str]:
+    """Every query and document of these sets, whatever the split."""
+    texts: set[str] = set()
+    for folder in folders:
+        for split in sorted(path.stem for path in (folder / "qrels").glob("*.tsv")):
+            found = RetrievalSet.read(folder, split)
+            texts.update(map(_plain, (*found.texts, *found.judged.queries.values())))
+    return texts
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split()).casefold()
