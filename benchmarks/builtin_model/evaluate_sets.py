@@ -9,7 +9,6 @@ context. MiniLM's vectors are computed once a set: documents under the closed fo
 set is searched without this short cut too, to see that nothing differs.
 """
 
-import argparse
 import json
 import platform
 from collections.abc import Mapping, Sequence
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import query_focus
+from command_line import options
 from gains_picture import gains_picture
 from searching import Corpus
 
@@ -137,17 +137,9 @@ def _gain(interval: Mapping[str, float]) -> str:
 
 def main() -> None:
     """Run the sets and write the result, or print the table of a result."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, help="folder of BEIR sets")
-    parser.add_argument("--output", type=Path, help="path without an ending")
-    parser.add_argument("--cache", type=Path, help="keep the bi-encoder's vectors in this folder")
-    parser.add_argument("--table", type=Path, help="print this result as Markdown")
-    arguments = parser.parse_args()
-    if arguments.table:
-        print(table(json.loads(arguments.table.read_text(encoding="utf-8"))))
+    arguments = options(__doc__, table, cache={"help": "keep the bi-encoder's vectors in this folder"})
+    if arguments is None:
         return
-    if None in (arguments.data, arguments.output):
-        parser.error("give --data and --output, or --table")
     result = run(arguments.data, arguments.cache, arguments.output)
     print(table(result))
     for pair, gain in result["gain_of_seven"].items():

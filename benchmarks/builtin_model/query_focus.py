@@ -10,12 +10,12 @@ training sets that were kept out, whole sets with all their queries; `evaluate_s
 Axes: B queries, L tokens, N context vectors, W width.
 """
 
-import argparse
 import json
 import math
 from pathlib import Path
 
 import torch
+from command_line import options
 from numpy.typing import NDArray
 from searching import Corpus
 from sets import held_out_sets
@@ -91,17 +91,9 @@ def table(result: dict) -> str:
 
 def main() -> None:
     """Score every set and write the result, or print the table of a result."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, help="folder of BEIR sets")
-    parser.add_argument("--output", type=Path)
-    parser.add_argument("--cache", type=Path, help="keep the bi-encoder's vectors in this folder")
-    parser.add_argument("--table", type=Path, help="print this result as Markdown")
-    arguments = parser.parse_args()
-    if arguments.table:
-        print(table(json.loads(arguments.table.read_text(encoding="utf-8"))))
+    arguments = options(__doc__, table, cache={"help": "keep the bi-encoder's vectors in this folder"})
+    if arguments is None:
         return
-    if None in (arguments.data, arguments.output):
-        parser.error("give --data and --output, or --table")
     result = run(arguments.data, arguments.cache)
     arguments.output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     print(table(result))

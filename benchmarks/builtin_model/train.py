@@ -7,7 +7,6 @@ Each arm of `recipe.toml` is trained on the same pairs, and searched beside the 
 closed form. Evaluation sets are not searched here; only their texts are read, to drop pairs that share one.
 """
 
-import argparse
 import json
 import logging
 import platform
@@ -17,6 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from command_line import options
 from sets import held_out_sets, training_pairs
 
 from cde_retrievers import ContextualEncoder
@@ -97,17 +97,9 @@ def table(result: dict[str, Any]) -> str:
 
 def main() -> None:
     """Run every arm and write the result, or print the table of a result."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, help="folder of BEIR sets")
-    parser.add_argument("--output", type=Path)
-    parser.add_argument("--recipe", type=Path, default=Path(__file__).with_name("recipe.toml"))
-    parser.add_argument("--table", type=Path, help="print this result as text")
-    arguments = parser.parse_args()
-    if arguments.table:
-        print(table(json.loads(arguments.table.read_text(encoding="utf-8"))))
+    arguments = options(__doc__, table, recipe={"default": Path(__file__).with_name("recipe.toml")})
+    if arguments is None:
         return
-    if None in (arguments.data, arguments.output):
-        parser.error("give --data and --output, or --table")
     # Texts are cut at 64 tokens on purpose; the warning would come for every batch.
     logging.getLogger("cde_retrievers").setLevel(logging.ERROR)
     recipe = tomllib.loads(arguments.recipe.read_text(encoding="utf-8"))
