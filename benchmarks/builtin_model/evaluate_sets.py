@@ -20,13 +20,13 @@ import query_focus
 from command_line import options
 from gains_picture import gains_picture
 from searching import Corpus
+from sets import SEVEN
 
 from cde_retrievers import ContextualEncoder
 from cde_retrievers.evaluation import BM25, ContextMatrix, Evaluation, Interval, RetrievalSet, evaluate, mean_over_sets
 from cde_retrievers.evaluation import mean_difference as difference
 from cde_retrievers.evaluation.pictures import heat_map, save_picture
 
-SEVEN = ("scifact", "cranfield", "cisi", "med", "cosqa", "stackexchange-coffee", "medquad-liveqa")
 SETS = (*SEVEN, "xquad-en", "adi")
 TRIED_FOCUS = 4.0  # the best of query_focus.py
 ROWS = {

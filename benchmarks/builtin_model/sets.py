@@ -7,6 +7,7 @@ left out. So is every pair whose query or document, but for case and spaces, is 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +23,8 @@ NATURAL = (
     *("narrativeqa", "squad-train-part", "nl2bash", "boolq", "tat-qa", "natural-questions", "strategyqa", "multihop"),
     "entailment-bank",
 )
+SEVEN = ("scifact", "cranfield", "cisi", "med", "cosqa", "stackexchange-coffee", "medquad-liveqa")
+IN_DOMAIN = ("squad-train-part", "natural-questions", "nl2bash", "tat-qa")
 
 
 def training_pairs(data: Path, of_each: int, seed: int) -> tuple[TrainingPairs, dict[str, dict[str, int]]]:
@@ -40,10 +43,27 @@ def training_pairs(data: Path, of_each: int, seed: int) -> tuple[TrainingPairs, 
     return TrainingPairs.of(pairs), counts
 
 
+def searched_sets(data: Path, search: dict[str, Any]) -> dict[str, list[RetrievalSet]]:
+    """The groups of sets that a recipe's table `search` asks for: "held out", "in domain" and "evaluation"."""
+    groups = {"held out": held_out_sets, "in domain": in_domain_sets, "evaluation": evaluation_sets}
+    return {name: list(groups[name](data, **search[name])) for name in search}
+
+
+def evaluation_sets(data: Path) -> Iterator[RetrievalSet]:
+    """The seven whose mean is aimed at."""
+    return (RetrievalSet.read(data / name) for name in SEVEN)
+
+
 def held_out_sets(data: Path, queries: int | None = None, documents: int | None = None) -> Iterator[RetrievalSet]:
     """The held-out sets, whole or a part of each: some queries, what answers them, and other documents at random."""
     for name in HELD_OUT:
         yield _part_of(RetrievalSet.read(data / name, "train"), queries, documents)
+
+
+def in_domain_sets(data: Path, queries: int, documents: int) -> Iterator[RetrievalSet]:
+    """A part of each of the larger sets trained on, with queries that were not."""
+    for name in IN_DOMAIN:
+        yield _part_of(RetrievalSet.read(data / name, "test"), queries, documents)
 
 
 def _part_of(data: RetrievalSet, queries: int | None, documents: int | None) -> RetrievalSet:
