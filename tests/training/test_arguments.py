@@ -47,6 +47,11 @@ def test_defaults_are_for_this_work(tmp_path):
         ({"evaluation": ("nowhere",)}, r"evaluation folder nowhere does not exist"),
         ({"evaluation": ("a/one", "b/one")}, r"must have different names"),
         ({"lr_scheduler_type": "lineal"}, r"transformers refuses the training arguments"),
+        (
+            {"lr_scheduler_kwargs": {"nobody": 1}},
+            r"lr_scheduler_kwargs is \{'nobody': 1\}, which the schedule linear does",
+        ),
+        ({"lr_scheduler_type": "cosine_with_min_lr"}, r"which the schedule cosine_with_min_lr does not take: .*min_lr"),
         ({"output_dir": __file__}, r"test_arguments.py is a file; give the path of a directory"),
         ({"num_train_epochs": 0}, r"num_train_epochs is 0; it must be above 0"),
         ({"num_train_epochs": float("nan")}, r"num_train_epochs is nan; it must be above 0"),

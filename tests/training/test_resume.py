@@ -133,6 +133,15 @@ def test_a_new_run_does_not_mix_its_checkpoints_with_an_old_one(stopped):
         train(encoder, PAIRS, config)
 
 
+def test_a_new_run_does_not_replace_the_model_of_an_old_one(make_encoder, tmp_path):
+    encoder, config = make_encoder("cached"), small_config(tmp_path, max_steps=1, save_strategy="no")
+    first = train(encoder, PAIRS, config)
+    written = (first.model_path / "model.safetensors").stat().st_mtime_ns
+    with pytest.raises(TrainingError, match=r"model was trained by an earlier run and would be replaced"):
+        train(encoder, PAIRS, config)
+    assert (first.model_path / "model.safetensors").stat().st_mtime_ns == written
+
+
 def test_there_must_be_a_checkpoint_to_resume(make_encoder, tmp_path):
     (tmp_path / "checkpoint-3").mkdir()
     with pytest.raises(TrainingError, match=r"no complete checkpoint to resume from \(incomplete: checkpoint-3\)"):

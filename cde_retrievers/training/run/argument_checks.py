@@ -6,6 +6,9 @@ from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+from torch.optim import SGD
+from transformers import SchedulerType, get_scheduler
 from transformers.integrations.integration_utils import get_available_reporting_integrations
 
 from cde_retrievers.errors import ConfigurationError
@@ -101,8 +104,21 @@ def check_trainer_settings(config: "TrainingConfig") -> None:
             f"one process sees {config.n_gpu} GPUs and cannot share a contrastive batch among them; start one process "
             f"per GPU with torchrun --nproc_per_node {config.n_gpu}, or set CUDA_VISIBLE_DEVICES to one"
         )
+    _check_schedule(config)
     _check_best(config)
     _check_reports(config)
+
+
+def _check_schedule(config: "TrainingConfig") -> None:
+    """Raise ConfigurationError if the schedule does not take its settings: the Trainer makes it at the first step."""
+    kind, settings = config.lr_scheduler_type, config.lr_scheduler_kwargs or {}
+    optimizer = SGD([torch.zeros(1, requires_grad=True)], lr=config.learning_rate)
+    try:
+        get_scheduler(kind, optimizer, 1, 2, settings)  # type: ignore[arg-type]
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(
+            f"lr_scheduler_kwargs is {settings}, which the schedule {SchedulerType(kind).value} does not take: {error}"
+        ) from error
 
 
 def _check_whole_number(name: str, value: Any, least: int) -> None:

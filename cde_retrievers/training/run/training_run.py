@@ -9,6 +9,7 @@ from transformers import TrainerCallback
 
 from cde_retrievers.encoder import ContextualEncoder
 from cde_retrievers.errors import CDEError, ConfigurationError, TrainingError
+from cde_retrievers.model.checkpoints import is_own_layout
 from cde_retrievers.model.config import Conditioning
 from cde_retrievers.optional import require
 from cde_retrievers.retrieval_set import RetrievalSet
@@ -78,7 +79,8 @@ def train(
         TrainingDataError: pairs are missing, unreadable or too few.
         EvaluationDataError: an evaluation folder has fewer than two different documents.
         ConfigurationError: a setting is impossible or does not fit the model.
-        TrainingError: a checkpoint to resume from is missing or of another run; a loss is not finite; the disk is full.
+        TrainingError: a checkpoint to resume from is missing or of another run; `output_dir` holds what an earlier run
+            trained; a loss is not finite; the disk is full.
         MissingDependencyError: a package is not installed; names the extra.
     """
     if not isinstance(config, TrainingConfig):
@@ -96,6 +98,8 @@ def train(
     facts = run_facts(encoder, pairs, config)
     resume = config.resume_from_checkpoint if resume_from_checkpoint is None else resume_from_checkpoint
     checkpoint = starting_point(config.output_folder, resume, facts)  # refuses before anything is embedded
+    if checkpoint is None:
+        _refuse_used(config.output_folder / MODEL_FOLDER)
     prepared = prepare(pairs, encoder, learner, config)
     trainer = ContextualTrainer(learner.module, config, prepared, encoder.tokenizer, sets, facts, callbacks)
     output = trainer.train(checkpoint)
@@ -142,6 +146,11 @@ def run_facts(encoder: ContextualEncoder, pairs: TrainingPairs, config: Training
     )
     settings = {name: getattr(config, name) for name in names}
     return {"model": encoder.fingerprint, "pairs": pairs.fingerprint, **settings}
+
+
+def _refuse_used(folder: Path) -> None:
+    if is_own_layout(folder):
+        raise TrainingError(f"{folder} was trained by an earlier run and would be replaced; give another output_dir")
 
 
 def _evaluated(history: Sequence[dict[str, Any]], step: int | None) -> dict[str, float]:
