@@ -18,6 +18,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
 from command_line import options
 from sets import searched_sets, training_pairs
 
@@ -58,8 +59,7 @@ def trained(
         batching=arm["batching"],
         chunk_size=None,
         save_strategy="no",
-        **own,
-        **recipe["training"],
+        **{**own, **recipe["training"], **arm.get("training", {})},
     )
     result = train(encoder, pairs, config)
     steps = [entry for entry in result.log_history if "loss" in entry]
@@ -68,10 +68,14 @@ def trained(
 
 
 def under_its_conditioning(arm: dict[str, Any], recipe: dict[str, Any], folder: Path) -> ContextualEncoder:
-    """The trained weights of another arm under this one's conditioning, which has none of its own."""
+    """The weights of another arm under this one's conditioning, which has none of its own; with `share`, that share of
+    the way from the untrained weights to them.
+    """
     encoder = made(arm, recipe)
     weights = ContextualEncoder.from_pretrained(folder / arm["weights_of"] / "model").model.state_dict()
-    encoder.model.load_state_dict(weights)
+    untrained = encoder.model.state_dict()
+    share = arm.get("share", 1.0)
+    encoder.model.load_state_dict({name: torch.lerp(untrained[name], weights[name], share) for name in untrained})
     return encoder
 
 
@@ -124,18 +128,23 @@ def table(result: dict[str, Any]) -> str:
         name: {group: [Evaluation.from_dict(each) for each in sets] for group, sets in arm["searched"].items()}
         for name, arm in result["arms"].items()
     }
+    arms = result["recipe"]["arms"]
     *_, last = groups = list(found[CLOSED_FORM])
-    lines = [
-        f"| nDCG@10 | {' | '.join(groups)} | {last}: gain on the closed form | gain on another |",
-        "|---" * (len(groups) + 3) + "|",
-    ]
-    for name in (*UNTRAINED, *result["recipe"]["arms"]):
-        means = " | ".join(f"{100 * mean_over_sets(found[name][group]).mean:.1f}" for group in groups)
+    columns = ["nDCG@10", *groups, f"{last}: gain on the closed form"]
+    if compared := any("against" in arm for arm in arms.values()):
+        columns.append("gain on another")
+    lines = [_row(columns), "|---" * len(columns) + "|"]
+    for name in (*UNTRAINED, *arms):
+        means = [f"{100 * mean_over_sets(found[name][group]).mean:.1f}" for group in groups]
         gain = _gain(found[name][last], found[CLOSED_FORM][last]) if name != CLOSED_FORM else ""
-        against = result["recipe"]["arms"].get(name, {}).get("against", "")
+        against = arms.get(name, {}).get("against", "")
         other = f"{against}: {_gain(found[name][last], found[against][last])}" if against else ""
-        lines.append(f"| {name} | {means} | {gain} | {other} |")
+        lines.append(_row([name, *means, gain, *([other] if compared else [])]))
     return "\n".join(lines)
+
+
+def _row(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def _gain(one: list[Evaluation], other: list[Evaluation]) -> str:
