@@ -24,6 +24,10 @@ _BERT_SETTINGS = (
     "hidden_dropout_prob",
     "attention_probs_dropout_prob",
 )
+_MPNET_SETTINGS = (
+    *(name for name in _BERT_SETTINGS if name != "type_vocab_size"),
+    "relative_attention_num_buckets",
+)
 _MODERNBERT_SETTINGS = (
     "vocab_size",
     "hidden_size",
@@ -58,13 +62,14 @@ class Family:
         settings: the settings that define a model of the family, by their transformers names.
         first_position: the position id of a text's first token.
         options: what the family's constructor takes besides its settings.
-        numbers_its_layers: whether attention modules know their layer, which `cached` conditioning relies on.
+        conditionings: the kinds of conditioning that work over it. `cached` relies on attention modules that know their
+            layer, `cached` and `joint` on position ids alone saying in which order tokens stand.
     """
 
     settings: tuple[str, ...]
     first_position: Callable[[PretrainedConfig], int]
     options: Mapping[str, Any]
-    numbers_its_layers: bool
+    conditionings: tuple[str, ...]
 
 
 def _from_zero(config: PretrainedConfig) -> int:
@@ -78,12 +83,17 @@ def _after_padding(config: PretrainedConfig) -> int:
 # Nothing here reads what a pooling layer puts out.
 _NO_POOLER = {"add_pooling_layer": False}
 
+_ALL = ("cached", "joint", "whitening")
+_NUMBERS_NO_LAYERS = ("joint", "whitening")
+_ORDERS_BY_PLACE = ("whitening",)
+
 FAMILIES: Mapping[str, Family] = {
-    "bert": Family(_BERT_SETTINGS, _from_zero, _NO_POOLER, numbers_its_layers=True),
-    "roberta": Family(_BERT_SETTINGS, _after_padding, _NO_POOLER, numbers_its_layers=True),
-    "xlm-roberta": Family(_BERT_SETTINGS, _after_padding, _NO_POOLER, numbers_its_layers=True),
-    "nomic_bert": Family((*_BERT_SETTINGS, "rope_parameters"), _from_zero, _NO_POOLER, numbers_its_layers=False),
-    "modernbert": Family(_MODERNBERT_SETTINGS, _from_zero, {}, numbers_its_layers=False),
+    "bert": Family(_BERT_SETTINGS, _from_zero, _NO_POOLER, _ALL),
+    "roberta": Family(_BERT_SETTINGS, _after_padding, _NO_POOLER, _ALL),
+    "xlm-roberta": Family(_BERT_SETTINGS, _after_padding, _NO_POOLER, _ALL),
+    "nomic_bert": Family((*_BERT_SETTINGS, "rope_parameters"), _from_zero, _NO_POOLER, _NUMBERS_NO_LAYERS),
+    "modernbert": Family(_MODERNBERT_SETTINGS, _from_zero, {}, _NUMBERS_NO_LAYERS),
+    "mpnet": Family(_MPNET_SETTINGS, _after_padding, {**_NO_POOLER, "attn_implementation": "eager"}, _ORDERS_BY_PLACE),
 }
 
 
@@ -98,6 +108,16 @@ def family_of(model_type: str | None) -> Family:
             f"backbones of type {model_type!r} are not supported; supported are {sorted(FAMILIES)}"
         )
     return FAMILIES[model_type]
+
+
+def check_conditioning(model_type: str | None, kind: str) -> None:
+    """Raise `ConfigurationError` if this kind of conditioning does not work over the family."""
+    available = family_of(model_type).conditionings
+    if kind not in available:
+        raise ConfigurationError(
+            f"{kind} conditioning is not available over {model_type!r} backbones; "
+            f"use {' or '.join(map(repr, available))}"
+        )
 
 
 def backbone_settings(config: PretrainedConfig) -> dict[str, Any]:
@@ -124,7 +144,7 @@ def build_backbone(settings: dict[str, Any], attention: str = "sdpa") -> PreTrai
     try:
         config = AutoConfig.for_model(**{**_no_special_tokens(settings), **settings})
         model: PreTrainedModel = AutoModel.from_config(  # type: ignore[no-untyped-call]
-            config, attn_implementation=attention, **family.options
+            config, **{"attn_implementation": attention, **family.options}
         )
     except Exception as error:  # what transformers raises here depends on the setting
         raise ConfigurationError(f"transformers refuses the backbone's settings: {error}") from error

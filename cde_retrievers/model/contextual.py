@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.files import atomic_directory, sha256_of_json, write_json
-from cde_retrievers.model.backbones import TRAINING_SETTINGS, build_backbone, family_of, longest_text
+from cde_retrievers.model.backbones import TRAINING_SETTINGS, build_backbone, check_conditioning, longest_text
 from cde_retrievers.model.biencoder import read_biencoder
 from cde_retrievers.model.cached import CachedSecondStage, register_attention
 from cde_retrievers.model.checkpoints import (
@@ -56,6 +56,7 @@ class ContextualModel(nn.Module):
     def __init__(self, config: ContextualConfig) -> None:
         super().__init__()
         self.config = config
+        check_conditioning(config.backbone.get("model_type"), config.conditioning.kind)
         self.first_stage, self.second_stage = _STAGES[type(config.conditioning)](config)
         longest = longest_text(self.first_stage.backbone.config)
         if config.max_length > longest:
@@ -215,11 +216,6 @@ def _joint_stages(config: ContextualConfig) -> tuple[FirstStage, SecondStage[Any
 
 def _cached_stages(config: ContextualConfig) -> tuple[FirstStage, SecondStage[Any]]:
     assert isinstance(config.conditioning, CachedConditioning)
-    if not family_of(config.backbone.get("model_type")).numbers_its_layers:
-        raise ConfigurationError(
-            f"cached conditioning is not available over {config.backbone['model_type']!r} backbones; "
-            f"use 'joint' or 'whitening'"
-        )
     first = FirstStage(build_backbone(config.backbone), config.pooling)
     backbone = build_backbone(config.backbone, attention=register_attention())
     return first, CachedSecondStage(backbone, config.pooling, config.conditioning)

@@ -8,10 +8,19 @@ import torch
 from safetensors.torch import load_file, save_file
 from tiny import build_tokenizer, write_biencoder
 from torch.testing import assert_close
-from transformers import AutoModel, BertModel, RobertaConfig, RobertaModel, XLMRobertaConfig, XLMRobertaModel
+from transformers import (
+    AutoModel,
+    BertModel,
+    MPNetConfig,
+    MPNetModel,
+    RobertaConfig,
+    RobertaModel,
+    XLMRobertaConfig,
+    XLMRobertaModel,
+)
 
 from cde_retrievers import ContextualModel
-from cde_retrievers.errors import CheckpointError
+from cde_retrievers.errors import CheckpointError, ConfigurationError
 from cde_retrievers.model.biencoder import read_biencoder
 
 IDS = torch.tensor([[2, 5, 9, 11, 3], [2, 7, 3, 0, 0]])
@@ -49,6 +58,27 @@ def test_other_families_give_the_biencoders_embedding(model_class, config_class,
     assert torch.equal(model.second_stage(ids, MASK, context), model.first_stage(ids, MASK))
     joint = ContextualModel.from_biencoder(tmp_path / "model", "joint").second_stage
     assert_close(joint(ids, MASK, context.flip(0)), joint(ids, MASK, context), atol=1e-5, rtol=0)
+
+
+def test_mpnet_gives_its_embedding_and_has_no_place_for_context_without_order(tmp_path):
+    torch.manual_seed(0)
+    config = MPNetConfig(
+        vocab_size=200, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64,
+        max_position_embeddings=34, initializer_range=0.3, pad_token_id=1,
+    )  # fmt: skip
+    plain = MPNetModel(config).eval()
+    write_biencoder(tmp_path / "model", plain, build_tokenizer(), max_length=512)
+    ids = torch.where(MASK.bool(), IDS, 1)
+    states = plain(input_ids=ids, attention_mask=MASK).last_hidden_state
+    expected = (states * MASK[..., None]).sum(1) / MASK.sum(1, keepdim=True)
+    model = ContextualModel.from_biencoder(tmp_path / "model", "whitening")
+    assert model.config.max_length == 32
+    assert_close(model.first_stage(ids, MASK), expected, atol=1e-5, rtol=0)
+    for kind in ("cached", "joint"):
+        with pytest.raises(
+            ConfigurationError, match=f"{kind} .* not available over 'mpnet' backbones; use 'whitening'"
+        ):
+            ContextualModel.from_biencoder(tmp_path / "model", kind)
 
 
 def test_settings_come_from_the_sentence_transformers_files(folder):
