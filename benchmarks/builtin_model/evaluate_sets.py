@@ -19,6 +19,7 @@ from typing import Any
 import query_focus
 from command_line import options
 from gains_picture import gains_picture
+from in_points import cells, interval
 from searching import Corpus
 from sets import SEVEN
 
@@ -122,17 +123,12 @@ def table(result: dict[str, Any]) -> str:
     lines = [f"| set | documents | queries | {' | '.join(ROWS[row] for row in shown)} | gain on MiniLM (95 %) |"]
     lines.append("|---" * (4 + len(shown)) + "|")
     for each in sorted(result["sets"], key=lambda each: -each["minilm over plain"]["mean"]):
-        figures = " | ".join(f"{100 * each['means'][row]['ndcg@10']:.1f}" for row in shown)
-        gain = _gain(each["minilm over plain"])
+        figures = cells(each["means"][row]["ndcg@10"] for row in shown)
+        gain = interval(each["minilm over plain"])
         lines.append(f"| {each['set']} | {each['documents']:,} | {each['queries']:,} | {figures} | {gain} |")
-    means = " | ".join(f"{100 * result['mean_of_seven'][row]['mean']:.1f}" for row in shown)
-    lines.append(f"| **mean of seven** | | | {means} | {_gain(result['gain_of_seven']['minilm over plain'])} |")
+    means = cells(result["mean_of_seven"][row]["mean"] for row in shown)
+    lines.append(f"| **mean of seven** | | | {means} | {interval(result['gain_of_seven']['minilm over plain'])} |")
     return "\n".join(lines)
-
-
-def _gain(interval: Mapping[str, float]) -> str:
-    mean, low, high = (100 * interval[name] for name in ("mean", "low", "high"))
-    return f"{mean:+.1f} ({low:+.1f} to {high:+.1f})"
 
 
 def main() -> None:
@@ -143,7 +139,7 @@ def main() -> None:
     result = run(arguments.data, arguments.cache, arguments.output)
     print(table(result))
     for pair, gain in result["gain_of_seven"].items():
-        print(f"{pair}, mean of seven: {_gain(gain)}")
+        print(f"{pair}, mean of seven: {interval(gain)}")
     print("own context better than the mean foreign one:", ", ".join(result["contexts"]["own_wins"]))
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import torch
 from command_line import options
+from in_points import cells, interval
 from numpy.typing import NDArray
 from searching import Corpus
 from sets import held_out_sets
@@ -83,9 +84,7 @@ def table(result: dict) -> str:
     lines = [f"| focus | {' | '.join(result['sets'])} | gain of the mean, points |"]
     lines.append("|---" * (2 + len(result["sets"])) + "|")
     for row in result["rows"]:
-        figures = " | ".join(f"{100 * value:.1f}" for value in row["ndcg@10"].values())
-        mean, low, high = (100 * row["gain"][name] for name in ("mean", "low", "high"))
-        lines.append(f"| {row['focus']:.0f} | {figures} | {mean:+.2f} ({low:+.2f} to {high:+.2f}) |")
+        lines.append(f"| {row['focus']:.0f} | {cells(row['ndcg@10'].values())} | {interval(row['gain'], 2)} |")
     return "\n".join(lines)
 
 

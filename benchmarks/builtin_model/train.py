@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 from command_line import options
+from in_points import cells, interval
 from sets import searched_sets, training_pairs
 
 from cde_retrievers import ContextualEncoder
@@ -135,21 +136,20 @@ def table(result: dict[str, Any]) -> str:
         columns.append("gain on another")
     lines = [_row(columns), "|---" * len(columns) + "|"]
     for name in (*UNTRAINED, *arms):
-        means = [f"{100 * mean_over_sets(found[name][group]).mean:.1f}" for group in groups]
+        means = cells(mean_over_sets(found[name][group]).mean for group in groups)
         gain = _gain(found[name][last], found[CLOSED_FORM][last]) if name != CLOSED_FORM else ""
         against = arms.get(name, {}).get("against", "")
         other = f"{against}: {_gain(found[name][last], found[against][last])}" if against else ""
-        lines.append(_row([name, *means, gain, *([other] if compared else [])]))
+        lines.append(_row([name, means, gain, *([other] if compared else [])]))
     return "\n".join(lines)
 
 
-def _row(cells: list[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+def _row(columns: list[str]) -> str:
+    return f"| {' | '.join(columns)} |"
 
 
 def _gain(one: list[Evaluation], other: list[Evaluation]) -> str:
-    gain = mean_difference(one, other)
-    return f"{100 * gain.mean:+.1f} ({100 * gain.low:+.1f} to {100 * gain.high:+.1f})"
+    return interval(mean_difference(one, other).to_dict())
 
 
 def main() -> None:

@@ -37,20 +37,25 @@ def write(path, value):
     path.write_text(json.dumps(value))
 
 
+def written(folder, model_class, config_class, **settings):
+    """A random bi-encoder that counts positions after padding; token ids, and its own embedding of them."""
+    torch.manual_seed(0)
+    config = config_class(
+        vocab_size=200, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64,
+        max_position_embeddings=34, initializer_range=0.3, pad_token_id=1, **settings,
+    )  # fmt: skip
+    plain = model_class(config).eval()
+    write_biencoder(folder, plain, build_tokenizer(), max_length=512)
+    ids = torch.where(MASK.bool(), IDS, 1)
+    states = plain(input_ids=ids, attention_mask=MASK).last_hidden_state
+    return ids, (states * MASK[..., None]).sum(1) / MASK.sum(1, keepdim=True)
+
+
 @pytest.mark.parametrize(
     ("model_class", "config_class"), [(RobertaModel, RobertaConfig), (XLMRobertaModel, XLMRobertaConfig)]
 )
 def test_other_families_give_the_biencoders_embedding(model_class, config_class, tmp_path):
-    torch.manual_seed(0)
-    config = config_class(
-        vocab_size=200, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64,
-        max_position_embeddings=34, initializer_range=0.3, pad_token_id=1, type_vocab_size=1,
-    )  # fmt: skip
-    plain = model_class(config).eval()
-    write_biencoder(tmp_path / "model", plain, build_tokenizer(), max_length=512)
-    ids = torch.where(MASK.bool(), IDS, 1)
-    states = plain(input_ids=ids, attention_mask=MASK).last_hidden_state
-    expected = (states * MASK[..., None]).sum(1) / MASK.sum(1, keepdim=True)
+    ids, expected = written(tmp_path / "model", model_class, config_class, type_vocab_size=1)
     context = torch.randn(4, 32)
     model = ContextualModel.from_biencoder(tmp_path / "model", "cached")
     assert model.config.max_length == 32, "two rows of the position table belong to padding"
@@ -61,16 +66,7 @@ def test_other_families_give_the_biencoders_embedding(model_class, config_class,
 
 
 def test_mpnet_gives_its_embedding_and_has_no_place_for_context_without_order(tmp_path):
-    torch.manual_seed(0)
-    config = MPNetConfig(
-        vocab_size=200, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64,
-        max_position_embeddings=34, initializer_range=0.3, pad_token_id=1,
-    )  # fmt: skip
-    plain = MPNetModel(config).eval()
-    write_biencoder(tmp_path / "model", plain, build_tokenizer(), max_length=512)
-    ids = torch.where(MASK.bool(), IDS, 1)
-    states = plain(input_ids=ids, attention_mask=MASK).last_hidden_state
-    expected = (states * MASK[..., None]).sum(1) / MASK.sum(1, keepdim=True)
+    ids, expected = written(tmp_path / "model", MPNetModel, MPNetConfig)
     model = ContextualModel.from_biencoder(tmp_path / "model", "whitening")
     assert model.config.max_length == 32
     assert_close(model.first_stage(ids, MASK), expected, atol=1e-5, rtol=0)
