@@ -49,9 +49,17 @@ def test_defaults_are_for_this_work(tmp_path):
         ({"lr_scheduler_type": "lineal"}, r"transformers refuses the training arguments"),
         (
             {"lr_scheduler_kwargs": {"nobody": 1}},
-            r"lr_scheduler_kwargs is \{'nobody': 1\}, which the schedule linear does",
+            r"lr_scheduler_kwargs is \{'nobody': 1\}, which does not fit the schedule linear",
         ),
-        ({"lr_scheduler_type": "cosine_with_min_lr"}, r"which the schedule cosine_with_min_lr does not take: .*min_lr"),
+        ({"lr_scheduler_type": "cosine_with_min_lr"}, r"does not fit the schedule cosine_with_min_lr: .*min_lr"),
+        (
+            {"lr_scheduler_type": "polynomial", "lr_scheduler_kwargs": {"power": "a"}},
+            r"does not fit the schedule polynomial: .*; change lr_scheduler_kwargs, or lr_scheduler_type",
+        ),
+        (
+            {"lr_scheduler_type": "constant", "lr_scheduler_kwargs": {"nobody": 1}},
+            r"does not fit the schedule constant: it has no settings",
+        ),
         ({"output_dir": __file__}, r"test_arguments.py is a file; give the path of a directory"),
         ({"num_train_epochs": 0}, r"num_train_epochs is 0; it must be above 0"),
         ({"num_train_epochs": float("nan")}, r"num_train_epochs is nan; it must be above 0"),

@@ -61,6 +61,8 @@ _FIXED: dict[str, tuple[Any, str]] = {
     "include_num_input_tokens_seen": ("no", "the log has pairs_per_second; leave it out"),
 }
 _INSIDE_FLYTE = "flyte"  # known to transformers, but not by a package that could be looked for
+# transformers ignores what these are given.
+_WITHOUT_SETTINGS = (SchedulerType.CONSTANT, SchedulerType.CONSTANT_WITH_WARMUP)
 
 
 def check_own_settings(config: "TrainingConfig") -> None:
@@ -111,13 +113,17 @@ def check_trainer_settings(config: "TrainingConfig") -> None:
 
 def _check_schedule(config: "TrainingConfig") -> None:
     """Raise ConfigurationError if the schedule does not take its settings: the Trainer makes it at the first step."""
-    kind, settings = config.lr_scheduler_type, config.lr_scheduler_kwargs or {}
+    kind, settings = SchedulerType(config.lr_scheduler_type), config.lr_scheduler_kwargs or {}
     optimizer = SGD([torch.zeros(1, requires_grad=True)], lr=config.learning_rate)
     try:
-        get_scheduler(kind, optimizer, 1, 2, settings)  # type: ignore[arg-type]
+        # Without a step of warm-up, so that the part that reads the settings is computed too.
+        get_scheduler(kind, optimizer, 0, 2, settings)  # type: ignore[arg-type]
+        if settings and kind in _WITHOUT_SETTINGS:
+            raise ValueError("it has no settings")
     except (TypeError, ValueError) as error:
         raise ConfigurationError(
-            f"lr_scheduler_kwargs is {settings}, which the schedule {SchedulerType(kind).value} does not take: {error}"
+            f"lr_scheduler_kwargs is {settings}, which does not fit the schedule {kind.value}: {error}; "
+            f"change lr_scheduler_kwargs, or lr_scheduler_type"
         ) from error
 
 
