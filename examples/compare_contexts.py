@@ -55,7 +55,11 @@ def print_changes(matrix: ContextMatrix, sets: list[RetrievalSet]) -> None:
         asked = zip(gains, own.queries, own.best, none.best, strict=True)
         changes += [(gain, data.judged.queries[name], name, a[0], b[0]) for gain, name, a, b in asked]
     changes.sort(key=lambda change: -change[0])
-    for title, shown in (("Most won", changes[:_SHOWN]), ("Most lost", changes[: -_SHOWN - 1 : -1])):
+    won = [change for change in changes if change[0] > 0][:_SHOWN]
+    lost = [change for change in reversed(changes) if change[0] < 0][:_SHOWN]
+    for title, shown in (("Most won", won), ("Most lost", lost)):
+        if not shown:
+            continue
         print(f"\n{title} by the own context: what is found first with it | without it (* is right)")
         for _, query, wanted, found, before in shown:
             marked = [f"{name} *" if name == wanted else name for name in (found, before)]
