@@ -11,7 +11,6 @@ import pytest
 ROOT = Path(__file__).parents[1]
 BENCHMARKS = ROOT / "benchmarks"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-CARD = (BENCHMARKS / "builtin_model" / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
 
 
@@ -22,6 +21,15 @@ def test_code_blocks_run(block, tmp_path, monkeypatch):
         pytest.importorskip("sentence_transformers", reason="needs the package of the `st` extra")
     monkeypatch.chdir(tmp_path)
     exec(compile(block, "README.md", "exec"), {})
+
+
+@pytest.fixture
+def card():
+    """The built-in model's, which is not in a source distribution."""
+    path = BENCHMARKS / "builtin_model" / "README.md"
+    if not path.is_file():
+        pytest.skip("benchmarks/ is not here")
+    return path.read_text(encoding="utf-8")
 
 
 def test_there_are_code_blocks():
@@ -36,26 +44,28 @@ def table_of(script: str, result: str, monkeypatch) -> str:
     return import_module(path.stem).table(content)
 
 
-def test_the_table_of_short_training_is_the_committed_result(monkeypatch):
+def test_the_table_of_short_training_is_the_committed_result(card, monkeypatch):
     pytest.importorskip("accelerate", reason="needs the packages of the `train` extra")
     table = table_of("builtin_model/train", "two_by_two", monkeypatch)
     assert table in README
-    assert table in CARD
+    assert table in card
 
 
-def test_the_table_of_the_built_in_model_is_the_committed_result(monkeypatch):
+def test_the_table_of_the_built_in_model_is_the_committed_result(card, monkeypatch):
     pytest.importorskip("matplotlib", reason="needs the packages of the `eval` extra")
     table = table_of("builtin_model/evaluate_sets", "builtin_model", monkeypatch)
     assert table in README
-    assert table in CARD
+    assert table in card
 
 
 @pytest.mark.parametrize(
     ("script", "result"),
     [("builtin_model/query_focus", "query_focus"), ("builtin_model/train", "builtin_training")],
 )
-def test_the_tables_of_trials_are_the_committed_results(script, result, monkeypatch):
-    assert table_of(script, result, monkeypatch) in CARD
+def test_the_tables_of_trials_are_the_committed_results(script, result, card, monkeypatch):
+    if script.endswith("train"):
+        pytest.importorskip("accelerate", reason="needs the packages of the `train` extra")
+    assert table_of(script, result, monkeypatch) in card
 
 
 def test_the_readme_names_only_commands_that_the_makefile_has():

@@ -15,18 +15,25 @@ def options(
     Args:
         description: of the script.
         table: a result as text.
-        more: further options, by name, as `add_argument` takes them; each is a path.
+        more: further options, by name, as `add_argument` takes them; each is a path. A required one is not asked for
+            where a table is printed.
     """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, help="folder of BEIR sets")
-    parser.add_argument("--output", type=Path)
     parser.add_argument("--table", type=Path, help="print this result as Markdown")
-    for name, settings in more.items():
-        parser.add_argument(f"--{name}", type=Path, **settings)
+    ours = {
+        "data": {"help": "folder of BEIR sets", "required": True},
+        "output": {"help": "file that the result is written to", "required": True},
+        **more,
+    }
+    for name, settings in ours.items():
+        parser.add_argument(f"--{name}", type=Path, **{**settings, "required": False})
     arguments = parser.parse_args()
     if arguments.table:
         print(table(json.loads(arguments.table.read_text(encoding="utf-8"))))
         return None
-    if None in (arguments.data, arguments.output):
-        parser.error("give --data and --output, or --table")
+    missing = [name for name, settings in ours.items() if settings.get("required") and not getattr(arguments, name)]
+    if missing:
+        parser.error(f"give {', '.join(f'--{name}' for name in missing)}; or --table alone")
+    if not arguments.output.parent.is_dir():
+        parser.error(f"the folder of --output {arguments.output} does not exist")
     return arguments

@@ -60,7 +60,7 @@ def searched(corpus: Corpus, encoder: ContextualEncoder, focus: float) -> Evalua
     return corpus.under(encoder, context, queries)
 
 
-def run(data: Path, cache: Path | None) -> dict:
+def run(data: Path, cache: Path | None, output: Path) -> dict:
     """Every held-out set under every focus."""
     encoder = ContextualEncoder.from_pretrained("minilm")
     corpora = [Corpus.of(held_out, encoder, cache) for held_out in held_out_sets(data)]
@@ -72,7 +72,7 @@ def run(data: Path, cache: Path | None) -> dict:
         gain = mean_difference(found, unfocused).to_dict()
         rows.append({"focus": focus, "ndcg@10": means, "gain": {key: round(v, 5) for key, v in gain.items()}})
     return {
-        "command": "python benchmarks/builtin_model/query_focus.py --data ../shared/data",
+        "command": f"python benchmarks/builtin_model/query_focus.py --data ../shared/data --output {output}",
         "sets": {each.data: {"documents": each.documents, "queries": len(each.queries)} for each in unfocused},
         "plain": {corpus.data.name: round(corpus.plain(encoder).mean().mean, 4) for corpus in corpora},
         "rows": rows,
@@ -93,7 +93,7 @@ def main() -> None:
     arguments = options(__doc__, table, cache={"help": "keep the bi-encoder's vectors in this folder"})
     if arguments is None:
         return
-    result = run(arguments.data, arguments.cache)
+    result = run(arguments.data, arguments.cache, arguments.output)
     arguments.output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     print(table(result))
 

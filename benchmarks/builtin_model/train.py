@@ -1,18 +1,18 @@
-"""Trains the built-in model in trials, and compares them.
+r"""Trains the built-in model in trials, and compares them.
 
-    python benchmarks/builtin_model/train.py --data ../shared/data --output benchmarks/results/builtin_training.json
+    python benchmarks/builtin_model/train.py --models <folder> --data ../shared/data \
+        --output benchmarks/results/builtin_training.json
     python benchmarks/builtin_model/train.py --table benchmarks/results/builtin_training.json
 
 Each arm of the recipe is trained on the same pairs, and searched beside the untrained bi-encoder and the untrained
-closed form. `recipe.toml` searches training sets that were kept out, to choose by; evaluation sets are only read, to
+closed form. `recipe.toml` searches sets that were kept out of training, to choose by; evaluation sets are only read, to
 drop pairs that share a text. `two_by_two.toml` is the paper's table 1 in small, on the evaluation sets; nothing is
-chosen by it. Arms that `--output` has already, by the same recipe, are not run again.
+chosen by it. A run that was interrupted goes on: arms that `--output` has, and models that `--models` has, are kept.
 """
 
 import json
 import logging
 import platform
-import tempfile
 import tomllib
 from importlib.metadata import version
 from pathlib import Path
@@ -24,7 +24,9 @@ from in_points import cells, interval
 from sets import searched_sets, training_pairs
 
 from cde_retrievers import ContextualEncoder
+from cde_retrievers.durable import replace_bytes
 from cde_retrievers.evaluation import Evaluation, RetrievalSet, evaluate, mean_difference, mean_over_sets
+from cde_retrievers.files import sha256_of_json
 from cde_retrievers.model.config import CachedConditioning, Conditioning, JointConditioning, WhiteningConditioning
 from cde_retrievers.training import TrainingConfig, TrainingPairs, train
 
@@ -34,6 +36,7 @@ KINDS: dict[str, type[Conditioning]] = {
     "joint": JointConditioning,
     "whitening": WhiteningConditioning,
 }
+SAME = ("recipe", "pairs", "machine", "packages")  # what makes two runs one
 CLOSED_FORM = "untrained, closed form"
 UNTRAINED: dict[str, dict[str, Any]] = {
     "untrained": {"conditioning": {"kind": "whitening", "power": 0.0}},
@@ -50,30 +53,38 @@ def made(arm: dict[str, Any], recipe: dict[str, Any]) -> ContextualEncoder:
 def trained(
     name: str, recipe: dict[str, Any], pairs: TrainingPairs, folder: Path
 ) -> tuple[ContextualEncoder, dict[str, Any]]:
-    """An arm's model, and what its training looked like."""
+    """An arm's model and what its training looked like; read from `folder` where an earlier run left them."""
+    output = folder / name
+    if (output / "model").is_dir():
+        return ContextualEncoder.from_pretrained(output / "model"), curves_of(output)
     arm = recipe["arms"][name]
     encoder = made(arm, recipe)
     own = {} if isinstance(encoder.config.conditioning, WhiteningConditioning) else {"train_first_stage": False}
     config = TrainingConfig(
-        output_dir=str(folder / name),
+        output_dir=str(output),
         cache_folder=str(folder / "cache"),
         batching=arm["batching"],
         chunk_size=None,
         save_strategy="no",
         **{**own, **recipe["training"], **arm.get("training", {})},
     )
-    result = train(encoder, pairs, config)
-    steps = [entry for entry in result.log_history if "loss" in entry]
-    curve = {name: [round(float(entry[name]), 4) for entry in steps] for name in ("loss", "accuracy")}
-    return result.encoder, {"steps": steps[-1]["step"], **curve}
+    return train(encoder, pairs, config).encoder, curves_of(output)
 
 
-def under_its_conditioning(arm: dict[str, Any], recipe: dict[str, Any], folder: Path) -> ContextualEncoder:
-    """The weights of another arm under this one's conditioning, which has none of its own; with `share`, that share of
-    the way from the untrained weights to them.
+def curves_of(output: Path) -> dict[str, Any]:
+    """Steps, losses and accuracies that a run wrote down."""
+    log = [json.loads(line) for line in (output / "training_log.jsonl").read_text(encoding="utf-8").splitlines()]
+    steps = [entry for entry in log if "loss" in entry]
+    curves = {name: [round(float(entry[name]), 4) for entry in steps] for name in ("loss", "accuracy")}
+    return {"steps": steps[-1]["step"], **curves}
+
+
+def under_its_conditioning(arm: dict[str, Any], recipe: dict[str, Any], other: ContextualEncoder) -> ContextualEncoder:
+    """The weights of another arm's model under this one's conditioning, which has none of its own; with `share`, that
+    share of the way from the untrained weights to them.
     """
     encoder = made(arm, recipe)
-    weights = ContextualEncoder.from_pretrained(folder / arm["weights_of"] / "model").model.state_dict()
+    weights = other.model.state_dict()
     untrained = encoder.model.state_dict()
     share = arm.get("share", 1.0)
     encoder.model.load_state_dict({name: torch.lerp(untrained[name], weights[name], share) for name in untrained})
@@ -89,25 +100,37 @@ def searched(name: str, encoder: ContextualEncoder, groups: Groups) -> dict[str,
     }
 
 
-def begun(recipe: dict[str, Any], counts: dict[str, Any], output: Path) -> dict[str, Any]:
-    """All about a run but its arms; or what `output` has of the same run."""
+def begun(about: dict[str, Any], output: Path) -> dict[str, Any]:
+    """The arms that `output` has of the same run; none where there is no such file.
+
+    Raises:
+        SystemExit: it has another run's.
+    """
+    if not output.is_file():
+        return {}
+    before = json.loads(output.read_text(encoding="utf-8"))
+    if any(before.get(key) != about[key] for key in SAME):
+        raise SystemExit(f"{output} is the result of another recipe, data or packages; give another --output")
+    arms: dict[str, Any] = before["arms"]
+    return arms
+
+
+def run(data: Path, recipe_file: Path, models: Path, output: Path) -> dict[str, Any]:
+    """Every arm, written down as soon as it is done; `models` gets what was trained."""
+    recipe = tomllib.loads(recipe_file.read_text(encoding="utf-8"))
+    pairs, counts = training_pairs(data, **recipe["pairs"])
     result: dict[str, Any] = {
-        "command": "python benchmarks/builtin_model/train.py --data ../shared/data",
+        "command": f"python benchmarks/builtin_model/train.py --recipe {recipe_file} --models <folder> "
+        f"--data ../shared/data --output {output}",
         "recipe": recipe,
         "pairs": counts,
         "machine": platform.machine(),
         "packages": {name: version(name) for name in ("torch", "transformers")},
     }
-    before = json.loads(output.read_text(encoding="utf-8")) if output.is_file() else {}
-    arms = before.pop("arms", {}) if {**before, "arms": {}} == {**result, "arms": {}} else {}
-    return {**result, "arms": arms}
-
-
-def run(data: Path, recipe: dict[str, Any], output: Path, folder: Path) -> dict[str, Any]:
-    """Every arm, written down as soon as it is done; `folder` gets the models."""
+    result["arms"] = begun(result, output)
+    # Models of another recipe are never taken for this one's.
+    folder = models / sha256_of_json({key: result[key] for key in SAME})[:12]
     groups = searched_sets(data, recipe["search"])
-    pairs, counts = training_pairs(data, **recipe["pairs"])
-    result = begun(recipe, counts, output)
     for name, arm in {**UNTRAINED, **recipe["arms"]}.items():
         if name in result["arms"]:
             continue
@@ -115,11 +138,12 @@ def run(data: Path, recipe: dict[str, Any], output: Path, folder: Path) -> dict[
         if name in UNTRAINED:
             encoder = made(arm, recipe)
         elif "weights_of" in arm:
-            encoder = under_its_conditioning(arm, recipe, folder)
+            other, _ = trained(arm["weights_of"], recipe, pairs, folder)
+            encoder = under_its_conditioning(arm, recipe, other)
         else:
             encoder, training = trained(name, recipe, pairs, folder)
         result["arms"][name] = {"training": training, "searched": searched(name, encoder, groups)}
-        output.write_text(json.dumps(result) + "\n", encoding="utf-8")
+        replace_bytes(output, f"{json.dumps(result)}\n".encode())
     return result
 
 
@@ -154,14 +178,17 @@ def _gain(one: list[Evaluation], other: list[Evaluation]) -> str:
 
 def main() -> None:
     """Run every arm and write the result, or print the table of a result."""
-    arguments = options(__doc__, table, recipe={"default": Path(__file__).with_name("recipe.toml")}, models={})
+    arguments = options(
+        __doc__,
+        table,
+        recipe={"default": Path(__file__).with_name("recipe.toml"), "help": "settings of the run, a TOML file"},
+        models={"help": "folder for the trained models", "required": True},
+    )
     if arguments is None:
         return
     # Texts are cut at 64 tokens on purpose; the warning would come for every batch.
     logging.getLogger("cde_retrievers").setLevel(logging.ERROR)
-    recipe = tomllib.loads(arguments.recipe.read_text(encoding="utf-8"))
-    with tempfile.TemporaryDirectory() as folder:
-        print(table(run(arguments.data, recipe, arguments.output, arguments.models or Path(folder))))
+    print(table(run(arguments.data, arguments.recipe, arguments.models, arguments.output)))
 
 
 if __name__ == "__main__":
