@@ -51,6 +51,11 @@ def test_the_table_of_short_training_is_the_committed_result(card, monkeypatch):
     assert table in card
 
 
+def test_the_table_of_a_stronger_base_is_the_committed_result(monkeypatch):
+    pytest.importorskip("matplotlib", reason="needs the packages of the `eval` extra")
+    assert table_of("builtin_model/stronger_base", "stronger_base", monkeypatch) in README
+
+
 def test_the_table_of_the_built_in_model_is_the_committed_result(card, monkeypatch):
     pytest.importorskip("matplotlib", reason="needs the packages of the `eval` extra")
     table = table_of("builtin_model/evaluate_sets", "builtin_model", monkeypatch)
