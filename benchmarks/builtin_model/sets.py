@@ -5,7 +5,7 @@ Sets whose licence is for research only (wikiqa, trecqa) and medquad, which shar
 left out. So is every pair whose query or document, but for case and spaces, is in an evaluation or held-out set.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,18 +24,25 @@ NATURAL = (
     *("narrativeqa", "squad-train-part", "nl2bash", "boolq", "tat-qa", "natural-questions", "strategyqa", "multihop"),
     "entailment-bank",
 )
+OTHER = (
+    *("software-manuals", "python-docstrings", "debian-packages", "wordnet-glosses", "tldr-commands", "dc-law"),
+    *("computing-dictionaries", "scitldr", "python-peps", "powershell-docs", "security-advisories", "openstax-ccby"),
+    *("stackexchange-beer", "stackexchange-genai"),
+)
 SEVEN = ("scifact", "cranfield", "cisi", "med", "cosqa", "stackexchange-coffee", "medquad-liveqa")
 IN_DOMAIN = ("squad-train-part", "natural-questions", "nl2bash", "tat-qa")
 
 
-def training_pairs(data: Path, of_each: int, seed: int) -> tuple[TrainingPairs, dict[str, dict[str, int]]]:
-    """At most so many pairs of each set of people's questions, drawn at random; and how many there were, were dropped
-    for an evaluation or held-out text, and were taken. Each set is one domain: most of their own are tiny.
+def training_pairs(
+    data: Path, of_each: int, seed: int, names: Sequence[str] = NATURAL
+) -> tuple[TrainingPairs, dict[str, dict[str, int]]]:
+    """At most so many pairs of each set, drawn at random; and how many there were, were dropped for an evaluation or
+    held-out text, and were taken. Each set is one domain: most of their own are tiny.
     """
     known = _texts_of(data / name for name in (*EVALUATION, *HELD_OUT))
     pairs: list[Pair] = []
     counts = {}
-    for name in NATURAL:
+    for name in names:
         there = list(read_pairs(data / name))
         clean = [pair for pair in there if not {_plain(pair.query), _plain(pair.positive)} & known]
         rows = sorted(np.random.default_rng(seed).permutation(len(clean))[:of_each].tolist())

@@ -28,7 +28,7 @@ from cde_retrievers.durable import replace_bytes
 from cde_retrievers.evaluation import Evaluation, RetrievalSet, evaluate, mean_difference, mean_over_sets
 from cde_retrievers.files import sha256_of_json
 from cde_retrievers.model.config import CachedConditioning, Conditioning, JointConditioning, WhiteningConditioning
-from cde_retrievers.training import TrainingConfig, TrainingPairs, train
+from cde_retrievers.training import TrainingConfig, TrainingPairs, mine_hard_negatives, train
 
 Groups = dict[str, list[RetrievalSet]]
 KINDS: dict[str, type[Conditioning]] = {
@@ -36,7 +36,6 @@ KINDS: dict[str, type[Conditioning]] = {
     "joint": JointConditioning,
     "whitening": WhiteningConditioning,
 }
-SAME = ("recipe", "pairs", "machine", "packages")  # what makes two runs one
 CLOSED_FORM = "untrained, closed form"
 UNTRAINED: dict[str, dict[str, Any]] = {
     "untrained": {"conditioning": {"kind": "whitening", "power": 0.0}},
@@ -54,11 +53,13 @@ def trained(
     name: str, recipe: dict[str, Any], pairs: TrainingPairs, folder: Path
 ) -> tuple[ContextualEncoder, dict[str, Any]]:
     """An arm's model and what its training looked like; read from `folder` where an earlier run left them."""
-    output = folder / name
+    arm = recipe["arms"][name]
+    output = folder / f"{name}, {sha256_of_json(arm)[:8]}"
     if (output / "model").is_dir():
         return ContextualEncoder.from_pretrained(output / "model"), curves_of(output)
-    arm = recipe["arms"][name]
     encoder = made(arm, recipe)
+    if "mine" in arm:
+        pairs = mine_hard_negatives(pairs, made(UNTRAINED["untrained"], recipe), **arm["mine"])
     own = {} if isinstance(encoder.config.conditioning, WhiteningConditioning) else {"train_first_stage": False}
     config = TrainingConfig(
         output_dir=str(output),
@@ -100,17 +101,25 @@ def searched(name: str, encoder: ContextualEncoder, groups: Groups) -> dict[str,
     }
 
 
-def begun(about: dict[str, Any], output: Path) -> dict[str, Any]:
-    """The arms that `output` has of the same run; none where there is no such file.
+def shared_by_arms(result: dict[str, Any]) -> dict[str, Any]:
+    """What every arm of a run has in common; arms of two runs that differ here do not belong in one table."""
+    recipe = {key: value for key, value in result["recipe"].items() if key != "arms"}
+    return {"recipe": recipe, **{key: result[key] for key in ("pairs", "machine", "packages")}}
+
+
+def done_before(result: dict[str, Any], output: Path) -> dict[str, Any]:
+    """The arms that `output` has already; none where there is no such file.
 
     Raises:
-        SystemExit: it has another run's.
+        SystemExit: they are of another run.
     """
     if not output.is_file():
         return {}
     before = json.loads(output.read_text(encoding="utf-8"))
-    if any(before.get(key) != about[key] for key in SAME):
-        raise SystemExit(f"{output} is the result of another recipe, data or packages; give another --output")
+    old, new = (each["recipe"]["arms"] for each in (before, result))
+    changed = [name for name in before["arms"] if name not in UNTRAINED and old[name] != new.get(name)]
+    if changed or shared_by_arms(before) != shared_by_arms(result):
+        raise SystemExit(f"{output} has arms of another recipe, data or packages; give another --output")
     arms: dict[str, Any] = before["arms"]
     return arms
 
@@ -127,9 +136,9 @@ def run(data: Path, recipe_file: Path, models: Path, output: Path) -> dict[str, 
         "machine": platform.machine(),
         "packages": {name: version(name) for name in ("torch", "transformers")},
     }
-    result["arms"] = begun(result, output)
+    result["arms"] = done_before(result, output)
     # Models of another recipe are never taken for this one's.
-    folder = models / sha256_of_json({key: result[key] for key in SAME})[:12]
+    folder = models / sha256_of_json(shared_by_arms(result))[:12]
     groups = searched_sets(data, recipe["search"])
     for name, arm in {**UNTRAINED, **recipe["arms"]}.items():
         if name in result["arms"]:
