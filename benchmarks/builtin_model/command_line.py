@@ -37,3 +37,9 @@ def options(
     if not arguments.output.parent.is_dir():
         parser.error(f"the folder of --output {arguments.output} does not exist")
     return arguments
+
+
+def write_and_show(result: dict[str, Any], output: Path, table: Callable[[dict[str, Any]], str]) -> None:
+    """Write a result, and print its table."""
+    output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    print(table(result))

@@ -11,7 +11,6 @@ sets kept out, texts cut at 64 tokens.
 Axes: B pairs of a batch, W width.
 """
 
-import json
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,16 +18,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from command_line import options
+from command_line import options, write_and_show
 from in_points import cells, interval
-from searching import Corpus
+from searching import Corpus, figures
 from sets import NATURAL, OTHER, held_out_sets, training_pairs
 from torch import Tensor
 from torch.nn.functional import kl_div, log_softmax, normalize
 from train import under_its_conditioning
 
 from cde_retrievers import ContextualEncoder
-from cde_retrievers.evaluation import Evaluation, RetrievalSet, mean_difference, mean_over_sets
+from cde_retrievers.evaluation import Evaluation, RetrievalSet
 from cde_retrievers.training import TrainingPairs
 
 OF_EACH, BATCH, EPOCHS, LEARNING_RATE, TEMPERATURE, SEED = 192, 64, 2, 5e-5, 0.05, 0
@@ -101,7 +100,7 @@ def run(data: Path, folder: Path, output: Path) -> dict[str, Any]:
         },
         "pairs": len(pairs),
         "losses": losses,
-        "rows": [row_of(share, each, found[0.0]) for share, each in found.items()],
+        "rows": [{"share": share, **figures(each, found[0.0])} for share, each in found.items()],
     }
 
 
@@ -111,16 +110,6 @@ def searched(student: ContextualEncoder, share: float, sets: list[RetrievalSet])
     encoder = under_its_conditioning(arm, {"model": SETTINGS}, student)
     corpora = (Corpus.of(each, encoder) for each in sets)
     return [corpus.under(encoder, corpus.context(encoder)) for corpus in corpora]
-
-
-def row_of(share: float, found: list[Evaluation], untaught: list[Evaluation]) -> dict[str, Any]:
-    """What is written down of one share."""
-    return {
-        "share": share,
-        "ndcg@10": {each.data: each.mean().mean for each in found},
-        "mean": mean_over_sets(found).mean,
-        "gain": mean_difference(found, untaught).to_dict(),
-    }
 
 
 def table(result: dict[str, Any]) -> str:
@@ -141,8 +130,7 @@ def main() -> None:
     # Texts are cut at 64 tokens on purpose; the warning would come for every batch.
     logging.getLogger("cde_retrievers").setLevel(logging.ERROR)
     result = run(arguments.data, arguments.teacher, arguments.output)
-    arguments.output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    print(table(result))
+    write_and_show(result, arguments.output, table)
 
 
 if __name__ == "__main__":

@@ -10,12 +10,11 @@ training sets that were kept out, whole sets with all their queries; `evaluate_s
 Axes: B queries, L tokens, N context vectors, W width.
 """
 
-import json
 import math
 from pathlib import Path
 
 import torch
-from command_line import options
+from command_line import options, write_and_show
 from in_points import cells, interval
 from numpy.typing import NDArray
 from searching import Corpus
@@ -68,7 +67,7 @@ def run(data: Path, cache: Path | None, output: Path) -> dict:
     rows = []
     for focus in FOCUSES:
         found = [searched(corpus, encoder, focus) for corpus in corpora]
-        means = {each.data: round(each.mean().mean, 4) for each in found}
+        means = {each.data: round(each.mean().mean, 6) for each in found}
         gain = mean_difference(found, unfocused).to_dict()
         rows.append({"focus": focus, "ndcg@10": means, "gain": {key: round(v, 5) for key, v in gain.items()}})
     return {
@@ -94,8 +93,7 @@ def main() -> None:
     if arguments is None:
         return
     result = run(arguments.data, arguments.cache, arguments.output)
-    arguments.output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    print(table(result))
+    write_and_show(result, arguments.output, table)
 
 
 if __name__ == "__main__":

@@ -7,17 +7,16 @@ r"""The closed form over a stronger bi-encoder than MiniLM, on the sets kept out
 A part of each set, texts cut at 64 tokens and 256 context documents, as `recipe.toml` has it.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
-from command_line import options
+from command_line import options, write_and_show
 from in_points import cells, interval
-from searching import Corpus
+from searching import Corpus, figures
 from sets import held_out_sets
 
 from cde_retrievers import ContextualEncoder
-from cde_retrievers.evaluation import Evaluation, mean_difference, mean_over_sets
+from cde_retrievers.evaluation import Evaluation
 
 QUERIES, DOCUMENTS = 200, 400
 SETTINGS = {"max_length": 64, "context_size": 256}
@@ -38,18 +37,9 @@ def run(data: Path, biencoder: Path, output: Path) -> dict[str, Any]:
         plain = [corpus.plain(encoder) for corpus in corpora]
         closed = [corpus.under(encoder, corpus.context(encoder)) for corpus in corpora]
         for label, found in ((name, plain), (f"{name}, closed form", closed)):
-            result["rows"].append(_row(label, found, before or found))
+            result["rows"].append({"name": label, **figures(found, before or found)})
             before = found
     return result
-
-
-def _row(name: str, found: list[Evaluation], before: list[Evaluation]) -> dict[str, Any]:
-    return {
-        "name": name,
-        "ndcg@10": {each.data: round(each.mean().mean, 4) for each in found},
-        "mean": round(mean_over_sets(found).mean, 4),
-        "gain": {key: round(value, 5) for key, value in mean_difference(found, before).to_dict().items()},
-    }
 
 
 def table(result: dict[str, Any]) -> str:
@@ -69,8 +59,7 @@ def main() -> None:
     if arguments is None:
         return
     result = run(arguments.data, arguments.biencoder, arguments.output)
-    arguments.output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    print(table(result))
+    write_and_show(result, arguments.output, table)
 
 
 if __name__ == "__main__":
