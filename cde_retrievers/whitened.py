@@ -153,7 +153,7 @@ class WhitenedEmbedder:
         """
         known = list(checked_texts(texts))
         prepared = self._checked(context)
-        return _under(prepared.whiten, self._documents.of(known, self.width, show_progress, prepared.known))
+        return under(prepared.whiten, self._documents.of(known, self.width, show_progress, prepared.known))
 
     def encode_queries(
         self, texts: Iterable[str], context: CorpusContext, show_progress: bool | None = None
@@ -161,7 +161,7 @@ class WhitenedEmbedder:
         """Queries under the context of the corpus they are for; otherwise as `encode_documents`."""
         known = list(checked_texts(texts))
         prepared = self._checked(context)
-        return _under(prepared.whiten, self._queries.of(known, self.width, show_progress))
+        return under(prepared.whiten, self._queries.of(known, self.width, show_progress))
 
     def _checked(self, context: CorpusContext) -> _Prepared:
         self.check_context(checked_context(context))
@@ -174,8 +174,13 @@ class WhitenedEmbedder:
 
 
 @torch.no_grad()
-def _under(whiten: WhiteningMap, plain: Embeddings) -> Embeddings:
-    """Plain vectors (n, W), overwritten -> unit rows under the context; the map is applied in full precision."""
+def under(whiten: WhiteningMap, plain: Embeddings) -> Embeddings:
+    """Plain vectors (n, W), overwritten -> unit rows under the context; the map is applied in full precision.
+
+    Args:
+        whiten: the context's map.
+        plain: the vectors, normalised or not.
+    """
     for start in range(0, len(plain), _ROWS):
         rows = torch.from_numpy(plain[start : start + _ROWS])
         rows.copy_(normalize(whiten(normalize(rows, dim=-1)), dim=-1))

@@ -7,13 +7,23 @@ from pathlib import Path
 from cde_retrievers.encoder import ContextualEncoder
 from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.evaluation.comparison import Comparison, Group, Row
-from cde_retrievers.evaluation.contexts import Foreign, NamedCorpus, NamedTexts, Own, Shuffled
+from cde_retrievers.evaluation.contexts import ContextSource, Foreign, NamedCorpus, NamedTexts, Own, Shuffled
 from cde_retrievers.evaluation.contextual import Contextual, without_context
+from cde_retrievers.evaluation.embedded_once import embedded_once
 from cde_retrievers.evaluation.evaluating import evaluation_of
 from cde_retrievers.evaluation.searcher import Searcher
 from cde_retrievers.optional import require
 from cde_retrievers.progress import progress_bar
 from cde_retrievers.retrieval_set import RetrievalSet
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A context to search under."""
+
+    source: ContextSource
+    group: Group
+    size: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +50,7 @@ def compare(
 ) -> Comparison:
     """What context does for a model on a corpus: its own, none, its own shuffled, and whatever else is asked for.
 
-    Each row embeds the whole corpus anew.
+    Under the closed form ("whitening") the corpus is embedded once; other models embed it anew for each row.
 
     Args:
         model: a contextual model, loaded or by name.
@@ -64,10 +74,14 @@ def compare(
     judged = data if isinstance(data, RetrievalSet) else RetrievalSet.read(data, split)
     corpora = [NamedCorpus.read(each) if isinstance(each, str | Path) else each for each in foreign]
     _check_sizes(encoder, sizes)
-    planned = [*_contexts(encoder, corpora), *_own_contexts(encoder, strategies, seeds, sizes)]
+    asked = [*_contexts(corpora), *_own_contexts(strategies, seeds, sizes)]
+    embedder = embedded_once(encoder, judged, show_progress)
+    without = without_context(embedder)
+    planned = [_Planned(each.source.label, each.group, Contextual(embedder, each.source), each.size) for each in asked]
+    planned.insert(1, _Planned(without.name.removeprefix(f"{encoder.name}, "), "context", without))
     planned += [_Planned(other.name, "other", other) for other in others]
     rows = []
-    with progress_bar(len(planned) * len(judged.texts), show_progress) as bar:
+    with progress_bar(len(planned) * len(judged.texts), show_progress, "Searching") as bar:
         for plan in planned:
             evaluation = evaluation_of(plan.searcher, judged, show_progress=False)
             rows.append(Row(plan.label, plan.group, evaluation, plan.size))
@@ -75,28 +89,20 @@ def compare(
     return Comparison(encoder.name, tuple(rows))
 
 
-def _contexts(encoder: ContextualEncoder, corpora: Sequence[NamedTexts]) -> Iterator[_Planned]:
-    own, shuffled, without = Own(), Shuffled(), without_context(encoder)
-    yield _Planned(own.label, "context", Contextual(encoder, own))
-    yield _Planned(without.name.removeprefix(f"{encoder.name}, "), "context", without)
-    yield _Planned(shuffled.label, "context", Contextual(encoder, shuffled))
+def _contexts(corpora: Sequence[NamedTexts]) -> Iterator[_Asked]:
+    yield _Asked(Own(), "context")
+    yield _Asked(Shuffled(), "context")
     for corpus in corpora:
-        source = Foreign(corpus)
-        yield _Planned(source.label, "context", Contextual(encoder, source))
+        yield _Asked(Foreign(corpus), "context")
 
 
-def _own_contexts(
-    encoder: ContextualEncoder, strategies: Sequence[str], seeds: Sequence[int], sizes: Sequence[int]
-) -> Iterator[_Planned]:
+def _own_contexts(strategies: Sequence[str], seeds: Sequence[int], sizes: Sequence[int]) -> Iterator[_Asked]:
     for strategy in strategies:
-        chosen = Own(strategy=strategy)
-        yield _Planned(chosen.label, "strategy", Contextual(encoder, chosen))
+        yield _Asked(Own(strategy=strategy), "strategy")
     for seed in seeds:
-        drawn = Own(seed=seed)
-        yield _Planned(drawn.label, "seed", Contextual(encoder, drawn))
+        yield _Asked(Own(seed=seed), "seed")
     for size in sizes:
-        of_size = Own(size=size)
-        yield _Planned(of_size.label, "size", Contextual(encoder, of_size), size)
+        yield _Asked(Own(size=size), "size", size)
 
 
 def _check_sizes(encoder: ContextualEncoder, sizes: Sequence[int]) -> None:

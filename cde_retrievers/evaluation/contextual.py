@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from cde_retrievers.embedder import Embedder
 from cde_retrievers.encoder import ContextualEncoder
 from cde_retrievers.evaluation.contexts import ContextSource, Generic, Null, Own
+from cde_retrievers.evaluation.embedded_once import EmbeddedOnce
 from cde_retrievers.evaluation.searcher import Searcher
 from cde_retrievers.hits import Hits
 from cde_retrievers.model.config import WhiteningConditioning
@@ -45,7 +46,7 @@ class BiEncoder:
         encoder: the model.
     """
 
-    encoder: ContextualEncoder
+    encoder: ContextualEncoder | EmbeddedOnce
 
     @property
     def name(self) -> str:
@@ -60,7 +61,7 @@ class BiEncoder:
         return Hits.of_vectors(unit_rows(documents), unit_rows(queries), depth)
 
 
-def without_context(encoder: ContextualEncoder) -> Searcher:
+def without_context(encoder: ContextualEncoder | EmbeddedOnce) -> Searcher:
     """What comes nearest to the model without a context.
 
     The closed form becomes its bi-encoder, a model with a null vector is given that, and one without is given texts
@@ -69,7 +70,7 @@ def without_context(encoder: ContextualEncoder) -> Searcher:
     Args:
         encoder: the model.
     """
-    if isinstance(encoder.config.conditioning, WhiteningConditioning):
+    if isinstance(encoder, EmbeddedOnce) or isinstance(encoder.config.conditioning, WhiteningConditioning):
         return BiEncoder(encoder)
     has_null = encoder.model.second_stage.null_vector is not None
     return Contextual(encoder, Null() if has_null else Generic())

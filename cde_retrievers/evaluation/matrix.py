@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from cde_retrievers.encoder import ContextualEncoder
 from cde_retrievers.evaluation.contexts import Fitted, Foreign, Own
 from cde_retrievers.evaluation.contextual import Contextual, without_context
+from cde_retrievers.evaluation.embedded_once import embedded_once
 from cde_retrievers.evaluation.evaluating import evaluation_of
 from cde_retrievers.evaluation.evaluation import Evaluation
 from cde_retrievers.evaluation.measures import MAIN
@@ -47,22 +48,24 @@ def context_matrix(
 ) -> ContextMatrix:
     """Search every set under its own and every other one's context (paper, figure 7): S * (S + 1) evaluations.
 
+    Under the closed form each corpus is embedded once; other models embed it anew under every context.
+
     Args:
         encoder: the model.
         sets: S of them, at least two.
         show_progress: True or False, or None for a bar only where the work is long.
     """
-    without = without_context(encoder)
     contexts = [encoder.fit_context(data.texts, show_progress=False) for data in sets]
     rows, plain = [], []
     with progress_bar(len(sets) * (len(sets) + 1), show_progress, "Contexts", "evaluation") as bar:
         for data in sets:
-            plain.append(evaluation_of(without, data, show_progress=False))
+            embedder = embedded_once(encoder, data, show_progress=False)
+            plain.append(evaluation_of(without_context(embedder), data, show_progress=False))
             bar.update()
             row = []
             for other, context in zip(sets, contexts, strict=True):
                 source = Fitted(context, (Own() if other is data else Foreign(other)).label)
-                row.append(evaluation_of(Contextual(encoder, source), data, show_progress=False))
+                row.append(evaluation_of(Contextual(embedder, source), data, show_progress=False))
                 bar.update()
             rows.append(tuple(row))
     return ContextMatrix(tuple(data.name for data in sets), tuple(rows), tuple(plain))
