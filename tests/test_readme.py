@@ -68,6 +68,7 @@ def test_the_table_of_the_built_in_model_is_the_committed_result(card, monkeypat
     [
         ("builtin_model/query_focus", "query_focus"),
         ("builtin_model/train", "builtin_training"),
+        ("builtin_model/train", "builtin_training_longer"),
         ("builtin_model/distil", "distil"),
     ],
 )

@@ -6,8 +6,9 @@ r"""Trains the built-in model in trials, and compares them.
 
 Each arm of the recipe is trained on the same pairs, and searched beside the untrained bi-encoder and the untrained
 closed form. `recipe.toml` searches sets that were kept out of training, to choose by; evaluation sets are only read, to
-drop pairs that share a text. `two_by_two.toml` is the paper's table 1 in small, on the evaluation sets; nothing is
-chosen by it. A run that was interrupted goes on: arms that `--output` has, and models that `--models` has, are kept.
+drop pairs that share a text. `longer.toml` does so too, with its best arm and more training. `two_by_two.toml` is the
+paper's table 1 in small, on the evaluation sets; nothing is chosen by it. A run that was interrupted goes on: arms that
+`--output` has, and models and checkpoints that `--models` has, are kept.
 """
 
 import json
@@ -66,10 +67,10 @@ def trained(
         cache_folder=str(folder / "cache"),
         batching=arm["batching"],
         chunk_size=None,
-        save_strategy="no",
-        **{**own, **recipe["training"], **arm.get("training", {})},
+        **{"save_strategy": "no", **own, **recipe["training"], **arm.get("training", {})},
     )
-    return train(encoder, pairs, config).encoder, curves_of(output)
+    has_begun = any(output.glob("checkpoint-*/complete.json"))
+    return train(encoder, pairs, config, resume_from_checkpoint=has_begun).encoder, curves_of(output)
 
 
 def curves_of(output: Path) -> dict[str, Any]:
