@@ -7,7 +7,7 @@ from cde_retrievers.lazy import importer
 if TYPE_CHECKING:
     from cde_retrievers.evaluation.comparing import compare
     from cde_retrievers.evaluation.comparison import Comparison
-    from cde_retrievers.evaluation.contexts import Fitted, Foreign, Generic, Null, Own, Shuffled
+    from cde_retrievers.evaluation.contexts import Fitted, Foreign, Generic, NamedCorpus, Null, Own, Shuffled
     from cde_retrievers.evaluation.contextual import BiEncoder, Contextual
     from cde_retrievers.evaluation.evaluating import evaluate
     from cde_retrievers.evaluation.evaluation import Evaluation, mean_difference, mean_over_sets
@@ -30,6 +30,7 @@ _HOMES = {
     "Foreign": "cde_retrievers.evaluation.contexts",
     "Generic": "cde_retrievers.evaluation.contexts",
     "Interval": "cde_retrievers.evaluation.intervals",
+    "NamedCorpus": "cde_retrievers.evaluation.contexts",
     "Null": "cde_retrievers.evaluation.contexts",
     "Own": "cde_retrievers.evaluation.contexts",
     "Plain": "cde_retrievers.evaluation.plain",
@@ -55,6 +56,7 @@ __all__ = [
     "Foreign",
     "Generic",
     "Interval",
+    "NamedCorpus",
     "Null",
     "Own",
     "Plain",

@@ -1,6 +1,6 @@
 """A corpus embedded once, to be searched under many contexts of the closed form. Axes: n texts, W width."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import numpy as np
 import torch
@@ -24,6 +24,9 @@ class EmbeddedOnce:
     No context changes the plain vectors that the closed form maps, so those of a set's documents and queries are
     computed when this is made. It holds one vector (W,) for each of them.
 
+    Vectors differ from the encoder's in the last digits, which depend on what shares a batch with a text. Of two texts
+    that are the same to the tokenizer they also decide whether a context counts one vector or two.
+
     Args:
         encoder: of conditioning "whitening".
         data: the set.
@@ -36,15 +39,19 @@ class EmbeddedOnce:
         self.fingerprint = encoder.fingerprint
         self.width = encoder.width
         self.config = encoder.config
-        self._known: dict[str, NDArray[np.float32]] = {}
+        self._known: dict[str, dict[str, NDArray[np.float32]]] = {}  # by prompt, by text
         self._know(data.texts, self.config.document_prompt, show_progress)
-        self._know(tuple(data.judged.queries.values()), self.config.query_prompt, False)
+        self._know(data.judged.queries.values(), self.config.query_prompt, show_progress=False)
         # The map is applied where the vectors are kept.
         self._prepared = PreparedContexts(by_second_stage(encoder.model.second_stage, torch.device("cpu")))
 
-    def _know(self, texts: Sequence[str], prompt: str, show_progress: bool | None) -> None:
-        vectors = self._encoder.biencoder_vectors(texts, prompt, show_progress)
-        self._known.update(zip((prompt + text for text in texts), vectors, strict=True))
+    def _know(self, texts: Iterable[str], prompt: str, show_progress: bool | None) -> None:
+        known = self._known.setdefault(prompt, {})
+        known.update(self._anew((text for text in texts if text not in known), prompt, show_progress))
+
+    def _anew(self, texts: Iterable[str], prompt: str, show_progress: bool | None) -> dict[str, NDArray[np.float32]]:
+        different = list(dict.fromkeys(texts))
+        return dict(zip(different, self._encoder.biencoder_vectors(different, prompt, show_progress), strict=True))
 
     def check_context(self, context: CorpusContext) -> None:
         """As `ContextualEncoder`."""
@@ -72,11 +79,11 @@ class EmbeddedOnce:
     def biencoder_vectors(self, texts: Iterable[str], prompt: str, show_progress: bool | None = None) -> Embeddings:
         """As `ContextualEncoder`; texts that are not known are embedded anew at each call."""
         asked = list(checked_texts(texts))
-        unknown = list(dict.fromkeys(text for text in asked if prompt + text not in self._known))
-        anew = dict(zip(unknown, self._encoder.biencoder_vectors(unknown, prompt, show_progress), strict=True))
+        known = self._known.get(prompt, {})
+        anew = self._anew((text for text in asked if text not in known), prompt, show_progress)
         result = np.empty((len(asked), self.width), dtype=np.float32)
         for row, text in enumerate(asked):
-            result[row] = anew[text] if text in anew else self._known[prompt + text]
+            result[row] = known[text] if text in known else anew[text]
         return result
 
     def encode_documents(

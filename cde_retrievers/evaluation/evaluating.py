@@ -65,6 +65,8 @@ def searcher_of(
         CheckpointError: there is no model of that name.
         ConfigurationError: the model is none, or a context is given for one that has none.
     """
+    if isinstance(model, type):
+        raise ConfigurationError(f"a class searches nothing, found {model.__name__}; give an instance of it")
     if isinstance(model, str | Path):
         model = ContextualEncoder.from_pretrained(model)
     if isinstance(model, Embedder):

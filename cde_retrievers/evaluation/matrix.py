@@ -48,7 +48,8 @@ def context_matrix(
 ) -> ContextMatrix:
     """Search every set under its own and every other one's context (paper, figure 7): S * (S + 1) evaluations.
 
-    Under the closed form each corpus is embedded once; other models embed it anew under every context.
+    Under the closed form each corpus is embedded once, and its context documents once more; other models embed it anew
+    under every context.
 
     Args:
         encoder: the model.

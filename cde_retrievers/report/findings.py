@@ -5,7 +5,7 @@ from typing import Self
 
 import numpy as np
 
-from cde_retrievers.encoder import ContextualEncoder
+from cde_retrievers.embedder import Embedder
 from cde_retrievers.evaluation.comparison import Comparison
 from cde_retrievers.evaluation.matrix import ContextMatrix
 from cde_retrievers.evaluation.pictures.projection import Projection
@@ -31,7 +31,7 @@ class MappedContext:
     projection: Projection
 
     @classmethod
-    def of(cls, encoder: ContextualEncoder, data: RetrievalSet, show_progress: bool | None = None) -> Self:
+    def of(cls, encoder: Embedder, data: RetrievalSet, show_progress: bool | None = None) -> Self:
         """Fit the corpus' own context as `Own()` does, and embed its documents and at most 2,000 others under it.
 
         Args:

@@ -4,11 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cde_retrievers.durable import replace_bytes
+from cde_retrievers.embedder import Embedder
 from cde_retrievers.encoder import ContextualEncoder
-from cde_retrievers.evaluation.comparing import compare
+from cde_retrievers.evaluation.comparing import compared
 from cde_retrievers.evaluation.comparison import Comparison
 from cde_retrievers.evaluation.contexts import NamedTexts
+from cde_retrievers.evaluation.embedded_once import embedded_once
 from cde_retrievers.evaluation.matrix import ContextMatrix
+from cde_retrievers.evaluation.planning import Plan
 from cde_retrievers.evaluation.searcher import Searcher
 from cde_retrievers.index.disk import disk_errors_explained
 from cde_retrievers.optional import require
@@ -27,7 +30,7 @@ def report(
     strategies: Sequence[str] = (),
     seeds: Sequence[int] = (),
     sizes: Sequence[int] = (),
-    others: Sequence[Searcher] = (),
+    others: Sequence[Searcher | Embedder | str | Path] = (),
     matrix: ContextMatrix | None = None,
     split: str = "test",
     show_progress: bool | None = None,
@@ -44,7 +47,7 @@ def report(
         strategies: other ways of choosing context documents.
         seeds: other random choices of context documents.
         sizes: other numbers of context documents; two or more make a curve.
-        others: what else searches, such as `BM25()`.
+        others: what else searches, as `compare` takes it.
         matrix: of several corpora by several contexts, to be shown as well.
         split: whose judgements of a folder are used.
         show_progress: True or False, or None for a bar only where the work is long.
@@ -52,27 +55,26 @@ def report(
     Raises:
         PathInUseError: `path` is a directory.
         WriteError: nothing can be written there.
-        ConfigurationError, CorpusFileError: as `compare`.
+        ConfigurationError, CorpusFileError, ContextTooSmallError, CheckpointError: as `compare`.
         MissingDependencyError: a package of the extra "eval" is not installed.
     """
     for package in ("ir_measures", "jinja2", "matplotlib"):
         require(package, "a report", extra="eval")
     target = checked_target(path)
-    encoder = model if isinstance(model, ContextualEncoder) else ContextualEncoder.from_pretrained(model)
-    judged = data if isinstance(data, RetrievalSet) else RetrievalSet.read(data, split)
-    comparison = compare(
-        encoder,
-        judged,
+    plan = Plan.of(
+        model,
+        data,
         foreign=foreign,
         strategies=strategies,
         seeds=seeds,
         sizes=sizes,
         others=others,
         split=split,
-        show_progress=show_progress,
     )
-    context = MappedContext.of(encoder, judged, show_progress)
-    written = page(Findings(judged, comparison, context, matrix))
+    embedder = embedded_once(plan.encoder, plan.data, show_progress)
+    comparison = compared(plan, embedder, show_progress)
+    context = MappedContext.of(embedder, plan.data, show_progress)
+    written = page(Findings(plan.data, comparison, context, matrix))
     # A folder's name may hold bytes that are no text.
     with disk_errors_explained(target, "the page was not written"):
         replace_bytes(target, written.encode("utf-8", "replace"))

@@ -7,11 +7,12 @@ import pytest
 from searched import ANIMALS, OTHERS
 
 from cde_retrievers import optional
-from cde_retrievers.errors import ConfigurationError, MissingDependencyError
+from cde_retrievers.errors import ConfigurationError, ContextTooSmallError, MissingDependencyError
 from cde_retrievers.evaluation import (
     BM25,
     Comparison,
     Foreign,
+    NamedCorpus,
     Own,
     Shuffled,
     compare,
@@ -117,12 +118,29 @@ def test_another_corpus_is_read_without_judgements(encoder, tmp_path):
         ({"strategies": ["best"]}, r"strategy 'best' is unknown"),
         ({"sizes": [1]}, r"at least 2 documents, found 1"),
         ({"seeds": ["one"]}, r"seed must be a whole number, found 'one'"),
+        ({"foreign": [["a text"]]}, r"needs a name and texts, found list; give NamedCorpus"),
+        ({"others": [BM25]}, r"a class searches nothing, found BM25; give an instance"),
+        ({"others": [print]}, r"builtin_function_or_method cannot be evaluated as it is"),
     ],
 )
-def test_impossible_contexts_are_refused_before_anything_is_embedded(asked, message, encoder, monkeypatch):
-    monkeypatch.setattr(type(encoder), "encode_documents", lambda *_: pytest.fail("embedded before checking"))
+def test_what_is_impossible_is_refused_before_anything_is_embedded(asked, message, encoder, monkeypatch):
+    monkeypatch.setattr(encoder._runner, "run", lambda *_: pytest.fail("embedded before checking"))
     with pytest.raises(ConfigurationError, match=message):
         compare(encoder, ANIMALS, **asked)
+
+
+def test_a_corpus_that_makes_no_context_is_refused_before_the_searched_one_is_embedded(encoder, monkeypatch):
+    embedded, run = [], encoder._runner.run
+    monkeypatch.setattr(encoder._runner, "run", lambda texts, *a: (embedded.extend(texts), run(texts, *a))[1])
+    with pytest.raises(ContextTooSmallError, match=r"at least 2 distinct documents, found 1 among 2"):
+        compare(encoder, ANIMALS, foreign=[NamedCorpus("one", ("alone", "alone"))])
+    assert not set(embedded) & set(ANIMALS.texts)
+
+
+def test_another_model_may_search_as_well(encoder, make_encoder):
+    other = make_encoder("cached")
+    found = compare(encoder, ANIMALS, others=[other]).rows[-1].evaluation
+    np.testing.assert_array_equal(found.values["map"], evaluate(other, ANIMALS).values["map"])
 
 
 def test_bm25_without_its_packages_is_refused_at_once(monkeypatch):

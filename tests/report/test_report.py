@@ -32,6 +32,13 @@ def test_the_page_is_about_what_compare_finds(encoder, tmp_path):
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["report.html"]
 
 
+def test_a_page_embeds_every_text_once(encoder, tmp_path, monkeypatch):
+    runs, run = [], encoder._runner.run
+    monkeypatch.setattr(encoder._runner, "run", lambda texts, *a: (runs.append(len(texts)), run(texts, *a))[1])
+    report(encoder, ANIMALS, tmp_path / "report.html", seeds=[1], sizes=[4, 8])
+    assert sum(runs) == len(set(ANIMALS.texts)) + len(set(ANIMALS.judged.queries.values()))
+
+
 def test_the_mapped_context_is_the_one_that_is_searched_under(encoder):
     mapped = MappedContext.of(encoder, ANIMALS)
     context = encoder.fit_context(ANIMALS.texts)
