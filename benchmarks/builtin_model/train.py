@@ -30,6 +30,7 @@ from cde_retrievers.evaluation import Evaluation, RetrievalSet, evaluate, mean_d
 from cde_retrievers.files import sha256_of_json
 from cde_retrievers.model.config import CachedConditioning, Conditioning, JointConditioning, WhiteningConditioning
 from cde_retrievers.training import TrainingConfig, TrainingPairs, mine_hard_negatives, train
+from cde_retrievers.training.run.checkpoints import newest_complete
 
 Groups = dict[str, list[RetrievalSet]]
 KINDS: dict[str, type[Conditioning]] = {
@@ -53,7 +54,10 @@ def made(arm: dict[str, Any], recipe: dict[str, Any]) -> ContextualEncoder:
 def trained(
     name: str, recipe: dict[str, Any], pairs: TrainingPairs, folder: Path
 ) -> tuple[ContextualEncoder, dict[str, Any]]:
-    """An arm's model and what its training looked like; read from `folder` where an earlier run left them."""
+    """An arm's model and what its training looked like.
+
+    Read from `folder` where an earlier run left them; training goes on from the newest checkpoint there.
+    """
     arm = recipe["arms"][name]
     output = folder / f"{name}, {sha256_of_json(arm)[:8]}"
     if (output / "model").is_dir():
@@ -69,7 +73,7 @@ def trained(
         chunk_size=None,
         **{"save_strategy": "no", **own, **recipe["training"], **arm.get("training", {})},
     )
-    has_begun = any(output.glob("checkpoint-*/complete.json"))
+    has_begun = newest_complete(output) is not None
     return train(encoder, pairs, config, resume_from_checkpoint=has_begun).encoder, curves_of(output)
 
 
