@@ -7,7 +7,7 @@ from typing import Self
 
 from cde_retrievers.embedder import Embedder
 from cde_retrievers.encoder import ContextualEncoder
-from cde_retrievers.errors import ConfigurationError
+from cde_retrievers.errors import ConfigurationError, ContextTooSmallError
 from cde_retrievers.evaluation.comparison import Group
 from cde_retrievers.evaluation.contexts import ContextSource, Fitted, Foreign, NamedCorpus, NamedTexts, Own, Shuffled
 from cde_retrievers.evaluation.evaluating import searcher_of
@@ -88,7 +88,11 @@ def _foreign_contexts(
     """Fitted here and now: a corpus of which no context can be made is found before the long work."""
     for corpus in corpora:
         source = Foreign(corpus)
-        yield PlannedContext(Fitted(source.fit(encoder, data), source.label), "context")
+        try:
+            context = source.fit(encoder, data)
+        except ContextTooSmallError as error:
+            raise ContextTooSmallError(f"{source.label}: {error}") from error
+        yield PlannedContext(Fitted(context, source.label), "context")
 
 
 def _named(corpus: NamedTexts | str | Path) -> NamedTexts:
