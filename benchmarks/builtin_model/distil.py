@@ -19,15 +19,15 @@ from typing import Any
 import numpy as np
 import torch
 from command_line import options, write_and_show
+from figures import figures
 from in_points import cells, interval
-from searching import Corpus, figures
 from sets import NATURAL, OTHER, held_out_sets, training_pairs
 from torch import Tensor
 from torch.nn.functional import kl_div, log_softmax, normalize
 from train import under_its_conditioning
 
 from cde_retrievers import ContextualEncoder
-from cde_retrievers.evaluation import Evaluation, RetrievalSet
+from cde_retrievers.evaluation import Evaluation, RetrievalSet, evaluate
 from cde_retrievers.training import TrainingPairs
 
 OF_EACH, BATCH, EPOCHS, LEARNING_RATE, TEMPERATURE, SEED = 192, 64, 2, 5e-5, 0.05, 0
@@ -108,8 +108,7 @@ def searched(student: ContextualEncoder, share: float, sets: list[RetrievalSet])
     """Every set under the closed form of the weights that share of the way from MiniLM's to the student's."""
     arm = {"conditioning": {"kind": "whitening"}, "share": share}
     encoder = under_its_conditioning(arm, {"model": SETTINGS}, student)
-    corpora = (Corpus.of(each, encoder) for each in sets)
-    return [corpus.under(encoder, corpus.context(encoder)) for corpus in corpora]
+    return [evaluate(encoder, each, show_progress=False) for each in sets]
 
 
 def table(result: dict[str, Any]) -> str:

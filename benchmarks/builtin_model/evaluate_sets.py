@@ -6,8 +6,7 @@ r"""The built-in model on the evaluation sets, beside BM25 and plain MiniLM, and
 
 Exact search over all documents of each set, its test queries, texts cut at 256 tokens. Nothing was chosen by these
 figures. The first form writes two pictures beside the figures: what each set gains, and every set under every other
-one's context. MiniLM's vectors are computed once a set: documents under the closed form are a map of them, and the
-smallest set is searched without this short cut too, to see that nothing differs.
+one's context. MiniLM's vectors are computed once a set: documents under the closed form are a map of them.
 """
 
 import json
@@ -22,12 +21,23 @@ import query_focus
 from command_line import options
 from gains_picture import gains_picture
 from in_points import cells, interval
-from searching import Corpus
 from sets import SEVEN
 
 from cde_retrievers import ContextualEncoder
-from cde_retrievers.evaluation import BM25, ContextMatrix, Evaluation, Interval, RetrievalSet, evaluate, mean_over_sets
+from cde_retrievers.evaluation import (
+    BM25,
+    BiEncoder,
+    ContextMatrix,
+    Contextual,
+    Evaluation,
+    Fitted,
+    Interval,
+    RetrievalSet,
+    evaluate,
+    mean_over_sets,
+)
 from cde_retrievers.evaluation import mean_difference as difference
+from cde_retrievers.evaluation.embedded_once import EmbeddedOnce
 from cde_retrievers.evaluation.pictures import heat_map, save_picture
 
 SETS = (*SEVEN, "xquad-en", "adi")
@@ -42,23 +52,25 @@ ROWS = {
 Found = Mapping[str, Sequence[Evaluation]]
 
 
-def searched(corpora: Sequence[Corpus], encoder: ContextualEncoder) -> Found:
-    """Every row on every set."""
-    generic = encoder.generic_context()
-    return {
-        "bm25": [evaluate(BM25(), corpus.data) for corpus in corpora],
-        "plain": [corpus.plain(encoder) for corpus in corpora],
-        "minilm": [corpus.under(encoder, corpus.context(encoder)) for corpus in corpora],
-        "generic": [corpus.under(encoder, generic) for corpus in corpora],
-        "focused": [query_focus.searched(corpus, encoder, TRIED_FOCUS) for corpus in corpora],
-    }
-
-
-def every_context(corpora: Sequence[Corpus], encoder: ContextualEncoder, found: Found) -> ContextMatrix:
-    """Every set under its own and every other one's context; "without" is the plain bi-encoder."""
-    contexts = [corpus.context(encoder) for corpus in corpora]
-    rows = tuple(tuple(corpus.under(encoder, context) for context in contexts) for corpus in corpora)
-    return ContextMatrix(tuple(corpus.data.name for corpus in corpora), rows, tuple(found["plain"]))
+def searched(sets: Sequence[RetrievalSet], encoder: ContextualEncoder) -> tuple[Found, ContextMatrix]:
+    """Every row on every set; and every set under every one's context, of which the plain bi-encoder has none."""
+    generic = Fitted(encoder.generic_context())
+    embedders = [EmbeddedOnce(encoder, data) for data in sets]
+    contexts = [Fitted(embedder.fit_context(data.texts)) for embedder, data in zip(embedders, sets, strict=True)]
+    found: dict[str, list[Evaluation]] = {row: [] for row in ROWS}
+    under_each = []
+    for data, embedder, own in zip(sets, embedders, contexts, strict=True):
+        searchers = {
+            "bm25": BM25(),
+            "plain": BiEncoder(embedder),
+            "minilm": Contextual(embedder, own),
+            "generic": Contextual(embedder, generic),
+            "focused": query_focus.Focused(encoder, embedder, TRIED_FOCUS),
+        }
+        for row, searcher in searchers.items():
+            found[row].append(evaluate(searcher, data))
+        under_each.append(tuple(evaluate(embedder, data, context) for context in contexts))
+    return found, ContextMatrix(tuple(data.name for data in sets), tuple(under_each), tuple(found["plain"]))
 
 
 def summary(found: Found, matrix: ContextMatrix) -> dict[str, Any]:
@@ -96,13 +108,10 @@ def _rounded(interval: Interval) -> dict[str, float]:
     return {name: round(value, 5) for name, value in interval.to_dict().items()}
 
 
-def run(data: Path, cache: Path | None, output: Path) -> dict[str, Any]:
+def run(data: Path, output: Path) -> dict[str, Any]:
     """Search everything, and write figures and pictures."""
     encoder = ContextualEncoder.from_pretrained("minilm")
-    corpora = [Corpus.of(RetrievalSet.read(data / name), encoder, cache) for name in SETS]
-    min(corpora, key=lambda corpus: len(corpus.data.texts)).check(encoder)
-    found = searched(corpora, encoder)
-    matrix = every_context(corpora, encoder, found)
+    found, matrix = searched([RetrievalSet.read(data / name) for name in SETS], encoder)
     result = {
         "command": f"python benchmarks/builtin_model/evaluate_sets.py --data ../shared/data --output {output}",
         "conditioning": encoder.config.to_dict()["conditioning"],
@@ -135,10 +144,10 @@ def table(result: dict[str, Any]) -> str:
 
 def main() -> None:
     """Run the sets and write the result, or print the table of a result."""
-    arguments = options(__doc__, table, cache={"help": "keep the bi-encoder's vectors in this folder"})
+    arguments = options(__doc__, table)
     if arguments is None:
         return
-    result = run(arguments.data, arguments.cache, arguments.output)
+    result = run(arguments.data, arguments.output)
     print(table(result))
     for pair, gain in result["gain_of_seven"].items():
         print(f"{pair}, mean of seven: {interval(gain)}")

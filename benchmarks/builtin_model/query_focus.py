@@ -11,20 +11,25 @@ Axes: B queries, L tokens, N context vectors, W width.
 """
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from command_line import options, write_and_show
+from figures import figures
 from in_points import cells, interval
 from numpy.typing import NDArray
-from searching import Corpus
 from sets import held_out_sets
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from cde_retrievers import ContextualEncoder, CorpusContext
-from cde_retrievers.evaluation import Evaluation, mean_difference
+from cde_retrievers.evaluation import BiEncoder, Contextual, Evaluation, RetrievalSet, Searcher, evaluate
+from cde_retrievers.evaluation.embedded_once import EmbeddedOnce
+from cde_retrievers.hits import Hits
 from cde_retrievers.model.pooling import mean_pool
+from cde_retrievers.unit_rows import unit_rows
 
 FOCUSES = (0.0, 2.0, 4.0, 6.0, 8.0, 10.0)
 _SHARPNESS = 10.0  # between the mean of the cosines (0) and their maximum (infinity)
@@ -52,30 +57,45 @@ def resemblance(states: Tensor, vectors: Tensor) -> Tensor:
     return (torch.logsumexp(_SHARPNESS * cosines, dim=-1) - math.log(len(vectors))) / _SHARPNESS
 
 
-def searched(corpus: Corpus, encoder: ContextualEncoder, focus: float) -> Evaluation:
-    """A set under its own context, its queries read with a focus."""
-    context = corpus.context(encoder)
-    queries = focused_queries(encoder, context, list(corpus.data.judged.queries.values()), focus)
-    return corpus.under(encoder, context, queries)
+@dataclass(frozen=True, eq=False)
+class Focused:
+    """A searcher: documents under the set's own context as ever, queries read with a focus."""
+
+    encoder: ContextualEncoder
+    embedder: EmbeddedOnce
+    focus: float
+
+    @property
+    def name(self) -> str:
+        """As `Searcher`."""
+        return f"{self.encoder.name}, focus {self.focus:.0f}"
+
+    def search(self, data: RetrievalSet, depth: int, show_progress: bool | None = None) -> Hits:
+        """As `Searcher`."""
+        context = self.embedder.fit_context(data.texts)
+        queries = focused_queries(self.encoder, context, list(data.judged.queries.values()), self.focus)
+        return Hits.of_vectors(self.embedder.encode_documents(data.texts, context), unit_rows(queries), depth)
 
 
-def run(data: Path, cache: Path | None, output: Path) -> dict:
+def run(data: Path, output: Path) -> dict:
     """Every held-out set under every focus."""
     encoder = ContextualEncoder.from_pretrained("minilm")
-    corpora = [Corpus.of(held_out, encoder, cache) for held_out in held_out_sets(data)]
-    unfocused = [corpus.under(encoder, corpus.context(encoder)) for corpus in corpora]
-    rows = []
-    for focus in FOCUSES:
-        found = [searched(corpus, encoder, focus) for corpus in corpora]
-        means = {each.data: round(each.mean().mean, 6) for each in found}
-        gain = mean_difference(found, unfocused).to_dict()
-        rows.append({"focus": focus, "ndcg@10": means, "gain": {key: round(v, 5) for key, v in gain.items()}})
+    sets = list(held_out_sets(data))
+    embedders = [EmbeddedOnce(encoder, each) for each in sets]
+    unfocused = searched(sets, [Contextual(each) for each in embedders])
+    plain = searched(sets, [BiEncoder(each) for each in embedders])
+    rows = [(focus, searched(sets, [Focused(encoder, each, focus) for each in embedders])) for focus in FOCUSES]
     return {
         "command": f"python benchmarks/builtin_model/query_focus.py --data ../shared/data --output {output}",
         "sets": {each.data: {"documents": each.documents, "queries": len(each.queries)} for each in unfocused},
-        "plain": {corpus.data.name: round(corpus.plain(encoder).mean().mean, 4) for corpus in corpora},
-        "rows": rows,
+        "plain": figures(plain, unfocused)["ndcg@10"],
+        "rows": [{"focus": focus, **figures(found, unfocused)} for focus, found in rows],
     }
+
+
+def searched(sets: Sequence[RetrievalSet], searchers: Sequence[Searcher]) -> list[Evaluation]:
+    """Each set by its own searcher."""
+    return [evaluate(searcher, data, show_progress=False) for data, searcher in zip(sets, searchers, strict=True)]
 
 
 def table(result: dict) -> str:
@@ -89,10 +109,10 @@ def table(result: dict) -> str:
 
 def main() -> None:
     """Score every set and write the result, or print the table of a result."""
-    arguments = options(__doc__, table, cache={"help": "keep the bi-encoder's vectors in this folder"})
+    arguments = options(__doc__, table)
     if arguments is None:
         return
-    result = run(arguments.data, arguments.cache, arguments.output)
+    result = run(arguments.data, arguments.output)
     write_and_show(result, arguments.output, table)
 
 

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from command_line import options, write_and_show
+from figures import figures
 from in_points import cells, interval
-from searching import Corpus, figures
 from sets import held_out_sets
 
 from cde_retrievers import ContextualEncoder
-from cde_retrievers.evaluation import Evaluation
+from cde_retrievers.evaluation import BiEncoder, Evaluation, evaluate
+from cde_retrievers.evaluation.embedded_once import EmbeddedOnce
 
 QUERIES, DOCUMENTS = 200, 400
 SETTINGS = {"max_length": 64, "context_size": 256}
@@ -33,9 +34,10 @@ def run(data: Path, biencoder: Path, output: Path) -> dict[str, Any]:
     before: list[Evaluation] = []
     for name, source in (("all-MiniLM-L6-v2", "minilm"), (biencoder.name, str(biencoder))):
         encoder = ContextualEncoder.from_biencoder(source, "whitening", **SETTINGS)
-        corpora = [Corpus.of(each, encoder) for each in held_out_sets(data, QUERIES, DOCUMENTS)]
-        plain = [corpus.plain(encoder) for corpus in corpora]
-        closed = [corpus.under(encoder, corpus.context(encoder)) for corpus in corpora]
+        sets = list(held_out_sets(data, QUERIES, DOCUMENTS))
+        embedders = [EmbeddedOnce(encoder, each, show_progress=False) for each in sets]
+        plain = [evaluate(BiEncoder(embedder), each) for embedder, each in zip(embedders, sets, strict=True)]
+        closed = [evaluate(embedder, each) for embedder, each in zip(embedders, sets, strict=True)]
         for label, found in ((name, plain), (f"{name}, closed form", closed)):
             result["rows"].append({"name": label, **figures(found, before or found)})
             before = found
