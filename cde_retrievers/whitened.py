@@ -153,7 +153,7 @@ class WhitenedEmbedder:
         """
         known = list(checked_texts(texts))
         prepared = self._checked(context)
-        return under(prepared.whiten, self._documents.of(known, self.width, show_progress, prepared.known))
+        return whitened_rows(prepared.whiten, self._documents.of(known, self.width, show_progress, prepared.known))
 
     def encode_queries(
         self, texts: Iterable[str], context: CorpusContext, show_progress: bool | None = None
@@ -161,7 +161,7 @@ class WhitenedEmbedder:
         """Queries under the context of the corpus they are for; otherwise as `encode_documents`."""
         known = list(checked_texts(texts))
         prepared = self._checked(context)
-        return under(prepared.whiten, self._queries.of(known, self.width, show_progress))
+        return whitened_rows(prepared.whiten, self._queries.of(known, self.width, show_progress))
 
     def _checked(self, context: CorpusContext) -> _Prepared:
         self.check_context(checked_context(context))
@@ -174,7 +174,7 @@ class WhitenedEmbedder:
 
 
 @torch.no_grad()
-def under(whiten: WhiteningMap, plain: Embeddings) -> Embeddings:
+def whitened_rows(whiten: WhiteningMap, plain: Embeddings) -> Embeddings:
     """Plain vectors (n, W), overwritten -> unit rows under the context; the map is applied in full precision.
 
     Args:

@@ -62,10 +62,10 @@ def compare(
         others=others,
         split=split,
     )
-    return compared(plan, embedded_once(plan.encoder, plan.data, show_progress), show_progress)
+    return carry_out(plan, embedded_once(plan.encoder, plan.data, show_progress), show_progress)
 
 
-def compared(plan: Plan, embedder: ContextualEncoder | EmbeddedOnce, show_progress: bool | None = None) -> Comparison:
+def carry_out(plan: Plan, embedder: ContextualEncoder | EmbeddedOnce, show_progress: bool | None = None) -> Comparison:
     """What a plan finds.
 
     Args:
@@ -73,14 +73,12 @@ def compared(plan: Plan, embedder: ContextualEncoder | EmbeddedOnce, show_progre
         embedder: `embedded_once` of its model and set.
         show_progress: True or False, or None for a bar only where the work is long.
     """
-    is_embedded = isinstance(embedder, EmbeddedOnce)
-    work, bar_texts = (1, ("Searching", "search")) if is_embedded else (len(plan.data.texts), ("Embedding", "text"))
     searches = list(_searches(plan, embedder))
     rows = []
-    with progress_bar(len(searches) * work, show_progress, *bar_texts) as bar:
+    with progress_bar(len(searches) * len(plan.data.texts), show_progress, "Searching") as bar:
         for label, group, searcher, size in searches:
             rows.append(Row(label, group, evaluation_of(searcher, plan.data, show_progress=False), size))
-            bar.update(work)
+            bar.update(len(plan.data.texts))
     return Comparison(plan.encoder.name, tuple(rows))
 
 

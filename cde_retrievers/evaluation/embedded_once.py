@@ -15,7 +15,7 @@ from cde_retrievers.prepared import PreparedContexts, by_second_stage
 from cde_retrievers.retrieval_set import RetrievalSet
 from cde_retrievers.selection import select_documents
 from cde_retrievers.text import checked_texts
-from cde_retrievers.whitened import under
+from cde_retrievers.whitened import whitened_rows
 
 
 class EmbeddedOnce:
@@ -102,7 +102,7 @@ class EmbeddedOnce:
         self, texts: Iterable[str], prompt: str, context: CorpusContext, show_progress: bool | None
     ) -> Embeddings:
         self.check_context(checked_context(context))
-        return under(self._prepared.of(context), self.biencoder_vectors(texts, prompt, show_progress))
+        return whitened_rows(self._prepared.of(context), self.biencoder_vectors(texts, prompt, show_progress))
 
 
 def embedded_once(

@@ -91,7 +91,9 @@ def _foreign_contexts(
         try:
             context = source.fit(encoder, data)
         except ContextTooSmallError as error:
-            raise ContextTooSmallError(f"{source.label}: {error}") from error
+            raise ContextTooSmallError(
+                f"no context can be made of {corpus.name}; give more of it, or leave it out ({error})"
+            ) from error
         yield PlannedContext(Fitted(context, source.label), "context")
 
 

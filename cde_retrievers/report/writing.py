@@ -6,7 +6,7 @@ from pathlib import Path
 from cde_retrievers.durable import replace_bytes
 from cde_retrievers.embedder import Embedder
 from cde_retrievers.encoder import ContextualEncoder
-from cde_retrievers.evaluation.comparing import compared
+from cde_retrievers.evaluation.comparing import carry_out
 from cde_retrievers.evaluation.comparison import Comparison
 from cde_retrievers.evaluation.contexts import NamedTexts
 from cde_retrievers.evaluation.embedded_once import embedded_once
@@ -72,7 +72,7 @@ def report(
         split=split,
     )
     embedder = embedded_once(plan.encoder, plan.data, show_progress)
-    comparison = compared(plan, embedder, show_progress)
+    comparison = carry_out(plan, embedder, show_progress)
     context = MappedContext.of(embedder, plan.data, show_progress)
     written = page(Findings(plan.data, comparison, context, matrix))
     # A folder's name may hold bytes that are no text.
