@@ -3,6 +3,7 @@
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from cde_retrievers.checksums import write_checksums
 from cde_retrievers.files import atomic_directory
 from cde_retrievers.model.card import model_card
 from cde_retrievers.model.checkpoints import is_own_layout
@@ -17,6 +18,7 @@ def save_together(path: str | Path, model: ContextualModel, tokenizer: TextToken
     with atomic_directory(path, is_own_layout) as directory:
         model.write_files(directory)
         tokenizer.save(directory)
+        write_checksums(directory)
 
 
 def export_together(path: str | Path, model: ContextualModel, tokenizer: TextTokenizer) -> None:
@@ -25,6 +27,7 @@ def export_together(path: str | Path, model: ContextualModel, tokenizer: TextTok
     with atomic_directory(path, is_published_folder) as directory:
         model.write_published_files(directory)
         tokenizer.save(directory)
+        write_checksums(directory)
 
 
 def upload_together(

@@ -11,7 +11,10 @@ PACKAGE = Path(cde_retrievers.__file__).parent
 # Low to high. A module may import from its own layer and from those below.
 LAYERS = [
     {"errors", "data", "lazy"},
-    {"device", "durable", "files", "optional", "progress", "sealed", "unit_rows"},
+    {
+        *("checksums", "device", "durable", "files", "optional", "paths", "progress", "sealed", "strict_json"),
+        *("unit_rows", "validation"),
+    },
     {"model"},
     {"text"},
     {"batches", "publishing"},
