@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from cde_retrievers.errors import CDEError
 from cde_retrievers.files import sha256_of_file, write_json
@@ -19,8 +19,15 @@ FORMAT_VERSION = 1
 WEIGHT_ENDINGS = (".safetensors", ".bin", ".pt", ".pth", ".index.json")
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-# A name in the directory, or below it; never a way out.
-FileName = Annotated[str, Field(pattern=r"^[\w-][\w.-]*(/[\w-][\w.-]*)*$", max_length=1_000)]
+
+
+def _inside(name: str) -> str:
+    if "\\" in name or "\0" in name or any(part in ("", ".", "..") for part in name.split("/")):
+        raise ValueError("a name of a file in the directory, or below it, is expected")
+    return name
+
+
+FileName = Annotated[str, AfterValidator(_inside), Field(max_length=1_000)]
 
 
 class _Checksums(BaseModel):

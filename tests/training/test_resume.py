@@ -1,6 +1,8 @@
 """A run that was interrupted and goes on ends as one that was not, bit by bit."""
 
+import json
 import os
+import pickle
 import random
 import subprocess
 import sys
@@ -8,14 +10,15 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from runs import PAIRS, STEPS_PER_EPOCH, same_weights, small_config
 from transformers import TrainerCallback
 
 from cde_retrievers import ContextualEncoder
 from cde_retrievers.errors import TrainingError
 from cde_retrievers.model.config import JointConditioning
-from cde_retrievers.training.run.checkpoints import MARKER, newest_complete
-from cde_retrievers.training.run.training_run import train
+from cde_retrievers.training.run.checkpoints import MARKER, mark_complete, newest_complete, starting_point
+from cde_retrievers.training.run.training_run import run_facts, train
 
 KILLABLE = Path(__file__).parents[1] / "helpers" / "killable_training.py"
 
@@ -81,6 +84,61 @@ def test_a_checkpoint_with_a_shortened_file_is_none_to_resume(stopped):
     optimizer.write_bytes(optimizer.read_bytes()[:-1])
     with pytest.raises(TrainingError, match=r"checkpoint-4 is no complete checkpoint; the newest .*checkpoint-2"):
         train(encoder, PAIRS, config, resume_from_checkpoint=folder / "checkpoint-4")
+
+
+def damaged(content, chance):
+    """The content with one bit, one stretch, or its end changed."""
+    kind, place = chance.choice(["bit", "stretch", "end"]), chance.randrange(len(content))
+    changed = bytearray(content)
+    if kind == "end":
+        return bytes(changed[:place])
+    for offset in range(place, min(len(changed), place + (1 if kind == "bit" else 16))):
+        changed[offset] ^= 1 << chance.randrange(8)
+    return bytes(changed)
+
+
+def test_damage_to_any_file_of_a_checkpoint_is_refused(stopped):
+    encoder, config, folder = stopped
+    facts, chosen, chance = run_facts(encoder, PAIRS, config), folder / "checkpoint-4", random.Random(0)
+    assert starting_point(folder, True, facts) == chosen
+    files = sorted(path for path in chosen.rglob("*") if path.is_file())
+    assert {"model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json", MARKER} <= {
+        path.name for path in files
+    }
+    for path in files:
+        content = path.read_bytes()
+        for _ in range(25):
+            path.write_bytes(changed := damaged(content, chance))
+            try:
+                assert starting_point(folder, chosen, facts) == chosen
+            except TrainingError:
+                continue
+            same = path.name == MARKER and json.loads(changed) == json.loads(content)
+            assert same, f"damage to {path.name} went unnoticed"
+        path.write_bytes(content)
+    assert starting_point(folder, chosen, facts) == chosen
+
+
+class Bomb:
+    """Makes a directory when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.mark.parametrize("name", ["optimizer.pt", "scheduler.pt", "rng_state.pth"])
+def test_no_code_in_a_checkpoint_is_run_even_if_its_marker_vouches_for_it(stopped, tmp_path, name):
+    encoder, config, folder = stopped
+    torch.save({"state": Bomb(tmp_path / "boom")}, folder / "checkpoint-4" / name)
+    with pytest.raises(TrainingError, match=r"is no complete checkpoint|is damaged"):
+        train(encoder, PAIRS, config, resume_from_checkpoint=folder / "checkpoint-4")
+    mark_complete(folder / "checkpoint-4", run_facts(encoder, PAIRS, config))
+    with pytest.raises(pickle.UnpicklingError, match="Weights only load failed"):
+        train(encoder, PAIRS, config, resume_from_checkpoint=folder / "checkpoint-4")
+    assert not (tmp_path / "boom").exists()
 
 
 def test_a_checkpoint_of_another_run_is_refused(stopped, make_encoder):

@@ -1,4 +1,8 @@
-"""Which checkpoints of a run are whole. The Trainer writes a checkpoint file by file; a marker is written after all."""
+"""Which checkpoints of a run are whole. The Trainer writes a checkpoint file by file; a marker is written after all.
+
+The marker names every file with its size, by which a checkpoint that was not finished is told, and with its SHA-256,
+which is checked before anything is read of one.
+"""
 
 import json
 import logging
@@ -7,26 +11,43 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from cde_retrievers.checksums import FileName, Sha256, check_files, sha256_of_files
 from cde_retrievers.errors import TrainingError
+from cde_retrievers.sealed import read_sealed, sealed
+from cde_retrievers.strict_json import read_json
 
 logger = logging.getLogger(__name__)
 
 MARKER = "complete.json"
 _PREFIX = "checkpoint-"
 Facts = dict[str, Any]
+_VERSION = 1
+_REMEDY = "delete the checkpoint"
+
+
+class _Marker(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    files: dict[FileName, int]
+    run: Facts
+    sha256: dict[FileName, Sha256] = Field(default_factory=dict)
 
 
 def mark_complete(checkpoint: Path, facts: Facts) -> None:
-    """Write the marker: what the checkpoint belongs to, and the size of every file in it.
+    """Write the marker: what the checkpoint belongs to, and size and SHA-256 of every file in it.
 
     Args:
         checkpoint: its directory, all of it written.
         facts: JSON values that a run which goes on from it must share.
     """
-    sizes = {path.name: path.stat().st_size for path in checkpoint.iterdir() if path.name != MARKER}
     unfinished = checkpoint / f".{MARKER}"
+    digests = sha256_of_files(checkpoint, leave_out=(MARKER, unfinished.name))
+    sizes = {name: (checkpoint / name).stat().st_size for name in digests}
+    content = sealed({"files": sizes, "run": json.loads(json.dumps(facts)), "sha256": digests}, _VERSION)
     with unfinished.open("w", encoding="utf-8") as file:
-        json.dump({"files": sizes, "run": facts}, file, indent=2, sort_keys=True)
+        json.dump(content, file, indent=2, sort_keys=True)
         file.flush()
         os.fsync(file.fileno())
     unfinished.rename(checkpoint / MARKER)
@@ -40,10 +61,51 @@ def unmark(checkpoint: Path) -> None:
 def is_complete(checkpoint: Path) -> bool:
     """Whether the marker is there and every file has the size it names."""
     try:
-        sizes = json.loads((checkpoint / MARKER).read_text(encoding="utf-8"))["files"]
+        sizes = _read_marker(checkpoint).files
         return all((checkpoint / name).stat().st_size == size for name, size in sizes.items())
-    except (OSError, ValueError, KeyError):
+    except (OSError, TrainingError):
         return False
+
+
+def check_undamaged(checkpoint: Path, folder: Path) -> None:
+    """Refuse a whole checkpoint of which a file is not what was written, or to which one was added.
+
+    One of an earlier release has no checksums, and is taken as it is.
+
+    Args:
+        checkpoint: its directory.
+        folder: the run's output directory.
+
+    Raises:
+        TrainingError: names the file, and the checkpoint to go on from.
+    """
+    checksums = _read_marker(checkpoint).sha256
+    if checksums:
+        check_files(checkpoint, checksums, TrainingError, _way_on(checkpoint, folder))
+
+
+def _way_on(damaged: Path, folder: Path) -> str:
+    others = [path for path in checkpoints_in(folder) if path.resolve() != damaged.resolve() and is_complete(path)]
+    if not others:
+        return f"there is no other checkpoint, so delete {damaged} and begin again"
+    return f"delete {damaged} to go on from {others[-1]}, or name another one with resume_from_checkpoint"
+
+
+def _read_marker(checkpoint: Path) -> _Marker:
+    """What the marker says.
+
+    Raises:
+        FileNotFoundError: there is none.
+        TrainingError: it is damaged.
+    """
+    path = checkpoint / MARKER
+    content = read_json(path, TrainingError, _REMEDY)
+    if not isinstance(content, dict) or content.keys() != {"files", "run"}:  # what earlier releases wrote
+        content = read_sealed(path, TrainingError, _REMEDY, _VERSION)
+    try:
+        return _Marker(**content)
+    except ValidationError as error:
+        raise TrainingError(f"{path} is damaged ({error.error_count()} wrong entries); {_REMEDY}") from error
 
 
 def checkpoints_in(folder: Path) -> list[Path]:
@@ -66,13 +128,14 @@ def starting_point(folder: Path, resume: str | Path | bool | None, facts: Facts)
         facts: what the checkpoint must share with the run: its batches would be others.
 
     Raises:
-        TrainingError: there is no such checkpoint, it is not whole or of another run; or checkpoints of an earlier run
-            are in the way of a new one.
+        TrainingError: there is no such checkpoint, it is not whole, damaged or of another run; or checkpoints of an
+            earlier run are in the way of a new one.
     """
     if resume is None or resume is False:
         _refuse_to_mix(folder)
         return None
     chosen = _newest(folder) if resume is True else _whole(Path(str(resume)), folder)
+    check_undamaged(chosen, folder)
     _check_facts(chosen, facts)
     return chosen
 
@@ -110,7 +173,7 @@ def _newest(folder: Path) -> Path:
 
 
 def _check_facts(checkpoint: Path, facts: Facts) -> None:
-    saved = json.loads((checkpoint / MARKER).read_text(encoding="utf-8"))["run"]
+    saved = _read_marker(checkpoint).run
     now = json.loads(json.dumps(facts))
     different = sorted(name for name in saved.keys() | now.keys() if saved.get(name) != now.get(name))
     if different:

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
@@ -17,6 +18,7 @@ from cde_retrievers.model.checkpoints import unique_weights
 from cde_retrievers.training.processes import wait_for_all
 from cde_retrievers.training.run.checkpoints import (
     Facts,
+    check_undamaged,
     delete_old,
     is_complete,
     mark_complete,
@@ -53,6 +55,23 @@ class CheckpointKeeper(TrainerCallback):
             delete_old(self.writing.parent, self._limit, state.best_model_checkpoint)
         self.writing = None
 
+    def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Called when the Trainer has loaded the best weights, if it was told to.
+
+        Raises:
+            TrainingError: the checkpoint with them is gone or damaged; the Trainer keeps the last weights then, or
+                those that it found.
+        """
+        if not (args.load_best_model_at_end and args.should_save and state.best_model_checkpoint):
+            return
+        best = Path(state.best_model_checkpoint)
+        if not is_complete(best):
+            raise TrainingError(
+                f"{best}, which has the best weights, is missing or incomplete; restore it, or train with "
+                f"load_best_model_at_end=False to have the last weights"
+            )
+        check_undamaged(best, best.parent)
+
 
 def write_weights(folder: Path, module: nn.Module, settings: dict[str, Any]) -> None:
     """Write every weight once, under one name, and the run's settings.
@@ -70,7 +89,7 @@ def write_weights(folder: Path, module: nn.Module, settings: dict[str, Any]) -> 
 
 
 def explain_failed_checkpoint(error: Exception, writing: Path | None, folder: Path) -> None:
-    """Raise a TrainingError from an error if it is one of writing a checkpoint; else do nothing.
+    """Raise a TrainingError from an error if it is one of writing or reading a checkpoint; else do nothing.
 
     What was written of that checkpoint is removed, which also makes room.
 
@@ -82,6 +101,11 @@ def explain_failed_checkpoint(error: Exception, writing: Path | None, folder: Pa
     Raises:
         TrainingError: names the last whole checkpoint.
     """
+    if isinstance(error, SafetensorError) and writing is None:
+        raise TrainingError(
+            f"the weights of a checkpoint in {folder} could not be read ({error}); delete that checkpoint, and go on "
+            f"from another one with resume_from_checkpoint"
+        ) from error
     full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
     if not full and writing is None:
         return
