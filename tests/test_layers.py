@@ -11,7 +11,20 @@ PACKAGE = Path(cde_retrievers.__file__).parent
 # Low to high. A module may import from its own layer and from those below.
 LAYERS = [
     {"errors", "data", "lazy"},
-    {"device", "durable", "files", "optional", "progress", "sealed", "unit_rows"},
+    {"atomic", "disk_errors", "durable", "renaming", "scratch"},
+    {
+        "atomic",
+        "device",
+        "disk_errors",
+        "durable",
+        "files",
+        "optional",
+        "progress",
+        "renaming",
+        "scratch",
+        "sealed",
+        "unit_rows",
+    },
     {"model"},
     {"text"},
     {"batches", "publishing"},

@@ -5,14 +5,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
+from cde_retrievers.atomic import recovered
 from cde_retrievers.batches import Embeddings
 from cde_retrievers.context import CorpusContext
+from cde_retrievers.disk_errors import disk_errors_explained
 from cde_retrievers.embedder import Embedder
 from cde_retrievers.errors import ReadOnlyError
 from cde_retrievers.index.building import size_of
 from cde_retrievers.index.commits import commit_change, compact
 from cde_retrievers.index.creation import BuildRequest, create_index, finish_build
-from cde_retrievers.index.disk import disk_errors_explained
 from cde_retrievers.index.document import Document, checked_ids
 from cde_retrievers.index.embedding import embedded
 from cde_retrievers.index.intake import Intake, batches
@@ -137,7 +138,7 @@ class ContextualIndex(IndexReader):
             ContextFileError: the context is missing or damaged.
             ContextMismatchError: the embedder is another model.
         """
-        store = IndexStore(Path(path).resolve())
+        store = IndexStore(recovered(path).resolve())
         snapshot, context = store.salvage() if salvage else store.open()
         return cls(store, snapshot, context, embedder, read_only=read_only or salvage)
 

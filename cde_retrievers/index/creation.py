@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import get_args
 
 from cde_retrievers.context import CorpusContext, checked_context
+from cde_retrievers.disk_errors import disk_errors_explained
 from cde_retrievers.embedder import Embedder, checked_embedder
 from cde_retrievers.errors import ConfigurationError, PathInUseError
 from cde_retrievers.index.building import SourceChangedError, build_generation, size_of
-from cde_retrievers.index.disk import disk_errors_explained
 from cde_retrievers.index.document import Document
 from cde_retrievers.index.intake import Intake, require_rereadable
 from cde_retrievers.index.lock import writer_lock

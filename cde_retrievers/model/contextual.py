@@ -7,8 +7,9 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from cde_retrievers.atomic import atomic_directory, recovered
 from cde_retrievers.errors import ConfigurationError
-from cde_retrievers.files import atomic_directory, sha256_of_json, write_json
+from cde_retrievers.files import sha256_of_json, write_json
 from cde_retrievers.model.backbones import TRAINING_SETTINGS, build_backbone, check_conditioning, longest_text
 from cde_retrievers.model.biencoder import read_biencoder
 from cde_retrievers.model.cached import CachedSecondStage, register_attention
@@ -133,7 +134,7 @@ class ContextualModel(nn.Module):
             CheckpointError: the directory is incomplete or damaged, or its weights do not fit its config.
             ConfigurationError: its config has unknown keys or impossible values, or does not come in that variant.
         """
-        folder = Path(path)
+        folder = recovered(path)
         settings = read_config(folder)
         weights = read_weights(folder / WEIGHTS_FILE)
         if is_published(settings):

@@ -17,6 +17,7 @@ from bag_of_words import BagOfWords
 from killable import DOCUMENTS
 from tiny import CORPUS, QUERIES
 
+from cde_retrievers.disk_errors import disk_errors_explained
 from cde_retrievers.errors import (
     ConfigurationError,
     ContextFileError,
@@ -26,7 +27,6 @@ from cde_retrievers.errors import (
     WriteError,
 )
 from cde_retrievers.index import ContextualIndex, Document
-from cde_retrievers.index.disk import disk_errors_explained
 from cde_retrievers.index.lock import writer_lock
 from cde_retrievers.index.segment import SegmentWriter
 from cde_retrievers.index.store import IndexStore
@@ -309,7 +309,7 @@ def test_a_source_that_may_not_be_read_is_not_taken_for_the_index(index, tmp_pat
 
     with pytest.raises(PermissionError, match=r"secret\.txt"):
         index.add(documents())
-    for name in ("index/segments", ".index-1234/new", "."):
+    for name in ("index/segments", f".cde-{16 * '0'}-12345678/new", "."):
         with (
             pytest.raises(WriteError, match=r"you may not write there"),
             disk_errors_explained(index.path, "nothing was lost"),

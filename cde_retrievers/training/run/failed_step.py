@@ -8,8 +8,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from cde_retrievers.atomic import atomic_directory
 from cde_retrievers.errors import TrainingError
-from cde_retrievers.files import atomic_directory, write_json
+from cde_retrievers.files import write_json
 from cde_retrievers.training.pairs.pairs import TrainingPairs
 from cde_retrievers.training.steps.collating import PAIR_ROWS
 
