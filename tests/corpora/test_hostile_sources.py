@@ -321,8 +321,13 @@ def test_nul_characters_are_read_as_they_are(tmp_path):
 
 @pytest.mark.parametrize(
     "line",
-    [b'{"text": 1e400}', b'{"text": "x", "n": ' + b"9" * 5_000 + b"}", b'{"text": "x", "n": 1e400}', b'{"id": -Infinity}'],
-)  # fmt: skip
+    [
+        b'{"text": 1e400}',
+        b'{"text": "x", "n": ' + b"9" * 5_000 + b"}",
+        b'{"text": "x", "n": 1e400}',
+        b'{"id": -Infinity}',
+    ],
+)
 def test_numbers_that_cannot_be_stored_are_refused(tmp_path, line):
     (tmp_path / "a.jsonl").write_bytes(line)
     with pytest.raises(CDEError, match=r"a\.jsonl:1"):
