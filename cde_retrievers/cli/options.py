@@ -162,7 +162,12 @@ class ModelOptions:
         str, Option(metavar="DEVICE", rich_help_panel=_MODEL, help="'auto', 'cpu', 'cuda', 'cuda:1' or 'mps'.")
     ] = "auto"
     dtype: Annotated[
-        str, Option(metavar="FORMAT", rich_help_panel=_MODEL, help="'auto', 'float32', 'bfloat16' or 'float16'.")
+        str,
+        Option(
+            metavar="FORMAT",
+            rich_help_panel=_MODEL,
+            help="'auto' (float32 on a CPU), 'float32', 'bfloat16' or 'float16'.",
+        ),
     ] = "auto"
 
 

@@ -45,7 +45,7 @@ class ContextualEmbeddings(BoundToContext, BaseModel, Embeddings):
     device: str = "auto"
     """Where to compute: "auto", "cpu", "cuda", "cuda:1", "mps"."""
     dtype: str = "auto"
-    """The number format: "auto", "float32", "bfloat16", "float16"."""
+    """The number format: "auto" (float32 on a CPU), "float32", "bfloat16", "float16"."""
     cache_folder: str | None = None
     """Where downloads from the hub are kept."""
     show_progress: bool | None = None

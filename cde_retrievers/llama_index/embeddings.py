@@ -42,7 +42,7 @@ class ContextualEmbedding(BoundToContext, BaseEmbedding):
     model_name: str = Field(default="minilm", description="Built-in model, directory or hub repository.")
     variant: str | None = Field(default=None, description='Of a released model: "train" (default) or "hub".')
     device: str = Field(default="auto", description="Where to compute.")
-    dtype: str = Field(default="auto", description="Number format of the forward pass.")
+    dtype: str = Field(default="auto", description="Number format of the forward pass; auto is float32 on a CPU.")
     cache_folder: str | None = Field(default=None, description="Where downloads from the hub are kept.")
     embed_batch_size: int = Field(default=64, gt=0, le=2048, description="Texts per call; batched further inside.")
     context_path: str | None = Field(default=None, description="Saved context to load.")
