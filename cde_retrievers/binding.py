@@ -147,6 +147,10 @@ class ContextBinding:
         twin.bind(context)
         return twin
 
+    def over(self, encoder: Embedder) -> Self:
+        """Another binding, of another encoder and to no context yet."""
+        return type(self)(encoder, self._remedy)
+
     def copy(self) -> Self:
         """Another binding of the same encoder to the same context; refitting one leaves the other alone."""
         twin = type(self)(self.encoder, self._remedy, self._expected_fingerprint)

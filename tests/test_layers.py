@@ -16,7 +16,7 @@ LAYERS = [
     {"text"},
     {"batches", "publishing"},
     {"context", "context_files", "fitting", "generic", "judged", "selection", "verdict"},
-    {"embedder", "kept", "plain", "prepared", "probe", "reloaded", "service", "wrapped"},
+    {"embedder", "kept", "lazy_embedder", "plain", "prepared", "probe", "service", "wrapped"},
     {"bases", "drift", "encoder", "whitened"},
     {"index"},
     {"binding", "bound", "corpora"},

@@ -35,7 +35,7 @@ class CachedEmbedder(WrappedEmbedder):
                 f"embeddings_cache must be a key-value store of LlamaIndex, found {type(store).__name__}; "
                 f"use SimpleKVStore() of llama_index.core.storage.kvstore, for example"
             )
-        super().__init__(embedder.name, embedder.fingerprint, embedder.width)
+        super().__init__(embedder.name, embedder.fingerprint)
         self._wrapped = embedder
         self.store = store
 

@@ -5,12 +5,13 @@ import pickle
 
 import numpy as np
 import pytest
+from llama_index.core.embeddings import MockEmbedding
 from llama_index.core.storage.kvstore import SimpleKVStore
 from pydantic import ValidationError
 from tiny import CORPUS
 
 from cde_retrievers.errors import ConfigurationError, ContextNotFittedError, EmbeddingServiceError
-from cde_retrievers.llama_index import ContextualEmbedding, ContextualKVStore
+from cde_retrievers.llama_index import ContextualEmbedding, ContextualizedEmbedding, ContextualKVStore
 from cde_retrievers.wrapped import WrappedEmbedder
 
 
@@ -18,7 +19,7 @@ class Counting(WrappedEmbedder):
     """Counts the texts that reach the model."""
 
     def __init__(self, encoder):
-        super().__init__(encoder.name, encoder.fingerprint, encoder.width)
+        super().__init__(encoder.name, encoder.fingerprint)
         self.encoder, self.texts = encoder, []
 
     def _embedder(self):
@@ -112,6 +113,12 @@ def test_a_wrong_answer_is_not_kept(model, monkeypatch):
     with pytest.raises(EmbeddingServiceError, match="has length 3"):
         embed_model.get_text_embedding("red cat")
     assert store.get_all(f"embeddings/{embed_model.context_fingerprint}/document") == {}
+
+
+def test_a_pickle_of_another_librarys_embedding_keeps_the_cache():
+    embed_model = ContextualizedEmbedding(MockEmbedding(8), base_name="mock", embeddings_cache=SimpleKVStore())
+    embed_model._binding.encoder.store.put("key", {"number": 1})
+    assert pickle.loads(pickle.dumps(embed_model))._binding.encoder.store.get("key") == {"number": 1}
 
 
 def test_nothing_is_looked_up_before_there_is_a_context(make_embedding):
