@@ -10,7 +10,7 @@ from cde_retrievers.batches import Embeddings
 from cde_retrievers.context import CorpusContext
 from cde_retrievers.disk_errors import disk_errors_explained
 from cde_retrievers.embedder import Embedder
-from cde_retrievers.errors import ReadOnlyError
+from cde_retrievers.errors import ConfigurationError, ReadOnlyError
 from cde_retrievers.index.building import size_of
 from cde_retrievers.index.commits import commit_change, compact
 from cde_retrievers.index.creation import BuildRequest, create_index, finish_build
@@ -24,9 +24,9 @@ from cde_retrievers.index.refitting import RefitReport, build_next
 from cde_retrievers.index.segment import write_segment
 from cde_retrievers.index.snapshot import Snapshot
 from cde_retrievers.index.store import IndexStore
-from cde_retrievers.index.view import check_lengths
 from cde_retrievers.judged import DEPTH, JudgedQueries
 from cde_retrievers.progress import progress_bar
+from cde_retrievers.vectors import checked_embeddings
 
 BATCH = 2_048
 """Documents per commit."""
@@ -185,8 +185,7 @@ class ContextualIndex(IndexReader):
         """
         with self._writing("adding documents") as snapshot:
             self._view.check(fingerprint)
-            matrix = self._view.checked_vectors(vectors, len(documents))
-            check_lengths(matrix)
+            matrix = checked_embeddings(vectors, len(documents), self._view.width, ConfigurationError)
             intake = Intake(snapshot.rows_by_id, snapshot.manifest.named, replacing=True)
             admitted = list(intake.admit(documents))
             if admitted:
@@ -283,8 +282,9 @@ class ContextualIndex(IndexReader):
             admitted = list(admitted)  # so that a bad one at the end is noticed before the first is embedded
         ids: list[str] = []
         with progress_bar(size_of(documents), show_progress, "Indexing", "document") as bar:
+            width = self._view.width
             for batch in batches(admitted, BATCH):
-                self._commit(batch, embedded(self.embedder, batch, self.context, bar), intake.named)
+                self._commit(batch, embedded(self.embedder, batch, self.context, width, bar), intake.named)
                 ids += [str(document.id) for document in batch]
         return ids
 
