@@ -98,7 +98,8 @@ def load_tokenizer(folder: Path, source: str | None = None, cache_folder: str | 
         path = hub_file(source, TOKENIZER_FILE, folder, cache_folder)
     if not path.is_file():
         raise CheckpointError(
-            f"{folder} has no {TOKENIZER_FILE}; write one with "
+            f"{folder} has no {TOKENIZER_FILE}; save a contextual model together with its tokenizer, with "
+            f"ContextualEncoder(model, tokenizer).save(...), and beside a bi-encoder write one with "
             f"AutoTokenizer.from_pretrained(...).save_pretrained({str(folder)!r})"
         )
     try:

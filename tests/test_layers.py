@@ -12,7 +12,10 @@ PACKAGE = Path(cde_retrievers.__file__).parent
 LAYERS = [
     {"errors", "data", "lazy"},
     {"atomic", "disk_errors", "durable", "renaming", "scratch"},
-    {"device", "files", "optional", "progress", "sealed", "signatures", "unit_rows", "vectors"},
+    {
+        *("checksums", "device", "files", "optional", "paths", "progress", "sealed", "signatures", "strict_json"),
+        *("unit_rows", "validation", "vectors"),
+    },
     {"model"},
     {"text"},
     {"batches", "publishing"},
