@@ -25,10 +25,10 @@ from matplotlib.figure import Figure
 from cde_retrievers import ContextualEncoder, __version__
 from cde_retrievers.model.config import WhiteningConditioning
 from cde_retrievers.model.pretrained import minilm_folder
-from cde_retrievers.training.batches.filtering import left_out
+from cde_retrievers.training.batches.false_negatives import left_out
 from cde_retrievers.training.batches.schedule import BatchSchedule, contextual_schedule, random_schedule
 from cde_retrievers.training.batches.surrogate import PairVectors, embed_pairs
-from cde_retrievers.training.pairs.pairs import Indices, Pair, TrainingPairs
+from cde_retrievers.training.data.pairs import Indices, Pair, TrainingPairs
 
 SETS = ("squad-train-part", "medquad", "tldr-commands")
 PAIRS = 3_000

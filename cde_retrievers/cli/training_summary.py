@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cde_retrievers.training.run.argument_checks import SEVERAL
-from cde_retrievers.training.run.arguments import TrainingConfig
-from cde_retrievers.training.run.training_run import TrainingResult
+from cde_retrievers.training.config import TrainingConfig
+from cde_retrievers.training.config_checks import SEVERAL
+from cde_retrievers.training.run import TrainingResult
 
 _PREFIX = "eval_"
 Figures = Mapping[str, float]

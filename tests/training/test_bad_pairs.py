@@ -6,9 +6,9 @@ from types import SimpleNamespace
 import pytest
 
 from cde_retrievers.errors import ConfigurationError, TrainingDataError
-from cde_retrievers.training.pairs.made import pairs_from_corpus
-from cde_retrievers.training.pairs.pairs import Pair
-from cde_retrievers.training.pairs.reading import read_pairs
+from cde_retrievers.training.data.from_corpus import pairs_from_corpus
+from cde_retrievers.training.data.pairs import Pair
+from cde_retrievers.training.data.read import read_pairs
 
 GOOD = b'{"query": "q", "positive": "d"}\n'
 HEAD = "query-id\tcorpus-id\tscore\n"

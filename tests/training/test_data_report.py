@@ -9,8 +9,8 @@ from tiny import build_tokenizer
 
 from cde_retrievers.errors import ConfigurationError, TrainingDataError
 from cde_retrievers.text import TextTokenizer
-from cde_retrievers.training.pairs.data_report import check_enough, report_on
-from cde_retrievers.training.pairs.pairs import Pair, TrainingPairs
+from cde_retrievers.training.data.pairs import Pair, TrainingPairs
+from cde_retrievers.training.data.report import check_enough, report_on
 
 PAIRS = [
     Pair("red cat", "the cat", ("the dog",), "cats"),

@@ -7,9 +7,8 @@ from tiny import CORPUS, build_tokenizer
 from transformers import ModernBertConfig, ModernBertModel, NomicBertConfig, NomicBertModel
 
 from cde_retrievers.text import TextTokenizer
-from cde_retrievers.training.run.dropout import disable_dropout
-from cde_retrievers.training.run.learner import Learner
-from cde_retrievers.training.run.training_run import train
+from cde_retrievers.training.run import train
+from cde_retrievers.training.trainable import Learner, disable_dropout
 
 SIZES = {"vocab_size": 200, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "pad_token_id": 0}
 OTHERS = {

@@ -9,8 +9,8 @@ from safetensors.torch import load_file
 from transformers import TrainerCallback
 
 from cde_retrievers.errors import TrainingError
-from cde_retrievers.training.run.checkpoints import checkpoints_in, newest_complete
-from cde_retrievers.training.run.training_run import train
+from cde_retrievers.training.checkpoints import checkpoints_in, newest_complete
+from cde_retrievers.training.run import train
 
 
 class Spoil(TrainerCallback):

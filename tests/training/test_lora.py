@@ -7,8 +7,8 @@ from tiny import CORPUS, QUERIES
 
 from cde_retrievers import ContextualEncoder, optional
 from cde_retrievers.errors import ConfigurationError, MissingDependencyError
-from cde_retrievers.training.run.learner import Learner
-from cde_retrievers.training.run.training_run import train
+from cde_retrievers.training.run import train
+from cde_retrievers.training.trainable import Learner
 
 
 def spoil_adapters(module):

@@ -6,11 +6,11 @@ import pytest
 import torch
 from runs import PAIRS, small_config
 
-from cde_retrievers.training.run.training_run import train
-from cde_retrievers.training.watching import progress_line
-from cde_retrievers.training.watching.curves import draw_curves
-from cde_retrievers.training.watching.metering import Meter, peak_memory
-from cde_retrievers.training.watching.progress_line import progress_text
+from cde_retrievers.training import callbacks as progress_line
+from cde_retrievers.training.callbacks import progress_text
+from cde_retrievers.training.curves import draw_curves
+from cde_retrievers.training.metrics import Meter, peak_memory
+from cde_retrievers.training.run import train
 
 
 def test_the_line_names_what_matters_and_leaves_out_what_is_not_known():

@@ -14,8 +14,8 @@ from transformers import TrainerCallback
 from cde_retrievers import ContextualEncoder
 from cde_retrievers.errors import TrainingError
 from cde_retrievers.model.config import JointConditioning
-from cde_retrievers.training.run.checkpoints import MARKER, newest_complete
-from cde_retrievers.training.run.training_run import train
+from cde_retrievers.training.checkpoints import MARKER, newest_complete
+from cde_retrievers.training.run import train
 
 KILLABLE = Path(__file__).parents[1] / "helpers" / "killable_training.py"
 

@@ -11,7 +11,7 @@ from cde_retrievers.training.batches import schedule as schedule_module
 from cde_retrievers.training.batches.clustering import cluster_pairs
 from cde_retrievers.training.batches.schedule import contextual_schedule, random_schedule
 from cde_retrievers.training.batches.surrogate import PairVectors
-from cde_retrievers.training.pairs.pairs import TrainingPairs
+from cde_retrievers.training.data.pairs import TrainingPairs
 
 PAIRS = topic_pairs({"a": 61, "b": 30, "c": 5})
 VECTORS = topic_vectors(PAIRS)

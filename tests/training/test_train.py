@@ -14,8 +14,8 @@ from cde_retrievers import ContextualEncoder
 from cde_retrievers.errors import ConfigurationError, TrainingDataError
 from cde_retrievers.index import ContextualIndex
 from cde_retrievers.model.config import JointConditioning, WhiteningConditioning
-from cde_retrievers.training.pairs.pairs import Pair, TrainingPairs
-from cde_retrievers.training.run.training_run import train
+from cde_retrievers.training.data.pairs import Pair, TrainingPairs
+from cde_retrievers.training.run import train
 
 
 def test_the_trained_encoder_is_saved_as_it_is_returned(make_encoder, conditioning, tmp_path):

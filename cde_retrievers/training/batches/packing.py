@@ -16,7 +16,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from cde_retrievers.training.pairs.pairs import Indices
+from cde_retrievers.training.data.pairs import Indices, TrainingPairs
 
 Centroids = NDArray[np.float32]
 
@@ -96,3 +96,28 @@ def _order(count: int, centroids: Centroids | None, rng: Generator) -> Indices:
 
 def _joined(parts: Sequence[Indices]) -> Indices:
     return np.concatenate([np.empty(0, dtype=np.int64), *parts])
+
+
+_BEHIND_SET = "/"  # as in the names that `read_pairs` gives domains
+
+
+def pools_of(pairs: TrainingPairs, rows: Indices, batch_size: int) -> Indices:
+    """The pool of each pair -> (n,): its domain, or with other small ones of the set if it fills no batch.
+
+    Args:
+        pairs: n of them.
+        rows: those that are trained on.
+        batch_size: B.
+    """
+    sizes = np.bincount(pairs.domain_of[rows], minlength=len(pairs.domains))
+    pools = np.arange(len(pairs.domains))
+    small_ones: dict[str, int] = {}
+    for domain in np.flatnonzero(sizes < batch_size).tolist():
+        pools[domain] = small_ones.setdefault(_set_of(pairs.domains[domain]), domain)
+    pooled: Indices = pools[pairs.domain_of]
+    return pooled
+
+
+def _set_of(domain: str) -> str:
+    """What stands before the last part of a domain's name; nothing for a name of one part."""
+    return domain.rpartition(_BEHIND_SET)[0]

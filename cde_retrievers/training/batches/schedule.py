@@ -14,11 +14,9 @@ from numpy.random import Generator
 
 from cde_retrievers.errors import ConfigurationError, TrainingDataError
 from cde_retrievers.training.batches.clustering import cluster_pairs
-from cde_retrievers.training.batches.packing import Centroids, Layout, PoolLayout
-from cde_retrievers.training.batches.pools import pools_of
+from cde_retrievers.training.batches.packing import Centroids, Layout, PoolLayout, pools_of
 from cde_retrievers.training.batches.surrogate import PairVectors
-from cde_retrievers.training.pairs.pairs import Indices, TrainingPairs
-from cde_retrievers.training.pairs.repeated import first_rows
+from cde_retrievers.training.data.pairs import Indices, TrainingPairs, first_rows
 
 logger = logging.getLogger(__name__)
 
