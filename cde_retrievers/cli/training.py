@@ -81,9 +81,9 @@ def _made_pairs(source: TrainingSource, run: Session) -> tuple["TrainingPairs", 
 def _report(
     pairs: "TrainingPairs", encoder: "ContextualEncoder", config: "TrainingConfig", run: Session
 ) -> dict[str, Any]:
-    from cde_retrievers.training.data.report import report_on
+    from cde_retrievers.training.data.report import describe_pairs
 
-    report = report_on(
+    report = describe_pairs(
         pairs,
         encoder.tokenizer,
         max_length=encoder.config.max_length,

@@ -1,4 +1,4 @@
-"""The log of a run: a line of JSON per entry, and learning curves."""
+"""What a run shows of itself: the log, the progress line, and an entry for the last step."""
 
 import json
 from pathlib import Path
@@ -7,14 +7,11 @@ from typing import Any
 from tqdm.auto import tqdm
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from cde_retrievers.training.curves import draw_curves
-
 LOG_FILE = "training_log.jsonl"
-CURVES_FILE = "learning_curves.png"
 
 
 class LogWriter(TrainerCallback):
-    """Appends what the Trainer logs to `training_log.jsonl`, and draws `learning_curves.png` at the end."""
+    """Appends what the Trainer logs to `training_log.jsonl`, a line of JSON per entry."""
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Begin the file; a resumed run's with what was logged up to its checkpoint, and no further."""
@@ -28,11 +25,6 @@ class LogWriter(TrainerCallback):
         if state.is_world_process_zero and state.log_history:
             with _path(args).open("a", encoding="utf-8") as file:
                 file.write(_line(state.log_history[-1]))
-
-    def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Draw the curves."""
-        if state.is_world_process_zero:
-            draw_curves(state.log_history, _path(args).with_name(CURVES_FILE))
 
 
 def _path(args: TrainingArguments) -> Path:

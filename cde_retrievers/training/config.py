@@ -26,13 +26,12 @@ class TrainingConfig(TrainingArguments):
         batching: "contextual" draws each batch from one cluster of similar pairs (paper, section 4.1), "random" from
             anywhere in a domain.
         cluster_size: pairs of a cluster; as many as a global batch if None.
-        packing: order of the clusters: "random", or "tsp" for similar ones beside each other (specification 3.3).
         surrogate: the frozen model by which pairs are clustered and false negatives found: a bi-encoder by name or
             path; the first stage of the model as it is before training if None.
         false_negative_threshold: a document is left out of the loss where the surrogate scores it at least this high
             for the query; 1.0 stands for the score of the query's own positive (specification 3.5), None for never.
         hard_negatives: given negatives per query; None for 1 where every pair has one, else 0.
-        context_documents: context documents of a step; the model's own `context_size` if None.
+        context_size: context documents of a step; the model's own `context_size` if None.
         context_from: "batch" for the documents of the batch, "domain" for those first and then others of its domains.
         train_first_stage: whether context vectors are trained too. If not they are computed once. None is True where
             both stages are one network (whitening), else False.
@@ -43,8 +42,6 @@ class TrainingConfig(TrainingArguments):
             `cached` model then takes half the time.
         chunk_size: texts that are in memory at a time (gradient caching, specification 3.6); None for all of them.
         temperature: what similarities are divided by.
-        learn_temperature: learn it, from `temperature` on, at a learning rate of 0.01; the log shows it.
-        symmetric: half of the loss from documents to queries.
         matryoshka_dimensions: widths at which embeddings cut to them are trained to work too. Who uses the model cuts
             them: the first columns, normalised again.
         lora_rank: train adapters of this rank in place of the backbone's weights; None for full fine-tuning.
@@ -59,7 +56,7 @@ class TrainingConfig(TrainingArguments):
 
     Raises:
         ConfigurationError: a value is impossible, or does not fit the others.
-        MissingDependencyError: accelerate or matplotlib is not installed; names the extra.
+        MissingDependencyError: accelerate is not installed; names the extra.
     """
 
     output_dir: str | None = None
@@ -79,11 +76,10 @@ class TrainingConfig(TrainingArguments):
 
     batching: Literal["contextual", "random"] = "contextual"
     cluster_size: int | None = None
-    packing: Literal["random", "tsp"] = "random"
     surrogate: str | None = None
     false_negative_threshold: float | None = 1.0
     hard_negatives: int | None = None
-    context_documents: int | None = None
+    context_size: int | None = None
     context_from: Literal["batch", "domain"] = "batch"
     train_first_stage: bool | None = None
     gate_learning_rate: float | None = None
@@ -91,8 +87,6 @@ class TrainingConfig(TrainingArguments):
     disable_dropout: bool = False
     chunk_size: int | None = 32
     temperature: float = 0.02
-    learn_temperature: bool = False
-    symmetric: bool = False
     matryoshka_dimensions: tuple[int, ...] = ()
     lora_rank: int | None = None
     lora_alpha: float | None = None
@@ -103,8 +97,7 @@ class TrainingConfig(TrainingArguments):
     evaluation_split: str = "test"
 
     def __post_init__(self) -> None:
-        for package in ("accelerate", "matplotlib"):
-            require(package, "training", extra="train")
+        require("accelerate", "training", extra="train")
         check_own_settings(self)
         self._hides_progress = self.disable_tqdm  # the Trainer's own default depends on how much it logs
         if self.evaluation and _plain(self.eval_strategy) == "no":

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 SEVERAL = "ndcg@10"  # the mean over all evaluation folders
 _CHOICES = {
     "batching": ("contextual", "random"),
-    "packing": ("random", "tsp"),
     "context_from": ("batch", "domain"),
 }
 # The smallest value that makes sense; None is always allowed where it is the default.
@@ -28,7 +27,7 @@ _AT_LEAST = {
     "per_device_train_batch_size": 2,
     "cluster_size": 2,
     "hard_negatives": 0,
-    "context_documents": 2,
+    "context_size": 2,
     "chunk_size": 1,
     "lora_rank": 1,
     "gradient_accumulation_steps": 1,
@@ -54,7 +53,7 @@ _FIXED: dict[str, tuple[Any, str]] = {
     "fsdp": (None, "start plain data-parallel processes with torchrun; chunk_size and LoRA save memory"),
     "deepspeed": (None, "start plain data-parallel processes with torchrun; chunk_size and LoRA save memory"),
     "save_only_model": (False, "a checkpoint without the optimizer's state cannot be resumed; leave it False"),
-    "train_sampling_strategy": ("random", "batching and packing say which pairs share a batch"),
+    "train_sampling_strategy": ("random", "batching says which pairs share a batch"),
     "data_seed": (None, "seed is the one of batches too"),
     "neftune_noise_alpha": (None, "a step is no language model's; leave it out"),
     "use_liger_kernel": (False, "its kernels are for language models; leave it False"),

@@ -13,7 +13,7 @@ _GIB = 2**30
 _AVERAGED = ("accuracy", "masked_share")
 
 
-class Meter:
+class StepMetrics:
     """Collects what the steps report.
 
     Args:

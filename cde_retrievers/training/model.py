@@ -100,7 +100,7 @@ class ContrastiveModel(nn.Module):
         query_attention_mask: Tensor,
         document_input_ids: Tensor,
         document_attention_mask: Tensor,
-        left_out: Tensor | None = None,
+        excluded: Tensor | None = None,
         context_input_ids: Tensor | None = None,
         context_attention_mask: Tensor | None = None,
         context_vectors: Tensor | None = None,
@@ -114,7 +114,7 @@ class ContrastiveModel(nn.Module):
             query_attention_mask: their mask.
             document_input_ids: (M, Ld): the positives in the order of the queries, then the hard negatives of each.
             document_attention_mask: their mask.
-            left_out: (B, R * M) bool, True for documents that do not count against a query.
+            excluded: (B, R * M) bool, True for documents that do not count against a query.
             context_input_ids: (N / R, Lc): this process's share of the step's context documents.
             context_attention_mask: their mask.
             context_vectors: (N, W), made beforehand, the same on every process.
@@ -132,7 +132,7 @@ class ContrastiveModel(nn.Module):
             chunk_size=self.chunk_size,
             sequence_dropout=self.sequence_dropout if self.training else 0.0,
         )
-        report = self.loss(queries, documents, left_out)
+        report = self.loss(queries, documents, excluded)
         return {"loss": report.loss, "accuracy": report.accuracy, "masked_share": report.masked_share}
 
     def _context(

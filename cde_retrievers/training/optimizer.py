@@ -1,4 +1,4 @@
-"""Learning rates of their own for single numbers: the gate of `cached` conditioning, and a learned temperature."""
+"""A learning rate of its own for the gate of `cached` conditioning."""
 
 from collections.abc import Iterable
 
@@ -12,8 +12,6 @@ from cde_retrievers.model.contextual import ContextualModel
 # A weight moves by about its learning rate in a step. The gate starts closed and opens within about one hundred, where
 # a rate that suits the weights of a trained bi-encoder would take tens of thousands.
 GATE_LEARNING_RATE = 1e-2
-# Likewise the logarithm of what similarities are multiplied by: one per cent a step.
-TEMPERATURE_LEARNING_RATE = 1e-2
 
 
 def gates(model: ContextualModel) -> list[nn.Parameter]:

@@ -8,34 +8,35 @@ from numpy.typing import NDArray
 
 from cde_retrievers.encoder import ContextualEncoder
 from cde_retrievers.errors import ConfigurationError, TrainingDataError
-from cde_retrievers.training.batches.collator import Collator, FalseNegativeFilter, Share, TokenTable
-from cde_retrievers.training.batches.dataloader import Steps
-from cde_retrievers.training.batches.schedule import BatchSchedule, contextual_schedule, random_schedule
-from cde_retrievers.training.batches.step_plan import ContextChoice, StepPlanner
+from cde_retrievers.training.batches.collator import Collator, ProcessShard, TokenTable
+from cde_retrievers.training.batches.sampler import PairBatchSampler, contextual_batches, random_batches
+from cde_retrievers.training.batches.step_plan import ContextSampler, StepDataset
 from cde_retrievers.training.batches.surrogate import PairVectors, context_vectors, embed_pairs
 from cde_retrievers.training.config import TrainingConfig
 from cde_retrievers.training.data.pairs import TrainingPairs, with_gathered_negatives
-from cde_retrievers.training.trainable import Learner, context_size
+from cde_retrievers.training.trainable import TrainableModel, context_size
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
-    """What a Trainer is fed.
+class TrainingSteps:
+    """The three parts of a `DataLoader` of steps.
 
     Attributes:
-        pairs: what is trained on.
-        schedule: which of them make up which batch.
-        steps: what makes steps of batches.
+        sampler: which pairs make up which batch.
+        dataset: which documents a batch brings into its step.
+        collator: makes tensors of them.
     """
 
-    pairs: TrainingPairs
-    schedule: BatchSchedule
-    steps: Steps
+    sampler: PairBatchSampler
+    dataset: StepDataset
+    collator: Collator
 
 
-def prepare(pairs: TrainingPairs, encoder: ContextualEncoder, learner: Learner, config: TrainingConfig) -> Prepared:
+def prepare(
+    pairs: TrainingPairs, encoder: ContextualEncoder, trainable: TrainableModel, config: TrainingConfig
+) -> TrainingSteps:
     """Embed, cluster and tokenise, on disk where a later or parallel run finds it again.
 
     Raises:
@@ -44,21 +45,22 @@ def prepare(pairs: TrainingPairs, encoder: ContextualEncoder, learner: Learner, 
     """
     pairs = with_gathered_negatives(pairs)
     hard_negatives = negatives_per_query(pairs, config)
-    choice = _context_choice(pairs, encoder, learner, config)
+    context = _context_sampler(pairs, encoder, trainable, config)
     vectors = _surrogate_vectors(pairs, encoder, config)
-    schedule = _schedule(pairs, vectors, config)
+    sampler = _sampler(pairs, vectors, config)
     frozen: NDArray[np.float32] | None = None
-    if choice is not None and not learner.module.train_first_stage:
+    if context is not None and not trainable.module.train_first_stage:
         frozen = context_vectors(pairs, encoder, config.cache)
     collator = Collator(
         pairs,
         TokenTable(pairs.queries, encoder.config.query_prompt, encoder.tokenizer),
         TokenTable(pairs.documents, encoder.config.document_prompt, encoder.tokenizer),
-        FalseNegativeFilter(vectors, config.false_negative_threshold),
-        Share(config.process_index, config.world_size),
+        vectors,
+        config.false_negative_threshold,
+        ProcessShard(config.process_index, config.world_size),
         frozen,
     )
-    return Prepared(pairs, schedule, Steps(StepPlanner(pairs, hard_negatives, choice, config.seed), collator))
+    return TrainingSteps(sampler, StepDataset(pairs, hard_negatives, context), collator)
 
 
 def negatives_per_query(pairs: TrainingPairs, config: TrainingConfig) -> int:
@@ -80,20 +82,20 @@ def negatives_per_query(pairs: TrainingPairs, config: TrainingConfig) -> int:
     return config.hard_negatives
 
 
-def _context_choice(
-    pairs: TrainingPairs, encoder: ContextualEncoder, learner: Learner, config: TrainingConfig
-) -> ContextChoice | None:
-    if not learner.module.model.second_stage.reads_context:
+def _context_sampler(
+    pairs: TrainingPairs, encoder: ContextualEncoder, trainable: TrainableModel, config: TrainingConfig
+) -> ContextSampler | None:
+    if not trainable.module.model.second_stage.reads_context:
         return None
     size = context_size(encoder, config)
     exact = getattr(encoder.config.conditioning, "context_slots", None) is not None
-    sharing = int(config.world_size) if learner.module.train_first_stage else 1
+    sharing = int(config.world_size) if trainable.module.train_first_stage else 1
     if size < sharing or (exact and size % sharing):
         raise ConfigurationError(
             f"{sharing} processes cannot share {size} context documents evenly; start a number of processes that "
             f"divides them, or set train_first_stage=False"
         )
-    return ContextChoice(pairs, size, from_domain=config.context_from == "domain", exact=exact, multiple_of=sharing)
+    return ContextSampler(pairs, size, from_domain=config.context_from == "domain", exact=exact, multiple_of=sharing)
 
 
 def _surrogate_vectors(pairs: TrainingPairs, encoder: ContextualEncoder, config: TrainingConfig) -> PairVectors | None:
@@ -103,9 +105,7 @@ def _surrogate_vectors(pairs: TrainingPairs, encoder: ContextualEncoder, config:
     return embed_pairs(pairs, encoder if config.surrogate is None else config.surrogate, config.cache)
 
 
-def _schedule(pairs: TrainingPairs, vectors: PairVectors | None, config: TrainingConfig) -> BatchSchedule:
+def _sampler(pairs: TrainingPairs, vectors: PairVectors | None, config: TrainingConfig) -> PairBatchSampler:
     if config.batching == "random" or vectors is None:
-        return random_schedule(pairs, config.global_batch_size, config.seed)
-    return contextual_schedule(
-        pairs, vectors, config.global_batch_size, config.cluster_size, config.packing, config.seed, config.cache
-    )
+        return random_batches(pairs, config.global_batch_size, config.seed)
+    return contextual_batches(pairs, vectors, config.global_batch_size, config.cluster_size, config.seed, config.cache)

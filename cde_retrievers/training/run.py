@@ -21,7 +21,7 @@ from cde_retrievers.training.data.read import read_pairs
 from cde_retrievers.training.data.report import check_enough
 from cde_retrievers.training.distributed import wait_for_all
 from cde_retrievers.training.preparation import prepare
-from cde_retrievers.training.trainable import Learner
+from cde_retrievers.training.trainable import TrainableModel
 from cde_retrievers.training.trainer import ContextualTrainer
 
 MODEL_FOLDER = "model"
@@ -94,19 +94,19 @@ def train(
     check_enough(pairs, config.global_batch_size)
     encoder = as_encoder(model, conditioning, settings)
     sets = [RetrievalSet.read(folder, config.evaluation_split) for folder in config.evaluation]
-    learner = Learner.of(encoder, config)
+    trainable = TrainableModel.of(encoder, config)
     facts = run_facts(encoder, pairs, config)
     resume = config.resume_from_checkpoint if resume_from_checkpoint is None else resume_from_checkpoint
     checkpoint = starting_point(config.output_folder, resume, facts)  # refuses before anything is embedded
     if checkpoint is None:
         _refuse_used(config.output_folder / MODEL_FOLDER)
-    prepared = prepare(pairs, encoder, learner, config)
-    trainer = ContextualTrainer(learner.module, config, prepared, encoder.tokenizer, sets, facts, callbacks)
+    steps = prepare(pairs, encoder, trainable, config)
+    trainer = ContextualTrainer(trainable.module, config, steps, encoder.tokenizer, sets, facts, callbacks)
     output = trainer.train(checkpoint)
     # Named by where it is saved: what is built with it finds it again by that name, and not the model it came from.
     name = str(config.output_folder / MODEL_FOLDER)
     trained = ContextualEncoder(
-        learner.finished(), encoder.tokenizer, device=encoder.device, dtype=encoder.dtype, name=name
+        trainable.finished(), encoder.tokenizer, device=encoder.device, dtype=encoder.dtype, name=name
     )
     _save(trained, config)
     history = trainer.state.log_history
@@ -138,10 +138,10 @@ def run_facts(encoder: ContextualEncoder, pairs: TrainingPairs, config: Training
     """What a run must share with the checkpoint it goes on from."""
     names = (
         *("seed", "global_batch_size", "world_size", "gradient_accumulation_steps", "batching", "cluster_size"),
-        *("packing", "surrogate", "hard_negatives", "context_documents", "context_from", "train_first_stage"),
+        *("surrogate", "hard_negatives", "context_size", "context_from", "train_first_stage"),
         *("false_negative_threshold", "lora_rank", "lora_alpha", "lora_target_modules", "disable_dropout"),
         # What is in the state that a checkpoint restores: another value would change nothing, or fit no longer.
-        *("learning_rate", "gate_learning_rate", "learn_temperature", "weight_decay", "optim", "optim_args"),
+        *("learning_rate", "gate_learning_rate", "weight_decay", "optim", "optim_args"),
         *("adam_beta1", "adam_beta2", "adam_epsilon"),
     )
     settings = {name: getattr(config, name) for name in names}

@@ -15,8 +15,8 @@ from cde_retrievers.training.optimizer import check_gate_learning_rate
 
 
 @dataclass(frozen=True, slots=True)
-class Learner:
-    """What learns.
+class TrainableModel:
+    """What is trained.
 
     Attributes:
         module: what the Trainer trains.
@@ -27,7 +27,7 @@ class Learner:
     adapters: Adapters | None
 
     @classmethod
-    def of(cls, encoder: ContextualEncoder, config: TrainingConfig) -> "Learner":
+    def of(cls, encoder: ContextualEncoder, config: TrainingConfig) -> "TrainableModel":
         """A copy of the encoder's model, ready to be trained; the encoder stays as it is.
 
         Raises:
@@ -40,12 +40,7 @@ class Learner:
             disable_dropout(model)
         check_gate_learning_rate(model, config.gate_learning_rate)
         first_stage = trains_first_stage(model, config)
-        loss = ContrastiveLoss(
-            temperature=config.temperature,
-            learn_temperature=config.learn_temperature,
-            symmetric=config.symmetric,
-            matryoshka_dims=config.matryoshka_dimensions,
-        )
+        loss = ContrastiveLoss(temperature=config.temperature, matryoshka_dims=config.matryoshka_dimensions)
         module = ContrastiveModel(
             model,
             loss,
@@ -77,12 +72,12 @@ def context_size(encoder: ContextualEncoder, config: TrainingConfig) -> int:
         ConfigurationError: the model reads another number of them.
     """
     slots = getattr(encoder.config.conditioning, "context_slots", None)
-    if slots is not None and config.context_documents not in (None, slots):
+    if slots is not None and config.context_size not in (None, slots):
         raise ConfigurationError(
-            f"this model reads exactly {slots} context vectors, context_documents={config.context_documents} was asked "
+            f"this model reads exactly {slots} context vectors, context_size={config.context_size} was asked "
             f"for; leave it out"
         )
-    return encoder.config.context_size if config.context_documents is None else config.context_documents
+    return encoder.config.context_size if config.context_size is None else config.context_size
 
 
 # Where encoders keep the probability for attention, which is no module: NomicBERT's and ModernBERT's layers.

@@ -11,31 +11,34 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback
 from transformers.trainer import DEFAULT_PROGRESS_CALLBACK
 from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_utils import TrainOutput
 
 from cde_retrievers.encoder import ContextualEncoder
-from cde_retrievers.errors import CDEError
+from cde_retrievers.errors import CDEError, TrainingError
 from cde_retrievers.evaluation.contextual import Contextual
 from cde_retrievers.evaluation.evaluating import ndcg_at_10
 from cde_retrievers.retrieval_set import RetrievalSet
 from cde_retrievers.text import TextTokenizer
-from cde_retrievers.training.batches.collator import PAIR_ROWS
-from cde_retrievers.training.batches.dataloader import Step, StepLoader
+from cde_retrievers.training.batches.sampler import PairBatchSampler
+from cde_retrievers.training.batches.step_plan import StepPlan
 from cde_retrievers.training.callbacks import LogLastStep, LogWriter, ProgressLine
 from cde_retrievers.training.checkpoints import Facts, starting_point
 from cde_retrievers.training.config import TrainingConfig
 from cde_retrievers.training.distributed import of_the_first
-from cde_retrievers.training.failed_step import has_finite_gradients, stop_training
-from cde_retrievers.training.metrics import Meter
+from cde_retrievers.training.metrics import StepMetrics
 from cde_retrievers.training.model import ContrastiveModel
-from cde_retrievers.training.optimizer import GATE_LEARNING_RATE, TEMPERATURE_LEARNING_RATE, gates, set_apart
-from cde_retrievers.training.preparation import Prepared
+from cde_retrievers.training.optimizer import GATE_LEARNING_RATE, gates, set_apart
+from cde_retrievers.training.preparation import TrainingSteps
 from cde_retrievers.training.saving import CheckpointKeeper, explain_failed_checkpoint, write_weights
 
 logger = logging.getLogger(__name__)
+
+
+Step = dict[str, Tensor]
 
 
 class ContextualTrainer(Trainer):
@@ -44,7 +47,7 @@ class ContextualTrainer(Trainer):
     Args:
         module: what is trained, in place.
         config: of the run.
-        prepared: pairs and steps.
+        steps: what it is trained on, batch by batch.
         tokenizer: of the model, for evaluation.
         sets: what to search in for evaluation.
         facts: what identifies the run; a checkpoint of another one is not resumed.
@@ -55,7 +58,7 @@ class ContextualTrainer(Trainer):
         self,
         module: ContrastiveModel,
         config: TrainingConfig,
-        prepared: Prepared,
+        steps: TrainingSteps,
         tokenizer: TextTokenizer,
         sets: Sequence[RetrievalSet] = (),
         facts: Facts | None = None,
@@ -65,8 +68,8 @@ class ContextualTrainer(Trainer):
         self._config = config
         self._facts = facts or {}
         self._keeper = CheckpointKeeper(self._facts, config.save_total_limit)
-        self._meter = Meter(config.device, config.world_size)
-        self._prepared = prepared
+        self._metrics = StepMetrics(config.device, config.world_size)
+        self._steps = steps
         self._tokenizer = tokenizer
         self._sets = sets
         own = [self._keeper, LogLastStep(), LogWriter(), ProgressLine(config.show_progress)]
@@ -100,9 +103,18 @@ class ContextualTrainer(Trainer):
             explain_failed_checkpoint(error, self._keeper.writing, self._config.output_folder)
             raise
 
-    def get_train_dataloader(self) -> StepLoader:
+    def get_train_dataloader(self) -> DataLoader[StepPlan]:
         """The steps of this process, epoch after epoch."""
-        return StepLoader(self._prepared.schedule, self._prepared.steps, self.args)
+        workers = self.args.dataloader_num_workers
+        return _EpochLoader(
+            self._steps.dataset,
+            batch_sampler=self._steps.sampler,  # type: ignore[arg-type]  # torch's types know lists of rows only
+            collate_fn=self._steps.collator,  # type: ignore[arg-type]
+            num_workers=workers,
+            prefetch_factor=self.args.dataloader_prefetch_factor,
+            pin_memory=self.args.dataloader_pin_memory and self.args.device.type == "cuda",
+            persistent_workers=self.args.dataloader_persistent_workers and workers > 0,
+        )
 
     def get_batch_samples(
         self, epoch_iterator: Iterator[Step], num_batches: int, device: torch.device
@@ -121,20 +133,20 @@ class ContextualTrainer(Trainer):
 
     def num_examples(self, dataloader: Any) -> int:
         """Pairs of an epoch, over all processes."""
-        return self._prepared.schedule.batches_per_epoch * self._prepared.schedule.batch_size
+        return self._steps.sampler.batches_per_epoch * self._steps.sampler.batch_size
 
     def get_decay_parameter_names(self, model: nn.Module) -> list[str]:
-        """As the Trainer's, without what decay would pull to a value of its own: the temperature and the gate.
+        """As the Trainer's, without the gate, which decay would close.
 
         Args:
             model: what is trained.
         """
-        weights = {id(weight) for weight in [*self._module.loss.parameters(), *gates(self._module.model)]}
+        weights = {id(weight) for weight in gates(self._module.model)}
         apart = {name for name, weight in model.named_parameters() if id(weight) in weights}
         return [name for name in super().get_decay_parameter_names(model) if name not in apart]
 
     def create_optimizer(self, model: nn.Module | None = None) -> Optimizer:
-        """As the Trainer's, with learning rates of their own for the gate and the temperature.
+        """As the Trainer's, with a learning rate of its own for the gate.
 
         Args:
             model: what is trained if None.
@@ -144,7 +156,6 @@ class ContextualTrainer(Trainer):
         if made:
             rate = self._config.gate_learning_rate
             set_apart(optimizer, gates(self._module.model), GATE_LEARNING_RATE if rate is None else rate)
-            set_apart(optimizer, self._module.loss.parameters(), TEMPERATURE_LEARNING_RATE)
         return optimizer
 
     def compute_loss(
@@ -162,8 +173,8 @@ class ContextualTrainer(Trainer):
             return_outputs: whether to return the report too.
             num_items_in_batch: not used; the loss is a mean over pairs.
         """
-        outputs: dict[str, Tensor] = model(**{name: value for name, value in inputs.items() if name != PAIR_ROWS})
-        self._meter.add(outputs, len(inputs[PAIR_ROWS]))
+        outputs: dict[str, Tensor] = model(**inputs)
+        self._metrics.add(outputs, len(inputs["query_input_ids"]))
         return (outputs["loss"], outputs) if return_outputs else outputs["loss"]
 
     def training_step(
@@ -172,29 +183,31 @@ class ContextualTrainer(Trainer):
         """As the Trainer's: forward and backward of one step.
 
         Raises:
-            TrainingError: the loss or a gradient is not finite; the batch is saved for inspection.
+            TrainingError: the loss or a gradient is not finite.
         """
         loss: Tensor = super().training_step(model, inputs, num_items_in_batch)
         # In fp16 gradients are scaled up, overflow now and then, and such a step is skipped.
         if not torch.isfinite(loss):
             reason = f"the loss is {float(loss)}"
-        elif not self.args.fp16 and not has_finite_gradients(model):
+        elif not self.args.fp16 and not _has_finite_gradients(model):
             reason = "a gradient is not finite"
         else:
             return loss
-        stop_training(reason, self.state.global_step + 1, self.args, self._prepared.pairs, inputs)
+        raise TrainingError(
+            f"{reason} at step {self.state.global_step + 1}, so training stops before the weights are spoilt; begin "
+            f"again with a lower learning_rate, or resume a checkpoint with a higher temperature, or bf16 in place of "
+            f"fp16"
+        )
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """As the Trainer's, with the averages since the last log beside a loss, and a learned temperature as it is."""
+        """As the Trainer's, with the averages since the last log beside a loss."""
         if "loss" in logs:
-            logs.update(self._meter.drain())
+            logs.update(self._metrics.drain())
             if logs["masked_share"] == 1:
                 logger.warning(
-                    "every in-batch negative was left out as a false one, so that nothing is learned; give pairs with "
+                    "every in-batch negative was excluded as a false one, so that nothing is learned; give pairs with "
                     "different documents, or a higher false_negative_threshold"
                 )
-            if self._config.learn_temperature:
-                logs["temperature"] = self._module.loss.temperature
         super().log(logs, start_time)
 
     def evaluate(
@@ -214,7 +227,7 @@ class ContextualTrainer(Trainer):
         metrics = {f"{metric_key_prefix}_{name}": value for name, value in figures.items()}
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
-        self._meter.leave_out(time.perf_counter() - began)
+        self._metrics.leave_out(time.perf_counter() - began)
         return metrics
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
@@ -233,6 +246,19 @@ class ContextualTrainer(Trainer):
     def _encoder(self) -> ContextualEncoder:
         model, device = self._module.model, self.args.device
         return ContextualEncoder(model, self._tokenizer, device=device, dtype="float32", name="in training")
+
+
+class _EpochLoader(DataLoader[StepPlan]):
+    """Passes on to its sampler which epoch comes next, as transformers' Trainer tells it."""
+
+    def set_epoch(self, epoch: int) -> None:
+        assert isinstance(self.batch_sampler, PairBatchSampler)
+        self.batch_sampler.set_epoch(epoch)
+
+
+def _has_finite_gradients(module: nn.Module) -> bool:
+    norm = torch.nn.utils.get_total_norm([each.grad for each in module.parameters() if each.grad is not None])
+    return bool(torch.isfinite(norm))
 
 
 def forgive_shared_weights(module: nn.Module) -> None:

@@ -5,13 +5,14 @@ import pytest
 import torch
 from runs import PAIRS, small_config
 from tiny import CORPUS, build_tokenizer
+from torch.utils.data import DataLoader
 
 from cde_retrievers.text import TextTokenizer
-from cde_retrievers.training.batches.collator import Collator, FalseNegativeFilter, Share, TokenTable, own_columns
-from cde_retrievers.training.batches.dataloader import StepLoader, Steps
-from cde_retrievers.training.batches.schedule import random_schedule
-from cde_retrievers.training.batches.step_plan import ContextChoice, StepPlanner
+from cde_retrievers.training.batches.collator import Collator, ProcessShard, TokenTable, own_columns
+from cde_retrievers.training.batches.sampler import PairBatch, PairBatchSampler, random_batches
+from cde_retrievers.training.batches.step_plan import ContextSampler, StepDataset
 from cde_retrievers.training.data.pairs import Pair, TrainingPairs
+from cde_retrievers.training.run import train
 
 TOKENIZER = TextTokenizer(build_tokenizer(), 16, 0)
 WITH_NEGATIVES = TrainingPairs.of(
@@ -21,13 +22,14 @@ WITH_NEGATIVES = TrainingPairs.of(
 ROWS = np.asarray([5, 6, 7, 40, 41, 42])  # negatives of one are positives of another
 
 
-def collator(pairs, share, vectors=None):
+def collator(pairs, shard, vectors=None):
     tables = [TokenTable(texts, prompt, TOKENIZER) for texts, prompt in ((pairs.queries, "q "), (pairs.documents, ""))]
-    return Collator(pairs, *tables, FalseNegativeFilter(), share, vectors)
+    return Collator(pairs, *tables, shard=shard, context_vectors=vectors)
 
 
-def planner(pairs=WITH_NEGATIVES, hard_negatives=2, size=8, **settings):
-    return StepPlanner(pairs, hard_negatives, ContextChoice(pairs, size, **settings), seed=3)
+def planned(pairs=WITH_NEGATIVES, hard_negatives=2, size=8, seed=(3, 0, 0), **settings):
+    dataset = StepDataset(pairs, hard_negatives, ContextSampler(pairs, size, **settings))
+    return dataset.plan(PairBatch(ROWS, seed))
 
 
 def padded(texts):
@@ -42,7 +44,7 @@ def assert_tokens(step, role, texts):
 
 def test_a_table_pads_the_texts_that_are_asked_for():
     table = TokenTable(["red cat", "the tree", "a"], "the ", TOKENIZER)
-    ids, mask = table.batch(np.asarray([2, 0, 2]))
+    ids, mask = table.padded(np.asarray([2, 0, 2]))
     expected = padded(["the a", "the red cat", "the a"])
     assert len(table) == 3
     torch.testing.assert_close((ids, mask), expected)
@@ -50,8 +52,8 @@ def test_a_table_pads_the_texts_that_are_asked_for():
 
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_step_is_that_of_one_process_after_the_other(rank):
-    plan = planner(multiple_of=2).plan(ROWS, epoch=1, step=4)
-    step = collator(WITH_NEGATIVES, Share(rank, 2)).collate(plan)
+    plan = planned(multiple_of=2, seed=(3, 1, 4))
+    step = collator(WITH_NEGATIVES, ProcessShard(rank, 2))(plan)
     mine = [WITH_NEGATIVES[int(row)] for row in ROWS[3 * rank : 3 * rank + 3]]
     chosen = [[WITH_NEGATIVES.documents[row] for row in rows] for rows in plan.negatives[3 * rank : 3 * rank + 3]]
     assert_tokens(step, "query", ["q " + pair.query for pair in mine])
@@ -65,9 +67,9 @@ def test_a_step_is_that_of_one_process_after_the_other(rank):
 
 
 @pytest.mark.parametrize("rank", [0, 1])
-def test_what_is_left_out_are_known_answers_but_never_ones_own(rank):
-    plan = planner().plan(ROWS, epoch=0, step=0)
-    step = collator(WITH_NEGATIVES, Share(rank, 2)).collate(plan)
+def test_what_is_excluded_are_known_answers_but_never_ones_own(rank):
+    plan = planned()
+    step = collator(WITH_NEGATIVES, ProcessShard(rank, 2))(plan)
     columns = []
     for start in (0, 3):
         columns += [int(row) for row in plan.positives[start : start + 3]]
@@ -81,8 +83,8 @@ def test_what_is_left_out_are_known_answers_but_never_ones_own(rank):
         ]
         assert columns[own[query, 0]] == WITH_NEGATIVES.positive_of[row]
         assert {columns[place] for place in own[query, 1:]} == set(plan.negatives[3 * rank + query].tolist())
-        assert step["left_out"][query].tolist() == expected
-    assert step["left_out"].any()
+        assert step["excluded"][query].tolist() == expected
+    assert step["excluded"].any()
 
 
 def answers(pairs, row):
@@ -91,21 +93,21 @@ def answers(pairs, row):
 
 def test_frozen_context_vectors_are_the_same_on_every_process():
     vectors = np.random.default_rng(0).normal(size=(len(PAIRS.documents), 4)).astype(np.float32)
-    plan = planner(PAIRS, 0).plan(ROWS, 0, 0)
-    steps = [collator(PAIRS, Share(rank, 2), vectors).collate(plan) for rank in (0, 1)]
+    plan = planned(PAIRS, 0)
+    steps = [collator(PAIRS, ProcessShard(rank, 2), vectors)(plan) for rank in (0, 1)]
     torch.testing.assert_close(steps[0]["context_vectors"], torch.from_numpy(vectors[plan.context]))
     torch.testing.assert_close(steps[1]["context_vectors"], steps[0]["context_vectors"])
     assert "context_input_ids" not in steps[0]
 
 
 def test_a_model_without_a_context_gets_none():
-    plan = StepPlanner(PAIRS, 0, None, seed=0).plan(ROWS, 0, 0)
-    assert not [name for name in collator(PAIRS, Share()).collate(plan) if name.startswith("context")]
+    plan = StepDataset(PAIRS, 0, None).plan(PairBatch(ROWS, (0, 0, 0)))
+    assert not [name for name in collator(PAIRS, ProcessShard())(plan) if name.startswith("context")]
 
 
 def test_a_plan_depends_on_seed_epoch_and_step_alone():
-    def negatives(seed, epoch, step):
-        plan = StepPlanner(WITH_NEGATIVES, 2, ContextChoice(WITH_NEGATIVES, 8), seed).plan(ROWS, epoch, step)
+    def negatives(*seed):
+        plan = planned(seed=seed)
         return plan.negatives.tolist(), plan.context.tolist()
 
     assert negatives(1, 2, 3) == negatives(1, 2, 3)
@@ -113,7 +115,7 @@ def test_a_plan_depends_on_seed_epoch_and_step_alone():
 
 
 def test_too_few_hard_negatives_are_taken_in_turn():
-    plan = planner(hard_negatives=5).plan(ROWS, 0, 0)
+    plan = planned(hard_negatives=5)
     for row, chosen in zip(ROWS, plan.negatives, strict=True):
         assert set(chosen.tolist()) == set(WITH_NEGATIVES.negatives_of[row])
 
@@ -121,42 +123,51 @@ def test_too_few_hard_negatives_are_taken_in_turn():
 BATCH = np.asarray([4, 9, 4, 1, 30])
 
 
-def choose(choice, seed=0):
-    return choice.choose(BATCH, PAIRS.domain_of[BATCH], np.random.default_rng(seed)).tolist()
+def choose(sampler, seed=0):
+    return sampler.draw(BATCH, PAIRS.domain_of[BATCH], np.random.default_rng(seed)).tolist()
 
 
 def test_the_context_is_a_random_order_of_the_batch_each_document_once():
-    chosen = choose(ContextChoice(PAIRS, 100))
+    chosen = choose(ContextSampler(PAIRS, 100))
     assert sorted(chosen) == [1, 4, 9, 30]
-    assert chosen != choose(ContextChoice(PAIRS, 100), seed=1)
-    assert choose(ContextChoice(PAIRS, 3)) == chosen[:3]
+    assert chosen != choose(ContextSampler(PAIRS, 100), seed=1)
+    assert choose(ContextSampler(PAIRS, 3)) == chosen[:3]
 
 
 def test_a_context_from_the_domain_has_the_batch_first_then_others_of_it():
-    chosen = choose(ContextChoice(PAIRS, 20, from_domain=True))
+    chosen = choose(ContextSampler(PAIRS, 20, from_domain=True))
     assert set(chosen[:4]) == {1, 4, 9, 30}
     assert len(set(chosen)) == 20
     assert {PAIRS.domain_of[row] for row in chosen} == set(PAIRS.domain_of[BATCH].tolist())
-    everything = choose(ContextChoice(PAIRS, 500, from_domain=True))
+    everything = choose(ContextSampler(PAIRS, 500, from_domain=True))
     assert len(everything) == len(set(everything)) == np.isin(PAIRS.domain_of, PAIRS.domain_of[BATCH]).sum()
 
 
 def test_a_model_that_reads_exactly_n_gets_them_by_repetition():
-    chosen = choose(ContextChoice(PAIRS, 10, exact=True))
+    chosen = choose(ContextSampler(PAIRS, 10, exact=True))
     assert len(chosen) == 10
-    assert chosen[:4] == chosen[4:8] == choose(ContextChoice(PAIRS, 10))
+    assert chosen[:4] == chosen[4:8] == choose(ContextSampler(PAIRS, 10))
 
 
 def test_the_context_can_be_shared_evenly():
-    assert len(choose(ContextChoice(PAIRS, 10, multiple_of=3))) == 3
-    assert len(choose(ContextChoice(PAIRS, 10, multiple_of=5))) == 5
+    assert len(choose(ContextSampler(PAIRS, 10, multiple_of=3))) == 3
+    assert len(choose(ContextSampler(PAIRS, 10, multiple_of=5))) == 5
 
 
-def test_a_loader_serves_the_schedule_of_its_epoch(tmp_path):
-    schedule = random_schedule(PAIRS, 9, seed=1)
-    loader = StepLoader(schedule, Steps(planner(PAIRS, 0), collator(PAIRS, Share())), small_config(tmp_path))
-    assert len(loader) == schedule.batches_per_epoch
+def test_a_loader_serves_the_batches_of_its_epoch():
+    sampler, tensors = random_batches(PAIRS, 9, seed=1), collator(PAIRS, ProcessShard())
+    dataset = StepDataset(PAIRS, 0, ContextSampler(PAIRS, 8))
+    loader = DataLoader(dataset, batch_sampler=sampler, collate_fn=tensors)
+    assert len(loader) == sampler.batches_per_epoch
     for epoch in (0, 3):
-        loader.set_epoch(epoch)
-        served = [step["pair_rows"].tolist() for step in loader]
-        assert served == schedule.batches(epoch).tolist()
+        sampler.set_epoch(epoch)
+        keys = [PairBatch(rows, (1, epoch, step)) for step, rows in enumerate(sampler.batches(epoch))]
+        for served, key in zip(loader, keys, strict=True):
+            torch.testing.assert_close(served, tensors(dataset.plan(key)))
+
+
+def test_a_run_goes_through_the_batches_of_one_epoch_after_the_other(make_encoder, tmp_path, monkeypatch):
+    epochs, really_set = [], PairBatchSampler.set_epoch
+    monkeypatch.setattr(PairBatchSampler, "set_epoch", lambda s, epoch: (epochs.append(epoch), really_set(s, epoch)))
+    train(make_encoder("whitening"), PAIRS, small_config(tmp_path))
+    assert sorted(set(epochs)) == [0, 1]

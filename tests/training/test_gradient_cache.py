@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from cde_retrievers.training.losses.gradient_cache import replayed, tensors_of, with_tensors
+from cde_retrievers.training.losses.gradient_cache import gradient_cached, tensors_of, with_tensors
 from cde_retrievers.training.losses.two_stage import chunked_together
 
 
@@ -38,7 +38,7 @@ def grads(output, *inputs):
 def test_rows_and_gradients_are_those_of_the_plain_graph(layer, chunks):
     shift = torch.randn(3, requires_grad=True)
     run = lambda chunk, shared: layer(chunk) * shared.tanh()  # noqa: E731
-    actual = replayed(run, chunks, shift.exp(), layer.parameters())
+    actual = gradient_cached(run, chunks, shift.exp(), layer.parameters())
     expected = torch.cat([run(chunk, shift.exp()) for chunk in chunks])
     assert_close(actual, expected)
     assert_close(grads(actual, shift, *layer.parameters()), grads(expected, shift, *layer.parameters()))
@@ -51,7 +51,7 @@ def test_gradients_flow_into_every_tensor_of_what_is_shared(layer, chunks):
         assert shared.label == "kept"
         return layer(chunk) * shared.shift + shared.nested[0] * shared.nested[1][0]
 
-    actual = replayed(run, chunks, Shared("kept", a * 2, (b, (c * c,))), layer.parameters())
+    actual = gradient_cached(run, chunks, Shared("kept", a * 2, (b, (c * c,))), layer.parameters())
     expected = torch.cat([layer(chunk) * a * 2 + b * c * c for chunk in chunks])
     assert_close(grads(actual, a, b, c), grads(expected, a, b, c))
 
@@ -59,7 +59,7 @@ def test_gradients_flow_into_every_tensor_of_what_is_shared(layer, chunks):
 def test_what_is_not_trained_gets_no_gradient(layer, chunks):
     layer.bias.requires_grad_(False)
     constant = torch.ones(3)
-    output = replayed(lambda chunk, shared: layer(chunk) + shared, chunks, constant, layer.parameters())
+    output = gradient_cached(lambda chunk, shared: layer(chunk) + shared, chunks, constant, layer.parameters())
     output.sum().backward()
     assert layer.bias.grad is None
     assert constant.grad is None
@@ -68,7 +68,7 @@ def test_what_is_not_trained_gets_no_gradient(layer, chunks):
 
 def test_a_parameter_that_no_chunk_uses_gets_none(layer, chunks):
     unused = nn.Parameter(torch.ones(1))
-    output = replayed(lambda chunk, _: layer(chunk), chunks, None, [*layer.parameters(), unused])
+    output = gradient_cached(lambda chunk, _: layer(chunk), chunks, None, [*layer.parameters(), unused])
     output.sum().backward()
     assert unused.grad is None
 
@@ -79,14 +79,14 @@ def test_a_parameter_that_one_chunk_uses_gets_that_chunks_gradient(layer, chunks
     def run(chunk, _):
         return layer(chunk) + (extra if len(chunk) == 1 else 0)
 
-    actual = grads(replayed(run, chunks, None, [*layer.parameters(), extra]), extra)
+    actual = grads(gradient_cached(run, chunks, None, [*layer.parameters(), extra]), extra)
     assert_close(actual, grads(torch.cat([run(chunk, None) for chunk in chunks]), extra))
 
 
 def test_each_parameter_is_accumulated_once(layer, chunks):
     calls = []
     layer.weight.register_post_accumulate_grad_hook(lambda _: calls.append(1))
-    replayed(lambda chunk, _: layer(chunk), chunks, None, layer.parameters()).sum().backward()
+    gradient_cached(lambda chunk, _: layer(chunk), chunks, None, layer.parameters()).sum().backward()
     assert len(calls) == 1
 
 
@@ -98,7 +98,7 @@ def test_no_graph_is_kept_between_the_two_runs(layer, chunks):
         recorded.append(output.requires_grad)
         return output
 
-    output = replayed(run, chunks, None, layer.parameters())
+    output = gradient_cached(run, chunks, None, layer.parameters())
     assert recorded == [False] * len(chunks)
     output.sum().backward()
     assert recorded == [False] * len(chunks) + [True] * len(chunks)
@@ -112,7 +112,7 @@ def test_both_runs_have_the_autocast_of_the_first_without_its_cache_of_weights(l
         return layer(chunk)
 
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        output = replayed(run, chunks, None, layer.parameters())
+        output = gradient_cached(run, chunks, None, layer.parameters())
     assert output.dtype == torch.bfloat16
     output.sum().backward()
     assert seen == [(True, False)] * 2 * len(chunks)
@@ -121,7 +121,7 @@ def test_both_runs_have_the_autocast_of_the_first_without_its_cache_of_weights(l
 def test_an_incoming_gradient_is_left_as_it_is():
     shift, gradient = torch.zeros(1, 4, requires_grad=True), torch.ones(3, 4)
     # One row at a time, the gradient of what is shared is the very rows that came in.
-    output = replayed(lambda chunk, shared: chunk + shared, torch.ones(3, 4).split(1), shift, [])
+    output = gradient_cached(lambda chunk, shared: chunk + shared, torch.ones(3, 4).split(1), shift, [])
     output.backward(gradient, retain_graph=True)
     assert torch.equal(gradient, torch.ones(3, 4))
     output.backward(gradient)
@@ -130,13 +130,13 @@ def test_an_incoming_gradient_is_left_as_it_is():
 
 def test_without_gradients_it_only_runs(layer, chunks):
     with torch.no_grad():
-        output = replayed(lambda chunk, _: layer(chunk), chunks, None, layer.parameters())
+        output = gradient_cached(lambda chunk, _: layer(chunk), chunks, None, layer.parameters())
     assert not output.requires_grad
 
 
 def test_it_is_not_differentiated_twice(layer, chunks):
     shift = torch.ones(3, requires_grad=True)
-    output = replayed(lambda chunk, shared: layer(chunk) * shared, chunks, shift, layer.parameters())
+    output = gradient_cached(lambda chunk, shared: layer(chunk) * shared, chunks, shift, layer.parameters())
     (first,) = torch.autograd.grad(output.square().sum(), shift, create_graph=True)
     with pytest.raises(RuntimeError, match=r"once_differentiable"):
         first.sum().backward()

@@ -18,13 +18,13 @@ PLAIN = WhiteningConditioning(power=0)
 @pytest.mark.parametrize("chunk_size", [None, 4])
 def test_it_is_the_loss_of_both_stages_embeddings(chunk_size, conditioning, make_model):
     model, step = make_model(conditioning), make_step(slice(0, 6))
-    step["left_out"][0, 3] = True
+    step["excluded"][0, 3] = True
     vectors = model.first_stage(step["context_input_ids"], step["context_attention_mask"])
     embeddings = [
         model.second_stage(step[f"{name}_input_ids"], step[f"{name}_attention_mask"], vectors)
         for name in ("query", "document")
     ]
-    expected = ContrastiveLoss()(*embeddings, step["left_out"])
+    expected = ContrastiveLoss()(*embeddings, step["excluded"])
     report = ContrastiveModel(model, chunk_size=chunk_size).eval()(**step)
     assert_close(report["loss"], expected.loss)
     assert_close(report["accuracy"], expected.accuracy)

@@ -8,7 +8,7 @@ from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.model.config import CachedConditioning, JointConditioning, WhiteningConditioning
 from cde_retrievers.training.losses import two_stage
 from cde_retrievers.training.losses.contrastive import ContrastiveLoss
-from cde_retrievers.training.losses.rng_state import RandomState
+from cde_retrievers.training.losses.rng_state import RngState
 from cde_retrievers.training.model import ContrastiveModel
 
 TOLERANCE = 1e-5
@@ -43,7 +43,7 @@ def without_cache(monkeypatch):
         return torch.cat([run(chunk, shared) for chunk in chunks])
 
     def switch():
-        monkeypatch.setattr(two_stage, "replayed", plain)
+        monkeypatch.setattr(two_stage, "gradient_cached", plain)
 
     return switch
 
@@ -133,7 +133,7 @@ def test_reentrant_checkpointing_is_refused(objective):
 def test_they_are_wrong_without_the_random_states(conditioning, objective, without_cache, monkeypatch):
     model, step = objective(conditioning, dropout=True), step_for(conditioning)
     with monkeypatch.context() as cut:
-        cut.setattr(RandomState, "restore", lambda self: None)
+        cut.setattr(RngState, "restore", lambda self: None)
         actual = gradients_of(model, step)
     without_cache()
     assert furthest(actual, gradients_of(model, step)) > 1e-2

@@ -1,7 +1,7 @@
 """From a plan to this process's tensors: the step format of `ContrastiveModel`.
 
 Axes: R processes, B pairs on each, H hard negatives per query, M = B * (1 + H) documents on each, N context
-documents, W width.
+documents, W width, L tokens.
 """
 
 from collections.abc import Sequence
@@ -14,14 +14,16 @@ from torch import Tensor
 
 from cde_retrievers.batches import text_windows
 from cde_retrievers.text import TextTokenizer
-from cde_retrievers.training.batches.false_negatives import left_out
+from cde_retrievers.training.batches.false_negatives import Mask, false_negatives
 from cde_retrievers.training.batches.step_plan import StepPlan
 from cde_retrievers.training.batches.surrogate import PairVectors
 from cde_retrievers.training.data.pairs import TrainingPairs
 
+Rows = NDArray[np.int64]
+
 
 class TokenTable:
-    """Token ids of distinct texts, end to end in one array of 32-bit numbers.
+    """Token ids of distinct texts, tokenised once for all epochs: end to end in one array of 32-bit numbers.
 
     Args:
         texts: n texts, without the prompt.
@@ -44,97 +46,71 @@ class TokenTable:
     def __len__(self) -> int:
         return len(self._ends)
 
-    def batch(self, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+    def padded(self, rows: Rows) -> tuple[Tensor, Tensor]:
         """Row numbers (B,) -> right-padded token ids and their mask, each (B, L)."""
         return self._tokenizer.pad([self._ids[self._starts[row] : self._ends[row]].astype(np.int64) for row in rows])
 
 
-PAIR_ROWS = "pair_rows"  # travels with a step so that one that fails can be shown; no model sees it
-Rows = NDArray[np.int64]
-
-
 @dataclass(frozen=True, slots=True)
-class Share:
-    """This process among all: `rank` of `world_size`, which is R."""
+class ProcessShard:
+    """What one process of a run works on: the part at place `rank` of `world_size` equal ones (R)."""
 
     rank: int = 0
     world_size: int = 1
 
     def of(self, count: int) -> tuple[int, int]:
-        """Start and stop of its share of `count` items, which the processes divide evenly."""
+        """Start and stop of its part of `count` items."""
         each = count // self.world_size
         return self.rank * each, (self.rank + 1) * each
 
 
 @dataclass(frozen=True, slots=True)
-class FalseNegativeFilter:
-    """What tells that a document answers a query that it is no positive of (paper, equation 4).
+class Collator:
+    """The `collate_fn` of training: makes the tensors of a step.
 
     Attributes:
-        vectors: of the surrogate; None leaves out only documents known to be answers.
-        threshold: as `TrainingConfig.false_negative_threshold`.
-    """
-
-    vectors: PairVectors | None = None
-    threshold: float | None = 1.0
-
-
-class Collator:
-    """Makes the tensors of a step.
-
-    Args:
         pairs: what is trained on.
-        queries: their token ids, row by row.
-        documents: likewise.
-        filtering: what is left out of the loss.
-        share: this process's.
+        queries: token ids of their distinct queries.
+        documents: of their distinct documents.
+        surrogate: vectors by which false negatives are found; None excludes only documents known to be answers.
+        threshold: as `TrainingConfig.false_negative_threshold`.
+        shard: this process's.
         context_vectors: first-stage vectors of all documents, (D, W), where the first stage is frozen.
     """
 
-    def __init__(
-        self,
-        pairs: TrainingPairs,
-        queries: TokenTable,
-        documents: TokenTable,
-        filtering: FalseNegativeFilter,
-        share: Share,
-        context_vectors: NDArray[np.float32] | None = None,
-    ) -> None:
-        self._pairs = pairs
-        self._queries = queries
-        self._documents = documents
-        self._filtering = filtering
-        self._share = share
-        self._context_vectors = context_vectors
+    pairs: TrainingPairs
+    queries: TokenTable
+    documents: TokenTable
+    surrogate: PairVectors | None = None
+    threshold: float | None = 1.0
+    shard: ProcessShard = ProcessShard()
+    context_vectors: NDArray[np.float32] | None = None
 
-    def collate(self, plan: StepPlan) -> dict[str, Tensor]:
-        """The step's tensors by name; shapes as `ContrastiveModel.forward` says, and `pair_rows` (B,)."""
-        start, stop = self._share.of(len(plan.pairs))
+    def __call__(self, plan: StepPlan) -> dict[str, Tensor]:
+        """The step's tensors by name; shapes as `ContrastiveModel.forward` says."""
+        start, stop = self.shard.of(len(plan.pairs))
         batch = plan.pairs[start:stop]
         return {
-            **_tokens("query", self._queries, self._pairs.query_of[batch]),
-            **_tokens("document", self._documents, plan.documents(start, stop)),
-            "left_out": torch.from_numpy(self._left_out(plan, batch)),
+            **_tokens("query", self.queries, self.pairs.query_of[batch]),
+            **_tokens("document", self.documents, plan.documents(start, stop)),
+            "excluded": torch.from_numpy(self._excluded(plan, batch)),
             **self._context(plan),
-            PAIR_ROWS: torch.from_numpy(batch.copy()),
         }
 
     def _context(self, plan: StepPlan) -> dict[str, Tensor]:
         if plan.context is None:
             return {}
-        if self._context_vectors is not None:
-            return {"context_vectors": torch.from_numpy(np.ascontiguousarray(self._context_vectors[plan.context]))}
-        start, stop = self._share.of(len(plan.context))
-        return _tokens("context", self._documents, plan.context[start:stop])
+        if self.context_vectors is not None:
+            return {"context_vectors": torch.from_numpy(np.ascontiguousarray(self.context_vectors[plan.context]))}
+        start, stop = self.shard.of(len(plan.context))
+        return _tokens("context", self.documents, plan.context[start:stop])
 
-    def _left_out(self, plan: StepPlan, batch: Rows) -> NDArray[np.bool_]:
+    def _excluded(self, plan: StepPlan, batch: Rows) -> Mask:
         """(B, R * M): which documents of all processes are no negatives of this process's queries."""
-        parts = [Share(rank, self._share.world_size).of(len(plan.pairs)) for rank in range(self._share.world_size)]
-        candidates = np.concatenate([plan.documents(start, stop) for start, stop in parts])
-        own = own_columns(len(batch), plan.negatives.shape[1], self._share.rank)
-        return left_out(
-            self._pairs, batch, candidates, own, self._filtering.vectors, threshold=self._filtering.threshold
-        )
+        shards = [ProcessShard(rank, self.shard.world_size) for rank in range(self.shard.world_size)]
+        candidates = np.concatenate([plan.documents(*shard.of(len(plan.pairs))) for shard in shards])
+        own = own_columns(len(batch), plan.negatives.shape[1], self.shard.rank)
+        return false_negatives(self.pairs, batch, candidates, own, self.surrogate, self.threshold)
 
 
 def own_columns(batch: int, hard_negatives: int, rank: int) -> Rows:
@@ -145,5 +121,5 @@ def own_columns(batch: int, hard_negatives: int, rank: int) -> Rows:
 
 
 def _tokens(role: str, table: TokenTable, rows: Rows) -> dict[str, Tensor]:
-    input_ids, attention_mask = table.batch(rows)
+    input_ids, attention_mask = table.padded(rows)
     return {f"{role}_input_ids": input_ids, f"{role}_attention_mask": attention_mask}

@@ -15,7 +15,7 @@ Mask = NDArray[np.bool_]
 _ROUNDING = np.float32(1e-6)
 
 
-def left_out(
+def false_negatives(
     pairs: TrainingPairs,
     batch: Indices,
     candidates: Indices,
@@ -23,20 +23,19 @@ def left_out(
     vectors: PairVectors | None,
     threshold: float | None = 1.0,
 ) -> Mask:
-    """Entries of the score matrix that stay out of the loss's denominator -> (B, M), True for left out.
+    """Entries of the score matrix to keep out of the loss's denominator -> (B, M), True for excluded.
 
-    With g the cosine of the surrogate's vectors, threshold 1.0 leaves out every document d' with
-    g(q, d') >= g(q, d+), d+ the positive (the paper's set S(q, d); specification 1.2 (4)). Any other threshold t leaves
-    out g(q, d') >= t (specification 3.5). Whatever g says, the positive's own text in another column and every other
-    document that the pairs know as an answer to the query are left out. Whatever all this says, a query's positive and
-    its own hard negatives stay.
+    With g the cosine of the surrogate's vectors, threshold 1.0 excludes every document d' with g(q, d') >= g(q, d+),
+    d+ the positive (the paper's set S(q, d), equation 4). Any other threshold t excludes g(q, d') >= t. The positive's
+    own text in another column, and every other document that the pairs know as an answer to the query, are always
+    excluded. A query's positive and its own hard negatives never are.
 
     Args:
         pairs: what the rows are rows of.
         batch: row of the pair that each query is from, (B,).
         candidates: row in `documents` of each column, (M,).
         own: columns of each query's positive, then of its hard negatives, (B, 1 + H).
-        vectors: of the surrogate; where there are none only known answers are left out.
+        vectors: of the surrogate; if None only known answers are excluded.
         threshold: 1.0, a smaller positive number, or None for known answers only.
 
     Raises:
@@ -70,7 +69,7 @@ def check_threshold(threshold: float | None) -> None:
 
 
 def _limits(scores: NDArray[np.float32], own: Indices, threshold: float) -> NDArray[np.float32]:
-    """From which score on a document is left out, (B, 1)."""
+    """The lowest score that excludes a document, (B, 1)."""
     if threshold == 1.0:
         positives: NDArray[np.float32] = np.take_along_axis(scores, own[:, :1], axis=1)
         return positives - _ROUNDING

@@ -25,7 +25,7 @@ _SHOWN_CHARACTERS = 100
 
 
 @dataclass(frozen=True, slots=True)
-class MadePairs:
+class CorpusPairs:
     """Pairs that were made of documents, and how.
 
     Attributes:
@@ -84,7 +84,7 @@ class MadePairs:
 
 def pairs_from_corpus(
     documents: Iterable[str | Document], *, domain: str = "", kinds: Collection[Kind] = KINDS, min_words: int = 8
-) -> MadePairs:
+) -> CorpusPairs:
     """Make pairs of documents: title to body, heading to section, or else first sentence to the rest.
 
     A title is the metadata's `title`, or the heading that a Markdown text of several begins with; so read BEIR folders
@@ -119,7 +119,7 @@ def pairs_from_corpus(
             f"several sentences, or pairs of your own"
         )
     pairs_kinds, pairs = zip(*found, strict=True)
-    return MadePairs(TrainingPairs.of(pairs), pairs_kinds, len(read), without, general)
+    return CorpusPairs(TrainingPairs.of(pairs), pairs_kinds, len(read), without, general)
 
 
 def _gathered(

@@ -12,12 +12,21 @@ from cde_retrievers.errors import ConfigurationError, TrainingDataError
 from cde_retrievers.text import TextTokenizer
 from cde_retrievers.training.data.pairs import Indices, TrainingPairs, check_table, first_rows
 
-_DOMAINS_SHOWN = 8
+_UNCUT = 2**31 - 1
+_ROWS_SHOWN, _DOMAINS_SHOWN = 5, 8
+# What is worth a look; none of it keeps pairs from being trained on.
+_FINDINGS = {
+    "repeated": "pairs that come again",
+    "several_positives": "queries with several positives",
+    "several_queries": "documents of several queries",
+    "equal": "pairs whose query is the document",
+    "contradicting": "pairs with a hard negative that is a positive of the query elsewhere",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Lengths:
-    """How long the distinct texts of one role are, in tokens, prompt and special tokens included.
+    """Tokens of the distinct texts of one role, prompt and special tokens included.
 
     Attributes:
         role: "queries" or "documents".
@@ -37,6 +46,9 @@ class Lengths:
     cut: int
     lost: float
 
+    def __str__(self) -> str:
+        return f"median {self.median:,}, 95 % at most {self.most:,}, longest {self.longest:,}"
+
     @property
     def cut_text(self) -> str:
         """How many will be cut, in words."""
@@ -44,18 +56,10 @@ class Lengths:
             return f"no {self.role}"
         return f"{self.cut:,} {self.role} ({self.cut / self.texts:.1%}), which loses {self.lost:.1%} of their tokens"
 
-    def __str__(self) -> str:
-        return f"median {self.median:,}, 95 % at most {self.most:,}, longest {self.longest:,}"
-
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something to look at.
-
-    Attributes:
-        count: how often it is.
-        first: the first few pairs, by their place, where it is.
-    """
+    """How often something was found, and the first few pairs, by their place, where it was."""
 
     count: int
     first: tuple[int, ...]
@@ -63,36 +67,6 @@ class Finding:
     def __str__(self) -> str:
         more = ", ..." if self.count > len(self.first) else ""
         return f"{self.count:,} (pair {', '.join(map(str, self.first))}{more})" if self.count else "0"
-
-
-@dataclass(frozen=True, slots=True)
-class Findings:
-    """What of the pairs is worth a look; none of it keeps them from being trained on.
-
-    Attributes:
-        repeated: pairs that stand further up already; of these only the hard negatives are used.
-        several_positives: distinct queries with more than one positive.
-        several_queries: distinct documents that are the positive of more than one query.
-        equal: pairs whose query is the document, but for case and spaces.
-        contradicting: pairs with a hard negative that another pair gives as a positive of the same query.
-    """
-
-    repeated: Finding
-    several_positives: Finding
-    several_queries: Finding
-    equal: Finding
-    contradicting: Finding
-
-    def __str__(self) -> str:
-        return "\n".join(
-            (
-                f"pairs that come again: {self.repeated}",
-                f"queries with several positives: {self.several_positives}",
-                f"documents of several queries: {self.several_queries}",
-                f"pairs whose query is the document: {self.equal}",
-                f"pairs with a hard negative that is a positive of the query elsewhere: {self.contradicting}",
-            )
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +81,9 @@ class PairsReport:
         domains: pairs by domain, the largest first.
         queries: lengths of the distinct queries.
         documents: lengths of the distinct documents, hard negatives included.
-        findings: duplicates and the like.
+        findings: "repeated" (pairs that stand further up already; only their hard negatives are used),
+            "several_positives", "several_queries", "equal" (pairs whose query is the document, but for case and
+            spaces) and "contradicting" (pairs with a hard negative that another gives as a positive of the query).
     """
 
     pairs: int
@@ -117,12 +93,12 @@ class PairsReport:
     domains: Mapping[str, int]
     queries: Lengths
     documents: Lengths
-    findings: Findings
+    findings: Mapping[str, Finding]
 
     @property
     def batches(self) -> int:
         """Whole ones that an epoch has, in which pairs that come again count once."""
-        return (self.pairs - self.findings.repeated.count) // self.batch_size
+        return (self.pairs - self.findings["repeated"].count) // self.batch_size
 
     @property
     def small_domains(self) -> dict[str, int]:
@@ -134,35 +110,25 @@ class PairsReport:
         return {**asdict(self), "batches": self.batches, "small_domains": self.small_domains}
 
     def __str__(self) -> str:
-        negatives = f"{self.hard_negatives:,}" if self.hard_negatives else "no"
-        return "\n".join(
-            (
-                f"{self.pairs:,} pairs: {self.queries.texts:,} distinct queries, {self.documents.texts:,} distinct "
-                f"documents, {negatives} hard negatives",
-                f"batches of {self.batch_size:,}: {self.batches:,} an epoch",
-                *self._domain_lines(),
-                f"tokens of queries: {self.queries}",
-                f"tokens of documents: {self.documents}",
-                f"cut at {self.max_length:,} tokens: {self.queries.cut_text}; {self.documents.cut_text}",
-                str(self.findings),
-            )
-        )
-
-    def _domain_lines(self) -> list[str]:
-        small = len(self.small_domains)
+        small, counts = len(self.small_domains), list(self.domains.items())
         shared = f"; {small:,} of them smaller than a batch, which share batches with others" if small else ""
-        counts = list(self.domains.items())
-        lines = [f"domains: {len(counts):,}{shared}"]
-        lines += [f"{count:>9,}  {name or '(no name)'}" for name, count in counts[:_DOMAINS_SHOWN]]
         rest = counts[_DOMAINS_SHOWN:]
-        return [*lines, f"{sum(count for _, count in rest):>9,}  in {len(rest):,} more"] if rest else lines
+        lines = (
+            f"{self.pairs:,} pairs: {self.queries.texts:,} distinct queries, {self.documents.texts:,} distinct "
+            f"documents, {f'{self.hard_negatives:,}' if self.hard_negatives else 'no'} hard negatives",
+            f"batches of {self.batch_size:,}: {self.batches:,} an epoch",
+            f"domains: {len(counts):,}{shared}",
+            *(f"{count:>9,}  {name or '(no name)'}" for name, count in counts[:_DOMAINS_SHOWN]),
+            *([f"{sum(count for _, count in rest):>9,}  in {len(rest):,} more"] if rest else []),
+            f"tokens of queries: {self.queries}",
+            f"tokens of documents: {self.documents}",
+            f"cut at {self.max_length:,} tokens: {self.queries.cut_text}; {self.documents.cut_text}",
+            *(f"{_FINDINGS[name]}: {found}" for name, found in self.findings.items()),
+        )
+        return "\n".join(lines)
 
 
-_UNCUT = 2**31 - 1
-_ROWS_SHOWN = 5
-
-
-def report_on(
+def describe_pairs(
     pairs: TrainingPairs,
     tokenizer: object,
     *,
@@ -191,15 +157,16 @@ def report_on(
     if not isinstance(max_length, int) or max_length < 1:
         raise ConfigurationError(f"max_length must be a whole number above 0, found {max_length!r}")
     uncut = TextTokenizer(tokenizer, _UNCUT, 0)
+    counts = np.bincount(pairs.domain_of, minlength=len(pairs.domains))
     return PairsReport(
         pairs=len(pairs),
         hard_negatives=sum(map(len, pairs.negatives_of)),
         batch_size=batch_size,
         max_length=max_length,
-        domains=_domain_sizes(pairs),
+        domains={pairs.domains[row]: int(counts[row]) for row in np.argsort(-counts, kind="stable")},
         queries=_lengths("queries", pairs.queries, query_prompt, uncut, max_length),
         documents=_lengths("documents", pairs.documents, document_prompt, uncut, max_length),
-        findings=_findings(pairs),
+        findings={name: Finding(len(rows), tuple(rows[:_ROWS_SHOWN].tolist())) for name, rows in _found(pairs).items()},
     )
 
 
@@ -241,12 +208,6 @@ def _check_batch_size(batch_size: int) -> None:
         )
 
 
-def _domain_sizes(pairs: TrainingPairs) -> dict[str, int]:
-    """Pairs by domain, the largest first."""
-    counts = np.bincount(pairs.domain_of, minlength=len(pairs.domains))
-    return {pairs.domains[row]: int(counts[row]) for row in np.argsort(-counts, kind="stable")}
-
-
 def _lengths(role: str, texts: Sequence[str], prompt: str, uncut: TextTokenizer, max_length: int) -> Lengths:
     counts: list[int] = []
     for start, stop in text_windows(texts):
@@ -259,23 +220,23 @@ def _lengths(role: str, texts: Sequence[str], prompt: str, uncut: TextTokenizer,
     return Lengths(role, len(texts), int(median), int(most), int(tokens.max()), cut, float(lost))
 
 
-def _findings(pairs: TrainingPairs) -> Findings:
-    return Findings(
-        repeated=_finding(_repeated(pairs)),
-        several_positives=_finding(_several(pairs.query_of, pairs.positive_of)),
-        several_queries=_finding(_several(pairs.positive_of, pairs.query_of)),
-        equal=_finding(_equal(pairs)),
-        contradicting=_finding(_contradicting(pairs)),
-    )
-
-
-def _finding(rows: Indices) -> Finding:
-    return Finding(len(rows), tuple(int(row) for row in rows[:_ROWS_SHOWN]))
-
-
-def _repeated(pairs: TrainingPairs) -> Indices:
-    """Rows of pairs whose query and positive stand further up already."""
-    return np.setdiff1d(np.arange(len(pairs)), first_rows(pairs))
+def _found(pairs: TrainingPairs) -> dict[str, Indices]:
+    """The pairs where each of `_FINDINGS` is found, by their place."""
+    sides = list(zip(pairs.query_of.tolist(), pairs.positive_of.tolist(), strict=True))
+    known = set(sides)
+    queries, documents = ([plain(text) for text in texts] for texts in (pairs.queries, pairs.documents))
+    equal = [queries[query] == documents[positive] for query, positive in sides]
+    contradicting = [
+        any((query, row) in known for row in negatives)
+        for (query, _), negatives in zip(sides, pairs.negatives_of, strict=True)
+    ]
+    return {
+        "repeated": np.setdiff1d(np.arange(len(pairs)), first_rows(pairs)),
+        "several_positives": _several(pairs.query_of, pairs.positive_of),
+        "several_queries": _several(pairs.positive_of, pairs.query_of),
+        "equal": np.flatnonzero(equal),
+        "contradicting": np.flatnonzero(contradicting),
+    }
 
 
 def _several(one: Indices, other: Indices) -> Indices:
@@ -283,16 +244,3 @@ def _several(one: Indices, other: Indices) -> Indices:
     distinct = np.unique(np.stack([one, other]), axis=1)
     values, first = np.unique(one, return_index=True)
     return np.sort(first[np.bincount(distinct[0], minlength=values[-1] + 1)[values] > 1])
-
-
-def _equal(pairs: TrainingPairs) -> Indices:
-    queries = [plain(text) for text in pairs.queries]
-    documents = [plain(text) for text in pairs.documents]
-    sides = zip(pairs.query_of, pairs.positive_of, strict=True)
-    return np.flatnonzero([queries[query] == documents[positive] for query, positive in sides])
-
-
-def _contradicting(pairs: TrainingPairs) -> Indices:
-    positives = set(zip(pairs.query_of.tolist(), pairs.positive_of.tolist(), strict=True))
-    sides = zip(pairs.query_of.tolist(), pairs.negatives_of, strict=True)
-    return np.flatnonzero([any((query, row) in positives for row in negatives) for query, negatives in sides])

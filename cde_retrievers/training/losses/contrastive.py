@@ -12,57 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
 from cde_retrievers.errors import ConfigurationError, TrainingDataError
-from cde_retrievers.training.distributed import gathered, gathered_mask, rank, world_size
-
-
-@dataclass(frozen=True, slots=True)
-class Contrast:
-    """Anchors against candidates; make one with `contrast`.
-
-    Attributes:
-        anchors: (B, W), of any length.
-        candidates: (K, W), likewise.
-        own: which candidate belongs to each anchor, (B,).
-        left_out: (B, K) bool, True for what does not count; never an anchor's own candidate.
-    """
-
-    anchors: Tensor
-    candidates: Tensor
-    own: Tensor
-    left_out: Tensor
-
-    def scores(self, width: int, scale: Tensor | float = 1.0) -> Tensor:
-        """`scale` times the cosine similarity of the first `width` components, (B, K); -inf for what is left out."""
-        cosine = normalize(self.anchors[:, :width], dim=-1) @ normalize(self.candidates[:, :width], dim=-1).T
-        # After scaling: the gradient of a learned scale would be 0 times -inf.
-        return (scale * cosine).masked_fill(self.left_out, -torch.inf)
-
-    def loss(self, width: int, scale: Tensor | float) -> Tensor:
-        """Mean over the anchors of -log softmax(scores) at their own candidate (paper, equation 1); scalar."""
-        return cross_entropy(self.scores(width, scale), self.own)
-
-    @torch.no_grad()
-    def accuracy(self, width: int) -> Tensor:
-        """Share of the anchors that score their own candidate highest; scalar."""
-        return (self.scores(width).argmax(dim=1) == self.own).float().mean()
-
-    def masked_share(self) -> Tensor:
-        """Share left out of all that are not an anchor's own; 0 where there is no other; scalar."""
-        others = self.left_out.numel() - len(self.own)
-        return self.left_out.sum().float() / max(others, 1)
-
-
-def contrast(anchors: Tensor, candidates: Tensor, own: Tensor, left_out: Tensor | None) -> Contrast:
-    """In float32, with an anchor's own candidate counting whatever `left_out` (B, K) says of it."""
-    if left_out is None:
-        left_out = torch.zeros(len(anchors), len(candidates), dtype=torch.bool, device=anchors.device)
-    kept = left_out.scatter(1, own.unsqueeze(1), False)
-    return Contrast(anchors.float(), candidates.float(), own, kept)
-
-
-# A learned temperature stays within these: below the first, single negatives decide everything (CLIP, arXiv
-# 2103.00020, section 2.5, stops there too); above the second, similarity decides nothing.
-_LEARNED_RANGE = (0.01, 1.0)
+from cde_retrievers.training.distributed import gathered, rank, world_size
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +22,7 @@ class LossReport:
     Attributes:
         loss: to be minimised; the mean over this process's queries.
         accuracy: share of the queries whose positive scores higher than every document kept.
-        masked_share: share of the negatives that were left out.
+        masked_share: share of the negatives that were excluded.
     """
 
     loss: Tensor
@@ -81,128 +31,92 @@ class LossReport:
 
 
 class ContrastiveLoss(nn.Module):
-    """Cross-entropy over cosine similarity divided by a temperature (paper, equation 1; specification 1.2 (1), 3.5).
+    """Cross-entropy over cosine similarity divided by a temperature (paper, equation 1).
 
-    Always computed in float32, whatever number format the embeddings come in.
+    Always computed in float32, in whichever number format the embeddings come.
 
     Args:
-        temperature: what similarities are divided by; the start where it is learned.
-        learn_temperature: learn its logarithm, within 0.01 and 1.
-        symmetric: also from each positive to the queries, half and half.
+        temperature: what similarities are divided by.
         matryoshka_dims: sum the loss over embeddings cut to each of these widths (arXiv 2205.13147), so that cut
             embeddings work too. The whole width is only among them if it is named.
-        matryoshka_weights: of each width's loss; 1 each if None.
 
     Raises:
-        ConfigurationError: a setting is out of range, or the weights are not one per width.
+        ConfigurationError: a setting is out of range.
     """
 
-    def __init__(
-        self,
-        *,
-        temperature: float = 0.02,
-        learn_temperature: bool = False,
-        symmetric: bool = False,
-        matryoshka_dims: Sequence[int] = (),
-        matryoshka_weights: Sequence[float] | None = None,
-    ) -> None:
+    def __init__(self, *, temperature: float = 0.02, matryoshka_dims: Sequence[int] = ()) -> None:
         super().__init__()
-        _check_temperature(temperature, learn_temperature)
-        weights = [1.0] * len(matryoshka_dims) if matryoshka_weights is None else list(matryoshka_weights)
-        _check_matryoshka(matryoshka_dims, weights)
-        self.symmetric = symmetric
-        self.matryoshka = dict(zip(matryoshka_dims, weights, strict=True))
-        self._fixed = temperature
-        self.log_scale = nn.Parameter(torch.tensor(-math.log(temperature))) if learn_temperature else None
-
-    @property
-    def temperature(self) -> float:
-        """As it is now."""
-        return self._fixed if self.log_scale is None else math.exp(-float(self.log_scale.detach()))
+        if not 0 < temperature < math.inf:
+            raise ConfigurationError(f"temperature is {temperature}; give a number above 0")
+        if len(set(matryoshka_dims)) < len(matryoshka_dims) or any(dim < 1 for dim in matryoshka_dims):
+            raise ConfigurationError(f"matryoshka_dims are {list(matryoshka_dims)}; give distinct widths of at least 1")
+        self.temperature = temperature
+        self.matryoshka_dims = tuple(matryoshka_dims)
 
     def check_width(self, width: int) -> None:
         """Raise ConfigurationError if embeddings of that width cannot be cut to those asked for."""
-        widest = max(self.matryoshka, default=width)
+        widest = max(self.matryoshka_dims, default=width)
         if widest > width:
             raise ConfigurationError(
                 f"matryoshka_dims has {widest}, but embeddings have {width} components; name at most that many"
             )
 
-    def forward(self, queries: Tensor, documents: Tensor, left_out: Tensor | None = None) -> LossReport:
+    def forward(self, queries: Tensor, documents: Tensor, excluded: Tensor | None = None) -> LossReport:
         """Loss of this process's queries over the documents of all.
 
         Args:
             queries: embeddings (B, W), normalised or not.
             documents: embeddings (M, W): the positives in the order of the queries, then H hard negatives of the
                 first query, of the second, and so on; M = B * (1 + H), and the same on every process.
-            left_out: (B, R * M) bool, True for documents that do not count against a query (specification 1.2 (4)),
-                those of the first process first. A query's positive counts whatever it says.
+            excluded: (B, R * M) bool, True for documents that do not count against a query (paper, equation 4), those
+                of the first process first. A query's positive always counts.
 
         Raises:
             TrainingDataError: the shapes do not fit each other.
             ConfigurationError: embeddings are narrower than the Matryoshka dimensions.
         """
-        _check_shapes(queries, documents, left_out)
+        _check_shapes(queries, documents, excluded)
         width = queries.shape[1]
         self.check_width(width)
         with torch.autocast(queries.device.type, enabled=False):
-            directions = self._directions(queries, documents, left_out)
-            scale = self._scale()
-            loss = sum(
-                weight * torch.stack([direction.loss(dim, scale) for direction in directions]).mean()
-                for dim, weight in (self.matryoshka or {width: 1.0}).items()
-            )
-            assert isinstance(loss, Tensor)
-            accuracy = directions[0].accuracy(max(self.matryoshka, default=width))
-        return LossReport(loss, accuracy, directions[0].masked_share())
-
-    def _scale(self) -> Tensor | float:
-        if self.log_scale is None:
-            return 1 / self._fixed
-        with torch.no_grad():
-            # Put back before it is used. Clamped in the graph, it would have no gradient that could bring it back.
-            self.log_scale.clamp_(*(-math.log(end) for end in reversed(_LEARNED_RANGE)))
-        return self.log_scale.exp()
-
-    def _directions(self, queries: Tensor, documents: Tensor, left_out: Tensor | None) -> list[Contrast]:
-        """To the documents, and where it is symmetric from the positives to the queries of all processes."""
-        count = len(queries)
-        places = torch.arange(count, device=queries.device)
-        own = rank() * len(documents) + places
-        directions = [contrast(queries, gathered(documents), own, left_out)]
-        if self.symmetric:
-            back = None if left_out is None else gathered_mask(left_out)[:, own].T
-            directions.append(contrast(documents[:count], gathered(queries), rank() * count + places, back))
-        return directions
+            candidates = gathered(documents).float()
+            own = rank() * len(documents) + torch.arange(len(queries), device=queries.device)
+            excluded = _without_own(excluded, own, len(candidates))
+            by_width = {
+                dim: _similarities(queries.float(), candidates, dim) for dim in (self.matryoshka_dims or (width,))
+            }
+            scale = 1 / self.temperature
+            losses = [
+                cross_entropy((scale * cosine).masked_fill(excluded, -torch.inf), own) for cosine in by_width.values()
+            ]
+            with torch.no_grad():
+                best = by_width[max(by_width)].masked_fill(excluded, -torch.inf).argmax(dim=1)
+        accuracy = (best == own).float().mean()
+        negatives = max(excluded.numel() - len(own), 1)
+        return LossReport(torch.stack(losses).sum(), accuracy, excluded.sum().float() / negatives)
 
 
-def _check_temperature(temperature: float, learned: bool) -> None:
-    least, most = _LEARNED_RANGE if learned else (0.0, math.inf)
-    if not (0 < temperature < math.inf and least <= temperature <= most):
-        raise ConfigurationError(
-            f"temperature is {temperature}; give a number above 0, and one from {_LEARNED_RANGE[0]} to "
-            f"{_LEARNED_RANGE[1]} if it is to be learned"
-        )
+def _similarities(queries: Tensor, documents: Tensor, width: int) -> Tensor:
+    """Cosines of the first `width` components, (B, R * M)."""
+    return normalize(queries[:, :width], dim=-1) @ normalize(documents[:, :width], dim=-1).T
 
 
-def _check_matryoshka(dims: Sequence[int], weights: Sequence[float]) -> None:
-    if len(set(dims)) < len(dims) or any(dim < 1 for dim in dims):
-        raise ConfigurationError(f"matryoshka_dims are {list(dims)}; give distinct widths of at least 1")
-    if len(weights) != len(dims) or not all(0 < weight < math.inf for weight in weights):
-        raise ConfigurationError(
-            f"matryoshka_weights are {list(weights)} for {len(dims)} matryoshka_dims; give one above 0 for each"
-        )
+def _without_own(excluded: Tensor | None, own: Tensor, candidates: int) -> Tensor:
+    """The mask (B, R * M), with each query's own positive counting."""
+    if excluded is None:
+        return torch.zeros(len(own), candidates, dtype=torch.bool, device=own.device)
+    return excluded.scatter(1, own.unsqueeze(1), False)
 
 
-def _check_shapes(queries: Tensor, documents: Tensor, left_out: Tensor | None) -> None:
+def _check_shapes(queries: Tensor, documents: Tensor, excluded: Tensor | None) -> None:
     if len(queries) == 0 or len(documents) == 0 or len(documents) % len(queries):
         raise TrainingDataError(
             f"{len(documents)} documents do not go with {len(queries)} queries; give each query its positive and as "
             f"many hard negatives as every other"
         )
     expected = (len(queries), world_size() * len(documents))
-    if left_out is not None and (left_out.shape != expected or left_out.dtype != torch.bool):
+    if excluded is not None and (excluded.shape != expected or excluded.dtype != torch.bool):
         raise TrainingDataError(
-            f"left_out must be bool {expected}, a row for each query and a column for each document of all processes, "
-            f"found {left_out.dtype} {tuple(left_out.shape)}"
+            f"excluded must be bool {expected}, a row for each query and a column for each document of all processes, "
+            f"found {excluded.dtype} {tuple(excluded.shape)}"
         )

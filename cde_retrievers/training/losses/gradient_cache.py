@@ -15,14 +15,14 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from cde_retrievers.training.losses.rng_state import Surroundings
+from cde_retrievers.training.losses.rng_state import ForwardState
 
 Chunk = TypeVar("Chunk")
 Shared = TypeVar("Shared")
 Gradients = list[Tensor | None]
 
 
-def replayed(
+def gradient_cached(
     run: Callable[[Chunk, Shared], Tensor], chunks: Sequence[Chunk], shared: Shared, parameters: Iterable[nn.Parameter]
 ) -> Tensor:
     """`torch.cat([run(chunk, shared) for chunk in chunks])`, holding one chunk's graph at a time.
@@ -49,7 +49,7 @@ def replayed(
     inputs = tensors_of(shared)
     weights = [parameter for parameter in parameters if parameter.requires_grad]
     work = _Work(run, tuple(chunks), shared, len(inputs))
-    rows: Tensor = _Replayed.apply(work, *inputs, *weights)  # type: ignore[no-untyped-call]
+    rows: Tensor = _GradientCached.apply(work, *inputs, *weights)  # type: ignore[no-untyped-call]
     return rows
 
 
@@ -71,16 +71,16 @@ class _Work(Generic[Chunk, Shared]):
         return [*cut, *inputs[self.shared_tensors :]]
 
 
-class _Replayed(torch.autograd.Function):
+class _GradientCached(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, work: _Work[Any, Any], *inputs: Tensor) -> Tensor:
         device = inputs[0].device if inputs else torch.device("cpu")
-        outputs, ctx.surroundings = [], []
+        outputs, ctx.states = [], []
         for chunk in work.chunks:
-            before = Surroundings.now(device)
+            before = ForwardState.now(device)
             with before.same_autocast():
                 outputs.append(work.on(chunk, inputs))
-            ctx.surroundings.append(before)
+            ctx.states.append(before)
         ctx.work, ctx.rows = work, [len(output) for output in outputs]
         # Through here and not as an attribute: autograd then notices weights that change before the second run.
         ctx.save_for_backward(*inputs)
@@ -93,7 +93,7 @@ class _Replayed(torch.autograd.Function):
         totals: Gradients = [None] * len(inputs)
         parts = torch.split(gradient, ctx.rows)
         # The last chunk first, as autograd walks a plain graph, so that sums in few bits round alike.
-        for chunk, before, part in reversed(list(zip(ctx.work.chunks, ctx.surroundings, parts, strict=True))):
+        for chunk, before, part in reversed(list(zip(ctx.work.chunks, ctx.states, parts, strict=True))):
             leaves = ctx.work.leaves(inputs, wanted)
             with before.restored(), torch.enable_grad():
                 output = ctx.work.on(chunk, leaves)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True)
-class RandomState:
+class RngState:
     """The states of the CPU's random generator and, where there is one, of a device's."""
 
     device: torch.device
@@ -17,7 +17,7 @@ class RandomState:
     accelerator: Tensor | None
 
     @classmethod
-    def now(cls, device: torch.device) -> "RandomState":
+    def now(cls, device: torch.device) -> "RngState":
         """As they are."""
         return cls(device, torch.get_rng_state(), _accelerator_state(device))
 
@@ -42,18 +42,18 @@ def _accelerator_state(device: torch.device) -> Tensor | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class ForwardState:
     """Random states, and for each kind of device whether autocast is on and its number format."""
 
-    random: RandomState
+    random: RngState
     autocast: tuple[tuple[str, torch.dtype, bool], ...]
 
     @classmethod
-    def now(cls, device: torch.device) -> "Surroundings":
+    def now(cls, device: torch.device) -> "ForwardState":
         """As they are, for computing on `device`."""
         kinds = sorted({"cpu", device.type})
         formats = ((kind, torch.get_autocast_dtype(kind), torch.is_autocast_enabled(kind)) for kind in kinds)
-        return cls(RandomState.now(device), tuple(formats))
+        return cls(RngState.now(device), tuple(formats))
 
     @contextmanager
     def same_autocast(self) -> Iterator[None]:
@@ -70,7 +70,7 @@ class Surroundings:
     @contextmanager
     def restored(self) -> Iterator[None]:
         """Random states and autocast as they were; the stream of random numbers outside goes on undisturbed."""
-        outside = RandomState.now(self.random.device)
+        outside = RngState.now(self.random.device)
         self.random.restore()
         try:
             with self.same_autocast():

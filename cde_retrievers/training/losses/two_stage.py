@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.model.contextual import ContextualModel
-from cde_retrievers.training.losses.gradient_cache import replayed
+from cde_retrievers.training.losses.gradient_cache import gradient_cached
 
 # Right-padded token ids and their mask, each (n, L).
 TokenBatch = tuple[Tensor, Tensor]
@@ -127,5 +127,5 @@ def _rows(
     if chunk_size is None:
         return [run(batch, shared) for batch in batches]
     chunks, places = chunked_together(batches, chunk_size)
-    rows = replayed(run, chunks, shared, stage.parameters())
+    rows = gradient_cached(run, chunks, shared, stage.parameters())
     return [rows[place] for place in places]

@@ -1,50 +1,75 @@
 """Which pairs make up which batch, epoch after epoch.
 
-Axes: n pairs, B pairs of a batch, W width.
+Axes: n pairs, G pairs of a global batch, over all processes together.
 """
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal
+from typing import NamedTuple
 
 import numpy as np
 from numpy.random import Generator
+from torch.utils.data import Sampler
 
 from cde_retrievers.errors import ConfigurationError, TrainingDataError
 from cde_retrievers.training.batches.clustering import cluster_pairs
-from cde_retrievers.training.batches.packing import Centroids, Layout, PoolLayout, pools_of
+from cde_retrievers.training.batches.packing import packed, pools_of
 from cde_retrievers.training.batches.surrogate import PairVectors
 from cde_retrievers.training.data.pairs import Indices, TrainingPairs, first_rows
 
 logger = logging.getLogger(__name__)
 
-Packing = Literal["random", "tsp"]
-PACKINGS: tuple[Packing, ...] = ("random", "tsp")
 
-
-@dataclass(frozen=True, eq=False)
-class BatchSchedule:
-    """Batches of one size; no pair comes twice in an epoch, and those that fill no batch are others each time.
-
-    Made by `contextual_schedule` and `random_schedule`.
+class PairBatch(NamedTuple):
+    """The pairs of one step, and what seeds every random choice about it.
 
     Attributes:
-        batch_size: B, over all processes together.
-        batches_per_epoch: the same for every epoch.
-        seed: same pairs, settings and seed, same batches in every process.
+        rows: of the pairs (G,).
+        seed: the run's seed, the epoch, and the step of the epoch, both counted from 0.
     """
 
-    batch_size: int
-    batches_per_epoch: int
-    seed: int
-    _lay_out: Callable[[Generator], Indices] = field(repr=False)
+    rows: Indices
+    seed: tuple[int, int, int]
+
+
+class PairBatchSampler(Sampler[PairBatch]):
+    """Batches of one size; no pair comes twice in an epoch, and those that fill no batch are others each time.
+
+    Made by `contextual_batches` and `random_batches`. An epoch's batches depend on the seed and its number alone, so
+    that all processes agree, and a resumed run goes on with what would have come.
+
+    Args:
+        batch_size: G.
+        batches_per_epoch: the same for every epoch.
+        seed: same pairs, settings and seed, same batches in every process.
+        lay_out: all rows in the order in which they are cut into batches.
+    """
+
+    def __init__(
+        self, batch_size: int, batches_per_epoch: int, seed: int, lay_out: Callable[[Generator], Indices]
+    ) -> None:
+        self.batch_size = batch_size
+        self.batches_per_epoch = batches_per_epoch
+        self.seed = seed
+        self._lay_out = lay_out
+        self._epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Which epoch the next iteration goes through."""
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        return self.batches_per_epoch
+
+    def __iter__(self) -> Iterator[PairBatch]:
+        epoch = self._epoch
+        return (PairBatch(rows, (self.seed, epoch, step)) for step, rows in enumerate(self.batches(epoch)))
 
     def batches(self, epoch: int) -> Indices:
-        """Rows of the pairs of each batch -> (batches_per_epoch, B), in the order in which to train on them.
+        """Rows of the pairs of each batch -> (batches_per_epoch, G), in the order in which to train on them.
 
-        Batches come in random order, and pairs in random order within each (specification 3.3).
+        Batches come in random order, and pairs in random order within each.
 
         Raises:
             ConfigurationError: the epoch is below 0.
@@ -57,8 +82,8 @@ class BatchSchedule:
         return rng.permuted(rng.permutation(rows.reshape(-1, self.batch_size)), axis=1)
 
 
-def random_schedule(pairs: TrainingPairs, batch_size: int, seed: int = 0) -> BatchSchedule:
-    """Batches drawn at random from all pairs, whatever their domain: what contextual ones are compared with.
+def random_batches(pairs: TrainingPairs, batch_size: int, seed: int = 0) -> PairBatchSampler:
+    """Batches drawn at random from all pairs, across domains: what contextual ones are compared with.
 
     Pairs of equal texts count once.
 
@@ -66,20 +91,19 @@ def random_schedule(pairs: TrainingPairs, batch_size: int, seed: int = 0) -> Bat
         ConfigurationError: batch_size or seed is impossible.
         TrainingDataError: there are fewer distinct pairs than make a batch.
     """
-    rows = _checked_rows(pairs, batch_size, seed)
-    return BatchSchedule(batch_size, len(rows) // batch_size, seed, lambda rng: rng.permutation(rows))
+    rows = _distinct_rows(pairs, batch_size, seed)
+    return PairBatchSampler(batch_size, len(rows) // batch_size, seed, lambda rng: rng.permutation(rows))
 
 
-def contextual_schedule(
+def contextual_batches(
     pairs: TrainingPairs,
     vectors: PairVectors,
     batch_size: int,
     cluster_size: int | None = None,
-    packing: Packing = "random",
     seed: int = 0,
     cache_folder: str | Path | None = None,
     show_progress: bool | None = None,
-) -> BatchSchedule:
+) -> PairBatchSampler:
     """Batches of pairs that are hard to tell apart (paper section 4.1): clusters, packed as `packing.py` describes.
 
     Pairs of equal texts count once.
@@ -88,32 +112,28 @@ def contextual_schedule(
         pairs: n of them; batches keep within domains as far as these fill whole batches. Smaller domains are
             clustered together with others of their set (what stands before the last "/" of their names).
         vectors: of their texts, from `embed_pairs`.
-        batch_size: B, over all processes together.
-        cluster_size: pairs per cluster on average; B if None.
-        packing: order in which leftovers of clusters are laid end to end: "random", or "tsp", from a random one always
-            on to the nearest in the mean of its documents.
+        batch_size: G.
+        cluster_size: pairs per cluster on average; G if None.
         seed: of clusters and of all order.
         cache_folder: where clusters are kept; not kept if None.
         show_progress: of clustering; True or False, or None for a bar only where the work is long.
 
     Raises:
-        ConfigurationError: a size, the seed or the packing is impossible.
+        ConfigurationError: a size or the seed is impossible.
         TrainingDataError: there are fewer distinct pairs than make a batch, or the vectors are of other pairs.
         PathInUseError: something else is in the cache where the clusters should be.
         WriteError: the disk is full.
     """
-    if packing not in PACKINGS:
-        raise ConfigurationError(f"packing {packing!r} is unknown; use one of {', '.join(PACKINGS)}")
-    rows = _checked_rows(pairs, batch_size, seed)
-    _tell_of_mixing(pairs, rows, batch_size)
+    rows = _distinct_rows(pairs, batch_size, seed)
+    _log_mixed_batches(pairs, rows, batch_size)
     size = batch_size if cluster_size is None else cluster_size
-    pools = pools_of(pairs, rows, batch_size)
-    clusters = cluster_pairs(pairs, vectors, size, seed, cache_folder, show_progress, pools)
-    layout = _layout(pairs, rows, pools, clusters, vectors if packing == "tsp" else None)
-    return BatchSchedule(batch_size, len(rows) // batch_size, seed, lambda rng: layout.lay_out(batch_size, rng))
+    pool_of = pools_of(pairs, rows, batch_size)
+    clusters = cluster_pairs(pairs, vectors, size, seed, cache_folder, show_progress, pool_of)
+    pools = [_split(rows[pool_of[rows] == pool], clusters) for pool in np.unique(pool_of[rows])]
+    return PairBatchSampler(batch_size, len(rows) // batch_size, seed, lambda rng: packed(pools, batch_size, rng))
 
 
-def _checked_rows(pairs: TrainingPairs, batch_size: int, seed: int) -> Indices:
+def _distinct_rows(pairs: TrainingPairs, batch_size: int, seed: int) -> Indices:
     """The first row of each distinct pair of texts, in order."""
     if batch_size < 1 or seed < 0:
         raise ConfigurationError(
@@ -129,7 +149,13 @@ def _checked_rows(pairs: TrainingPairs, batch_size: int, seed: int) -> Indices:
     return rows
 
 
-def _tell_of_mixing(pairs: TrainingPairs, rows: Indices, batch_size: int) -> None:
+def _split(rows: Indices, clusters: Indices) -> list[Indices]:
+    """Rows by the cluster they are in, in the order of the clusters."""
+    ordered = rows[np.argsort(clusters[rows], kind="stable")]
+    return np.split(ordered, np.flatnonzero(np.diff(clusters[ordered])) + 1)
+
+
+def _log_mixed_batches(pairs: TrainingPairs, rows: Indices, batch_size: int) -> None:
     sizes = np.bincount(pairs.domain_of[rows], minlength=len(pairs.domains))
     mixed = len(rows) // batch_size - int((sizes // batch_size).sum())
     small = int(((sizes > 0) & (sizes < batch_size)).sum())
@@ -138,26 +164,3 @@ def _tell_of_mixing(pairs: TrainingPairs, rows: Indices, batch_size: int) -> Non
             "%d of %d batches are of several domains, from what fills no batch; %d of %d domains have fewer pairs than "
             "a batch", mixed, len(rows) // batch_size, small, len(pairs.domains),
         )  # fmt: skip
-
-
-def _layout(
-    pairs: TrainingPairs, rows: Indices, pools: Indices, clusters: Indices, vectors: PairVectors | None
-) -> Layout:
-    """Clusters by pool, with the means of their documents where there are vectors."""
-    layouts = []
-    for pool in np.unique(pools[rows]):
-        members = rows[pools[rows] == pool]
-        order = np.argsort(clusters[members], kind="stable")
-        cuts = np.flatnonzero(np.diff(clusters[members[order]])) + 1
-        parts = tuple(np.split(members[order], cuts))
-        layouts.append(PoolLayout(parts, _means(pairs, parts, vectors)))
-    whole = [np.concatenate(layout.clusters) for layout in layouts]
-    return Layout(tuple(layouts), _means(pairs, whole, vectors))
-
-
-def _means(
-    pairs: TrainingPairs, parts: "tuple[Indices, ...] | list[Indices]", vectors: PairVectors | None
-) -> Centroids | None:
-    if vectors is None:
-        return None
-    return np.stack([vectors.documents[pairs.positive_of[rows]].mean(axis=0) for rows in parts])

@@ -10,7 +10,7 @@ from tiny import build_tokenizer
 from cde_retrievers.errors import ConfigurationError, TrainingDataError
 from cde_retrievers.text import TextTokenizer
 from cde_retrievers.training.data.pairs import Pair, TrainingPairs
-from cde_retrievers.training.data.report import check_enough, report_on
+from cde_retrievers.training.data.report import check_enough, describe_pairs
 
 PAIRS = [
     Pair("red cat", "the cat", ("the dog",), "cats"),
@@ -27,7 +27,7 @@ PAIRS = [
 
 def report(pairs=PAIRS, **settings):
     settings = {"max_length": 6, "batch_size": 4, **settings}
-    return report_on(TrainingPairs.of(pairs), build_tokenizer(), **settings)
+    return describe_pairs(TrainingPairs.of(pairs), build_tokenizer(), **settings)
 
 
 def test_numbers_and_domains_are_counted():
@@ -44,7 +44,7 @@ def test_lengths_are_those_of_the_tokenizer_with_prompts_and_nothing_cut():
     words = ["the", "cat", "dog", "bird", "runs"]
     pairs = [Pair(" ".join(rng.choice(words, i % 7 + 1)), " ".join(rng.choice(words, i % 30 + 1))) for i in range(60)]
     table = TrainingPairs.of(pairs)
-    found = report_on(
+    found = describe_pairs(
         table, TextTokenizer(tokenizer, 8, 0), max_length=12, batch_size=4, query_prompt="a ", document_prompt="the a "
     )
     for role, texts, prompt in ((found.queries, table.queries, "a "), (found.documents, table.documents, "the a ")):
@@ -59,14 +59,14 @@ def test_lengths_are_those_of_the_tokenizer_with_prompts_and_nothing_cut():
 
 def test_duplicates_and_contradictions_are_found_with_the_first_pair_of_each():
     findings = report().findings
-    assert (findings.repeated.count, findings.repeated.first) == (1, (1,))
+    assert (findings["repeated"].count, findings["repeated"].first) == (1, (1,))
     # "red cat" has two documents; "green dog" three.
-    assert (findings.several_positives.count, findings.several_positives.first) == (2, (0, 2))
+    assert (findings["several_positives"].count, findings["several_positives"].first) == (2, (0, 2))
     # "the cat", "a cat", "the bird".
-    assert (findings.several_queries.count, findings.several_queries.first) == (3, (0, 3, 5))
-    assert (findings.equal.count, findings.equal.first) == (1, (5,))
+    assert (findings["several_queries"].count, findings["several_queries"].first) == (3, (0, 3, 5))
+    assert (findings["equal"].count, findings["equal"].first) == (1, (5,))
     # "the bird" is a negative of "green dog" in pair 2 and its positive in pair 8.
-    assert (findings.contradicting.count, findings.contradicting.first) == (1, (2,))
+    assert (findings["contradicting"].count, findings["contradicting"].first) == (1, (2,))
 
 
 def test_the_report_is_readable():
@@ -136,7 +136,7 @@ def test_pairs_that_all_have_one_query_are_refused():
 
 
 def test_rows_that_were_not_read_are_refused():
-    for look in (lambda: check_enough(PAIRS, 2), lambda: report_on(PAIRS, None, max_length=6, batch_size=4)):
+    for look in (lambda: check_enough(PAIRS, 2), lambda: describe_pairs(PAIRS, None, max_length=6, batch_size=4)):
         with pytest.raises(TrainingDataError, match=r"TrainingPairs are expected, found list; read_pairs makes them"):
             look()
 
