@@ -27,14 +27,14 @@ def test_defaults_are_for_this_work(tmp_path):
     [
         ({"output_dir": None}, r"output_dir says where"),
         ({"output_dir": ""}, r"output_dir says where"),
-        ({"batching": "hard"}, r"batching is 'hard'; use one of contextual, random"),
-        ({"context_from": "corpus"}, r"context_from is 'corpus'; use one of batch, domain"),
-        ({"per_device_train_batch_size": 1}, r"whole number of at least 2"),
-        ({"cluster_size": 2.5}, r"cluster_size is 2.5; give a whole number"),
+        ({"batching": "hard"}, r"batching is 'hard'; it must be 'contextual' or 'random'"),
+        ({"context_from": "corpus"}, r"context_from is 'corpus'; it must be 'batch' or 'domain'"),
+        ({"per_device_train_batch_size": 1}, r"batch_size is 1; it must be greater than or equal to 2"),
+        ({"cluster_size": 2.5}, r"cluster_size is 2.5; it must be a valid integer"),
         ({"chunk_size": 0}, r"chunk_size is 0"),
         ({"hard_negatives": -1}, r"hard_negatives is -1"),
-        ({"false_negative_threshold": 1.5}, r"false-negative filter must be above 0 and at most 1"),
-        ({"sequence_dropout": 2.0}, r"sequence_dropout is 2.0; it must lie between 0 and 1"),
+        ({"false_negative_threshold": 1.5}, r"false_negative_threshold is 1.5; it must be less than or equal to 1"),
+        ({"sequence_dropout": 2.0}, r"sequence_dropout is 2.0; it must be less than or equal to 1"),
         ({"lora_alpha": 8.0}, r"lora_alpha says nothing without lora_rank"),
         ({"auto_find_batch_size": True}, r"lower chunk_size, which bounds memory"),
         ({"label_smoothing_factor": 0.1}, r"label_smoothing_factor=0.1 is not available here"),
@@ -60,17 +60,21 @@ def test_defaults_are_for_this_work(tmp_path):
             r"does not fit the schedule constant: it has no settings",
         ),
         ({"output_dir": __file__}, r"test_config.py is a file; give the path of a directory"),
-        ({"num_train_epochs": 0}, r"num_train_epochs is 0; it must be above 0"),
-        ({"num_train_epochs": float("nan")}, r"num_train_epochs is nan; it must be above 0"),
+        ({"num_train_epochs": 0}, r"num_train_epochs is 0; it must be greater than 0"),
+        ({"num_train_epochs": float("nan")}, r"num_train_epochs is nan; it must be a finite number"),
         ({"max_steps": 0}, r"max_steps is 0, which trains nothing"),
-        ({"learning_rate": -1e-5}, r"learning_rate is -1e-05; it must be above 0"),
-        ({"learning_rate": "1e-5"}, r"learning_rate is '1e-5'; give a number"),
-        ({"temperature": "0.02"}, r"temperature is '0.02'; give a number"),
-        ({"false_negative_threshold": "1"}, r"false_negative_threshold is '1'; give a number"),
+        ({"learning_rate": -1e-5}, r"learning_rate is -1e-05; it must be greater than 0"),
+        ({"learning_rate": "1e-5"}, r"learning_rate is '1e-5'; it must be a valid number"),
+        ({"temperature": "0.02"}, r"temperature is '0.02'; it must be a valid number"),
+        ({"false_negative_threshold": "1"}, r"false_negative_threshold is '1'; it must be a valid number"),
+        ({"matryoshka_dimensions": (8, 0)}, r"it must be greater than or equal to 1"),
+        ({"chunk_size": True}, r"chunk_size is True; it must be a valid integer"),
+        ({"save_steps": "often"}, r"save_steps is 'often'; it must be a valid number"),
+        ({"max_steps": 2.5}, r"max_steps is 2.5; it must be a valid integer"),
         ({"gradient_accumulation_steps": 0}, r"gradient_accumulation_steps is 0"),
-        ({"matryoshka_dimensions": 64}, r"matryoshka_dimensions is 64; give a tuple such as \(64, 128\)"),
-        ({"matryoshka_dimensions": "64"}, r"matryoshka_dimensions is '64'; give a tuple"),
-        ({"lora_rank": 2, "lora_target_modules": "query"}, r"lora_target_modules is 'query'; give a tuple"),
+        ({"matryoshka_dimensions": 64}, r"matryoshka_dimensions is 64; it must be a valid tuple"),
+        ({"matryoshka_dimensions": "64"}, r"matryoshka_dimensions is '64'; it must be a valid tuple"),
+        ({"lora_rank": 2, "lora_target_modules": "query"}, r"lora_target_modules is 'query'; it must be a valid tuple"),
         ({"eval_on_start": True}, r"name BEIR folders in evaluation"),
         ({"metric_for_best_model": "loss"}, r"metric_for_best_model is 'loss'; use one of ndcg@10"),
         ({"greater_is_better": False}, r"a higher nDCG@10 is the better one"),
@@ -127,7 +131,7 @@ def test_unknown_names_are_refused_with_similar_ones(tmp_path):
 )
 def test_a_value_of_another_type_is_refused(wrong, tmp_path):
     (name,) = wrong
-    with pytest.raises(ConfigurationError, match=rf"training setting {name} is .*; give another value"):
+    with pytest.raises(ConfigurationError, match=rf"training setting {name} is .*; change it, or leave it out"):
         TrainingConfig.from_dict({"output_dir": str(tmp_path), **wrong})
 
 
