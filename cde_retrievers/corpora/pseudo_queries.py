@@ -27,7 +27,8 @@ _SENTENCE_END = re.compile(rf"(?<=[.!?]){_CLOSING}(?=\s)|(?<=[{_WIDE_ENDS}]){_CL
 _ABBREVIATION = re.compile(r"\b(?:[^\W\d_]|Dr|Mrs?|Ms|Prof|St|vs|etc|cf|al|Fig|No|i\.e|e\.g)\.\Z", re.IGNORECASE)
 _LONGEST_ABBREVIATION = 8
 # What stands around a title: line breaks, rules, marks of emphasis and headings, punctuation.
-_AROUND = r"[\s#=\-*_:.,;|\u2013\u2014]*"
+_AROUND = r"[\s#=\-*_:.,;|\u2013\u2014]*+"
+_LEADING = re.compile(_AROUND)
 _MIN_SENTENCE_WORDS = 4
 
 
@@ -144,21 +145,25 @@ def without_beginning(text: str, query: str) -> str:
     Upper and lower case, spaces, line breaks and the marks of a heading do not count. Empty if the rest would begin
     with the query still, in the middle of a word.
     """
-    words = r"\s+".join(map(re.escape, query.split()))
+    text = text.strip()
+    # Marks before the query are passed over without a second try, since that would take the square of the time.
+    words = r"\s++".join(map(re.escape, _LEADING.sub("", query, count=1).split()))
     beginning = re.compile(rf"{_AROUND}{words}(?:(?![^\W_])|(?=[{_UNSPACED}])){_AROUND}", re.IGNORECASE)
-    rest = text.strip()
-    while match := beginning.match(rest):
-        rest = rest[match.end() :]
+    end = 0
+    while words and (match := beginning.match(text, end)):
+        end = match.end()
+    rest = text[end:]
     return "" if plain(rest).startswith(plain(query)) else rest
 
 
 def first_sentence(text: str) -> str | None:
     """The shortest beginning that ends as a sentence or paragraph does, and has a few words; None if all of it."""
     text = text.strip()
+    words = before = 0
     for end in _sentence_ends(text):
-        sentence = " ".join(text[:end].split())
-        if word_count(sentence) >= _MIN_SENTENCE_WORDS:
-            return sentence if end < len(text) else None
+        words, before = words + word_count(text[before:end]), end
+        if words >= _MIN_SENTENCE_WORDS:
+            return " ".join(text[:end].split()) if end < len(text) else None
     return None
 
 

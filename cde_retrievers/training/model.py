@@ -51,6 +51,7 @@ class ContrastiveModel(nn.Module):
         self.sequence_dropout = sequence_dropout
         self.train_first_stage = train_first_stage
         self._freeze_what_is_not_trained()
+        _forgive_shared_weights(self)
 
     def _freeze_what_is_not_trained(self) -> None:
         """Parameters that never have a gradient must say so, or processes would wait for each other's."""
@@ -177,3 +178,17 @@ def checkpoint_activations(model: nn.Module, settings: Mapping[str, Any], **opti
             # transformers gave the method its new name within version 5, and warns of the old one since.
             enable = getattr(module, "activation_checkpointing_enable", None) or module.gradient_checkpointing_enable
             enable(settings, **options)
+
+
+def _forgive_shared_weights(module: nn.Module) -> None:
+    """Let the module load a state in which each weight stands once: its other names are then not missing."""
+
+    def forgive(loaded: nn.Module, incompatible: Any) -> None:
+        groups: dict[int, set[str]] = {}
+        for name, tensor in loaded.state_dict(keep_vars=True).items():
+            groups.setdefault(id(tensor), set()).add(name)
+        missing = set(incompatible.missing_keys)
+        found = {name for names in groups.values() if not names <= missing for name in names}
+        incompatible.missing_keys[:] = [name for name in incompatible.missing_keys if name not in found]
+
+    module.register_load_state_dict_post_hook(forgive)  # type: ignore[no-untyped-call]

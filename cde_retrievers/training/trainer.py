@@ -78,7 +78,6 @@ class ContextualTrainer(Trainer):
         super().__init__(module, arguments, eval_dataset=list(sets) or None, callbacks=[*own, *callbacks])
         for prints_on_its_own in (DEFAULT_PROGRESS_CALLBACK, PrinterCallback):
             self.remove_callback(prints_on_its_own)
-        forgive_shared_weights(module)
 
     def train(
         self, resume_from_checkpoint: str | Path | bool | None = None, *arguments: Any, **keywords: Any
@@ -259,20 +258,6 @@ class _EpochLoader(DataLoader[StepPlan]):
 def _has_finite_gradients(module: nn.Module) -> bool:
     norm = torch.nn.utils.get_total_norm([each.grad for each in module.parameters() if each.grad is not None])
     return bool(torch.isfinite(norm))
-
-
-def forgive_shared_weights(module: nn.Module) -> None:
-    """Let the module load a state in which each weight stands once: its other names are then not missing."""
-
-    def forgive(loaded: nn.Module, incompatible: Any) -> None:
-        groups: dict[int, set[str]] = {}
-        for name, tensor in loaded.state_dict(keep_vars=True).items():
-            groups.setdefault(id(tensor), set()).add(name)
-        missing = set(incompatible.missing_keys)
-        found = {name for names in groups.values() if not names <= missing for name in names}
-        incompatible.missing_keys[:] = [name for name in incompatible.missing_keys if name not in found]
-
-    module.register_load_state_dict_post_hook(forgive)  # type: ignore[no-untyped-call]
 
 
 def ndcg_by_set(encoder: ContextualEncoder, sets: Sequence[RetrievalSet]) -> dict[str, float]:
