@@ -13,10 +13,10 @@ logger = logging.getLogger(__name__)
 
 MARKER = "complete.json"
 _PREFIX = "checkpoint-"
-Facts = dict[str, Any]
+RunIdentity = dict[str, Any]
 
 
-def mark_complete(checkpoint: Path, facts: Facts) -> None:
+def mark_complete(checkpoint: Path, facts: RunIdentity) -> None:
     """Write the marker: what the checkpoint belongs to, and the size of every file in it.
 
     Args:
@@ -57,13 +57,13 @@ def newest_complete(folder: Path) -> Path | None:
     return next((path for path in reversed(checkpoints_in(folder)) if is_complete(path)), None)
 
 
-def starting_point(folder: Path, resume: str | Path | bool | None, facts: Facts) -> Path | None:
+def starting_point(folder: Path, resume: str | Path | bool | None, identity: RunIdentity) -> Path | None:
     """The checkpoint a run goes on from; None for the beginning.
 
     Args:
         folder: the run's output directory.
         resume: a checkpoint's directory, True for the newest whole one, or None or False for the beginning.
-        facts: what the checkpoint must share with the run: its batches would be others.
+        identity: what the checkpoint must share with the run: its batches would be others.
 
     Raises:
         TrainingError: there is no such checkpoint, it is not whole or of another run; or checkpoints of an earlier run
@@ -73,7 +73,7 @@ def starting_point(folder: Path, resume: str | Path | bool | None, facts: Facts)
         _refuse_to_mix(folder)
         return None
     chosen = _newest(folder) if resume is True else _whole(Path(str(resume)), folder)
-    _check_facts(chosen, facts)
+    _check_identity(chosen, identity)
     return chosen
 
 
@@ -109,9 +109,9 @@ def _newest(folder: Path) -> Path:
     return newest
 
 
-def _check_facts(checkpoint: Path, facts: Facts) -> None:
+def _check_identity(checkpoint: Path, identity: RunIdentity) -> None:
     saved = json.loads((checkpoint / MARKER).read_text(encoding="utf-8"))["run"]
-    now = json.loads(json.dumps(facts))
+    now = json.loads(json.dumps(identity))
     different = sorted(name for name in saved.keys() | now.keys() if saved.get(name) != now.get(name))
     if different:
         shown = "; ".join(f"{name} was {saved.get(name)!r}, is {now.get(name)!r}" for name in different)

@@ -14,7 +14,7 @@ from cde_retrievers.model.config import Conditioning
 from cde_retrievers.optional import require
 from cde_retrievers.retrieval_set import RetrievalSet
 from cde_retrievers.training.base_model import encoder_to_train
-from cde_retrievers.training.checkpoints import Facts, newest_complete, starting_point
+from cde_retrievers.training.checkpoints import RunIdentity, newest_complete, starting_point
 from cde_retrievers.training.config import TrainingConfig
 from cde_retrievers.training.data.pairs import TrainingPairs
 from cde_retrievers.training.data.read import read_pairs
@@ -95,13 +95,13 @@ def train(
     encoder = as_encoder(model, conditioning, settings)
     sets = [RetrievalSet.read(folder, config.evaluation_split) for folder in config.evaluation]
     trainable = TrainableModel.of(encoder, config)
-    facts = run_facts(encoder, pairs, config)
+    identity = run_identity(encoder, pairs, config)
     resume = config.resume_from_checkpoint if resume_from_checkpoint is None else resume_from_checkpoint
-    checkpoint = starting_point(config.output_folder, resume, facts)  # refuses before anything is embedded
+    checkpoint = starting_point(config.output_folder, resume, identity)  # refuses before anything is embedded
     if checkpoint is None:
         _refuse_used(config.output_folder / MODEL_FOLDER)
     steps = prepare(pairs, encoder, trainable, config)
-    trainer = ContextualTrainer(trainable.module, config, steps, encoder.tokenizer, sets, facts, callbacks)
+    trainer = ContextualTrainer(trainable.module, config, steps, encoder.tokenizer, sets, identity, callbacks)
     output = trainer.train(checkpoint)
     # Named by where it is saved: what is built with it finds it again by that name, and not the model it came from.
     name = str(config.output_folder / MODEL_FOLDER)
@@ -134,7 +134,7 @@ def as_encoder(
     return model
 
 
-def run_facts(encoder: ContextualEncoder, pairs: TrainingPairs, config: TrainingConfig) -> Facts:
+def run_identity(encoder: ContextualEncoder, pairs: TrainingPairs, config: TrainingConfig) -> RunIdentity:
     """What a run must share with the checkpoint it goes on from."""
     names = (
         *("seed", "global_batch_size", "world_size", "gradient_accumulation_steps", "batching", "cluster_size"),

@@ -15,7 +15,7 @@ from cde_retrievers.errors import TrainingError
 from cde_retrievers.files import write_json
 from cde_retrievers.model.checkpoints import unique_weights
 from cde_retrievers.training.checkpoints import (
-    Facts,
+    RunIdentity,
     delete_old,
     is_complete,
     mark_complete,
@@ -36,20 +36,20 @@ class CheckpointKeeper(TrainerCallback):
         writing: the checkpoint that is being written, or None.
 
     Args:
-        facts: what identifies the run.
+        identity: what identifies the run.
         limit: checkpoints to keep; all if None.
     """
 
-    def __init__(self, facts: Facts, limit: int | None) -> None:
+    def __init__(self, identity: RunIdentity, limit: int | None) -> None:
         self.writing: Path | None = None
-        self._facts = facts
+        self._identity = identity
         self._limit = limit
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Called when the Trainer has written a checkpoint."""
         wait_for_all()
         if args.should_save and self.writing is not None:
-            mark_complete(self.writing, self._facts)
+            mark_complete(self.writing, self._identity)
             delete_old(self.writing.parent, self._limit, state.best_model_checkpoint)
         self.writing = None
 

@@ -26,7 +26,7 @@ from cde_retrievers.text import TextTokenizer
 from cde_retrievers.training.batches.sampler import PairBatchSampler
 from cde_retrievers.training.batches.step_plan import StepPlan
 from cde_retrievers.training.callbacks import LogLastStep, LogWriter, ProgressLine
-from cde_retrievers.training.checkpoints import Facts, starting_point
+from cde_retrievers.training.checkpoints import RunIdentity, starting_point
 from cde_retrievers.training.config import TrainingConfig
 from cde_retrievers.training.distributed import of_the_first
 from cde_retrievers.training.metrics import StepMetrics
@@ -50,7 +50,7 @@ class ContextualTrainer(Trainer):
         steps: what it is trained on, batch by batch.
         tokenizer: of the model, for evaluation.
         sets: what to search in for evaluation.
-        facts: what identifies the run; a checkpoint of another one is not resumed.
+        identity: what identifies the run; a checkpoint of another one is not resumed.
         callbacks: further ones, transformers' own or yours.
     """
 
@@ -61,13 +61,13 @@ class ContextualTrainer(Trainer):
         steps: TrainingSteps,
         tokenizer: TextTokenizer,
         sets: Sequence[RetrievalSet] = (),
-        facts: Facts | None = None,
+        identity: RunIdentity | None = None,
         callbacks: Sequence[TrainerCallback] = (),
     ) -> None:
         self._module = module
         self._config = config
-        self._facts = facts or {}
-        self._keeper = CheckpointKeeper(self._facts, config.save_total_limit)
+        self._identity = identity or {}
+        self._keeper = CheckpointKeeper(self._identity, config.save_total_limit)
         self._metrics = StepMetrics(config.device, config.world_size)
         self._steps = steps
         self._tokenizer = tokenizer
@@ -93,7 +93,7 @@ class ContextualTrainer(Trainer):
             TrainingError: there is no such checkpoint, or it is of another run; a step has no finite loss or gradient;
                 a checkpoint cannot be written.
         """
-        checkpoint = starting_point(self._config.output_folder, resume_from_checkpoint, self._facts)
+        checkpoint = starting_point(self._config.output_folder, resume_from_checkpoint, self._identity)
         try:
             return super().train(None if checkpoint is None else str(checkpoint), *arguments, **keywords)
         except CDEError:
