@@ -8,8 +8,8 @@ from pathlib import Path
 
 from runs import PAIRS, small_config
 
-from cde_retrievers.training.run.checkpoints import newest_complete
-from cde_retrievers.training.run.training_run import train
+from cde_retrievers.training.checkpoints import newest_complete
+from cde_retrievers.training.run import train
 
 if __name__ == "__main__":
     folder = Path(sys.argv[2])

@@ -6,9 +6,9 @@ from types import SimpleNamespace
 import pytest
 
 from cde_retrievers.errors import ConfigurationError, TrainingDataError
-from cde_retrievers.training.pairs.made import pairs_from_corpus
-from cde_retrievers.training.pairs.pairs import Pair
-from cde_retrievers.training.pairs.reading import read_pairs
+from cde_retrievers.training.data.from_corpus import pairs_from_corpus
+from cde_retrievers.training.data.pairs import Pair
+from cde_retrievers.training.data.read import read_pairs
 
 GOOD = b'{"query": "q", "positive": "d"}\n'
 HEAD = "query-id\tcorpus-id\tscore\n"
@@ -141,7 +141,7 @@ def test_json_of_another_layout_is_refused(tmp_path, content, message):
         ([{"query": "q", "positive": "d"}, {}], r"a list, row 1 has no column for the query, it has \[\]"),
         ({"query": ["q"], "positive": ["d"]}, r"has no 'train', it has \['query', 'positive'\]; .*Dataset\.from_dict"),
         (5, r"pairs cannot be read from a int; give a path"),
-        (pairs_from_corpus([MADE_OF]), r"pairs cannot be read from a MadePairs; .* the \.pairs of what"),
+        (pairs_from_corpus([MADE_OF]), r"pairs cannot be read from a CorpusPairs; .* the \.pairs of what"),
     ],
 )
 def test_what_is_wrong_with_an_iterable_is_said(source, message):

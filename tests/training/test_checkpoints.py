@@ -9,7 +9,7 @@ import torch
 from runs import PAIRS, small_config
 
 from cde_retrievers.errors import TrainingError
-from cde_retrievers.training.run.checkpoints import (
+from cde_retrievers.training.checkpoints import (
     MARKER,
     checkpoints_in,
     delete_old,
@@ -18,8 +18,8 @@ from cde_retrievers.training.run.checkpoints import (
     newest_complete,
     unmark,
 )
-from cde_retrievers.training.run.saving import explain_failed_checkpoint, write_weights
-from cde_retrievers.training.run.training_run import train
+from cde_retrievers.training.run import train
+from cde_retrievers.training.saving import explain_failed_checkpoint, write_weights
 
 
 def write_checkpoint(folder, step):

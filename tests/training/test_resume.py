@@ -14,8 +14,8 @@ from transformers import TrainerCallback
 from cde_retrievers import ContextualEncoder
 from cde_retrievers.errors import TrainingError
 from cde_retrievers.model.config import JointConditioning
-from cde_retrievers.training.run.checkpoints import MARKER, newest_complete
-from cde_retrievers.training.run.training_run import train
+from cde_retrievers.training.checkpoints import MARKER, newest_complete
+from cde_retrievers.training.run import train
 
 KILLABLE = Path(__file__).parents[1] / "helpers" / "killable_training.py"
 
@@ -39,7 +39,7 @@ class StopAt(TrainerCallback):
         ("whitening", 7, {}),
         (JointConditioning(null_vector=True), 5, {"sequence_dropout": 0.3}),
         ("cached", 2, {"gradient_accumulation_steps": 2, "train_first_stage": True}),
-        ("cached", 3, {"num_train_epochs": 1, "lora_rank": 2, "lora_dropout": 0.1, "learn_temperature": True}),
+        ("cached", 3, {"num_train_epochs": 1, "lora_rank": 2, "lora_dropout": 0.1}),
     ],
 )
 def test_stopped_and_resumed_equals_never_stopped(make_encoder, tmp_path, conditioning, stop, settings):
@@ -87,14 +87,14 @@ def test_a_checkpoint_of_another_run_is_refused(stopped, make_encoder):
     encoder, config, folder = stopped
     with pytest.raises(TrainingError, match=r"belongs to another run \(pairs was"):
         train(encoder, PAIRS[:50], config, resume_from_checkpoint=True)
-    other = small_config(folder, seed=3, packing="tsp")
-    with pytest.raises(TrainingError, match=r"packing was 'random', is 'tsp'; seed was 42, is 3"):
+    other = small_config(folder, seed=3, batching="random")
+    with pytest.raises(TrainingError, match=r"batching was 'contextual', is 'random'; seed was 42, is 3"):
         train(encoder, PAIRS, other, resume_from_checkpoint=True)
 
 
 @pytest.mark.parametrize(
     "changed",
-    [{"learning_rate": 1e-5}, {"gate_learning_rate": 0.1}, {"learn_temperature": True}, {"optim": "sgd"}],
+    [{"learning_rate": 1e-5}, {"gate_learning_rate": 0.1}, {"context_size": 8}, {"optim": "sgd"}],
     ids=lambda changed: next(iter(changed)),
 )
 def test_what_a_checkpoint_brings_back_cannot_be_changed(stopped, changed):

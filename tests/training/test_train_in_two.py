@@ -12,7 +12,7 @@ from runs import PAIRS, write_beir
 from safetensors.torch import load_file
 from tiny import CORPUS
 
-from cde_retrievers.training.run.checkpoints import checkpoints_in, is_complete
+from cde_retrievers.training.checkpoints import checkpoints_in, is_complete
 
 PROGRAM = Path(__file__).parents[1] / "helpers" / "train_in_two.py"
 DROPOUT = ("hidden_dropout_prob", "attention_probs_dropout_prob")
