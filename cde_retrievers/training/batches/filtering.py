@@ -26,8 +26,8 @@ def left_out(
     """Entries of the score matrix that stay out of the loss's denominator -> (B, M), True for left out.
 
     With g the cosine of the surrogate's vectors, threshold 1.0 leaves out every document d' with
-    g(q, d') >= g(q, d+), d+ the positive (the paper's set S(q, d); specification 1.2 (4)). Any other threshold t leaves
-    out g(q, d') >= t (specification 3.5). Whatever g says, the positive's own text in another column and every other
+    g(q, d') >= g(q, d+), d+ the positive (the paper's set S(q, d); section 4.1). Any other threshold t leaves
+    out g(q, d') >= t. Whatever g says, the positive's own text in another column and every other
     document that the pairs know as an answer to the query are left out. Whatever all this says, a query's positive and
     its own hard negatives stay.
 

@@ -1,6 +1,6 @@
 """Clusters laid end to end, so that cutting the row into batches tears as few of them as possible.
 
-The paper lays whole clusters end to end and cuts (section 4.1; specification 1.2 (7), 3.3), so that nearly every batch
+The paper lays whole clusters end to end and cuts (section 4.1), so that nearly every batch
 straddles two clusters and some straddle two domains. Here every cluster first gives as many whole batches as it holds.
 What is left of the clusters of a pool (`pools.py`: mostly a domain) is laid end to end and gives whole batches; what is
 left of the pools comes last. No way of cutting the same clusters has more batches of a single cluster, or of a single

@@ -46,7 +46,7 @@ class BatchSchedule:
     def batches(self, epoch: int) -> Indices:
         """Rows of the pairs of each batch -> (batches_per_epoch, B), in the order in which to train on them.
 
-        Batches come in random order, and pairs in random order within each (specification 3.3).
+        Batches come in random order, and pairs in random order within each.
 
         Raises:
             ConfigurationError: the epoch is below 0.

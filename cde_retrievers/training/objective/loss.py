@@ -35,7 +35,7 @@ class LossReport:
 
 
 class ContrastiveLoss(nn.Module):
-    """Cross-entropy over cosine similarity divided by a temperature (paper, equation 1; specification 1.2 (1), 3.5).
+    """Cross-entropy over cosine similarity divided by a temperature (paper, equation 1).
 
     Always computed in float32, whatever number format the embeddings come in.
 
@@ -89,7 +89,7 @@ class ContrastiveLoss(nn.Module):
             queries: embeddings (B, W), normalised or not.
             documents: embeddings (M, W): the positives in the order of the queries, then H hard negatives of the
                 first query, of the second, and so on; M = B * (1 + H), and the same on every process.
-            left_out: (B, R * M) bool, True for documents that do not count against a query (specification 1.2 (4)),
+            left_out: (B, R * M) bool, True for documents that do not count against a query (paper, section 4.1),
                 those of the first process first. A query's positive counts whatever it says.
 
         Raises:

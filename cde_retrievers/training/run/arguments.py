@@ -30,7 +30,7 @@ class TrainingConfig(TrainingArguments):
         surrogate: the frozen model by which pairs are clustered and false negatives found: a bi-encoder by name or
             path; the first stage of the model as it is before training if None.
         false_negative_threshold: a document is left out of the loss where the surrogate scores it at least this high
-            for the query; 1.0 stands for the score of the query's own positive (specification 3.5), None for never.
+            for the query; 1.0 stands for the score of the query's own positive (paper, section 4.1), None for never.
         hard_negatives: given negatives per query; None for 1 where every pair has one, else 0.
         context_documents: context documents of a step; the model's own `context_size` if None.
         context_from: "batch" for the documents of the batch, "domain" for those first and then others of its domains.
@@ -41,7 +41,7 @@ class TrainingConfig(TrainingArguments):
         sequence_dropout: the probability with which the null vector takes a context vector's place.
         disable_dropout: train without the backbone's dropout, as the released models were trained. On a CPU a step of a
             `cached` model then takes half the time.
-        chunk_size: texts that are in memory at a time (gradient caching, specification 3.6); None for all of them.
+        chunk_size: texts that are in memory at a time (gradient caching); None for all of them.
         temperature: what similarities are divided by.
         learn_temperature: learn it, from `temperature` on, at a learning rate of 0.01; the log shows it.
         symmetric: half of the loss from documents to queries.

@@ -1,4 +1,4 @@
-"""Training without dropout, as the released models were (specification 2.7)."""
+"""Training without dropout, as the released models were (docs/method.md, Dropout)."""
 
 from torch import nn
 

@@ -11,7 +11,7 @@ Rows = NDArray[np.int64]
 
 
 class ContextChoice:
-    """Chooses context documents at random among those of the batch (specification 3.4), the same for all its texts.
+    """Chooses context documents at random among those of the batch (docs/method.md), the same for all its texts.
 
     The positive of a query may be among them, as it may when a corpus stands for itself.
 

@@ -72,7 +72,7 @@ class StepPlanner:
         return StepPlan(batch, positives, negatives, context)
 
     def _negatives(self, row: int, chance: np.random.Generator) -> Rows:
-        """H of a pair's negatives, each once as long as there are enough (specification 3.1)."""
+        """H of a pair's negatives, each once as long as there are enough."""
         if self._hard_negatives == 0:
             return np.empty(0, dtype=np.int64)
         known = np.asarray(self._pairs.negatives_of[row], dtype=np.int64)
