@@ -127,7 +127,7 @@ def mine_hard_negatives(
     seed: int = 0,
     show_progress: bool | None = None,
 ) -> TrainingPairs:
-    """The pairs with hard negatives added behind those they have (specification 1.3, 3.1).
+    """The pairs with hard negatives added behind those they have (paper, section 5).
 
     Each query is searched among the positives and negatives of its own domain, under a context fitted on these.
     Documents known as an answer to it, from whichever pair, are never taken. How many pairs got fewer than asked for is

@@ -108,7 +108,7 @@ def embed_pairs(
 ) -> PairVectors:
     """Every distinct query and document through the surrogate, each behind its prompt, as unit rows.
 
-    Specification 3.2 (1), paper section 4.1. A contextual model takes part as the bi-encoder that its first stage is,
+    Paper, section 4.1. A contextual model takes part as the bi-encoder that its first stage is,
     without the projection behind it: no context exists yet, and of an untrained model the projection is noise.
 
     Args:
