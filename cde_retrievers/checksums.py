@@ -58,9 +58,15 @@ def read_checksums(directory: Path, error: type[CDEError], remedy: str) -> dict[
 
 
 def sha256_of_files(directory: Path, leave_out: Collection[str] = ()) -> dict[str, str]:
-    """SHA-256 of each file in the directory and below it, by its name there."""
-    files = {path.relative_to(directory).as_posix(): path for path in directory.rglob("*") if path.is_file()}
-    return {name: sha256_of_file(path) for name, path in sorted(files.items()) if name not in leave_out}
+    """SHA-256 of each regular file in the directory and below it, by its name there."""
+    names = (name for name in _names(directory) if name not in leave_out and (directory / name).is_file())
+    return {name: sha256_of_file(directory / name) for name in names}
+
+
+def _names(directory: Path) -> list[str]:
+    """All but directories; what is hidden is scratch, or the system's, and nobody reads it."""
+    names = (path.relative_to(directory).as_posix() for path in directory.rglob("*") if not path.is_dir())
+    return sorted(name for name in names if "/." not in f"/{name}")
 
 
 def check_files(
@@ -80,9 +86,8 @@ def check_files(
     """
     for name, sha256 in expected.items():
         _check_file(directory / name, sha256, error, remedy)
-    present = (path.relative_to(directory).as_posix() for path in directory.rglob("*") if not path.is_dir())
-    for name in sorted(set(present) - set(expected)):
-        if name in read or name.endswith(WEIGHT_ENDINGS):
+    for name in _names(directory):
+        if name not in expected and (name in read or name.endswith(WEIGHT_ENDINGS)):
             raise error(
                 f"{directory / name} was added: it is not one of the files that belong there; take it out, or {remedy}"
             )

@@ -27,6 +27,7 @@ def check(folder, **options):
 def test_a_whole_directory_passes_with_what_nobody_reads(folder):
     (folder / "README.md").write_text("hello")
     (folder / "notes.json").write_text("{}")
+    (folder / "._b.safetensors").write_bytes(b"what some systems put beside every file")
     check(folder)
     assert sorted(read_checksums(folder, CheckpointError, "")) == ["a.json", "part/b.safetensors"]
 

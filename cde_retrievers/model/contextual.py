@@ -8,9 +8,10 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from cde_retrievers.atomic import atomic_directory, recovered
 from cde_retrievers.checksums import write_checksums
 from cde_retrievers.errors import CheckpointError, ConfigurationError
-from cde_retrievers.files import atomic_directory, sha256_of_json, write_json
+from cde_retrievers.files import sha256_of_json, write_json
 from cde_retrievers.model.backbones import TRAINING_SETTINGS, build_backbone, check_conditioning, longest_text
 from cde_retrievers.model.biencoder import read_biencoder
 from cde_retrievers.model.cached import CachedSecondStage, register_attention
@@ -139,7 +140,7 @@ class ContextualModel(nn.Module):
                 or its weights do not fit its config.
             ConfigurationError: the model does not come in that variant.
         """
-        folder = checked_path(path)
+        folder = recovered(checked_path(path))
         settings = read_config(folder)
         check_integrity(folder, settings)
         weights = read_weights(folder / WEIGHTS_FILE)

@@ -5,6 +5,7 @@ from pathlib import Path
 from huggingface_hub import HfApi, hf_hub_download, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
+from cde_retrievers.atomic import recovered
 from cde_retrievers.errors import CheckpointError
 from cde_retrievers.paths import checked_path
 
@@ -18,7 +19,7 @@ def local_folder(name_or_path: str | Path, cache_folder: str | Path | None = Non
     Raises:
         CheckpointError: there is no such directory, nor a repository of that name within reach.
     """
-    path = checked_path(name_or_path)
+    path = recovered(checked_path(name_or_path))
     try:
         if path.is_dir():
             return path

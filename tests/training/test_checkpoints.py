@@ -12,7 +12,7 @@ from transformers import TrainerCallback
 
 from cde_retrievers.errors import TrainingError
 from cde_retrievers.files import sha256_of_text
-from cde_retrievers.training.run.checkpoints import (
+from cde_retrievers.training.checkpoints import (
     MARKER,
     checkpoints_in,
     delete_old,
@@ -22,8 +22,8 @@ from cde_retrievers.training.run.checkpoints import (
     starting_point,
     unmark,
 )
-from cde_retrievers.training.run.saving import explain_failed_checkpoint, write_weights
-from cde_retrievers.training.run.training_run import train
+from cde_retrievers.training.run import train
+from cde_retrievers.training.saving import explain_failed_checkpoint, write_weights
 
 
 def write_checkpoint(folder, step):
@@ -82,7 +82,7 @@ def test_a_run_keeps_as_many_checkpoints_as_it_was_told(make_encoder, tmp_path):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's device that is always full")
-@pytest.mark.parametrize("file", ["model.safetensors", "optimizer.pt", "trainer_state.json", f".{MARKER}"])
+@pytest.mark.parametrize("file", ["model.safetensors", "optimizer.pt", "trainer_state.json"])
 def test_a_full_disk_leaves_the_last_checkpoint_and_says_which(make_encoder, tmp_path, file):
     encoder = make_encoder("cached")
     config = small_config(tmp_path, save_strategy="steps", save_steps=2, save_total_limit=1)
@@ -161,6 +161,15 @@ def test_a_file_that_the_trainer_would_read_may_not_be_added(tmp_path, name):
 def test_a_note_beside_the_files_is_nobodys_business(tmp_path):
     path = write_checkpoint(tmp_path, 1)
     (path / "a note.txt").write_text("mine")
+    assert starting_point(tmp_path, True, {"seed": 1}) == path
+
+
+def test_scratch_that_a_killed_run_left_is_no_part_of_the_checkpoint(tmp_path):
+    path = write_checkpoint(tmp_path, 1)
+    (path / ".scratch").mkdir()
+    (path / ".scratch" / "new.bin").write_bytes(b"half")
+    mark_complete(path, {"seed": 1})
+    shutil.rmtree(path / ".scratch")
     assert starting_point(tmp_path, True, {"seed": 1}) == path
 
 
