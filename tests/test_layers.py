@@ -11,12 +11,16 @@ PACKAGE = Path(cde_retrievers.__file__).parent
 # Low to high. A module may import from its own layer and from those below.
 LAYERS = [
     {"errors", "data", "lazy"},
-    {"device", "durable", "files", "optional", "progress", "sealed", "unit_rows"},
+    {"atomic", "disk_errors", "durable", "renaming", "scratch"},
+    {
+        *("checksums", "device", "files", "optional", "paths", "progress", "sealed", "signatures", "strict_json"),
+        *("unit_rows", "validation", "vectors"),
+    },
     {"model"},
     {"text"},
     {"batches", "publishing"},
     {"context", "context_files", "fitting", "generic", "judged", "selection", "verdict"},
-    {"embedder", "kept", "plain", "prepared", "probe", "reloaded", "service", "wrapped"},
+    {"embedder", "kept", "lazy_embedder", "plain", "prepared", "probe", "service", "wrapped"},
     {"bases", "drift", "encoder", "whitened"},
     {"index"},
     {"binding", "bound", "corpora"},

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
+from cde_retrievers.atomic import atomic_directory
 from cde_retrievers.errors import TrainingDataError
-from cde_retrievers.files import atomic_directory
 
 _PARTS = ("queries", "corpus", "relevant_docs")
 _CORPUS_FILE = "corpus.jsonl"

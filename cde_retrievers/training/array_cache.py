@@ -14,8 +14,9 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
-from cde_retrievers.files import atomic_directory, sha256_of_file, sha256_of_json, write_json
-from cde_retrievers.index.disk import disk_errors_explained
+from cde_retrievers.atomic import atomic_directory, recovered
+from cde_retrievers.disk_errors import disk_errors_explained
+from cde_retrievers.files import sha256_of_file, sha256_of_json, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +82,7 @@ def _make(entry: Path, made_from: dict[str, Any], write: Callable[[Path], None])
 def _read(entry: Path, made_from: dict[str, Any]) -> Arrays | None:
     """The arrays, or None where there are none that are whole and made from this."""
     try:
-        manifest = json.loads((entry / MANIFEST).read_text(encoding="utf-8"))
+        manifest = json.loads((recovered(entry) / MANIFEST).read_text(encoding="utf-8"))
         whole = manifest["made_from"] == made_from and all(
             sha256_of_file(entry / name) == digest for name, digest in manifest["sha256"].items()
         )

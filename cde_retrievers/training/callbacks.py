@@ -7,6 +7,8 @@ from typing import Any
 from tqdm.auto import tqdm
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from cde_retrievers.durable import make_directory
+
 LOG_FILE = "training_log.jsonl"
 
 
@@ -17,7 +19,7 @@ class LogWriter(TrainerCallback):
         """Begin the file; a resumed run's with what was logged up to its checkpoint, and no further."""
         if state.is_world_process_zero:
             path = _path(args)
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_directory(path.parent)
             path.write_text("".join(_line(entry) for entry in state.log_history), encoding="utf-8")
 
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:

@@ -2,11 +2,12 @@
 
 import json
 import logging
-import os
 import shutil
 from pathlib import Path
 from typing import Any
 
+from cde_retrievers.atomic import replace_json
+from cde_retrievers.durable import sync_directory, sync_tree
 from cde_retrievers.errors import TrainingError
 
 logger = logging.getLogger(__name__)
@@ -23,18 +24,18 @@ def mark_complete(checkpoint: Path, facts: RunIdentity) -> None:
         checkpoint: its directory, all of it written.
         facts: JSON values that a run which goes on from it must share.
     """
-    sizes = {path.name: path.stat().st_size for path in checkpoint.iterdir() if path.name != MARKER}
-    unfinished = checkpoint / f".{MARKER}"
-    with unfinished.open("w", encoding="utf-8") as file:
-        json.dump({"files": sizes, "run": facts}, file, indent=2, sort_keys=True)
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.rename(checkpoint / MARKER)
+    # All of it on the device before the marker is, and the marker before an older checkpoint goes.
+    sync_tree(checkpoint)
+    sync_directory(checkpoint.parent)
+    files = (path for path in checkpoint.iterdir() if path.is_file() and path.name != MARKER)
+    sizes = {path.name: path.stat().st_size for path in files}
+    replace_json(checkpoint / MARKER, {"files": sizes, "run": facts})
 
 
 def unmark(checkpoint: Path) -> None:
     """Remove the marker, because files of the checkpoint are about to be replaced."""
     (checkpoint / MARKER).unlink(missing_ok=True)
+    sync_directory(checkpoint)
 
 
 def is_complete(checkpoint: Path) -> bool:

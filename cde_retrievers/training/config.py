@@ -128,7 +128,7 @@ class TrainingConfig(TrainingArguments):
                 self.save_strategy = "epoch"  # the best weights are those of a checkpoint
         try:
             super().__post_init__()  # type: ignore[no-untyped-call]
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, ArithmeticError) as error:
             raise ConfigurationError(f"transformers refuses the training arguments: {error}") from error
         check_trainer_settings(self)
 

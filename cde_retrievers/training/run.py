@@ -8,7 +8,7 @@ from typing import Any
 from transformers import TrainerCallback
 
 from cde_retrievers.encoder import ContextualEncoder
-from cde_retrievers.errors import CDEError, ConfigurationError, TrainingError
+from cde_retrievers.errors import ConfigurationError, TrainingError, WriteError
 from cde_retrievers.model.checkpoints import is_own_layout
 from cde_retrievers.model.config import Conditioning
 from cde_retrievers.optional import require
@@ -164,9 +164,7 @@ def _save(encoder: ContextualEncoder, config: TrainingConfig) -> None:
     try:
         if config.should_save:
             encoder.save(config.output_folder / MODEL_FOLDER)
-    except CDEError:
-        raise
-    except OSError as error:
+    except WriteError as error:
         last = newest_complete(config.output_folder)
         kept = f"its last checkpoint is {last}; make room, then resume_from_checkpoint=True" if last else "make room"
         raise TrainingError(f"the trained model could not be written ({error}); {kept}") from error

@@ -24,7 +24,9 @@ from operator import add
 from pathlib import Path
 from typing import Any
 
-from cde_retrievers.errors import ConfigurationError
+from cde_retrievers.corpora.decoding import read_text
+from cde_retrievers.corpora.paths import as_path
+from cde_retrievers.errors import ConfigurationError, CorpusFileError
 from cde_retrievers.training.config import TrainingConfig
 from cde_retrievers.training.data.pairs import TrainingPairs
 from cde_retrievers.training.data.read import read_pairs
@@ -66,8 +68,10 @@ def read_run_file(path: str | Path) -> dict[str, dict[str, Any]]:
         ConfigurationError: it is missing or no TOML, or a table or a key that must be there is missing or unknown.
     """
     try:
-        tables = tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        tables = tomllib.loads(read_text(as_path(path), "utf-8"))
+    except RecursionError as error:
+        raise ConfigurationError(f"{path} is no readable TOML file: its values are nested too deep") from error
+    except (CorpusFileError, ValueError) as error:
         raise ConfigurationError(f"{path} is no readable TOML file: {error}") from error
     _check_names(f"{path}: table", tables, _TABLES)
     for table, needed in (("model", "name"), ("data", "path"), ("training", "output_dir")):

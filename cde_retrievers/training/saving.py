@@ -11,6 +11,7 @@ from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.utils import SAFE_WEIGHTS_NAME
 
+from cde_retrievers.durable import make_directory
 from cde_retrievers.errors import TrainingError
 from cde_retrievers.files import write_json
 from cde_retrievers.model.checkpoints import unique_weights
@@ -62,7 +63,7 @@ def write_weights(folder: Path, module: nn.Module, settings: dict[str, Any]) -> 
         module: what is trained.
         settings: JSON values.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_directory(folder)
     unmark(folder)
     # The name and metadata by which the Trainer finds them.
     save_file(unique_weights(module), folder / SAFE_WEIGHTS_NAME, metadata={"format": "pt"})

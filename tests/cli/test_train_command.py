@@ -196,7 +196,7 @@ def test_the_best_weights_of_an_evaluated_run_are_kept_and_compared_with_the_fir
     found = json.loads(result.stdout)["ndcg_at_10"]
     assert sum(each["after"] for each in found.values()) / 2 == pytest.approx(first)
     encoders = {
-        "before": encoder_to_train(biencoder_folder, device="cpu"),
+        "before": encoder_to_train(biencoder_folder, device="cpu", dtype="float32"),
         "after": ContextualEncoder.from_pretrained(tmp_path / "out" / "model", "cpu", "float32"),
     }
     for folder in folders:

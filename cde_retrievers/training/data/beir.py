@@ -10,6 +10,7 @@ from cde_retrievers.corpora.columns import to_record
 from cde_retrievers.corpora.finding import find_source, is_beir
 from cde_retrievers.corpora.json_lines import json_rows
 from cde_retrievers.corpora.judgements import Judgement, judgements, judgements_file, query_rows
+from cde_retrievers.corpora.paths import is_file, unreadable
 from cde_retrievers.errors import TrainingDataError
 from cde_retrievers.training.data.pairs import Pair, check_pair, domain_name
 
@@ -22,8 +23,11 @@ def beir_sets(folder: Path, split: str) -> list[Path]:
     Raises:
         TrainingDataError: there are none.
     """
-    inside = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-    sets = [path for path in inside if is_beir(path) and judgements_file(path, split).is_file()]
+    try:
+        inside = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    except OSError as error:
+        raise unreadable(folder, error) from error
+    sets = [path for path in inside if is_beir(path) and is_file(judgements_file(path, split))]
     if not sets:
         raise TrainingDataError(
             f"{folder} is no BEIR folder (corpus.jsonl, queries.jsonl and qrels/{split}.tsv) and holds none; give a "

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from cde_retrievers.errors import InvalidTextError, TrainingDataError
 from cde_retrievers.files import sha256_of_json, sha256_of_text
-from cde_retrievers.text import checked_text
+from cde_retrievers.text import checked_text, shown
 
 Indices = NDArray[np.int64]
 
@@ -153,7 +153,7 @@ def check_pair(pair: Pair, place: str) -> None:
     for role, text in texts:
         if not isinstance(text, str):
             raise TrainingDataError(
-                f"{place}: the {role} is no text but {type(text).__name__}: {str(text)[:60]!r}; give texts"
+                f"{place}: the {role} is no text but {type(text).__name__}: {shown(text)}; give texts"
             )
         if not text.strip():
             raise TrainingDataError(f"{place}: the {role} is empty; leave the pair out or fill it in")

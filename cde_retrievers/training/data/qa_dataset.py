@@ -1,16 +1,17 @@
 """Pairs out of LlamaIndex's `EmbeddingQAFinetuneDataset`, as a JSON file or as the object, without importing it."""
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from cde_retrievers.corpora.decoding import open_text
+from cde_retrievers.corpora.decoding import read_text
+from cde_retrievers.corpora.parsing import parse_json
 from cde_retrievers.errors import TrainingDataError
 from cde_retrievers.training.data.pairs import Pair, check_pair
 
 _PARTS = ("queries", "corpus", "relevant_docs")
 _MODE = "mode"
+_MOST_CHARACTERS = 1 << 30  # the whole data set is one value
 
 
 @runtime_checkable
@@ -35,15 +36,12 @@ def qa_file_pairs(path: Path, domain: str) -> Iterator[Pair]:
 
     Raises:
         TrainingDataError: it is no JSON, is not of that layout, or names what it does not have.
-        CorpusFileError: it cannot be read or decoded.
+        CorpusFileError: it cannot be read or decoded, or is too long.
     """
-    with open_text(path, "utf-8") as stream:
-        try:
-            content = json.load(stream)
-        except (ValueError, RecursionError) as error:
-            raise TrainingDataError(
-                f"{path} is no JSON: {error}; if it has one object a line, call it .jsonl"
-            ) from error
+    try:
+        content = parse_json(read_text(path, "utf-8", _MOST_CHARACTERS))
+    except ValueError as error:
+        raise TrainingDataError(f"{path} is no JSON: {error}; if it has one object a line, call it .jsonl") from error
     if not isinstance(content, dict) or not set(_PARTS) <= set(content):
         found = sorted(content) if isinstance(content, dict) else f"a {type(content).__name__}"
         raise TrainingDataError(

@@ -7,6 +7,7 @@ from typing import Any
 
 from cde_retrievers.corpora.finding import ENDINGS, is_beir
 from cde_retrievers.corpora.json_lines import json_rows
+from cde_retrievers.corpora.paths import is_file, is_folder
 from cde_retrievers.corpora.record import File
 from cde_retrievers.errors import (
     ConfigurationError,
@@ -77,16 +78,16 @@ def _pairs(source: PairSource, split: str, domain: str | None) -> Iterator[Pair]
 
 
 def _path_pairs(path: Path, split: str, domain: str | None) -> Iterator[Pair]:
-    if path.is_dir():
+    if is_folder(path):
         return _folder_pairs(path, split, domain)
-    if not path.is_file():
+    if not is_file(path):
         raise TrainingDataError(f"{path} does not exist; give a file of pairs or a BEIR folder")
     _refuse_split(split, str(path))
     name = path.name.lower()
     called = domain or Path(path.name.removesuffix(".gz")).stem
     if name.endswith(ENDINGS["jsonl"]):
         rows = RowReader(str(path), called)
-        return (rows.pair(row.values, row.place) for row in json_rows(File(path, path.name), "utf-8"))
+        return (rows.pair(row.values, row.place) for row in json_rows(File(path, path.name)))
     if name.endswith(_QA_ENDINGS):
         return qa_file_pairs(path, called)
     raise TrainingDataError(

@@ -16,7 +16,7 @@ _NAMES: Mapping[str, tuple[str, ...]] = {
     "query": ("query", "anchor", "question"),
     "positive": ("positive", "document", "context", "answer", "passage"),
 }
-_NEGATIVES = re.compile(r"negatives|negative(?:_(?P<number>\d+))?")
+_NEGATIVES = re.compile(r"negatives|negative(?:_(?P<number>\d{1,9}))?")
 _DOMAIN = "domain"
 
 

@@ -1,30 +1,38 @@
-"""An embedder that came over from another process: its model is loaded by name, and not before it is needed."""
+"""An embedder whose model is loaded at its first use, such as one that came over from another process."""
 
 from collections.abc import Callable
 from threading import Lock
+from typing import Any
 
 from cde_retrievers.embedder import Embedder
 from cde_retrievers.errors import ContextMismatchError
 from cde_retrievers.wrapped import WrappedEmbedder
 
 
-class ReloadedEmbedder(WrappedEmbedder):
-    """Loads the model at its first use, where an error reaches whoever asked.
+class LazyEmbedder(WrappedEmbedder):
+    """Loads the model at its first use, where an error reaches whoever asked; it is pickled without the model.
 
-    While a pickle is read, no error may be raised: a process pool whose worker cannot read its task waits for ever.
+    While a pickle is read, nothing may be loaded and no error may be raised: a process pool waits for ever if a worker
+    cannot read its task.
 
     Args:
         name: what the model was loaded from in the process where it was pickled.
         fingerprint: of the model there.
-        width: length of its embeddings.
-        load: loads it here.
+        width: length of its embeddings; None if asking for it costs something, then the loaded model is asked.
+        load: loads it here; must be picklable.
     """
 
-    def __init__(self, name: str, fingerprint: str, width: int, load: Callable[[], Embedder]) -> None:
-        super().__init__(name, fingerprint, width)
+    def __init__(self, name: str, fingerprint: str, width: int | None, load: Callable[[], Embedder]) -> None:
+        super().__init__(name, fingerprint)
+        self._width = width
         self._load = load
         self._loaded: Embedder | None = None
         self._lock = Lock()
+
+    @property
+    def width(self) -> int:
+        """Length of an embedding."""
+        return self._embedder().width if self._width is None else self._width
 
     def _embedder(self) -> Embedder:
         with self._lock:
@@ -39,3 +47,6 @@ class ReloadedEmbedder(WrappedEmbedder):
                 f"loaded, {self.fingerprint[:12]} is needed; save the model and load it by that path in both places"
             )
         return loaded
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.name, self.fingerprint, self._width, self._load)
