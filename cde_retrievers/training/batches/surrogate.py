@@ -40,7 +40,7 @@ class PairVectors:
         model: what made them, for messages.
 
     Raises:
-        TrainingDataError: they are no float32 unit rows of one width.
+        TrainingDataError: they are not float32 unit rows of one width.
     """
 
     queries: Vectors = field(repr=False)
@@ -108,7 +108,7 @@ def embed_pairs(
 ) -> PairVectors:
     """Every distinct query and document through the surrogate, each behind its prompt, as unit rows.
 
-    Specification 3.2 (1), paper section 4.1. A contextual model takes part as the bi-encoder that its first stage is,
+    Paper, section 4.1. A contextual model takes part as the bi-encoder that its first stage is,
     without the projection behind it: no context exists yet, and of an untrained model the projection is noise.
 
     Args:
@@ -183,9 +183,6 @@ def _check_unit_rows(role: str, vectors: Vectors) -> None:
                 f"{role} vectors must have length 1, row {start + wrong[0]} has {lengths[wrong[0]]:.4g}; "
                 f"divide every row by its length"
             )
-
-
-_BLOCK_ROWS = 4_096
 
 
 def context_vectors(pairs: TrainingPairs, encoder: ContextualEncoder, cache_folder: Path) -> NDArray[np.float32]:
