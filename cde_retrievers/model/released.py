@@ -1,4 +1,4 @@
-"""The released models, cde-small-v1 and -v2: recognised, and their settings in our terms (specification 2.6, 2.7).
+"""The released models, cde-small-v1 and -v2: recognised, and their settings in our terms (docs/method.md).
 
 Their `config.json` has no `model_type` and no sizes, so both come from the table below, from the names of the weights,
 or from a `backbone_config.json` beside them.

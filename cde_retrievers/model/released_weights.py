@@ -1,4 +1,4 @@
-"""Names of the released models' weights: the published ones to ours and back (specification 2.4, 2.8)."""
+"""Names of the released models' weights: the published ones to ours and back (docs/method.md, Weights)."""
 
 from collections.abc import Iterable, Iterator, Mapping
 

@@ -25,7 +25,7 @@ class ContrastiveModel(nn.Module):
         loss: `ContrastiveLoss()` if None.
         chunk_size: texts at a time, which bounds memory (`two_stage_embeddings`); None for the plain graph.
         sequence_dropout: in training, the probability with which the null vector takes a context vector's place
-            (0.005 in the paper). At 0 a null vector is not trained.
+            (paper, section 4.2: 0.005). At 0 a null vector is not trained.
         train_first_stage: if False the first stage stays as it is, in evaluation mode and without gradients.
 
     Raises:

@@ -59,7 +59,7 @@ def train(
     callbacks: Sequence[TrainerCallback] = (),
     **settings: Any,
 ) -> TrainingResult:
-    """Train a contextual model on pairs of queries and documents (paper, section 4).
+    """Train a contextual model on pairs of queries and documents (paper, section 4; docs/method.md).
 
     Started by torchrun or accelerate it trains on several processes, which share their negatives. An encoder that is
     given stays as it is: a copy of its model is trained, in float32 (set `bf16` for arithmetic in fewer bits).

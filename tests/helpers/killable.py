@@ -7,17 +7,14 @@ A moment is a number of lines of the library that were run, so that a busy machi
 
 import os
 import random
-import signal
 import sys
-from pathlib import Path
 
 from bag_of_words import BagOfWords
+from dying import die_after
 
-import cde_retrievers
 from cde_retrievers.index import ContextualIndex
 
 DOCUMENTS = [f"document number {i} of {i % 7} kinds" for i in range(400)]
-LIBRARY = str(Path(cde_retrievers.__file__).parent)
 LINES = 20_000  # of which a process runs fewer until it is killed; the whole work takes some 50,000
 
 
@@ -27,21 +24,6 @@ def build(path: str) -> None:
 
 def refit(path: str) -> None:
     ContextualIndex.open(path, BagOfWords()).refit(seed=1, batch_size=7)
-
-
-def die_after(lines: int) -> None:
-    """Kill this process once it has run so many lines of the library."""
-
-    def count(frame, event, argument):
-        nonlocal lines
-        if not frame.f_code.co_filename.startswith(LIBRARY):
-            return None
-        lines -= event == "line"
-        if lines < 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return count
-
-    sys.settrace(count)
 
 
 def killed_until_finished(work, path: str, kills: int, seed: int) -> int:

@@ -80,7 +80,7 @@ def run_in_two(folders: dict[str, Path], output: Path) -> None:
 
 def _process(rank: int, folders: dict[str, Path], output: Path) -> None:
     torch.set_num_threads(1)
-    place, patience = f"file://{output}/rendezvous", timedelta(seconds=120)
+    place, patience = f"file://{output}/rendezvous", timedelta(minutes=30)
     dist.init_process_group("gloo", init_method=place, rank=rank, world_size=RANKS, timeout=patience)
     _steps(rank, folders, output)
     # Nobody leaves while another still talks to him, nor before what holds on to the group is gone.

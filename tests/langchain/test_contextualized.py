@@ -173,7 +173,7 @@ async def test_async_does_not_block_the_event_loop(base, embeddings, monkeypatch
 
     def slow(text):
         entered.set()
-        assert release.wait(10)
+        assert release.wait(600)
         return PaidEmbeddings.embed_query(base, text)
 
     monkeypatch.setattr(base, "embed_query", slow)

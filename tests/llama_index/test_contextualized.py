@@ -194,7 +194,7 @@ async def test_async_does_not_block_the_event_loop(base, embed_model, monkeypatc
 
     def slow(text):
         entered.set()
-        assert release.wait(10)
+        assert release.wait(600)
         return embed_query(text)
 
     monkeypatch.setattr(base._service, "embed_query", slow)

@@ -92,13 +92,13 @@ def test_who_asks_at_the_same_time_waits_for_the_one_that_makes_it(tmp_path):
 
     def slow(folder):
         started.set()
-        assert go_on.wait(30)
+        assert go_on.wait(600)
         made.append(1)
         write(folder)
 
     with ThreadPoolExecutor(2) as threads:
         first = threads.submit(cached_arrays, tmp_path, "rows", MADE_FROM, slow)
-        assert started.wait(30)
+        assert started.wait(600)
         second = threads.submit(cached_arrays, tmp_path, "rows", MADE_FROM, slow)
         go_on.set()
         np.testing.assert_array_equal(first.result()["rows"], second.result()["rows"])

@@ -125,7 +125,7 @@ def mine_hard_negatives(
     seed: int = 0,
     show_progress: bool | None = None,
 ) -> TrainingPairs:
-    """The pairs with hard negatives added behind those they have (paper, section 4.1).
+    """The pairs with hard negatives added behind those they have (paper, section 5).
 
     Each query is searched among the positives and negatives of its own domain, under a context fitted on these.
     Documents that any pair gives as an answer to it are never taken. How many pairs got fewer than asked for is

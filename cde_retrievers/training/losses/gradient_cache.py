@@ -1,7 +1,7 @@
 """Gradient caching: chunks run without a graph, and again with one in the backward pass.
 
 Memory is that of one chunk's graph, however many chunks there are. The idea is Gao et al.'s (arXiv 2101.06983), in two
-stages the paper's. As an autograd function it needs nothing of the loop around it: stages are put
+stages the paper's (docs/method.md). As an autograd function it needs nothing of the loop around it: stages are put
 together by autograd, and so are losses, scaling and several processes.
 
 Axes: n rows in all chunks, W width.
