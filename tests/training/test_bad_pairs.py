@@ -67,7 +67,7 @@ def test_what_is_wrong_with_a_jsonl_file_is_said(tmp_path, content, message):
         ({"corpus.jsonl": '{"_id": "a", "text": ""}'}, r"tsv:2 \(query 'q', document 'a'\): the positive is empty"),
         ({"corpus.jsonl": '{"_id": "a", "text": 5}'}, r"corpus\.jsonl:1: column 'text' should be the text"),
         ({"corpus.jsonl": '{"_id": "a", "text": "x"}\n' * 2}, r"corpus\.jsonl:2 has the id 'a', as a document before"),
-        ({"corpus.jsonl": '{"_id": "a", "text": "x", "metadata": {"domain": 5}}'}, r"jsonl:1: metadata 'domain' must be"),
+        ({"corpus.jsonl": '{"_id": "a", "text": "x", "metadata": {"domain": 5}}'}, r"1: metadata 'domain' must be"),
         ({"queries.jsonl": '{"_id": "q", "text": null}'}, r"tsv:2 .*: the query must be a text, found NoneType"),
         ({"queries.jsonl": '{"_id": "q", "text": "x"}\n' * 2}, r"queries\.jsonl:2 has the id .q., as a query"),
     ],
