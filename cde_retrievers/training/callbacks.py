@@ -61,7 +61,7 @@ class ProgressLine(TrainerCallback):
     """A bar over the steps with the last loss, accuracy, pairs per second, masked share and memory.
 
     Args:
-        show: True or False, or None for where somebody watches: in a terminal or a notebook. On the first process only.
+        show: True or False, or None for in a terminal or a notebook only. On the first process only.
     """
 
     def __init__(self, show: bool | None = None) -> None:

@@ -13,6 +13,9 @@ from cde_retrievers.training.losses.contrastive import ContrastiveLoss
 from cde_retrievers.training.model import ContrastiveModel
 from cde_retrievers.training.optimizer import check_gate_learning_rate
 
+# NomicBERT's and ModernBERT's layers keep the probability for attention as a number, not in a module.
+_FOR_ATTENTION = "attention_dropout"
+
 
 @dataclass(frozen=True, slots=True)
 class TrainableModel:
@@ -78,10 +81,6 @@ def context_size(encoder: ContextualEncoder, config: TrainingConfig) -> int:
             f"for; leave it out"
         )
     return encoder.config.context_size if config.context_size is None else config.context_size
-
-
-# Where encoders keep the probability for attention, which is no module: NomicBERT's and ModernBERT's layers.
-_FOR_ATTENTION = "attention_dropout"
 
 
 def disable_dropout(model: nn.Module) -> None:

@@ -14,10 +14,10 @@ import pytest
 from cde_retrievers.corpora import Corpus, Reading, judged_queries
 from cde_retrievers.corpora.json_lines import json_rows
 from cde_retrievers.corpora.parsing import MAX_DEPTH, parse_json
+from cde_retrievers.corpora.pseudo_queries import first_sentence, without_beginning
 from cde_retrievers.corpora.record import File
 from cde_retrievers.corpora.splitting import markdown_sections, parts_of
 from cde_retrievers.errors import CDEError, ConfigurationError, CorpusFileError, InvalidDocumentError
-from cde_retrievers.training.pairs.beginnings import first_sentence, without_beginning
 
 LONG = 200_000  # what takes the square of the time would take hours for so many characters
 
@@ -136,7 +136,7 @@ def test_a_file_that_vanishes_is_named(tmp_path):
 
 def test_pairs_are_not_read_from_a_pipe(tmp_path):
     from cde_retrievers.errors import TrainingDataError
-    from cde_retrievers.training.pairs.reading import read_pairs
+    from cde_retrievers.training.data.read import read_pairs
 
     os.mkfifo(tmp_path / "pairs.jsonl")
     with pytest.raises(TrainingDataError, match=r"is a named pipe"):
@@ -408,7 +408,7 @@ def test_two_columns_of_one_name_are_refused(tmp_path):
     ],
 )
 def test_a_run_file_that_cannot_be_read(tmp_path, content, message):
-    from cde_retrievers.training.run.run_file import read_run_file
+    from cde_retrievers.training.run_file import read_run_file
 
     (tmp_path / "run.toml").write_bytes(content.encode("utf-8", "surrogateescape"))
     with pytest.raises(ConfigurationError, match=message):
@@ -478,8 +478,8 @@ def test_damaged_parquet_files_give_errors_of_ours_alone(tmp_path):
 
 
 def test_damaged_judgements_queries_pairs_and_run_files_give_errors_of_ours_alone(tmp_path):
-    from cde_retrievers.training.pairs.reading import read_pairs
-    from cde_retrievers.training.run.run_file import read_run_file
+    from cde_retrievers.training.data.read import read_pairs
+    from cde_retrievers.training.run_file import read_run_file
 
     chance = random.Random(0)
     folder = tmp_path / "set"

@@ -195,7 +195,7 @@ def test_domains_are_the_callers_and_the_documents_own():
         (5, r"a collection of documents is expected, found int"),
         ([5], r"document 0 is a int; give a text or"),
         ([BODY, Document(5)], r"text 1 is no string but int"),
-        ([Document(GUIDE, metadata={"domain": 5})], r"document 0: metadata 'domain' is no text but int"),
+        ([Document(GUIDE, metadata={"domain": 5})], r"document 0: metadata 'domain' must be a text, found int"),
     ],
 )
 def test_documents_that_give_nothing_are_refused(documents, message):

@@ -40,7 +40,7 @@ class PairVectors:
         model: what made them, for messages.
 
     Raises:
-        TrainingDataError: they are no float32 unit rows of one width.
+        TrainingDataError: they are not float32 unit rows of one width.
     """
 
     queries: Vectors = field(repr=False)
@@ -183,9 +183,6 @@ def _check_unit_rows(role: str, vectors: Vectors) -> None:
                 f"{role} vectors must have length 1, row {start + wrong[0]} has {lengths[wrong[0]]:.4g}; "
                 f"divide every row by its length"
             )
-
-
-_BLOCK_ROWS = 4_096
 
 
 def context_vectors(pairs: TrainingPairs, encoder: ContextualEncoder, cache_folder: Path) -> NDArray[np.float32]:

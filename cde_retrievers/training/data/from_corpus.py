@@ -99,16 +99,16 @@ def pairs_from_corpus(
         min_words: words that a positive has at least.
 
     Raises:
-        TrainingDataError: no pair could be made, with the reasons; or something is no document, or no collection.
+        TrainingDataError: no pair could be made, with the reasons; or something is not a document, or not a collection.
         ConfigurationError: a kind is unknown, or there is none, or `min_words` is not above 0.
     """
     _check_choices(kinds, min_words)
     read = _checked(documents)
     outlines = [outline(document) for document in read]
     general = _general_headings(read, outlines) if "heading" in kinds else ()
-    left_out = frozenset(general)
+    not_asked = frozenset(general)
     made = [
-        pseudo_queries(document, parts, left_out, kinds, min_words)
+        pseudo_queries(document, parts, not_asked, kinds, min_words)
         for document, parts in zip(read, outlines, strict=True)
     ]
     found, without = _gathered(read, made, domain)
