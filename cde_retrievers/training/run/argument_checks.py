@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import fields
 from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -81,6 +82,7 @@ def check_own_settings(config: "TrainingConfig") -> None:
     for name, least in _AT_LEAST.items():
         _check_whole_number(name, getattr(config, name), least)
     _check_ranges(config)
+    _check_finite(config)
     if config.max_steps == 0:
         raise ConfigurationError("max_steps is 0, which trains nothing; give a number above 0, or leave it out")
     check_threshold(_number("false_negative_threshold", config.false_negative_threshold))
@@ -157,6 +159,13 @@ def _check_ranges(config: "TrainingConfig") -> None:
         value = _number(name, getattr(config, name))
         if value is not None and not 0 < value < math.inf:
             raise ConfigurationError(f"{name} is {value}; it must be above 0")
+
+
+def _check_finite(config: "TrainingConfig") -> None:
+    for field in fields(config):
+        value = getattr(config, field.name, None)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ConfigurationError(f"{field.name} is {value}; give a number that is finite")
 
 
 def _check_evaluation(config: "TrainingConfig") -> None:
