@@ -85,6 +85,6 @@ def _toml_or_text(text: str) -> Any:
         return None
     try:
         table = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):  # a number may be too long, and brackets too many
         return text
     return table["value"] if len(table) == 1 else text

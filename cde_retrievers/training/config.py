@@ -183,6 +183,8 @@ def _valid(name: str, value: Any, kind: TypeAdapter[Any]) -> Any:
     # TrainingArguments takes any value for its settings, and fails on some of them in the middle of a run.
     if value is not None and not isinstance(value, _PLAIN):
         return value
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ConfigurationError(f"{name} is {value}; give a number that is finite")
     try:
         return kind.validate_python(value)
     except ValidationError as error:
