@@ -9,8 +9,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from cde_retrievers.atomic import atomic_directory, recovered
 from cde_retrievers.errors import ContextFileError
-from cde_retrievers.files import atomic_directory, sha256_of_file, write_json
+from cde_retrievers.files import sha256_of_file, write_json
 from cde_retrievers.sealed import read_sealed, sealed
 
 FORMAT_VERSION = 1
@@ -71,7 +72,7 @@ def read_context(path: str | Path) -> StoredContext:
     Raises:
         ContextFileError: a file is missing, truncated, damaged or edited.
     """
-    directory = Path(path)
+    directory = recovered(path)
     if not (directory / HEADER_FILE).is_file():
         raise ContextFileError(f"{directory} holds no context: there is no {HEADER_FILE} in it; {_REMEDY}")
     content = read_sealed(directory / HEADER_FILE, ContextFileError, _REMEDY, FORMAT_VERSION)

@@ -8,7 +8,7 @@ from typing import Any
 from typer import BadParameter
 
 from cde_retrievers.cli.training_options import BaseModelOptions, TrainingOptions
-from cde_retrievers.training.run.arguments import TrainingConfig
+from cde_retrievers.training.config import TrainingConfig
 
 # The option that stands for a field.
 _OPTIONS = {

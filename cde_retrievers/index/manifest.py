@@ -8,7 +8,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from cde_retrievers.durable import replace_json
+from cde_retrievers.atomic import replace_json
 from cde_retrievers.errors import IndexFileError
 from cde_retrievers.files import sha256_of_file
 from cde_retrievers.sealed import read_sealed, sealed

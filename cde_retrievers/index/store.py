@@ -23,6 +23,7 @@ from cde_retrievers.index.manifest import (
 )
 from cde_retrievers.index.segment import Segment, damage_of
 from cde_retrievers.index.snapshot import Snapshot
+from cde_retrievers.scratch import is_scratch
 
 logger = logging.getLogger(__name__)
 _ATTEMPTS = 5
@@ -30,8 +31,8 @@ _ATTEMPTS = 5
 
 def belongs_to_index(entry: Path) -> bool:
     """Whether what lies in a directory has a name that an index, finished or not, gives its files."""
-    names = {SERVED, STAGED, f".{SERVED}.new", f".{STAGED}.new", CONTEXTS, SEGMENTS, LOCK_FILE, HOLDER_FILE}
-    return entry.name in names or entry.match(ACCELERATORS)
+    names = {SERVED, STAGED, CONTEXTS, SEGMENTS, LOCK_FILE, HOLDER_FILE}
+    return entry.name in names or entry.match(ACCELERATORS) or is_scratch(entry)
 
 
 class IndexStore:

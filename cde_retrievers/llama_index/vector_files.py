@@ -7,16 +7,17 @@ from typing import Any
 from llama_index.core.vector_stores.simple import NAMESPACE_SEP
 from llama_index.core.vector_stores.types import DEFAULT_PERSIST_FNAME
 
+from cde_retrievers.atomic import atomic_directory
 from cde_retrievers.context import CorpusContext
+from cde_retrievers.disk_errors import disk_errors_explained
 from cde_retrievers.embedder import Embedder
 from cde_retrievers.errors import ConfigurationError, PathInUseError
-from cde_retrievers.files import atomic_directory
 from cde_retrievers.index import ContextualIndex
 from cde_retrievers.index.check import holds_index
-from cde_retrievers.index.disk import disk_errors_explained
 from cde_retrievers.index.lock import HOLDER_FILE, writer_lock
 from cde_retrievers.index.store import belongs_to_index
 from cde_retrievers.index.temporary import in_temporary_directory
+from cde_retrievers.scratch import is_scratch
 
 
 def new_index(embedder: Embedder, context: CorpusContext, path: str | Path | None) -> ContextualIndex:
@@ -63,9 +64,11 @@ def _copy_files(source: Path, target: Path) -> None:
     """One by one: `shutil.copytree` would go on after an error, and bury what it was."""
     for path in sorted(source.rglob("*")):
         copy = target / path.relative_to(source)
+        if any(is_scratch(part) for part in (path, *path.parents)) or path.name == HOLDER_FILE:
+            continue
         if path.is_dir():
             copy.mkdir()
-        elif path.name != HOLDER_FILE:
+        else:
             shutil.copy2(path, copy)
 
 
