@@ -1,5 +1,6 @@
 """All settings of a training run: those of transformers' Trainer, and those of the method."""
 
+import math
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from functools import lru_cache
@@ -184,7 +185,7 @@ def _valid(name: str, value: Any, kind: TypeAdapter[Any]) -> Any:
     if value is not None and not isinstance(value, _PLAIN):
         return value
     if isinstance(value, float) and not math.isfinite(value):
-        raise ConfigurationError(f"{name} is {value}; give a number that is finite")
+        raise ConfigurationError(f"training setting {name} is {value}; it must be a finite number; change it, or leave it out")
     try:
         return kind.validate_python(value)
     except ValidationError as error:
