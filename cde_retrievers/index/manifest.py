@@ -225,7 +225,9 @@ def read_manifest(path: Path) -> Manifest:
         FileNotFoundError: there is none.
         IndexFileError: it is in no directory, is damaged or no file, was edited, or was written by a later release.
     """
-    remedy = f"restore it from a copy; the documents are still readable in {path.parent / SEGMENTS}/*/documents.jsonl"
+    remedy = f"restore it from a copy; the documents are still readable in {path.parent / SEGMENTS}/*/{DOCUMENTS}"
+    if path.name == STAGED:
+        remedy = "restore it from a copy, or remove it; what was being built then has to be built anew"
     if path.parent.is_file():
         raise IndexFileError(f"{path.parent} is a file; an index is a directory")
     wrong = obstacle(path.parent, path.name) if is_there(path) else None

@@ -185,7 +185,8 @@ class Segment:
         ids, ends = fields.get("ids"), fields.get("ends")
         size = None if self._text is None else len(self._text)
         if not _are_ids(ids, self.entry.rows) or not _are_ends(ends, self.entry.rows, size):
-            raise DamagedFileError(path, f"does not say the ids of {self.entry.rows} documents and where each ends")
+            wanted = f"the ids of {self.entry.rows} documents and where each ends in {DOCUMENTS}"
+            raise DamagedFileError(path, f"does not say {wanted}")
         return _Lines(ids, ends)
 
     def _lines_of_documents(self) -> _Lines:
