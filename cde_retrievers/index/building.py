@@ -13,7 +13,7 @@ from cde_retrievers.index.embedding import embedded
 from cde_retrievers.index.growth import merged_tail
 from cde_retrievers.index.intake import batches
 from cde_retrievers.index.manifest import Manifest, Staging
-from cde_retrievers.index.segment import Segment, write_segment
+from cde_retrievers.index.segment_writer import write_segment
 from cde_retrievers.index.store import IndexStore
 from cde_retrievers.progress import progress_bar
 
@@ -79,13 +79,11 @@ def _append(
     digest: str,
     named: int,
 ) -> tuple[Manifest, Staging]:
-    entry = write_segment(store.directory, batch, vectors)
-    entries = merged_tail(
-        store.directory, (*staged.segments, entry), staged.width, lambda e: Segment(store.directory, e)
-    )
+    entry = write_segment(store.home, batch, vectors)
+    entries = merged_tail(store.home, (*staged.segments, entry), staged.width)
     staging = staging.model_copy(update={"consumed": staging.consumed + len(batch), "digest": digest})
     staged = staged.changed(segments=entries, staging=staging, named=named)
-    store.stage(staged)
+    staged = store.stage(staged)
     store.sweep()
     return staged, staging
 

@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
+from cde_retrievers.index.entries import index_directory
 from cde_retrievers.index.reader import IndexReader
 from cde_retrievers.index.store import IndexStore
 
 
 def holds_index(path: str | Path) -> bool:
     """Whether there is a finished index in the directory."""
-    return IndexStore(Path(path)).is_served
+    return IndexStore(index_directory(path)).is_served
 
 
 def context_of_index(index: IndexReader | str | Path) -> str:
@@ -17,5 +18,5 @@ def context_of_index(index: IndexReader | str | Path) -> str:
     Raises:
         IndexFileError: there is no index, it is not finished, or its manifest is damaged.
     """
-    directory = index.path if isinstance(index, IndexReader) else Path(index)
-    return IndexStore(directory.resolve()).served().context
+    directory = index.path if isinstance(index, IndexReader) else index_directory(index)
+    return IndexStore(directory).served().context

@@ -1,10 +1,11 @@
 """How an index keeps few segments however it grows: neighbours of similar size become one, and deleted rows go."""
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 from cde_retrievers.index.manifest import SegmentEntry
-from cde_retrievers.index.segment import Segment, SegmentWriter
+from cde_retrievers.index.ownership import OwnedDirectory
+from cde_retrievers.index.segment import Segment
+from cde_retrievers.index.segment_writer import SegmentWriter
 
 FAN_IN = 8
 """As many neighbours of one size class become one segment of the next."""
@@ -12,31 +13,25 @@ MAX_ROWS = 131_072
 """No segment grows beyond, so that one damaged file costs no more than this."""
 _COPIED_AT_ONCE = 1_024
 
-OpenSegment = Callable[[SegmentEntry], Segment]
 
-
-def merged_tail(
-    directory: Path, entries: Sequence[SegmentEntry], width: int, open_segment: OpenSegment
-) -> tuple[SegmentEntry, ...]:
+def merged_tail(home: OwnedDirectory, entries: Sequence[SegmentEntry], width: int) -> tuple[SegmentEntry, ...]:
     """The segments, with the last ones merged while there are too many of one size."""
     result = list(entries)
     while _should_merge(result[-FAN_IN:]):
-        result[-FAN_IN:] = _merge(directory, result[-FAN_IN:], width, open_segment)
+        result[-FAN_IN:] = _merge(home, result[-FAN_IN:], width)
     return tuple(result)
 
 
-def compacted(
-    directory: Path, entries: Sequence[SegmentEntry], width: int, open_segment: OpenSegment
-) -> tuple[SegmentEntry, ...]:
+def compacted(home: OwnedDirectory, entries: Sequence[SegmentEntry], width: int) -> tuple[SegmentEntry, ...]:
     """The segments with no deleted rows, in as few as `MAX_ROWS` allows."""
     result: list[SegmentEntry] = []
     group: list[SegmentEntry] = []
     for entry in entries:
         if group and _live(group) + _live([entry]) > MAX_ROWS:
-            result += _merge(directory, group, width, open_segment)
+            result += _merge(home, group, width)
             group = []
         group.append(entry)
-    return (*result, *_merge(directory, group, width, open_segment))
+    return (*result, *_merge(home, group, width))
 
 
 def _should_merge(tail: Sequence[SegmentEntry]) -> bool:
@@ -49,18 +44,18 @@ def _live(entries: Sequence[SegmentEntry]) -> int:
     return sum(entry.rows - entry.deleted for entry in entries)
 
 
-def _merge(
-    directory: Path, entries: Sequence[SegmentEntry], width: int, open_segment: OpenSegment
-) -> list[SegmentEntry]:
+def _merge(home: OwnedDirectory, entries: Sequence[SegmentEntry], width: int) -> list[SegmentEntry]:
     """One segment with the rows that count, copied piece by piece; none if nothing is left."""
     rows = _live(entries)
     if rows == 0 or (len(entries) == 1 and entries[0].deleted == 0):
         return list(entries) if rows else []
-    with SegmentWriter(directory, rows, width) as writer:
+    with SegmentWriter(home, rows, width) as writer:
         for entry in entries:
-            segment = open_segment(entry)
+            segment = Segment(home.path, entry, width)
             live = segment.live_rows(entry).nonzero()[0]
             for start in range(0, len(live), _COPIED_AT_ONCE):
                 chunk = live[start : start + _COPIED_AT_ONCE]
-                writer.write([segment.document(int(row)) for row in chunk], segment.vectors[chunk])
+                # As they are stored: documents of an earlier release may be nested deeper than what is taken in now.
+                lines = [(segment.ids[row], segment.line(row)) for row in chunk.tolist()]
+                writer.write_lines(lines, segment.vectors[chunk])
         return [writer.close()]

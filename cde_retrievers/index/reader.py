@@ -12,10 +12,10 @@ from cde_retrievers.batches import Embeddings
 from cde_retrievers.context import CorpusContext
 from cde_retrievers.embedder import Embedder
 from cde_retrievers.encoder import ContextualEncoder
-from cde_retrievers.errors import ConfigurationError
+from cde_retrievers.errors import ConfigurationError, shown
 from cde_retrievers.index.document import Document, Hit, checked_ids
 from cde_retrievers.index.filters import Filter
-from cde_retrievers.index.manifest import Kind
+from cde_retrievers.index.manifest import Kind, Manifest
 from cde_retrievers.index.snapshot import Snapshot
 from cde_retrievers.index.store import IndexStore
 from cde_retrievers.index.view import View
@@ -49,7 +49,7 @@ class IndexReader:
         return len(self._view.snapshot)
 
     def __contains__(self, document_id: object) -> bool:
-        return document_id in self._view.snapshot.rows_by_id
+        return isinstance(document_id, str) and document_id in self._view.snapshot.rows_by_id
 
     def __repr__(self) -> str:
         return (
@@ -129,9 +129,10 @@ class IndexReader:
 
         Raises:
             KeyError: an id is not in the index.
+            ConfigurationError: that is no collection of ids.
         """
         snapshot = self._view.snapshot
-        return snapshot.vectors([snapshot.rows_by_id[identity] for identity in ids])
+        return snapshot.vectors([snapshot.rows_by_id[identity] for identity in checked_ids(ids)])
 
     @overload
     def search(self, query: str, k: int = 10, filter: Filter | None = None) -> list[Hit]: ...
@@ -196,10 +197,17 @@ class IndexReader:
             ContextMismatchError: the index was refitted by another model than the one given to `open`.
         """
         with self._changing:
-            if self._store.served().generation == self.generation:
+            if self._is_newest(self._store.served()):
                 return False
             self._adopt(*self._store.open())
             return True
+
+    def _is_newest(self, served: Manifest) -> bool:
+        """Whether this is the generation that is served."""
+        own = self._view.snapshot.manifest
+        if self.damaged:  # and therefore not all of its manifest is there
+            return (own.identity, own.generation) == (served.identity, served.generation)
+        return own == served  # all of it: a copy that was put back may have the same number and other files
 
     def _adopt(self, snapshot: Snapshot, context: CorpusContext, embedder: Embedder | None = None) -> None:
         snapshot.take_ids_of(self._view.snapshot)
@@ -231,4 +239,4 @@ def require_loadable(context: CorpusContext) -> None:
 
 def _check_k(k: object) -> None:
     if not isinstance(k, int) or isinstance(k, bool) or k < 1:
-        raise ConfigurationError(f"k must be a positive whole number of hits, found {k!r}")
+        raise ConfigurationError(f"k must be a positive whole number of hits, found {shown(k)}")

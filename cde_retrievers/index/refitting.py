@@ -7,6 +7,7 @@ from typing import Any
 
 from cde_retrievers.context import CorpusContext
 from cde_retrievers.embedder import fitted_context
+from cde_retrievers.errors import ContextFileError, IndexFileError
 from cde_retrievers.index.building import SourceChangedError, build_generation
 from cde_retrievers.index.creation import BuildRequest, new_manifest
 from cde_retrievers.index.document import Document
@@ -84,6 +85,13 @@ def _resumable(store: IndexStore, request: BuildRequest) -> Manifest | None:
     staged = store.staged()
     if staged is None or staged.staging is None or staged.staging.settings != request.settings:
         return None
+    try:
+        store.check_staged(staged)
+        if staged.context != store.served().context:
+            store.context(staged)
+    except (IndexFileError, ContextFileError) as error:
+        logger.warning("%s; the interrupted refit starts over", error)
+        return None
     return staged
 
 
@@ -94,11 +102,11 @@ def _begin(store: IndexStore, served: Snapshot, request: BuildRequest, show_prog
         texts = (document.text for document in served.documents())
         context = fitted_context(request.embedder, texts, request.size, request.strategy, request.seed, show_progress)
     if context.fingerprint != served.manifest.context:
-        context.save(store.context_path(context.fingerprint))
+        store.save_context(context)
     staging = Staging(settings=request.settings, batch=request.batch)
     staged = new_manifest(request.embedder, context, request.kind)
     staged = staged.changed(staging=staging, named=served.manifest.named)
-    store.stage(staged)
+    staged = store.stage(staged)
     store.sweep()
     return staged
 

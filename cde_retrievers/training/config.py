@@ -185,7 +185,7 @@ def _valid(name: str, value: Any, kind: TypeAdapter[Any]) -> Any:
     if value is not None and not isinstance(value, _PLAIN):
         return value
     if isinstance(value, float) and not math.isfinite(value):
-        raise ConfigurationError(f"training setting {name} is {value}; it must be a finite number; change it, or leave it out")
+        raise ConfigurationError(f"training setting {name} is {value}; it must be a finite number; change it")
     try:
         return kind.validate_python(value)
     except ValidationError as error:

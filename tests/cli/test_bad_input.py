@@ -11,7 +11,7 @@ from tiny import CORPUS
 
 from cde_retrievers.index import ContextualIndex
 from cde_retrievers.index.lock import writer_lock
-from cde_retrievers.index.segment import SegmentWriter
+from cde_retrievers.index.segment_writer import SegmentWriter
 from cde_retrievers.whitened import WhitenedEmbedder
 
 GOOD = '{"id": "good", "text": "a good text"}\n'
