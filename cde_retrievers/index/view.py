@@ -56,7 +56,7 @@ class View:
         width = self.snapshot.manifest.width
         try:
             matrix = np.asarray(vectors, dtype=np.float32)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise ConfigurationError(f"rows of {width} numbers are needed: {error}") from error
         if matrix.ndim != 2 or matrix.shape[1] != width or rows not in (None, len(matrix)):
             raise ConfigurationError(
