@@ -3,6 +3,7 @@
 A directory that this library writes carries them in `checksums.json`.
 """
 
+import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated
@@ -94,8 +95,8 @@ def check_files(
 
 
 def _check_file(path: Path, sha256: str, error: type[CDEError], remedy: str) -> None:
-    if not path.is_file():
-        found = "not a regular file" if path.exists() else "missing"
+    if not os.path.isfile(path):
+        found = "not a regular file" if os.path.exists(path) else "missing"
         raise error(f"{path} is {found}; {remedy}")
     try:
         found = sha256_of_file(path)

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -21,11 +22,13 @@ def read_json(path: Path, error: type[CDEError], remedy: str) -> Any:
 
     Raises:
         FileNotFoundError: there is no such file.
-        CDEError: it is not a regular file, cannot be read, is not JSON, is nested too deeply, or holds a number that is
-            not finite.
+        CDEError: it is not a regular file, or a link that leads nowhere; it cannot be read, is not JSON, is nested too
+            deeply, or holds a number that is not finite.
     """
-    if path.exists() and not path.is_file():
+    if os.path.exists(path) and not os.path.isfile(path):  # false where pathlib raises, such as for a name too long
         raise error(f"{path} is not a regular file, and is not read; {remedy}")
+    if os.path.islink(path) and not os.path.exists(path):
+        raise error(f"{path} is a link that leads nowhere; {remedy}")
     try:
         value = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse, parse_float=_finite)
     except FileNotFoundError:

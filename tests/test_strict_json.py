@@ -51,6 +51,12 @@ def test_only_regular_files_are_read(tmp_path, make):
         read_json(tmp_path / "a.json", ContextFileError, "restore it")
 
 
+def test_a_link_that_leads_nowhere_is_a_file_that_got_lost(tmp_path):
+    os.symlink(tmp_path / "gone", tmp_path / "a.json")
+    with pytest.raises(ContextFileError, match=r"a\.json is a link that leads nowhere; restore it"):
+        read_json(tmp_path / "a.json", ContextFileError, "restore it")
+
+
 def test_a_file_that_may_not_be_read_is_named(tmp_path, monkeypatch):
     (tmp_path / "a.json").write_text("{}")
 

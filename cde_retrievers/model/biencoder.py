@@ -1,5 +1,6 @@
 """Reads a bi-encoder in Hugging Face or sentence-transformers layout: what it is made of, and its weights."""
 
+import os
 import re
 from collections import defaultdict
 from collections.abc import Iterator
@@ -83,7 +84,7 @@ def _backbone_weights(folder: Path) -> dict[str, Tensor]:
 
 def _all_weights(folder: Path) -> Iterator[tuple[str, Tensor]]:
     index = folder / _INDEX_FILE
-    if (folder / WEIGHTS_FILE).exists() or not index.exists():
+    if os.path.lexists(folder / WEIGHTS_FILE) or not os.path.lexists(index):
         yield from read_weights(folder / WEIGHTS_FILE)
         return
     try:

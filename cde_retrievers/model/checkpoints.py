@@ -1,6 +1,7 @@
 """A model on disk: `config.json`, `model.safetensors` and their checksums in one directory. No pickle, no code."""
 
 import hashlib
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -83,7 +84,7 @@ def check_integrity(directory: Path, settings: dict[str, Any]) -> None:
         CheckpointError: a file is missing, damaged or another one; weights or a tokenizer were added; or the checksums
             are gone.
     """
-    if not (directory / CHECKSUMS_FILE).exists():
+    if not os.path.lexists(directory / CHECKSUMS_FILE):
         if settings.get("model_type") == MODEL_TYPE and settings.get("format_version") != _WITHOUT_CHECKSUMS:
             raise CheckpointError(f"{directory} is incomplete: there is no {CHECKSUMS_FILE} in it; {_REMEDY}")
         return
@@ -97,7 +98,7 @@ def read_config(directory: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: it is missing, cannot be read, or is not a JSON object.
     """
-    if not (directory / CONFIG_FILE).exists():
+    if not os.path.lexists(directory / CONFIG_FILE):
         raise CheckpointError(f"{directory} holds no model: there is no {CONFIG_FILE} in it")
     return read_json_object(directory / CONFIG_FILE)
 
@@ -134,11 +135,11 @@ def weight_names(path: Path) -> list[str]:
     Raises:
         CheckpointError: the file is missing, cannot be read, or is damaged.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):
+        found = "not a regular file" if os.path.exists(path) else "missing"
         raise CheckpointError(
-            f"{path} is {'not a regular file' if path.exists() else 'missing'}; weights are read from safetensors only "
-            f"(pickled ones can run code), so convert other formats first: load them once with transformers and "
-            f"save_pretrained() them"
+            f"{path} is {found}; weights are read from safetensors only (pickled ones can run code), so convert other "
+            f"formats first: load them once with transformers and save_pretrained() them"
         )
     with _damage_explained(path), safe_open(path, framework="pt") as file:
         return list(file.keys())

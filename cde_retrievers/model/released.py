@@ -153,7 +153,7 @@ def is_published(settings: Mapping[str, Any]) -> bool:
 
 def is_published_folder(folder: Path) -> bool:
     """Whether a directory holds a model in the published layout."""
-    return (folder / CONFIG_FILE).is_file() and is_published(read_config(folder))
+    return os.path.isfile(folder / CONFIG_FILE) and is_published(read_config(folder))
 
 
 def tokenizer_source(folder: Path) -> str | None:
