@@ -78,8 +78,11 @@ class Corpus:
 
         Raises:
             DuplicateIdError: an id comes twice, or is taken.
+            ConfigurationError: `taken` can hold no ids.
             CorpusFileError, InvalidTextError, InvalidDocumentError: as the iteration; or there are no documents.
         """
+        if not isinstance(taken, Container):
+            raise ConfigurationError(f"taken holds ids, found a {type(taken).__name__}; give a set, or an index")
         seen: set[str | None] = set()
         left_out = 0
         for record in self._records():

@@ -15,6 +15,7 @@ from cde_retrievers.judged import JudgedQueries
 from cde_retrievers.text import shown
 
 _COLUMNS = ("query-id", "corpus-id", "score")
+_HIGHEST_GRADE = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ def judged_queries(folder: str | Path, documents: Container[object], split: str 
     for row in query_rows(folder):
         identity = str(row.values.get("_id"))  # a whole number in some sets
         if identity in relevant:
-            queries[identity] = str(row.values.get("text", ""))
+            queries[identity] = _query_text(row)
     return JudgedQueries(queries, {query: relevant[query] for query in queries})
 
 
@@ -100,8 +101,17 @@ def query_rows(folder: Path) -> Iterator[Row]:
     raise CorpusFileError(f"{folder} has no {' or '.join(BEIR_QUERIES)}; give a folder in BEIR's layout")
 
 
+def _query_text(row: Row) -> str:
+    text = row.values.get("text")
+    if not isinstance(text, str):
+        raise CorpusFileError(f"{row.place}: the query's text is {shown(text)}; give a text, or remove its judgements")
+    return text
+
+
 def _whole_number(cell: str | None) -> int | None:
+    """The number, if there is one and it has an ordinary size."""
     try:
-        return int(cell or "")
+        number = int(cell or "")
     except ValueError:
         return None
+    return number if abs(number) <= _HIGHEST_GRADE else None

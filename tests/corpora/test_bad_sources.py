@@ -192,6 +192,9 @@ def test_what_is_no_path_is_refused(path):
 def test_a_reading_is_no_dictionary(tmp_path):
     with pytest.raises(ConfigurationError, match=r"reading must be a Reading, found a dict"):
         Corpus(tmp_path, {"format": "text"})
+    (tmp_path / "a.txt").write_text("x")
+    with pytest.raises(ConfigurationError, match=r"taken holds ids, found a int"):
+        Corpus(tmp_path).check(taken=5)
 
 
 @pytest.mark.parametrize("name", ["a\0b", "a\ud800b", "x" * 300, "a.txt/b"])
