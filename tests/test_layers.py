@@ -11,7 +11,7 @@ PACKAGE = Path(cde_retrievers.__file__).parent
 # Low to high. A module may import from its own layer and from those below.
 LAYERS = [
     {"errors", "data", "lazy"},
-    {"device", "durable", "files", "optional", "progress", "sealed", "unit_rows", "vectors"},
+    {"device", "durable", "files", "optional", "progress", "sealed", "signatures", "unit_rows", "vectors"},
     {"model"},
     {"text"},
     {"batches", "publishing"},

@@ -14,6 +14,7 @@ from cde_retrievers.corpora.tables import csv_rows, parquet_rows
 from cde_retrievers.corpora.text_files import text_records
 from cde_retrievers.errors import CDEError, CorpusFileError, DuplicateIdError, InvalidTextError
 from cde_retrievers.index.document import Document, checked_document
+from cde_retrievers.signatures import validated
 
 
 class Corpus:
@@ -37,6 +38,7 @@ class Corpus:
         ConfigurationError: a choice says nothing about files of that format.
     """
 
+    @validated
     def __init__(self, path: str | Path, reading: Reading | None = None) -> None:
         self.path = Path(path)
         self.reading = reading or Reading()

@@ -13,8 +13,10 @@ from cde_retrievers.evaluation.measures import DEPTH, per_query
 from cde_retrievers.evaluation.searcher import Searcher
 from cde_retrievers.optional import require
 from cde_retrievers.retrieval_set import RetrievalSet
+from cde_retrievers.signatures import validated
 
 
+@validated
 def evaluate(
     model: Searcher | Embedder | str | Path,
     data: RetrievalSet | str | Path,
