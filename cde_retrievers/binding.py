@@ -10,6 +10,7 @@ from cde_retrievers.batches import Embeddings
 from cde_retrievers.context import CorpusContext, checked_context
 from cde_retrievers.embedder import Embedder, checked_embedder, fitted_context
 from cde_retrievers.errors import ContextInUseError, ContextMismatchError, ContextNotFittedError
+from cde_retrievers.signatures import validated
 from cde_retrievers.text import checked_texts
 from cde_retrievers.vectors import checked_embeddings, checked_width
 
@@ -56,6 +57,7 @@ class ContextBinding:
             )
         return context
 
+    @validated
     def fit(
         self,
         texts: Iterable[str],
@@ -115,10 +117,12 @@ class ContextBinding:
             self._used = True
             return self.context
 
+    @validated
     def load(self, path: str | Path) -> None:
         """Bind a saved context; errors as in `bind`, and ContextFileError if it is missing, damaged or edited."""
         self.bind(CorpusContext.load(path))
 
+    @validated
     def encode_documents(self, texts: Iterable[str], show_progress: bool | None = None) -> Embeddings:
         """As `ContextualEncoder.encode_documents`, under the bound context.
 
@@ -130,6 +134,7 @@ class ContextBinding:
             answer = self.encoder.encode_documents(known, context, show_progress)
             return self._used_for(checked_embeddings(answer, len(known), checked_width(self.encoder.width)))
 
+    @validated
     def encode_queries(self, texts: Iterable[str], show_progress: bool | None = None) -> Embeddings:
         """As `ContextualEncoder.encode_queries`, under the bound context; errors as in `encode_documents`."""
         with self._using() as context:

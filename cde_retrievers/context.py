@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from cde_retrievers.context_files import ContextHeader, StoredContext, read_context, write_context
 from cde_retrievers.errors import ConfigurationError, ContextFileError, ContextMismatchError
 from cde_retrievers.files import sha256_of_json
+from cde_retrievers.signatures import validated
 
 _SHORT = 12
 
@@ -86,6 +87,7 @@ class CorpusContext:
                 f"or call fit_context() with this one and embed the corpus again"
             )
 
+    @validated
     def save(self, path: str | Path) -> None:
         """Write the context into the directory `path`, whole or not at all; an older one there is replaced.
 
@@ -105,6 +107,7 @@ class CorpusContext:
         write_context(path, StoredContext(header, self.fingerprint, self.vectors, self.probe))
 
     @classmethod
+    @validated
     def load(cls, path: str | Path) -> Self:
         """Read what `save` wrote.
 

@@ -24,6 +24,7 @@ from cde_retrievers.model.released import tokenizer_source
 from cde_retrievers.prepared import PreparedContexts, by_second_stage
 from cde_retrievers.publishing import export_together, save_together, upload_together
 from cde_retrievers.selection import select_documents
+from cde_retrievers.signatures import validated
 from cde_retrievers.text import TextTokenizer, check_tokenizer, checked_texts, load_tokenizer
 
 
@@ -71,6 +72,7 @@ class ContextualEncoder:
         self._prepared = PreparedContexts(by_second_stage(self.model.second_stage, self.device))
 
     @classmethod
+    @validated
     def from_pretrained(
         cls,
         name_or_path: str | Path,
@@ -110,6 +112,7 @@ class ContextualEncoder:
         return cls(model, tokenizer, device=device, dtype=dtype, name=name)
 
     @classmethod
+    @validated
     def from_biencoder(
         cls,
         name_or_path: str | Path,
@@ -130,6 +133,7 @@ class ContextualEncoder:
         model = ContextualModel.from_biencoder(folder, conditioning, seed=seed, **settings)
         return cls(model, load_tokenizer(folder), device=device, dtype=dtype, name=str(name_or_path))
 
+    @validated
     def save(self, path: str | Path) -> None:
         """Write model and tokenizer into the directory `path`, whole or not at all, for `from_pretrained`.
 
@@ -138,6 +142,7 @@ class ContextualEncoder:
         """
         save_together(path, self._saved_model, self._tokenizer)
 
+    @validated
     def export_published_layout(self, path: str | Path) -> None:
         """Write a released model, fine-tuned or not, in the layout it was published in, tokenizer included.
 
@@ -147,6 +152,7 @@ class ContextualEncoder:
         """
         export_together(path, self._saved_model, self._tokenizer)
 
+    @validated
     def push_to_hub(self, repository: str, *, private: bool = False, token: str | None = None) -> str:
         """Upload what `save` writes, with a model card, to the Hugging Face hub.
 
@@ -178,6 +184,7 @@ class ContextualEncoder:
         """Raise ContextMismatchError unless this model fitted the context."""
         context.check_model(self.fingerprint, self.name)
 
+    @validated
     def fit_context(
         self,
         texts: Iterable[str],
@@ -203,6 +210,7 @@ class ContextualEncoder:
         """
         return self._fit(texts, self._context_size(size), strategy, seed, strategy, show_progress)
 
+    @validated
     def generic_context(self, show_progress: bool | None = None) -> CorpusContext:
         """The fallback for when no corpus is known yet: a context of the model's size from 512 texts that ship with
         the package. Fitting on the corpus itself is better, and what the model was made for.
@@ -243,11 +251,13 @@ class ContextualEncoder:
         )
         return context_of(chosen, self.name, self.fingerprint, recorded_as, seed)
 
+    @validated
     def first_stage_vectors(self, texts: Iterable[str], show_progress: bool | None = None) -> Embeddings:
         """Context vectors of documents, (n, width) float32, not normalised."""
         known = [self.config.document_prompt + text for text in checked_texts(texts)]
         return self._runner.run(known, self.model.first_stage, self.width, show_progress)
 
+    @validated
     def biencoder_vectors(self, texts: Iterable[str], prompt: str, show_progress: bool | None = None) -> Embeddings:
         """Plain vectors of texts, (n, width) float32, not normalised: the first stage without its projection.
 
@@ -266,6 +276,7 @@ class ContextualEncoder:
         """SHA-256 over all that a first-stage vector depends on but the number format; computed at each call."""
         return sha256_of_json([self._saved_model.first_stage_fingerprint(), self._tokenizer.fingerprint()])
 
+    @validated
     def encode_documents(
         self, texts: Iterable[str], context: CorpusContext, show_progress: bool | None = None
     ) -> Embeddings:
@@ -277,6 +288,7 @@ class ContextualEncoder:
         """
         return self._encode(texts, self.config.document_prompt, context, show_progress)
 
+    @validated
     def encode_queries(
         self, texts: Iterable[str], context: CorpusContext, show_progress: bool | None = None
     ) -> Embeddings:

@@ -9,6 +9,7 @@ from typing import Self
 from cde_retrievers.corpora import Corpus, Reading, judged_queries
 from cde_retrievers.errors import ConfigurationError, EvaluationDataError
 from cde_retrievers.judged import JudgedQueries
+from cde_retrievers.signatures import validated
 from cde_retrievers.text import checked_texts, shown
 
 logger = logging.getLogger(__name__)
@@ -53,6 +54,7 @@ class RetrievalSet:
             pass
 
     @classmethod
+    @validated
     def read(cls, folder: str | Path, split: str = "test") -> Self:
         """A BEIR folder: `corpus.jsonl`, `queries.jsonl` (or .gz) and `qrels/<split>.tsv`.
 

@@ -7,13 +7,13 @@ import hashlib
 import heapq
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from numbers import Integral
 
 import faiss
 import numpy as np
 from numpy.typing import NDArray
 
 from cde_retrievers.errors import ConfigurationError, ContextTooSmallError
+from cde_retrievers.signatures import validated
 from cde_retrievers.text import checked_texts
 from cde_retrievers.unit_rows import unit_rows
 from cde_retrievers.vectors import checked_vectors
@@ -21,6 +21,8 @@ from cde_retrievers.vectors import checked_vectors
 Vectors = NDArray[np.float32]
 Indices = NDArray[np.int64]
 _PRIORITY_BYTES = 16
+LARGEST = 1 << 20
+"""Documents of a context at most: a smaller corpus is repeated to fill it, which takes memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,14 +114,15 @@ def select_documents(
     )
 
 
+@validated
 def check_choice(size: int, strategy: str, seed: int) -> None:
     """Raise ConfigurationError unless `select_documents` can be told this."""
-    if not isinstance(size, Integral) or isinstance(size, bool) or size < 2:
-        raise ConfigurationError(f"size must be a whole number of at least 2 documents, found {size!r}")
+    if size < 2:
+        raise ConfigurationError(f"size must be a whole number of at least 2 documents, found {size}")
+    if size > LARGEST:
+        raise ConfigurationError(f"size must be a whole number of at most {LARGEST:,} documents, found {size:,}")
     if strategy not in STRATEGIES:
         raise ConfigurationError(f"strategy {strategy!r} is unknown; use one of {sorted(STRATEGIES)}")
-    if not isinstance(seed, Integral) or isinstance(seed, bool):
-        raise ConfigurationError(f"seed must be a whole number, found {seed!r}")
 
 
 def draw_candidates(texts: Iterable[str], size: int, seed: int) -> Candidates:

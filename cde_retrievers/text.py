@@ -35,7 +35,7 @@ def checked_texts(texts: Iterable[str]) -> Iterator[str]:
     Raises:
         InvalidTextError: `texts` is no collection, or an item is no string or not valid Unicode.
     """
-    _check_collection(texts)
+    check_collection(texts)
     for position, text in enumerate(texts):
         yield checked_text(text, position)
 
@@ -46,11 +46,12 @@ def read_texts(items: Iterable[Item], read: Callable[[Item], str]) -> Iterator[s
     Raises:
         InvalidTextError: `items` is no collection.
     """
-    _check_collection(items)
+    check_collection(items)
     return map(read, items)
 
 
-def _check_collection(items: object) -> None:
+def check_collection(items: object) -> None:
+    """Raise InvalidTextError unless these can be several texts or documents."""
     if isinstance(items, str | bytes | Mapping) or not isinstance(items, Iterable):
         raise InvalidTextError(
             f"a collection of texts is expected, found {type(items).__name__}; put a single text into a list: [text]"

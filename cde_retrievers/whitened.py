@@ -24,6 +24,7 @@ from cde_retrievers.prepared import PreparedContexts
 from cde_retrievers.probe import Probe
 from cde_retrievers.selection import select_documents
 from cde_retrievers.service import DEFAULT_POLICY, CallPolicy, EmbedText, EmbedTexts
+from cde_retrievers.signatures import validated
 from cde_retrievers.text import checked_texts
 
 DEFAULTS = WhiteningConditioning()
@@ -65,6 +66,7 @@ class WhitenedEmbedder:
         ConfigurationError: a setting is impossible.
     """
 
+    @validated
     def __init__(
         self,
         name: str,
@@ -111,6 +113,7 @@ class WhitenedEmbedder:
             )
         self._probe.check(context.probe)
 
+    @validated
     def fit_context(
         self,
         texts: Iterable[str],
@@ -136,10 +139,12 @@ class WhitenedEmbedder:
         )
         return context_of(chosen, self.name, self.fingerprint, strategy, seed, self._probe.vector)
 
+    @validated
     def first_stage_vectors(self, texts: Iterable[str], show_progress: bool | None = None) -> Embeddings:
         """Plain vectors of documents, (n, W) float32 as the base gives them."""
         return self._documents.of(list(checked_texts(texts)), self.width, show_progress)
 
+    @validated
     def encode_documents(
         self, texts: Iterable[str], context: CorpusContext, show_progress: bool | None = None
     ) -> Embeddings:
@@ -155,6 +160,7 @@ class WhitenedEmbedder:
         prepared = self._checked(context)
         return whitened_rows(prepared.whiten, self._documents.of(known, self.width, show_progress, prepared.known))
 
+    @validated
     def encode_queries(
         self, texts: Iterable[str], context: CorpusContext, show_progress: bool | None = None
     ) -> Embeddings:

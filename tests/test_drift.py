@@ -235,7 +235,7 @@ def test_what_is_neither_context_nor_index_is_refused(encoder):
 
 @pytest.mark.parametrize("options", [{"sample": 15}, {"sample": 64.0}, {"sample": True}, {"seed": -1}, {"seed": "0"}])
 def test_impossible_options_are_refused(encoder, context, options):
-    with pytest.raises(ConfigurationError, match=r"must be a whole number of at least \d+, found"):
+    with pytest.raises(ConfigurationError, match=r"(sample|seed) must be a whole number"):
         drift.measure(context, animals(200, seed=1), encoder, **options)
 
 

@@ -228,7 +228,7 @@ def test_bad_options_are_refused(make_encoder):
         encoder.fit_context(CORPUS, strategy="best")
     with pytest.raises(ContextTooSmallError, match="found 1 among 3"):
         encoder.fit_context(["same"] * 3)
-    with pytest.raises(ConfigurationError, match=r"a CorpusContext is needed, found ndarray; .*fit_context"):
+    with pytest.raises(ConfigurationError, match=r"context must be a CorpusContext, found array.* \(ndarray\)"):
         encoder.encode_documents(CORPUS, np.zeros((3, 32)))
 
 

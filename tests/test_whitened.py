@@ -156,7 +156,7 @@ def test_impossible_settings_are_refused(service, setting):
 
 
 def test_something_else_in_place_of_a_context_is_refused(service):
-    with pytest.raises(ConfigurationError, match="a CorpusContext is needed, found str"):
+    with pytest.raises(ConfigurationError, match=r"context must be a CorpusContext, found 'context' \(str\)"):
         over(service).encode_documents(CORPUS, "context")
 
 

@@ -15,6 +15,7 @@ from cde_retrievers.corpora.tables import csv_rows, parquet_rows
 from cde_retrievers.corpora.text_files import text_records
 from cde_retrievers.errors import CDEError, ConfigurationError, CorpusFileError, DuplicateIdError, InvalidTextError
 from cde_retrievers.index.document import Document, checked_document
+from cde_retrievers.signatures import validated
 
 
 class Corpus:
@@ -38,6 +39,7 @@ class Corpus:
         ConfigurationError: a choice says nothing about files of that format.
     """
 
+    @validated
     def __init__(self, path: str | Path, reading: Reading | None = None) -> None:
         self.path = as_path(path)
         self.reading = Reading() if reading is None else reading

@@ -14,8 +14,10 @@ from cde_retrievers.evaluation.planning import Plan
 from cde_retrievers.evaluation.searcher import Searcher
 from cde_retrievers.progress import progress_bar
 from cde_retrievers.retrieval_set import RetrievalSet
+from cde_retrievers.signatures import validated
 
 
+@validated
 def compare(
     model: ContextualEncoder | str | Path,
     data: RetrievalSet | str | Path,

@@ -14,8 +14,10 @@ from cde_retrievers.evaluation.searcher import Searcher
 from cde_retrievers.judged import DEPTH as FIRST_PAGE
 from cde_retrievers.optional import require
 from cde_retrievers.retrieval_set import RetrievalSet
+from cde_retrievers.signatures import validated
 
 
+@validated
 def evaluate(
     model: Searcher | Embedder | str | Path,
     data: RetrievalSet | str | Path,

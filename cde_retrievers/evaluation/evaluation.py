@@ -12,6 +12,7 @@ from cde_retrievers.atomic import replace_json
 from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.evaluation.intervals import Interval, Values, interval
 from cde_retrievers.evaluation.measures import MAIN, MEASURES
+from cde_retrievers.signatures import validated
 
 KEPT = 10  # hits of a query
 
@@ -36,6 +37,7 @@ class Evaluation:
     values: Mapping[str, Values] = field(repr=False)
     best: tuple[tuple[str, ...], ...] = field(repr=False)
 
+    @validated
     def mean(self, measure: str = MAIN) -> Interval:
         """A measure over all queries, with its 95 % bootstrap interval.
 
@@ -77,11 +79,13 @@ class Evaluation:
             "best": [list(ids) for ids in self.best],
         }
 
+    @validated
     def save(self, path: str | Path) -> None:
         """Write everything as JSON, whole or not at all."""
         replace_json(Path(path), self.to_dict())
 
     @classmethod
+    @validated
     def load(cls, path: str | Path) -> Self:
         """Read what `save` wrote.
 

@@ -15,11 +15,13 @@ from cde_retrievers.errors import EvaluationDataError
 from cde_retrievers.index.document import Document, checked_document
 from cde_retrievers.judged import JudgedQueries
 from cde_retrievers.retrieval_set import RetrievalSet
+from cde_retrievers.signatures import validated
 
 _KINDS: tuple[Kind, ...] = ("title", "sentence")
 _MIN_WORDS = 8
 
 
+@validated
 def known_items(
     documents: Iterable[str | Document], *, name: str = "known items", max_queries: int = 1_000, seed: int = 0
 ) -> RetrievalSet:

@@ -15,6 +15,7 @@ from cde_retrievers.evaluation.evaluation import Evaluation
 from cde_retrievers.evaluation.measures import MAIN
 from cde_retrievers.progress import progress_bar
 from cde_retrievers.retrieval_set import RetrievalSet
+from cde_retrievers.signatures import validated
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +44,7 @@ class ContextMatrix:
         return [name for name, better in zip(self.names, own > foreign, strict=True) if better]
 
 
+@validated
 def context_matrix(
     encoder: ContextualEncoder, sets: Sequence[RetrievalSet], show_progress: bool | None = None
 ) -> ContextMatrix:

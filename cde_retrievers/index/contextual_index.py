@@ -27,6 +27,7 @@ from cde_retrievers.index.snapshot import Snapshot
 from cde_retrievers.index.store import IndexStore
 from cde_retrievers.judged import DEPTH, JudgedQueries
 from cde_retrievers.progress import progress_bar
+from cde_retrievers.signatures import validated
 from cde_retrievers.vectors import checked_embeddings
 
 BATCH = 2_048
@@ -66,6 +67,7 @@ class ContextualIndex(IndexReader):
         self.read_only = read_only
 
     @classmethod
+    @validated
     def build(
         cls,
         documents: Iterable[Document | str],
@@ -114,12 +116,14 @@ class ContextualIndex(IndexReader):
         return cls(store, snapshot, fitted, embedder, read_only=False)
 
     @classmethod
+    @validated
     def create(cls, embedder: Embedder, context: CorpusContext, path: str | Path, *, kind: Kind = "flat") -> Self:
         """An index without documents, under a context that is fitted already; arguments and errors as in `build`."""
         store, snapshot = create_index(embedder, context, path, kind)
         return cls(store, snapshot, context, embedder, read_only=False)
 
     @classmethod
+    @validated
     def open(
         cls, path: str | Path, embedder: Embedder | None = None, *, read_only: bool = False, salvage: bool = False
     ) -> Self:
@@ -144,6 +148,7 @@ class ContextualIndex(IndexReader):
         snapshot, context = store.salvage() if salvage else store.open()
         return cls(store, snapshot, context, embedder, read_only=read_only or salvage)
 
+    @validated
     def add(self, documents: Iterable[Document | str], *, show_progress: bool | None = None) -> list[str]:
         """Embed documents under the index's context and append them; batches of 2,048 count at once.
 
@@ -164,6 +169,7 @@ class ContextualIndex(IndexReader):
         with self._writing("adding documents") as snapshot:
             return self._append(Intake(snapshot.rows_by_id, snapshot.manifest.named), documents, show_progress)
 
+    @validated
     def upsert(self, documents: Iterable[Document | str], *, show_progress: bool | None = None) -> list[str]:
         """As `add`, but a document whose id is in the index already takes the other's place, in one instant.
 
@@ -221,6 +227,7 @@ class ContextualIndex(IndexReader):
             manifest = manifest.changed(generation=manifest.generation + 1)
             self._serve(self._store.commit(manifest))
 
+    @validated
     def refit(
         self,
         *,

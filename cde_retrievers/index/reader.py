@@ -19,6 +19,7 @@ from cde_retrievers.index.manifest import Kind, Manifest
 from cde_retrievers.index.snapshot import Snapshot
 from cde_retrievers.index.store import IndexStore
 from cde_retrievers.index.view import View
+from cde_retrievers.signatures import validated
 from cde_retrievers.text import checked_texts
 from cde_retrievers.vectors import checked_embeddings, checked_vectors
 
@@ -142,6 +143,7 @@ class IndexReader:
         self, query: list[str] | tuple[str, ...], k: int = 10, filter: Filter | None = None
     ) -> list[list[Hit]]: ...
 
+    @validated
     def search(
         self, query: str | list[str] | tuple[str, ...], k: int = 10, filter: Filter | None = None
     ) -> list[Hit] | list[list[Hit]]:
@@ -169,6 +171,7 @@ class IndexReader:
         hits = view.search(checked_embeddings(answer, len(queries), view.width), k, filter)
         return hits[0] if isinstance(query, str) else hits
 
+    @validated
     def search_embedded(
         self, queries: Embeddings, fingerprint: str, k: int = 10, filter: Filter | None = None
     ) -> list[list[Hit]]:

@@ -7,10 +7,10 @@ from uuid import uuid4
 
 from langchain_core.documents import Document
 
-from cde_retrievers.errors import ConfigurationError
+from cde_retrievers.errors import ConfigurationError, InvalidDocumentError
 from cde_retrievers.index import Document as IndexDocument
 from cde_retrievers.index import Hit
-from cde_retrievers.text import checked_texts
+from cde_retrievers.text import check_collection, checked_texts
 
 
 def to_index(
@@ -34,6 +34,23 @@ def to_index(
     every = metadatas if metadatas is not None else [{}] * len(known)
     names = ids if ids is not None else [None] * len(known)
     return [IndexDocument(*parts) for parts in zip(known, names, every, strict=True)]
+
+
+def checked_documents(documents: Iterable[Document]) -> list[Document]:
+    """The documents, if that is what they are.
+
+    Raises:
+        InvalidTextError: it is no collection.
+        InvalidDocumentError: an item is none of LangChain's documents.
+    """
+    check_collection(documents)
+    known = list(documents)
+    for position, document in enumerate(known):
+        if not isinstance(document, Document):
+            raise InvalidDocumentError(
+                f"document {position} is a {type(document).__name__}; give Document(page_content=text) of LangChain"
+            )
+    return known
 
 
 def with_uuid(document: IndexDocument) -> IndexDocument:

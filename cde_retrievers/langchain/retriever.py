@@ -11,8 +11,10 @@ from pydantic import ConfigDict, Field, PrivateAttr
 
 from cde_retrievers.errors import ContextMismatchError
 from cde_retrievers.langchain.building import add_documents, build_store, refuse_another_context
+from cde_retrievers.langchain.documents import checked_documents
 from cde_retrievers.langchain.embeddings import ContextualEmbeddings
 from cde_retrievers.langchain.vectorstore import ContextualFAISS
+from cde_retrievers.signatures import validated
 
 
 class ContextualRetriever(BaseRetriever):
@@ -48,6 +50,7 @@ class ContextualRetriever(BaseRetriever):
         self.metadata = {**identity, **(self.metadata or {})}
 
     @classmethod
+    @validated
     def from_documents(
         cls,
         documents: Iterable[Document],
@@ -76,7 +79,7 @@ class ContextualRetriever(BaseRetriever):
             ContextMismatchError: the options name a collection that exists, and it was built under another context,
                 or holds documents and does not say. Nothing is added to it.
         """
-        known = list(documents)
+        known = checked_documents(documents)
         embeddings = embeddings if embeddings is not None else ContextualEmbeddings(model_name=model)
         if embeddings.context_fingerprint is None:
             embeddings.fit(known)
@@ -98,7 +101,7 @@ class ContextualRetriever(BaseRetriever):
                 another context. Nothing is added then.
         """
         self._check_context()
-        return add_documents(self.vectorstore, list(documents), self.embeddings, options)
+        return add_documents(self.vectorstore, checked_documents(documents), self.embeddings, options)
 
     def _check_context(self) -> None:
         self.embeddings.check_context(self._fingerprint)

@@ -13,11 +13,12 @@ from cde_retrievers.index import ContextualIndex
 from cde_retrievers.index.contextual_index import BATCH
 from cde_retrievers.index.intake import Intake, batches
 from cde_retrievers.index.manifest import Kind
-from cde_retrievers.langchain.documents import to_index, with_uuid
+from cde_retrievers.langchain.documents import checked_documents, to_index, with_uuid
 from cde_retrievers.langchain.embeddings import ContextualEmbeddings
 from cde_retrievers.langchain.opening import bound_to_context, build_index, open_or_create, progress_of
 from cde_retrievers.langchain.searching import ContextualSearch, refuse_unknown
 from cde_retrievers.progress import progress_bar
+from cde_retrievers.signatures import validated
 
 
 class ContextualFAISS(ContextualSearch):
@@ -53,6 +54,7 @@ class ContextualFAISS(ContextualSearch):
         CDEError: as `ContextualIndex.create` and `ContextualIndex.open`.
     """
 
+    @validated
     def __init__(
         self,
         embedding: Embeddings,
@@ -68,6 +70,7 @@ class ContextualFAISS(ContextualSearch):
         super().__init__(embedding, index)
 
     @classmethod
+    @validated
     def open(cls, path: str | Path, embedding: Embeddings | None = None, *, read_only: bool = False) -> Self:
         """The store over an index that exists.
 
@@ -90,6 +93,7 @@ class ContextualFAISS(ContextualSearch):
         return cls(embedding, index=index)
 
     @classmethod
+    @validated
     def from_texts(
         cls,
         texts: list[str],
@@ -128,8 +132,9 @@ class ContextualFAISS(ContextualSearch):
 
     def add_documents(self, documents: Iterable[Document], **options: Any) -> list[str]:
         """As `add_texts`; a document brings its metadata, and its id unless there are `ids`."""
-        return super().add_documents(list(documents), **options)
+        return super().add_documents(checked_documents(documents), **options)
 
+    @validated
     def add_texts(
         self,
         texts: Iterable[str],

@@ -13,6 +13,7 @@ from cde_retrievers.embedder import Embedder
 from cde_retrievers.kept import DEFAULT_MIB
 from cde_retrievers.llama_index.embeddings import ContextualEmbedding
 from cde_retrievers.service import DEFAULT_POLICY
+from cde_retrievers.signatures import validated
 from cde_retrievers.whitened import DEFAULTS, WhitenedEmbedder
 
 
@@ -46,6 +47,7 @@ class ContextualizedEmbedding(ContextualEmbedding):
     dtype: ClassVar[str] = ""  # type: ignore[misc]
     cache_folder: ClassVar[None] = None  # type: ignore[misc]
 
+    @validated
     def __init__(
         self,
         base: BaseEmbedding,

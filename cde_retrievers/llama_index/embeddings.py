@@ -17,6 +17,7 @@ from cde_retrievers.embedder import Embedder
 from cde_retrievers.encoder import ContextualEncoder
 from cde_retrievers.llama_index.cached import CachedEmbedder
 from cde_retrievers.llama_index.stamps import refuse_other_stamps
+from cde_retrievers.signatures import validated
 from cde_retrievers.text import read_texts
 
 _REMEDY = "embed_model.fit(nodes)  # the same nodes that go into the index"
@@ -55,6 +56,7 @@ class ContextualEmbedding(BoundToContext, BaseEmbedding):
 
     _binding: ContextBinding = PrivateAttr()
 
+    @validated
     def __init__(
         self,
         model_name: str | Path = "minilm",
@@ -97,6 +99,7 @@ class ContextualEmbedding(BoundToContext, BaseEmbedding):
         """What traces show of this embedding, the context's identity included."""
         return {**super().to_payload(), "context_fingerprint": self.context_fingerprint}
 
+    @validated
     def fit(self, nodes: Iterable[BaseNode | str], *, refit: bool = False, show_progress: bool | None = None) -> Self:
         """Fit the context on the nodes that are going to be indexed (after splitting, all of them).
 
@@ -128,6 +131,7 @@ class ContextualEmbedding(BoundToContext, BaseEmbedding):
         self.context_fingerprint = self.context.fingerprint
         self.context_path = None
 
+    @validated
     def save_context(self, path: str | Path) -> None:
         """Write the context into the directory `path`, for `context_path=`; copies in worker processes read it."""
         self.context.save(path)

@@ -14,9 +14,11 @@ from cde_retrievers.errors import ContextMismatchError
 from cde_retrievers.llama_index.checks import check_index, refuse_other_context
 from cde_retrievers.llama_index.embeddings import ContextualEmbedding
 from cde_retrievers.llama_index.folders import CONTEXT_FOLDER, seal_with_context, sealed_context
+from cde_retrievers.signatures import validated
 from cde_retrievers.verdict import ContextCheck
 
 
+@validated
 def persist_index(index: VectorStoreIndex, embed_model: ContextualEmbedding, persist_dir: str | Path) -> None:
     """Write an index and the context it was built under into a directory, whole or not at all.
 
@@ -46,6 +48,7 @@ def persist_index(index: VectorStoreIndex, embed_model: ContextualEmbedding, per
         seal_with_context(folder, embed_model.context)
 
 
+@validated
 def load_index(
     persist_dir: str | Path,
     embed_model: ContextualEmbedding | None = None,

@@ -24,6 +24,7 @@ from cde_retrievers.llama_index.vector_filters import to_index_filter
 from cde_retrievers.llama_index.vector_nodes import embedded_text, to_document, to_node, vectors_of
 from cde_retrievers.llama_index.vector_search import NodeSearch, refuse_options
 from cde_retrievers.llama_index.vector_threads import ThreadedVectorStore
+from cde_retrievers.signatures import validated
 from cde_retrievers.verdict import ContextCheck
 
 _QUERIES_PER_CHECK = 100
@@ -74,6 +75,7 @@ class ContextualVectorStore(ThreadedVectorStore):
     # Held by changes, and where one answer takes two looks at the index.
     _lock: RLock = PrivateAttr(default_factory=RLock)
 
+    @validated
     def __init__(
         self,
         embed_model: ContextualEmbedding,
@@ -94,6 +96,7 @@ class ContextualVectorStore(ThreadedVectorStore):
         self._checked_fingerprint()
 
     @classmethod
+    @validated
     def open(
         cls,
         path: str | Path,
@@ -125,6 +128,7 @@ class ContextualVectorStore(ThreadedVectorStore):
         return cls(embed_model, index=index, verify=verify)
 
     @classmethod
+    @validated
     def from_persist_dir(
         cls,
         persist_dir: str | Path = DEFAULT_PERSIST_DIR,
@@ -241,6 +245,7 @@ class ContextualVectorStore(ThreadedVectorStore):
         with self._lock:
             self._index.delete(self._index.ids())
 
+    @validated
     def persist(self, persist_path: str, fs: Any = None) -> None:
         """Copy the index into the directory `persist_path`, for `from_persist_dir`; one there is replaced.
 

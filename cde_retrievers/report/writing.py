@@ -19,8 +19,10 @@ from cde_retrievers.report.findings import Findings, MappedContext
 from cde_retrievers.report.rendering import page
 from cde_retrievers.report.target import checked_target
 from cde_retrievers.retrieval_set import RetrievalSet
+from cde_retrievers.signatures import validated
 
 
+@validated
 def report(
     model: ContextualEncoder | str | Path,
     data: RetrievalSet | str | Path,

@@ -13,6 +13,7 @@ from cde_retrievers.model.checkpoints import is_own_layout
 from cde_retrievers.model.config import Conditioning
 from cde_retrievers.optional import require
 from cde_retrievers.retrieval_set import RetrievalSet
+from cde_retrievers.signatures import validated
 from cde_retrievers.training.base_model import encoder_to_train
 from cde_retrievers.training.checkpoints import RunIdentity, newest_complete, starting_point
 from cde_retrievers.training.config import TrainingConfig
@@ -49,6 +50,7 @@ class TrainingResult:
         return self.path / MODEL_FOLDER
 
 
+@validated
 def train(
     model: ContextualEncoder | str | Path,
     data: TrainingPairs | str | Path | Iterable[Any],
@@ -83,11 +85,6 @@ def train(
             trained; a loss is not finite; the disk is full.
         MissingDependencyError: a package is not installed; names the extra.
     """
-    if not isinstance(config, TrainingConfig):
-        raise ConfigurationError(
-            f"the settings of a run are a TrainingConfig, found {type(config).__name__}; make one with "
-            f"TrainingConfig(output_dir=...), or of a dictionary with TrainingConfig.from_dict"
-        )
     if config.evaluation:
         require("ir_measures", "evaluation during training", extra="eval")
     pairs = data if isinstance(data, TrainingPairs) else read_pairs(data)

@@ -117,7 +117,7 @@ def test_another_corpus_is_read_without_judgements(encoder, tmp_path):
     [
         ({"strategies": ["best"]}, r"strategy 'best' is unknown"),
         ({"sizes": [1]}, r"at least 2 documents, found 1"),
-        ({"seeds": ["one"]}, r"seed must be a whole number, found 'one'"),
+        ({"seeds": ["one"]}, r"each of seeds must be a whole number, found 'one'"),
         ({"foreign": [["a text"]]}, r"needs a name and texts, found list; give NamedCorpus"),
         ({"others": [BM25]}, r"a class searches nothing, found BM25; give an instance"),
         ({"others": [print]}, r"builtin_function_or_method cannot be evaluated as it is"),
