@@ -9,6 +9,7 @@ import argparse
 import json
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from beir import RetrievalSet, load_set, ndcg_at_10
@@ -61,6 +62,16 @@ def evaluate(data: RetrievalSet, base: Embeddings) -> dict[str, object]:
     }
 
 
+def table(result: dict[str, Any]) -> str:
+    """Both scores of every set, and what they cost."""
+    lines = ["| set | plain | under its context | texts paid for |", "|---" * 4 + "|"]
+    for row in result["sets"]:
+        distinct = "" if row["distinct_documents"] == row["documents"] else "distinct "
+        paid = f"{row['texts_paid']:,} for {row['distinct_documents']:,} {distinct}documents"
+        lines.append(f"| {row['set']} | {row['plain']:.3f} | {row['contextualized']:.3f} | {paid} |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     """Run the sets and write the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -72,8 +83,7 @@ def main() -> None:
     packages = {name: version(name) for name in ("langchain-huggingface", "sentence-transformers", "torch", "numpy")}
     result = {"command": "python benchmarks/any_embedding.py --data ../shared/data", "packages": packages, "sets": rows}
     arguments.output.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    for row in rows:
-        print(f"{row['set']:8} plain {row['plain']:.4f}  under its context {row['contextualized']:.4f}")
+    print(table(result))
 
 
 if __name__ == "__main__":

@@ -3,11 +3,11 @@
     python benchmarks/batch_difficulty.py --data ../shared/data --cache vectors \
         --output benchmarks/results/batch_difficulty.json
 
-Training sets only. Writes the figures, and beside them a picture of them. Four kinds of batches: drawn at random from
-all pairs; at random within domains; and clusters in either packing. The paper's difficulty (section 4.1) is the mean
-over the pairs of a batch of f(d, q') + f(d', q), which is twice the mean similarity of query and negative. What looks
-similar may be a right answer: so the share of negatives that the false-negative filter leaves out is reported, and the
-mean over those that stay.
+Training sets only. Writes the figures, and beside them a picture of them. Three kinds of batches: drawn at random from
+all pairs; at random within domains; and from clusters of similar pairs. The paper's difficulty (section 4.1) is the
+mean over the pairs of a batch of f(d, q') + f(d', q), which is twice the mean similarity of query and negative. What
+looks similar may be a right answer: so the share of negatives that the false-negative filter excludes is reported, and
+the mean over those that stay.
 """
 
 import argparse
@@ -25,17 +25,17 @@ from matplotlib.figure import Figure
 from cde_retrievers import ContextualEncoder, __version__
 from cde_retrievers.model.config import WhiteningConditioning
 from cde_retrievers.model.pretrained import minilm_folder
-from cde_retrievers.training.batches.filtering import left_out
-from cde_retrievers.training.batches.schedule import BatchSchedule, contextual_schedule, random_schedule
+from cde_retrievers.training.batches.false_negatives import false_negatives
+from cde_retrievers.training.batches.sampler import PairBatchSampler, contextual_batches, random_batches
 from cde_retrievers.training.batches.surrogate import PairVectors, embed_pairs
-from cde_retrievers.training.pairs.pairs import Indices, Pair, TrainingPairs
+from cde_retrievers.training.data.pairs import Indices, Pair, TrainingPairs
 
 SETS = ("squad-train-part", "medquad", "tldr-commands")
 PAIRS = 3_000
 WORDS = 80
 BATCH_SIZES = (64, 256)
 SEEDS = (0, 1, 2)
-KINDS = ("random", "random within domains", "contextual, random packing", "contextual, tsp packing")
+KINDS = ("random", "random within domains", "contextual")
 MEASURES = ("similarity", "difficulty", "masked_share", "similarity_of_unmasked")
 
 
@@ -52,16 +52,14 @@ def load_pairs(folder: Path) -> TrainingPairs:
     )
 
 
-def schedule_of(kind: str, pairs: TrainingPairs, vectors: PairVectors, batch_size: int, seed: int) -> BatchSchedule:
+def sampler_of(kind: str, pairs: TrainingPairs, vectors: PairVectors, batch_size: int, seed: int) -> PairBatchSampler:
     """The batches of one kind; a cluster as large as everything makes every domain one."""
     match kind:
         case "random":
-            return random_schedule(pairs, batch_size, seed)
+            return random_batches(pairs, batch_size, seed)
         case "random within domains":
-            return contextual_schedule(pairs, vectors, batch_size, len(pairs), "random", seed)
-        case "contextual, random packing":
-            return contextual_schedule(pairs, vectors, batch_size, packing="random", seed=seed)
-    return contextual_schedule(pairs, vectors, batch_size, packing="tsp", seed=seed)
+            return contextual_batches(pairs, vectors, batch_size, len(pairs), seed)
+    return contextual_batches(pairs, vectors, batch_size, seed=seed)
 
 
 def measure(pairs: TrainingPairs, vectors: PairVectors, batch: Indices) -> list[float]:
@@ -69,7 +67,7 @@ def measure(pairs: TrainingPairs, vectors: PairVectors, batch: Indices) -> list[
     own = np.arange(len(batch))[:, None]
     scores = vectors.queries[pairs.query_of[batch]] @ vectors.documents[pairs.positive_of[batch]].T
     negative = own != own.T
-    masked = left_out(pairs, batch, pairs.positive_of[batch], own, vectors) & negative
+    masked = false_negatives(pairs, batch, pairs.positive_of[batch], own, vectors) & negative
     difficulty = (scores + scores.T)[negative].mean()
     unmasked = scores[negative & ~masked].mean()
     return [float(scores[negative].mean()), float(difficulty), float(masked[negative].mean()), float(unmasked)]
@@ -80,7 +78,7 @@ def rows_of(name: str, pairs: TrainingPairs, vectors: PairVectors) -> list[dict[
     rows = []
     for batch_size in BATCH_SIZES:
         for kind in KINDS:
-            epochs = [schedule_of(kind, pairs, vectors, batch_size, seed).batches(0) for seed in SEEDS]
+            epochs = [sampler_of(kind, pairs, vectors, batch_size, seed).batches(0) for seed in SEEDS]
             by_seed = np.array([np.mean([measure(pairs, vectors, b) for b in batches], axis=0) for batches in epochs])
             means = dict(zip(MEASURES, by_seed.mean(axis=0).round(4).tolist(), strict=True))
             spread = round(float(by_seed[:, 0].std()), 4)
@@ -97,8 +95,8 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
     for axis, batch_size in zip(axes, BATCH_SIZES, strict=True):
         for place, kind in enumerate(KINDS):
             chosen = [row for row in rows if (row["kind"], row["batch_size"]) == (kind, batch_size)]
-            at = np.arange(len(SETS)) + 0.2 * (place - 1.5)
-            axis.bar(at, [row["similarity"] for row in chosen], 0.18, color=f"C{place}", label=kind)
+            at = np.arange(len(SETS)) + 0.26 * (place - 1)
+            axis.bar(at, [row["similarity"] for row in chosen], 0.24, color=f"C{place}", label=kind)
             axis.plot(at, [row["similarity_of_unmasked"] for row in chosen], "k_", markersize=8)
         axis.set_xticks(range(len(SETS)), SETS)
         axis.set_title(f"batches of {batch_size}")

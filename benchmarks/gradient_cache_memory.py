@@ -13,12 +13,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from cde_retrievers import ContextualModel
 from cde_retrievers.model.config import CachedConditioning, ContextualConfig
-from cde_retrievers.training.objective.contrastive_model import ContrastiveModel
+from cde_retrievers.training.model import ContrastiveModel
 
 CHUNK, CONTEXT, LENGTH, WIDTH, VOCABULARY = 64, 64, 16, 384, 2_000
 BATCHES = (64, 128, 256, 512, 1024)
@@ -99,6 +100,17 @@ def measure(batch: int, chunk_size: int | None) -> dict[str, object]:
     return {key: round(value, 1) if isinstance(value, float) else value for key, value in row.items()}
 
 
+def table(result: dict[str, Any]) -> str:
+    """Memory of a step by batch size, with gradient caching and without."""
+    found = {(row["batch"], row["chunk_size"] is not None): row for row in result["rows"]}
+    lines = ["| pairs of a batch | gradient caching | stored vectors in it | plain graph |", "|---" * 4 + "|"]
+    for batch in dict.fromkeys(row["batch"] for row in result["rows"]):
+        cached, plain = found[batch, True], found.get((batch, False))
+        shown = "" if plain is None else f"{plain['step_mb']:,.0f} MB"
+        lines.append(f"| {batch:,} | {cached['step_mb']:,.0f} MB | {cached['stored_mb']:.0f} MB | {shown} |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     """Measure every batch size and write one JSON file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -128,6 +140,7 @@ def main() -> None:
         "within_limit": growth <= LIMIT,
         "rows": rows,
     }
+    print(table(result))
     if arguments.output:
         arguments.output.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 

@@ -153,6 +153,23 @@ def in_new_process(*arguments: object) -> dict[str, Any]:
     return result
 
 
+def table(result: dict[str, Any]) -> str:
+    """Times, memory and recall by number of documents."""
+    lines = [
+        "| documents | build | peak memory, model and all | open | a query (p50): flat | faiss's flat "
+        "| IVF (recall@10) | HNSW (recall@10) |",
+        "|---" * 8 + "|",
+    ]
+    for row in result["rows"]:
+        flat, theirs = (f"{row[kind]['query_ms']:.1f} ms" for kind in ("flat", "faiss flat"))
+        ivf, hnsw = (f"{row[kind]['query_ms']:.1f} ms ({row[kind]['recall_at_10']:.2f})" for kind in ("ivf", "hnsw"))
+        lines.append(
+            f"| {row['documents']:,} | {row['build_seconds']:.1f} s | {row['peak_mb']} MB "
+            f"| {row['open_seconds']:.2f} s | {flat} | {theirs} | {ivf} | {hnsw} |"
+        )
+    return "\n".join(lines)
+
+
 def main() -> None:
     """Print and write one row per size."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -189,6 +206,7 @@ def main() -> None:
         "noise": NOISE,
         "faiss": faiss.__version__,
     }
+    print(table({"rows": rows}))
     if options.output:
         options.output.write_text(json.dumps({"settings": settings, "rows": rows}, indent=1) + "\n", encoding="utf-8")
 

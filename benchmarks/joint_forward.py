@@ -13,6 +13,7 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -83,6 +84,15 @@ def seconds(forward: Callable[[], Tensor]) -> float:
     return time.perf_counter() - start
 
 
+def table(result: dict[str, Any]) -> str:
+    """Texts per second of both ways, by the lengths of the texts."""
+    lines = ["| tokens of a text | straightforward, texts a second | batched by length | ratio |", "|---" * 4 + "|"]
+    for row in result["rows"]:
+        slow, fast = row["straightforward_texts_per_second"], row["ours_texts_per_second"]
+        lines.append(f"| {row['tokens']} | {slow:.2f} | {fast:.2f} | {row['ratio']:.2f} |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     """Time every workload and write one JSON file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -108,6 +118,7 @@ def main() -> None:
         print(json.dumps(rows[-1]), flush=True)
     result = {"threads": torch.get_num_threads(), "torch": torch.__version__, "rows": rows}
     arguments.output.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    print(table(result))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -46,6 +47,15 @@ def write_random_checkpoint(model_type: str, folder: Path) -> float:
     return (folder / "model.safetensors").stat().st_size / 2**20
 
 
+def table(result: list[dict[str, Any]]) -> str:
+    """Peak memory of loading, by model."""
+    lines = ["| backbone | file | peak memory, imports and all | peak / file |", "|---" * 4 + "|"]
+    for row in result:
+        ratio = row["peak_mb"] / row["file_mb"]
+        lines.append(f"| {row['model']} | {row['file_mb']:,.0f} MB | {row['peak_mb']:,.0f} MB | {ratio:.1f} |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     """Measure both released sizes and write one JSON file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -61,6 +71,7 @@ def main() -> None:
         rows.append({"model": model_type, "file_mb": size, **measured})
         print(json.dumps(rows[-1]), flush=True)
     arguments.output.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+    print(table(rows))
 
 
 if __name__ == "__main__":

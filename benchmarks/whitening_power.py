@@ -57,6 +57,16 @@ def scores(encoder: ContextualEncoder, data: RetrievalSet) -> dict[str, float]:
     return result
 
 
+def table(result: dict) -> str:
+    """Mean gain over power 0 on people's questions, in points."""
+    gains = result["mean_gain"]["natural"]
+    lines = ["| power | " + " | ".join(f"shrinkage {value}" for value in SHRINKAGES) + " |", "|---" * 4 + "|"]
+    for power in POWERS[1:]:
+        cells = " | ".join(f"{gains[f'{power}/{shrinkage}']:+.2f}" for shrinkage in SHRINKAGES)
+        lines.append(f"| {power} | {cells} |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     """Score every corpus and write one JSON file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -77,7 +87,7 @@ def main() -> None:
         print(f"{data.name:40} plain {gains['0.0/0.01']:.4f}  best {best} {gains[best]:.4f}", flush=True)
         arguments.output.parent.mkdir(parents=True, exist_ok=True)
         arguments.output.write_text(json.dumps({"corpora": rows, "mean_gain": _mean_gains(rows)}, indent=2) + "\n")
-    print(json.dumps(_mean_gains(rows), indent=2))
+    print(table({"mean_gain": _mean_gains(rows)}))
 
 
 def _mean_gains(rows: list[dict]) -> dict[str, dict[str, float]]:

@@ -7,9 +7,11 @@ from threading import Lock
 from typing import Self
 
 from cde_retrievers.batches import Embeddings
-from cde_retrievers.context import CorpusContext
-from cde_retrievers.embedder import Embedder
+from cde_retrievers.context import CorpusContext, checked_context
+from cde_retrievers.embedder import Embedder, checked_embedder, fitted_context
 from cde_retrievers.errors import ContextInUseError, ContextMismatchError, ContextNotFittedError
+from cde_retrievers.text import checked_texts
+from cde_retrievers.vectors import checked_embeddings, checked_width
 
 
 class ContextBinding:
@@ -25,7 +27,7 @@ class ContextBinding:
     """
 
     def __init__(self, encoder: Embedder, remedy: str, expected_fingerprint: str | None = None) -> None:
-        self.encoder = encoder
+        self.encoder = checked_embedder(encoder)
         self._expected_fingerprint = expected_fingerprint
         self._remedy = remedy
         self._context: CorpusContext | None = None
@@ -68,9 +70,10 @@ class ContextBinding:
 
         Raises:
             ContextInUseError: something was embedded under the present context, and `refit` is False.
+            EmbeddingServiceError: the encoder answered with something that is no context.
         """
         self._refuse_to_lose(refit)
-        self.bind(self.encoder.fit_context(texts, size, strategy, seed, show_progress), refit=refit)
+        self.bind(fitted_context(self.encoder, texts, size, strategy, seed, show_progress), refit=refit)
 
     def bind(self, context: CorpusContext, *, refit: bool = False) -> None:
         """Embed under `context` from now on.
@@ -79,7 +82,7 @@ class ContextBinding:
             ContextMismatchError: another model fitted it, or it is not the one expected and `refit` is False.
             ContextInUseError: something was embedded under another context, and `refit` is False.
         """
-        self.encoder.check_context(context)
+        self.encoder.check_context(checked_context(context))
         if not refit and self._expected_fingerprint not in (None, context.fingerprint):
             raise ContextMismatchError(
                 f"this context has fingerprint {context.fingerprint}, but {self._expected_fingerprint} is expected; "
@@ -117,14 +120,22 @@ class ContextBinding:
         self.bind(CorpusContext.load(path))
 
     def encode_documents(self, texts: Iterable[str], show_progress: bool | None = None) -> Embeddings:
-        """As `ContextualEncoder.encode_documents`, under the bound context."""
+        """As `ContextualEncoder.encode_documents`, under the bound context.
+
+        Raises:
+            EmbeddingServiceError: the encoder answered with something that is not one unit vector for each text.
+        """
         with self._using() as context:
-            return self._used_for(self.encoder.encode_documents(texts, context, show_progress))
+            known = list(checked_texts(texts))
+            answer = self.encoder.encode_documents(known, context, show_progress)
+            return self._used_for(checked_embeddings(answer, len(known), checked_width(self.encoder.width)))
 
     def encode_queries(self, texts: Iterable[str], show_progress: bool | None = None) -> Embeddings:
-        """As `ContextualEncoder.encode_queries`, under the bound context."""
+        """As `ContextualEncoder.encode_queries`, under the bound context; errors as in `encode_documents`."""
         with self._using() as context:
-            return self._used_for(self.encoder.encode_queries(texts, context, show_progress))
+            known = list(checked_texts(texts))
+            answer = self.encoder.encode_queries(known, context, show_progress)
+            return self._used_for(checked_embeddings(answer, len(known), checked_width(self.encoder.width)))
 
     def with_context(self, context: CorpusContext) -> Self:
         """Another binding of the same encoder, to `context`; nothing is copied, both can be used at once.
@@ -135,6 +146,10 @@ class ContextBinding:
         twin = type(self)(self.encoder, self._remedy)
         twin.bind(context)
         return twin
+
+    def over(self, encoder: Embedder) -> Self:
+        """Another binding, of another encoder and to no context yet."""
+        return type(self)(encoder, self._remedy)
 
     def copy(self) -> Self:
         """Another binding of the same encoder to the same context; refitting one leaves the other alone."""

@@ -1,10 +1,12 @@
 """What the frameworks' embedding objects have in common: they are bound to one context, and copies stay bound."""
 
+from collections.abc import Callable
 from typing import Any, Self
 
 from cde_retrievers.binding import ContextBinding
 from cde_retrievers.context import CorpusContext
 from cde_retrievers.embedder import Embedder
+from cde_retrievers.lazy_embedder import LazyEmbedder
 
 
 class BoundToContext:
@@ -19,7 +21,10 @@ class BoundToContext:
 
     @property
     def embedder(self) -> Embedder:
-        """The loaded model, which holds no context; to share with whoever embeds under this one."""
+        """The model, which holds no context; to share with whoever embeds under this one.
+
+        In an object that was unpickled it is loaded at its first use.
+        """
         return self._binding.encoder
 
     def use_context(self, fingerprint: str) -> CorpusContext:
@@ -51,6 +56,29 @@ class BoundToContext:
     def _context_replaced(self) -> None:
         """Bring the fields that name the context up to date, where a framework has such fields."""
 
+    def _loader(self) -> Callable[[], Embedder]:
+        """What loads the model; it can be pickled, and called in another process."""
+        raise NotImplementedError
+
+    def _known_width(self) -> int | None:
+        """Length of an embedding, or None where asking for it may cost a call."""
+        return self._binding.encoder.width
+
+    def _pickled_embedder(self) -> Embedder:
+        """What embeds in another process."""
+        encoder = self._binding.encoder
+        return LazyEmbedder(encoder.name, encoder.fingerprint, self._known_width(), self._loader())
+
+    def _pickled_settings(self, embedder: Embedder) -> dict[str, Any]:
+        """What the constructor is given in another process, where `embedder` embeds."""
+        raise NotImplementedError
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The frameworks' own pickling drops what it cannot pickle, or loads the model while the pickle is read.
+        embedder = self._pickled_embedder()
+        context = self._binding.context if self._binding.is_fitted else None
+        return _restored, (type(self), self._pickled_settings(embedder), embedder, context)
+
     def __copy__(self) -> Self:
         twin: Self = super().__copy__()  # type: ignore[misc]  # pydantic's
         twin._binding = self._binding.copy()
@@ -59,3 +87,15 @@ class BoundToContext:
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
         # The encoder is shared: it never changes, and a context is a value.
         return self.__copy__()
+
+
+def _restored(
+    kind: type[BoundToContext], settings: dict[str, Any], embedder: Embedder, context: CorpusContext | None
+) -> BoundToContext:
+    """Unpickle: the context travels along; nothing is loaded, paid for or refused before the first use."""
+    twin = kind(**settings)
+    twin._binding = twin._binding.over(embedder)
+    if context is not None:
+        twin._binding.bind(context)
+        twin._context_replaced()
+    return twin

@@ -11,8 +11,6 @@ from cde_retrievers.errors import ConfigurationError, DeviceError, DeviceMemoryE
 T = TypeVar("T")
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-# Capability names as torch.cpu reports them: x86 with native bf16 products, Arm with the bf16 extension.
-_FAST_CPU_BF16 = ("avx512_bf16", "amx_bf16", "bf16")
 # Padded tokens per forward pass. A CPU is fastest while activations stay in its caches.
 _TOKEN_BUDGETS = {"cpu": 4_096, "mps": 16_384, "cuda": 65_536}
 
@@ -49,29 +47,28 @@ def _available_devices() -> list[str]:
 
 
 def resolve_dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype:
-    """The number format of the forward pass; "auto" takes bfloat16 where `device` has it fast, else float32.
+    """The number format of the forward pass.
+
+    "auto" takes bfloat16 on a CUDA device that computes in it natively, else float32. On a CPU it is always float32,
+    whatever the processor offers: in bfloat16 a score differs in the third digit between batches, and an index has
+    to answer alike on every machine.
 
     Raises:
         DeviceError: the device cannot compute in the format asked for.
         ConfigurationError: the name is unknown.
     """
     if dtype == "auto":
-        return torch.bfloat16 if _has_fast_bf16(device) else torch.float32
+        return torch.bfloat16 if _has_native_bf16(device) else torch.float32
     chosen = DTYPES.get(dtype) if isinstance(dtype, str) else dtype
     if chosen is None or chosen not in DTYPES.values():
         raise ConfigurationError(f"dtype {dtype!r} is unknown; use one of {['auto', *DTYPES]}")
-    if chosen is torch.bfloat16 and device.type == "cuda" and not _has_fast_bf16(device):
+    if chosen is torch.bfloat16 and device.type == "cuda" and not _has_native_bf16(device):
         raise DeviceError(f"{device} has no bfloat16 arithmetic; use dtype='float16' or 'float32'")
     return chosen
 
 
-def _has_fast_bf16(device: torch.device) -> bool:
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    if device.type == "cpu" and hasattr(torch.cpu, "get_capabilities"):
-        capabilities = torch.cpu.get_capabilities()
-        return any(capabilities.get(name, False) for name in _FAST_CPU_BF16)
-    return False
+def _has_native_bf16(device: torch.device) -> bool:
+    return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 def default_token_budget(device: torch.device) -> int:

@@ -1,40 +1,64 @@
-"""Files that survive a power cut."""
+"""Bytes and names that are on the device: what has been synced is still there after a power cut."""
 
-import json
 import os
 from pathlib import Path
-from typing import Any
 
-
-def replace_json(path: Path, value: dict[str, Any]) -> None:
-    """Put `value` in the place of the file at `path`, as `replace_bytes`."""
-    replace_bytes(path, (json.dumps(value, indent=1, sort_keys=True) + "\n").encode())
-
-
-def replace_bytes(path: Path, content: bytes) -> None:
-    """Put `content` in the place of the file at `path`: at every moment the old or the new one is there, whole."""
-    scratch = path.with_name(f".{path.name}.new")
-    try:
-        scratch.write_bytes(content)
-        sync_file(scratch)
-        scratch.replace(path)
-    finally:
-        scratch.unlink(missing_ok=True)  # there only if the disk was full
-    sync_directory(path.parent)
+try:
+    from fcntl import F_FULLFSYNC, fcntl  # type: ignore[attr-defined,unused-ignore]  # macOS alone has it
+except ImportError:
+    F_FULLFSYNC = None
 
 
 def sync_file(path: Path) -> None:
     """Return once the file's content is on the device."""
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())
+    # Windows syncs only what is open for writing.
+    _sync(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
 
 
 def sync_directory(path: Path) -> None:
     """Return once the directory's list of names is on the device, where the system can do that."""
-    if os.name == "nt":
+    if os.name != "nt":
+        _sync(path, os.O_RDONLY)
+
+
+def sync_tree(folder: Path) -> None:
+    """Return once every file and every name in a directory is on the device; its own name is its parent's affair."""
+    for entry in folder.iterdir():
+        if entry.is_symlink():
+            continue
+        if entry.is_dir():
+            sync_tree(entry)
+        elif entry.is_file():
+            sync_file(entry)
+    sync_directory(folder)
+
+
+def make_directory(path: Path) -> None:
+    """Make a directory and those above it where they do not exist, and bring their names onto the device."""
+    if path.is_dir():
         return
-    descriptor = os.open(path, os.O_RDONLY)
+    make_directory(path.parent)
+    path.mkdir(exist_ok=True)
+    sync_directory(path.parent)
+
+
+def _sync(path: Path, flags: int) -> None:
+    descriptor = os.open(path, flags)
     try:
-        os.fsync(descriptor)
+        flush(descriptor)
+    except OSError as error:
+        error.filename = str(path)  # the system does not say it
+        raise
     finally:
         os.close(descriptor)
+
+
+def flush(descriptor: int) -> None:
+    """Bring an open file onto the device; on macOS through the drive's own cache too."""
+    if F_FULLFSYNC is not None:
+        try:
+            fcntl(descriptor, F_FULLFSYNC)
+        except OSError:  # a file system that does not know it
+            os.fsync(descriptor)
+    else:
+        os.fsync(descriptor)

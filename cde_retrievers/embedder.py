@@ -1,11 +1,24 @@
 """What an index, a binding or an adapter asks of whatever embeds texts under a context."""
 
-from collections.abc import Iterable
-from typing import Protocol, runtime_checkable
+from collections.abc import Coroutine, Iterable
+from inspect import getattr_static
+from typing import Protocol, cast, runtime_checkable
 
 from cde_retrievers.batches import Embeddings
 from cde_retrievers.context import CorpusContext
-from cde_retrievers.errors import ConfigurationError
+from cde_retrievers.errors import ConfigurationError, EmbeddingServiceError
+from cde_retrievers.vectors import checked_vectors
+
+_MEMBERS = (
+    "name",
+    "fingerprint",
+    "width",
+    "check_context",
+    "fit_context",
+    "first_stage_vectors",
+    "encode_documents",
+    "encode_queries",
+)
 
 
 @runtime_checkable
@@ -52,14 +65,41 @@ class Embedder(Protocol):
 
 
 def checked_embedder(embedder: object) -> Embedder:
-    """What was given as an embedder.
+    """What was given as an embedder; its width is not asked for, since that may load a model or cost a call.
 
     Raises:
         ConfigurationError: it is none.
     """
-    if not isinstance(embedder, Embedder):
+    missing = [member for member in _MEMBERS if getattr_static(embedder, member, None) is None]
+    if missing:
         raise ConfigurationError(
-            f"a loaded model is needed, found {type(embedder).__name__}; load one by "
+            f"a loaded model is needed, found {type(embedder).__name__}, which has no {missing[0]}; load one by "
             f"ContextualEncoder.from_pretrained(name)"
         )
-    return embedder
+    return cast(Embedder, embedder)
+
+
+def fitted_context(
+    embedder: Embedder,
+    texts: Iterable[str],
+    size: int | None = None,
+    strategy: str = "random",
+    seed: int = 0,
+    show_progress: bool | None = None,
+) -> CorpusContext:
+    """What `embedder.fit_context` answers, checked; arguments as there.
+
+    Raises:
+        EmbeddingServiceError: it is not a context, or one without usable vectors.
+        ContextMismatchError: the embedder itself would refuse the context.
+    """
+    context: object = embedder.fit_context(texts, size, strategy, seed, show_progress)
+    if not isinstance(context, CorpusContext):
+        if isinstance(context, Coroutine):
+            context.close()
+        raise EmbeddingServiceError(
+            f"fit_context of {type(embedder).__name__} must answer a CorpusContext, found {type(context).__name__}"
+        )
+    checked_vectors(context.vectors, len(context.documents), None)
+    embedder.check_context(context)
+    return context

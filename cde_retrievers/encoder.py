@@ -37,7 +37,8 @@ class ContextualEncoder:
         model: the two stages.
         tokenizer: of the `tokenizers` package, or one of transformers' that is backed by it.
         device: "auto" (CUDA, then MPS, then CPU) or a torch device.
-        dtype: "auto" (bfloat16 where the device is fast at it, else float32) or a floating-point format.
+        dtype: "auto" (bfloat16 on a CUDA device with native arithmetic for it, else float32), or "float32", "bfloat16"
+            or "float16".
         name: what the model is called in messages and in the contexts it fits.
 
     Raises:
@@ -84,7 +85,8 @@ class ContextualEncoder:
             name_or_path: "minilm"; a directory that `save` wrote; or a directory or hub repository with a released
                 model, such as "jxm/cde-small-v2".
             device: "auto" (CUDA, then MPS, then CPU) or a torch device.
-            dtype: "auto" (bfloat16 where the device is fast at it, else float32) or a floating-point format.
+            dtype: "auto" (bfloat16 on a CUDA device with native arithmetic for it, else float32), or "float32",
+                "bfloat16" or "float16".
             cache_folder: where downloads from the hub are kept.
             variant: of a released model, "train" (default) or "hub"; see `ContextualModel.from_pretrained`.
 

@@ -3,7 +3,9 @@
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from cde_retrievers.files import atomic_directory
+from cde_retrievers.atomic import atomic_directory
+from cde_retrievers.checksums import write_checksums
+from cde_retrievers.disk_errors import disk_errors_explained
 from cde_retrievers.model.card import model_card
 from cde_retrievers.model.checkpoints import is_own_layout
 from cde_retrievers.model.contextual import ContextualModel
@@ -17,6 +19,7 @@ def save_together(path: str | Path, model: ContextualModel, tokenizer: TextToken
     with atomic_directory(path, is_own_layout) as directory:
         model.write_files(directory)
         tokenizer.save(directory)
+        write_checksums(directory)
 
 
 def export_together(path: str | Path, model: ContextualModel, tokenizer: TextTokenizer) -> None:
@@ -25,6 +28,7 @@ def export_together(path: str | Path, model: ContextualModel, tokenizer: TextTok
     with atomic_directory(path, is_published_folder) as directory:
         model.write_published_files(directory)
         tokenizer.save(directory)
+        write_checksums(directory)
 
 
 def upload_together(
@@ -40,7 +44,7 @@ def upload_together(
     Returns:
         The address of the commit.
     """
-    with TemporaryDirectory() as scratch:
+    with TemporaryDirectory() as scratch, disk_errors_explained(Path(scratch), "nothing was uploaded"):
         folder = Path(scratch) / "model"
         save_together(folder, model, tokenizer)
         (folder / "README.md").write_text(model_card(repository, model.config, fingerprint), encoding="utf-8")

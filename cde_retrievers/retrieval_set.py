@@ -9,7 +9,7 @@ from typing import Self
 from cde_retrievers.corpora import Corpus, Reading, judged_queries
 from cde_retrievers.errors import ConfigurationError, EvaluationDataError
 from cde_retrievers.judged import JudgedQueries
-from cde_retrievers.text import checked_texts
+from cde_retrievers.text import checked_texts, shown
 
 logger = logging.getLogger(__name__)
 
@@ -84,12 +84,19 @@ class RetrievalSet:
             name: of the set, for tables.
 
         Raises:
-            ConfigurationError: there are no queries, or one has no answers.
+            ConfigurationError: there are no queries, one has no answers, or something is of another type.
             EvaluationDataError: an answer is not in the corpus, or the corpus is too small.
             InvalidTextError: a document or a query is no text.
         """
+        for setting, found in (("queries", queries), ("corpus", corpus), ("relevant_docs", relevant_docs)):
+            _check_by_id(setting, found)
         relevant = {query: _graded(query, relevant_docs, corpus) for query in queries}
         return cls(name or "own data", tuple(corpus), tuple(corpus.values()), JudgedQueries(dict(queries), relevant))
+
+
+def _check_by_id(setting: str, found: object) -> None:
+    if not isinstance(found, Mapping) or not all(isinstance(identity, str) for identity in found):
+        raise ConfigurationError(f"{setting} is {shown(found)}; give a mapping whose keys are ids, as texts")
 
 
 def _graded(query: str, relevant_docs: Relevant, corpus: Mapping[str, str]) -> dict[str, int]:
@@ -99,7 +106,14 @@ def _graded(query: str, relevant_docs: Relevant, corpus: Mapping[str, str]) -> d
             f"query {query!r} has {'no answers' if not answers else f'the text {answers!r} as answers'}; give the ids "
             f"of documents that answer it as a set, or leave the query out"
         )
+    if not isinstance(answers, Collection):
+        raise ConfigurationError(f"query {query!r} has {shown(answers)} as answers; give the ids of documents as a set")
     grades = dict(answers) if isinstance(answers, Mapping) else dict.fromkeys(answers, 1)
+    for document, grade in grades.items():
+        if not isinstance(grade, int):
+            raise ConfigurationError(
+                f"query {query!r} grades {document!r} with {shown(grade)}; a grade is a whole number"
+            )
     missing = [document for document in grades if document not in corpus]
     if missing:
         raise EvaluationDataError(

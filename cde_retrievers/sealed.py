@@ -1,12 +1,12 @@
 """JSON files that notice any edit: they carry a hash over all that is in them."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from cde_retrievers.errors import CDEError
 from cde_retrievers.files import sha256_of_json
+from cde_retrievers.strict_json import read_json
 
 _SEAL, _VERSION = "seal", "format_version"
 
@@ -28,12 +28,9 @@ def read_sealed(path: Path, error: type[CDEError], remedy: str, version: int | N
 
     Raises:
         FileNotFoundError: there is no such file.
-        CDEError: it is damaged, was edited, or is of another version.
+        CDEError: it cannot be read, is damaged, was edited, or is of another version.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as reason:
-        raise error(f"{path} is damaged: it is no JSON ({reason}); {remedy}") from reason
+    content = read_json(path, error, remedy)
     seal = content.pop(_SEAL, None) if isinstance(content, dict) else None
     if seal != sha256_of_json(content):
         raise error(f"{path} was edited: its content does not match its seal; {remedy}")

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from cde_retrievers.errors import ConfigurationError, ContextTooSmallError
 from cde_retrievers.text import checked_texts
 from cde_retrievers.unit_rows import unit_rows
+from cde_retrievers.vectors import checked_vectors
 
 Vectors = NDArray[np.float32]
 Indices = NDArray[np.int64]
@@ -89,6 +90,7 @@ def select_documents(
         ConfigurationError: size, strategy or seed is impossible.
         InvalidTextError: the corpus is no collection of texts.
         ContextTooSmallError: fewer than two distinct documents.
+        EmbeddingServiceError: `embed` answered with something that is not one finite vector for each text.
     """
     check_choice(size, strategy, seed)
     chosen = STRATEGIES[strategy]
@@ -98,7 +100,7 @@ def select_documents(
             f"a context needs at least 2 distinct documents, found {len(pool.texts)} among {pool.seen}; "
             f"fit on the documents that you are going to index, all of them"
         )
-    vectors = embed(pool.texts)
+    vectors = checked_vectors(embed(pool.texts), len(pool.texts), None)
     distinct = min(size, len(pool.texts))
     order = np.resize(chosen.choose(unit_rows(vectors), distinct, seed), size)
     return Selection(

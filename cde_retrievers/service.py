@@ -14,6 +14,7 @@ import numpy as np
 
 from cde_retrievers.batches import Embeddings
 from cde_retrievers.errors import CDEError, ConfigurationError, EmbeddingServiceError
+from cde_retrievers.vectors import as_matrix
 
 logger = logging.getLogger(__name__)
 
@@ -94,17 +95,9 @@ def _answer(embed: EmbedTexts, texts: list[str], policy: CallPolicy) -> Sequence
             time.sleep(wait)
 
 
-def _checked(answer: Sequence[Vector], texts: list[str], width: int | None) -> Embeddings:
-    with np.errstate(over="ignore", invalid="ignore"):  # what overflows becomes infinite, and is refused
-        try:
-            vectors = np.array(answer, dtype=np.float32)
-        except (TypeError, ValueError) as error:
-            raise EmbeddingServiceError(f"the embedding answered with something that is no vectors: {error}") from error
-        if vectors.ndim != 2 or len(vectors) != len(texts) or width not in (None, vectors.shape[1]):
-            raise EmbeddingServiceError(
-                f"the embedding answered with an array of shape {vectors.shape} for {len(texts)} texts; one vector of "
-                f"{'the same' if width is None else width} numbers is expected for each"
-            )
+def _checked(answer: object, texts: list[str], width: int | None) -> Embeddings:
+    vectors = as_matrix(answer, len(texts), width)
+    with np.errstate(over="ignore", invalid="ignore"):
         lengths = np.linalg.norm(vectors, axis=1)
     unusable = np.flatnonzero(~(np.isfinite(lengths) & (lengths > 0)))
     if len(unusable):

@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 Item = TypeVar("Item")
 TokenIds = NDArray[np.int64]
 TOKENIZER_FILE = "tokenizer.json"
+_SHOWN = 100
 # What tokenizers do differently shows in here: case, accents, digits, other scripts, punctuation, spaces.
 _PROBE = "Straße, naïve CAFÉ-Größe 1,234.50€ don't  re-use\tsnake_case 漢字 Привет 😀 search_query: x"
 
@@ -64,7 +65,7 @@ def checked_text(text: object, position: int) -> str:
     """
     if not isinstance(text, str):
         raise InvalidTextError(
-            f"text {position} is no string but {type(text).__name__}: {str(text)[:60]!r}; "
+            f"text {position} is no string but {type(text).__name__}: {shown(text)}; "
             f"decode bytes, flatten lists and drop missing values first"
         )
     try:
@@ -75,6 +76,15 @@ def checked_text(text: object, position: int) -> str:
             f"{error.start}; repair it with text.encode('utf-8', 'replace').decode()"
         ) from error
     return text
+
+
+def shown(value: object) -> str:
+    """What was found, for a message: as Python writes it, and no longer than a line."""
+    try:
+        text = repr(value)
+    except Exception as error:  # an integer may be too long for it, a list too deep, and a class may do anything
+        return f"what cannot be shown ({type(error).__name__})"
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 def load_tokenizer(folder: Path, source: str | None = None, cache_folder: str | Path | None = None) -> Tokenizer:
@@ -88,7 +98,8 @@ def load_tokenizer(folder: Path, source: str | None = None, cache_folder: str | 
         path = hub_file(source, TOKENIZER_FILE, folder, cache_folder)
     if not path.is_file():
         raise CheckpointError(
-            f"{folder} has no {TOKENIZER_FILE}; write one with "
+            f"{folder} has no {TOKENIZER_FILE}; save a contextual model together with its tokenizer, with "
+            f"ContextualEncoder(model, tokenizer).save(...), and beside a bi-encoder write one with "
             f"AutoTokenizer.from_pretrained(...).save_pretrained({str(folder)!r})"
         )
     try:
@@ -151,8 +162,8 @@ class TextTokenizer:
         return [np.asarray(encoding.ids, dtype=np.int64) for encoding in encodings]
 
     def pad(self, rows: Sequence[TokenIds]) -> tuple[Tensor, Tensor]:
-        """Rows of token ids -> ids and mask, each (B, L), filled up on the right."""
-        longest = max(len(row) for row in rows)
+        """Rows of token ids -> ids and mask, each (B, L), filled up on the right; (0, 0) for none."""
+        longest = max((len(row) for row in rows), default=0)
         ids = np.full((len(rows), longest), self._pad_id, dtype=np.int64)
         mask = np.zeros_like(ids)
         for index, row in enumerate(rows):

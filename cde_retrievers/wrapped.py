@@ -14,17 +14,20 @@ class WrappedEmbedder(ABC):
     Args:
         name: what that one is loaded from.
         fingerprint: its identity.
-        width: length of its embeddings.
     """
 
-    def __init__(self, name: str, fingerprint: str, width: int) -> None:
+    def __init__(self, name: str, fingerprint: str) -> None:
         self.name = name
         self.fingerprint = fingerprint
-        self.width = width
 
     @abstractmethod
     def _embedder(self) -> Embedder:
         """The embedder that does the work."""
+
+    @property
+    def width(self) -> int:
+        """Length of an embedding."""
+        return self._embedder().width
 
     def check_context(self, context: CorpusContext) -> None:
         """Raise ContextMismatchError unless this model fitted the context."""

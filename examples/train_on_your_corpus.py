@@ -15,7 +15,8 @@ from stdlib_corpus import Entry, stdlib_entries
 from cde_retrievers import ContextualEncoder
 from cde_retrievers.evaluation import RetrievalSet, evaluate
 from cde_retrievers.index import ContextualIndex, Document
-from cde_retrievers.training import Pair, TrainingConfig, TrainingPairs, report_on, train
+from cde_retrievers.training import Pair, TrainingConfig, TrainingPairs, train
+from cde_retrievers.training.data.report import describe_pairs
 
 HELD_OUT = {"calendar", "csv", "glob", "statistics", "textwrap", "zipfile"}
 QUESTION = "remove the common indentation from a text"
@@ -44,7 +45,7 @@ def main() -> None:
 
     # 2. A contextual model over MiniLM, which gives MiniLM's own embeddings until it is trained.
     encoder = ContextualEncoder.from_biencoder("minilm", "cached", max_length=MAX_LENGTH)
-    print(report_on(pairs, encoder.tokenizer, max_length=MAX_LENGTH, batch_size=BATCH))
+    print(describe_pairs(pairs, encoder.tokenizer, max_length=MAX_LENGTH, batch_size=BATCH))
     logging.getLogger("cde_retrievers").setLevel(logging.ERROR)  # the report has said which texts are cut
 
     # 3. Queries whose answers are known, in modules that are not trained on.

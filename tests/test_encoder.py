@@ -315,3 +315,10 @@ def test_batches_of_joint_make_room_for_the_context(make_encoder, monkeypatch):
     encoder.encode_documents(CORPUS, context)
     assert len(sizes) > 10
     assert max(sizes) <= 120
+
+
+def test_no_texts_have_no_rows_of_tokens(make_encoder):
+    encoder = make_encoder()
+    for part in encoder.tokenize([]):
+        assert (tuple(part.shape), part.dtype) == ((0, 0), torch.int64)
+    assert encoder.tokenize(iter([""]))[0].shape == (1, 2)

@@ -1,7 +1,8 @@
 import pytest
 
+from cde_retrievers.atomic import atomic_directory
 from cde_retrievers.errors import PathInUseError
-from cde_retrievers.files import atomic_directory, sha256_of_file, sha256_of_json, write_json
+from cde_retrievers.files import sha256_of_file, sha256_of_json, write_json
 
 
 def write(path, **files):

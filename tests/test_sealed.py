@@ -18,7 +18,7 @@ def test_what_was_sealed_is_read(tmp_path, version):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda text: text[:-1], r"a\.json is damaged: it is no JSON .*; restore it"),
+        (lambda text: text[:-1], r"a\.json is damaged: it is not valid JSON .*; restore it"),
         (lambda text: text.replace("1", "2"), r"a\.json was edited.*; restore it"),
         (lambda text: json.dumps([text]), r"a\.json was edited"),
         (lambda text: "null", r"a\.json was edited"),

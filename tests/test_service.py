@@ -119,13 +119,13 @@ def test_our_own_errors_are_not_retried(waits, context):
 @pytest.mark.parametrize(
     ("answer", "complaint"),
     [
-        (lambda vectors: vectors[:-1], r"shape \(9, 24\) for 10 texts"),
-        (lambda vectors: [row[:-1] for row in vectors], r"shape \(10, 23\) .* one vector of 24 numbers is expected"),
-        (lambda vectors: vectors[0], r"shape \(24,\)"),
-        (lambda vectors: None, r"shape \(\)"),
-        (lambda vectors: [*vectors[:-1], vectors[-1][:-1]], "something that is no vectors"),
-        (lambda vectors: ["text"] * 10, "something that is no vectors"),
-        (lambda vectors: [{"embedding": row} for row in vectors], "something that is no vectors"),
+        (lambda vectors: vectors[:-1], r"shape \(10, 24\) are needed, found \(9, 24\)"),
+        (lambda vectors: [row[:-1] for row in vectors], r"shape \(10, 24\) are needed, found \(10, 23\)"),
+        (lambda vectors: vectors[0], r"found \(24,\)"),
+        (lambda vectors: None, "found None of type object"),
+        (lambda vectors: [*vectors[:-1], vectors[-1][:-1]], "found list that cannot become an array"),
+        (lambda vectors: ["text"] * 10, "found list of type <U4"),
+        (lambda vectors: [{"embedding": row} for row in vectors], "found list of type object"),
         (lambda vectors: [*vectors[:3], [0.0] * 24, *vectors[4:]], "zeros, NaN or infinities for the text 'text 13'"),
         (lambda vectors: [*vectors[:3], [float("nan")] * 24, *vectors[4:]], "zeros, NaN or infinities for the text"),
         (lambda vectors: [*vectors[:3], [1e39] * 24, *vectors[4:]], "zeros, NaN or infinities for the text"),
@@ -145,7 +145,7 @@ def test_bad_answers_are_refused_and_what_came_before_is_kept(service, context, 
 
 
 def test_a_bad_probe_is_refused(context):
-    with pytest.raises(EmbeddingServiceError, match=r"shape \(1,\) for 1 texts; one vector of the same numbers"):
+    with pytest.raises(EmbeddingServiceError, match=r"shape \(1, W\) are needed, found \(1,\)"):
         WhitenedEmbedder("paid-1", lambda texts: [1.0]).check_context(context)
 
 

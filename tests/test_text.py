@@ -128,3 +128,14 @@ def test_room_after_a_prompt(tokenizer):
     assert tokenizer.room_after("") == 6
     assert tokenizer.room_after("the cat ") == 4
     assert tokenizer.room_after("the cat " * 9) == 0
+
+
+class _Unshowable:
+    def __repr__(self):
+        raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("item", [10**5_000, _Unshowable(), [[]] * 10**6], ids=["long", "broken", "large"])
+def test_what_cannot_be_shown_is_still_named_by_its_place(item):
+    with pytest.raises(InvalidTextError, match=r"^text 1 is no string but \S+: .{1,200}$"):
+        list(checked_texts(["a", item]))

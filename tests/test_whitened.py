@@ -236,7 +236,7 @@ def test_several_threads_pay_for_one_probe_and_get_the_same(service):
     embedder = WhitenedEmbedder("paid-1", slow, batch_size=20)
 
     def work(_):
-        together.wait(10)
+        together.wait()
         return embedder.encode_documents(CORPUS, context)
 
     with ThreadPoolExecutor(4) as threads:

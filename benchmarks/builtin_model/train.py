@@ -25,12 +25,12 @@ from in_points import cells, interval
 from sets import searched_sets, training_pairs
 
 from cde_retrievers import ContextualEncoder
-from cde_retrievers.durable import replace_bytes
+from cde_retrievers.atomic import replace_bytes
 from cde_retrievers.evaluation import Evaluation, RetrievalSet, evaluate, mean_difference, mean_over_sets
 from cde_retrievers.files import sha256_of_json
 from cde_retrievers.model.config import CachedConditioning, Conditioning, JointConditioning, WhiteningConditioning
 from cde_retrievers.training import TrainingConfig, TrainingPairs, mine_hard_negatives, train
-from cde_retrievers.training.run.checkpoints import newest_complete
+from cde_retrievers.training.checkpoints import newest_complete
 
 Groups = dict[str, list[RetrievalSet]]
 KINDS: dict[str, type[Conditioning]] = {

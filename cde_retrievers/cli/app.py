@@ -13,6 +13,7 @@ from cde_retrievers.cli.evaluating import eval, report
 from cde_retrievers.cli.groups import Command, with_groups
 from cde_retrievers.cli.growing import add, refit
 from cde_retrievers.cli.making import fit, index
+from cde_retrievers.cli.printing import PrintableErrors
 from cde_retrievers.cli.searching import search
 from cde_retrievers.cli.training import train
 
@@ -31,6 +32,7 @@ _EXAMPLES: dict[Command, str] = {
 }
 
 app = typer.Typer(
+    cls=PrintableErrors,
     help="Search your own documents with embeddings that know your corpus.\n\n"
     "Begin with `index` and `search`: the first reads documents from files, fits a context on them and embeds them "
     "under it; the second finds them. `add` brings in more, `drift` says whether the context still fits what comes in, "

@@ -37,8 +37,8 @@ def eval(
         from cde_retrievers.cli.evaluation_inputs import inputs
         from cde_retrievers.cli.evaluation_summary import lines, summary
         from cde_retrievers.cli.models import load_encoder
+        from cde_retrievers.disk_errors import disk_errors_explained
         from cde_retrievers.evaluation.comparing import compare
-        from cde_retrievers.index.disk import disk_errors_explained
 
         _prepare(run, reading.source, out, replace)
         data, compared = inputs(reading, choice, run)

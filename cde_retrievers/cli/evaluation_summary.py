@@ -7,7 +7,6 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from cde_retrievers.cli.searching import printable
 from cde_retrievers.evaluation.comparison import Comparison, in_points
 from cde_retrievers.evaluation.measures import MAIN, MEASURES
 from cde_retrievers.report.headline import headline
@@ -37,7 +36,7 @@ def summary(data: RetrievalSet, comparison: Comparison) -> dict[str, Any]:
 def lines(data: RetrievalSet, comparison: Comparison) -> Iterator[RenderableType]:
     """The same as a table, and in words."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    table.add_column(Text(printable(data.name)), overflow="fold")
+    table.add_column(Text(data.name), overflow="fold")
     for name in (*MEASURES, f"own context gains, {MAIN}"):
         table.add_column(name, justify="right")
     for row in comparison.rows:
@@ -45,7 +44,7 @@ def lines(data: RetrievalSet, comparison: Comparison) -> Iterator[RenderableType
         gain = comparison.own.minus(row.evaluation)
         told = "" if row is comparison.rows[0] else in_points(gain)
         # As Text: a name with brackets is no markup.
-        table.add_row(Text(printable(row.label)), *cells, Text(told, style="bold" if gain.excludes_zero else ""))
+        table.add_row(Text(row.label), *cells, Text(told, style="bold" if gain.excludes_zero else ""))
     yield table
     said = headline(comparison)
     yield f"{said.title}. {said.verdict}"

@@ -29,7 +29,7 @@ def fit(
     """
     with session(output) as run:
         from cde_retrievers.cli.models import load_encoder
-        from cde_retrievers.index.disk import disk_errors_explained
+        from cde_retrievers.disk_errors import disk_errors_explained
 
         refuse_inside(out, reading.source)
         if (out / "context.json").exists() and not replace:

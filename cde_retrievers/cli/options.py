@@ -96,6 +96,19 @@ class ReadingOptions:
             metavar="NUMBER", min=1, rich_help_panel=_READING, help="Of a part, punctuation included (150 if left out)."
         ),
     ] = None
+    max_characters: Annotated[
+        int | None,
+        Option(
+            metavar="NUMBER",
+            min=1,
+            rich_help_panel=_READING,
+            help="Of a row, or of a whole text file; what is longer is refused (67,108,864 if left out).",
+        ),
+    ] = None
+    follow_links: Annotated[
+        bool,
+        Option("--follow-links", rich_help_panel=_READING, help="Read what symbolic links in a folder lead to."),
+    ] = False
 
     def refuse_reading_options(self, remedy: str) -> None:
         """Raise BadParameter if an option about documents was given where it would say nothing.
@@ -126,6 +139,8 @@ class ReadingOptions:
             skip_empty=self.skip_empty,
             split=self.split,
             max_words=self.max_words,
+            max_characters=self.max_characters,
+            follow_links=self.follow_links,
         )
         return Corpus(self.source, reading)
 
@@ -147,7 +162,12 @@ class ModelOptions:
         str, Option(metavar="DEVICE", rich_help_panel=_MODEL, help="'auto', 'cpu', 'cuda', 'cuda:1' or 'mps'.")
     ] = "auto"
     dtype: Annotated[
-        str, Option(metavar="FORMAT", rich_help_panel=_MODEL, help="'auto', 'float32', 'bfloat16' or 'float16'.")
+        str,
+        Option(
+            metavar="FORMAT",
+            rich_help_panel=_MODEL,
+            help="'auto' (float32 on a CPU), 'float32', 'bfloat16' or 'float16'.",
+        ),
     ] = "auto"
 
 

@@ -51,8 +51,10 @@ def search(
 def _parsed(text: str | None) -> Any:
     if text is None:
         return None
+    from cde_retrievers.corpora.parsing import parse_json
+
     try:
-        return json.loads(text)
+        return parse_json(text)
     except ValueError as error:
         raise BadParameter(f"it is no JSON: {error}", param_hint="--filter") from error
 
@@ -60,9 +62,9 @@ def _parsed(text: str | None) -> Any:
 def _lines(hits: "list[Hit]", full: bool) -> Iterator[Text | Padding]:
     for rank, hit in enumerate(hits, start=1):
         source = source_of(hit.metadata)
-        head = Text.assemble((f"{rank:>2}. ", "bold"), (f"{hit.score:.3f}  ", "cyan"), (printable(hit.id), "green"))
+        head = Text.assemble((f"{rank:>2}. ", "bold"), (f"{hit.score:.3f}  ", "cyan"), (hit.id, "green"))
         if source and source != hit.id:
-            head.append(f"  {printable(source)}", style="dim")
+            head.append(f"  {source}", style="dim")
         yield head
         yield Padding(_whole(hit) if full else excerpt(hit.text), (0, 0, 1, 4), expand=False)
 
@@ -75,7 +77,7 @@ def source_of(metadata: Mapping[str, Any]) -> str:
 
 def excerpt(text: str) -> Text:
     """The first words, the very first ones bold."""
-    words = printable(text).split()
+    words = text.split()
     shown = Text(" ".join(words[:_BOLD_WORDS]), style="bold")
     rest = words[_BOLD_WORDS:_WORDS]
     if rest:
@@ -87,9 +89,4 @@ def excerpt(text: str) -> Text:
 
 def _whole(hit: "Hit") -> Text:
     metadata = json.dumps(dict(hit.metadata), ensure_ascii=False)
-    return Text.assemble(printable(hit.text.strip()), "\n", (printable(metadata), "dim"))
-
-
-def printable(text: str) -> str:
-    """Without what steers a terminal: documents come from anywhere."""
-    return "".join(character if character.isprintable() or character in "\n\t" else " " for character in text)
+    return Text.assemble(hit.text.strip(), "\n", (metadata, "dim"))

@@ -13,9 +13,9 @@ from cde_retrievers.errors import CDEError, PathInUseError, TrainingDataError, T
 
 if TYPE_CHECKING:
     from cde_retrievers.encoder import ContextualEncoder
-    from cde_retrievers.training.pairs.pairs import TrainingPairs
-    from cde_retrievers.training.run.arguments import TrainingConfig
-    from cde_retrievers.training.run.training_run import TrainingResult
+    from cde_retrievers.training.config import TrainingConfig
+    from cde_retrievers.training.data.pairs import TrainingPairs
+    from cde_retrievers.training.run import TrainingResult
 
 _WAYS_OUT: dict[type[CDEError], str] = {TrainingError: "--resume goes on from a checkpoint, another --out begins anew"}
 
@@ -43,8 +43,8 @@ def train(
     with session(output) as run:
         from cde_retrievers.cli.training_settings import training_config
         from cde_retrievers.cli.training_summary import summary
-        from cde_retrievers.training.pairs.data_report import check_enough
-        from cde_retrievers.training.run.base_model import encoder_to_train
+        from cde_retrievers.training.base_model import encoder_to_train
+        from cde_retrievers.training.data.report import check_enough
 
         refuse_inside(out, source.source)
         _refuse_used(out, resume)
@@ -61,7 +61,7 @@ def train(
 
 
 def _given_pairs(source: TrainingSource, run: Session) -> "TrainingPairs":
-    from cde_retrievers.training.pairs.reading import read_pairs
+    from cde_retrievers.training.data.read import read_pairs
 
     source.refuse_reading_options("add --from-documents, or leave it out")
     run.way_out = {TrainingDataError: "if these are documents, add --from-documents"}
@@ -71,7 +71,7 @@ def _given_pairs(source: TrainingSource, run: Session) -> "TrainingPairs":
 
 
 def _made_pairs(source: TrainingSource, run: Session) -> tuple["TrainingPairs", dict[str, Any]]:
-    from cde_retrievers.training.pairs.made import pairs_from_corpus
+    from cde_retrievers.training.data.from_corpus import pairs_from_corpus
 
     made = pairs_from_corpus(read_once(source, run))
     run.say(str(made))
@@ -81,9 +81,9 @@ def _made_pairs(source: TrainingSource, run: Session) -> tuple["TrainingPairs", 
 def _report(
     pairs: "TrainingPairs", encoder: "ContextualEncoder", config: "TrainingConfig", run: Session
 ) -> dict[str, Any]:
-    from cde_retrievers.training.pairs.data_report import report_on
+    from cde_retrievers.training.data.report import describe_pairs
 
-    report = report_on(
+    report = describe_pairs(
         pairs,
         encoder.tokenizer,
         max_length=encoder.config.max_length,
@@ -99,7 +99,7 @@ def _trained(
     pairs: "TrainingPairs", encoder: "ContextualEncoder", config: "TrainingConfig", resume: bool, run: Session
 ) -> "TrainingResult":
     from cde_retrievers.cli.training_callbacks import saving_when_interrupted
-    from cde_retrievers.training.run.training_run import train as train_model
+    from cde_retrievers.training.run import train as train_model
 
     run.way_out = _WAYS_OUT
     run.if_interrupted = lambda: _state_of(config.output_folder)
@@ -110,7 +110,7 @@ def _trained(
 def _refuse_used(out: Path, resume: bool) -> None:
     """A model that was trained or saved before must not be lost."""
     from cde_retrievers.model.checkpoints import is_own_layout
-    from cde_retrievers.training.run.training_run import MODEL_FOLDER
+    from cde_retrievers.training.run import MODEL_FOLDER
 
     if out.exists() and not out.is_dir():
         raise PathInUseError(f"{out} is a file; give the path of a directory as --out")
@@ -123,7 +123,7 @@ def _refuse_used(out: Path, resume: bool) -> None:
 
 
 def _state_of(out: Path) -> str:
-    from cde_retrievers.training.run.checkpoints import newest_complete
+    from cde_retrievers.training.checkpoints import newest_complete
 
     newest = newest_complete(out)
     if newest is None:

@@ -8,7 +8,7 @@ from typing import Any
 from typer import BadParameter
 
 from cde_retrievers.cli.training_options import BaseModelOptions, TrainingOptions
-from cde_retrievers.training.run.arguments import TrainingConfig
+from cde_retrievers.training.config import TrainingConfig
 
 # The option that stands for a field.
 _OPTIONS = {
@@ -85,6 +85,6 @@ def _toml_or_text(text: str) -> Any:
         return None
     try:
         table = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):  # a number may be too long, and brackets too many
         return text
     return table["value"] if len(table) == 1 else text

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cde_retrievers.training.run.argument_checks import SEVERAL
-from cde_retrievers.training.run.arguments import TrainingConfig
-from cde_retrievers.training.run.training_run import TrainingResult
+from cde_retrievers.training.config import MEAN_NDCG, TrainingConfig
+from cde_retrievers.training.run import TrainingResult
 
 _PREFIX = "eval_"
 Figures = Mapping[str, float]
@@ -116,14 +115,14 @@ def _change(entries: list[dict[str, Any]], name: str) -> Change:
 
 def _evaluations(history: list[dict[str, Any]], config: TrainingConfig) -> dict[str, Change]:
     """nDCG@10 of every folder before the first step, and of the weights that the run ended with."""
-    evaluated = [entry for entry in history if f"{_PREFIX}{SEVERAL}" in entry]
+    evaluated = [entry for entry in history if f"{_PREFIX}{MEAN_NDCG}" in entry]
     before = next((entry for entry in evaluated if entry["step"] == 0), None)
     later = [entry for entry in evaluated if entry["step"] > 0]
     if before is None or not later:
         return {}
     kept = _best(later, str(config.metric_for_best_model)) if config.load_best_model_at_end else later[-1]
     names = [Path(folder).name for folder in config.evaluation]
-    keys = [f"{_PREFIX}{name}_{SEVERAL}" if len(names) > 1 else f"{_PREFIX}{SEVERAL}" for name in names]
+    keys = [f"{_PREFIX}{name}_{MEAN_NDCG}" if len(names) > 1 else f"{_PREFIX}{MEAN_NDCG}" for name in names]
     return {name: Change(float(before[key]), float(kept[key])) for name, key in zip(names, keys, strict=True)}
 
 

@@ -7,7 +7,9 @@ from cde_retrievers.corpora.reading import Format, Reading
 from cde_retrievers.corpora.record import Record, Row
 from cde_retrievers.errors import CorpusFileError, InvalidDocumentError, InvalidTextError
 from cde_retrievers.index.document import Document
+from cde_retrievers.text import shown
 
+_TEXT_COLUMNS = ("text",)
 _ID_COLUMNS = ("id", "_id")
 _SPREAD = "metadata"
 
@@ -23,7 +25,7 @@ def to_record(row: Row, reading: Reading, source_format: Format) -> Record:
         InvalidTextError: the text is no text.
         InvalidDocumentError: the id is none, or a column and a field of "metadata" have one name.
     """
-    required = reading.text or ("text",)
+    required = reading.text or _TEXT_COLUMNS
     optional = ("title",) if source_format == "beir" and not reading.text else ()
     texts = [_text(row, column) for column in (*optional, *required) if column in row.values or column in required]
     # A text of one column stays exactly as it is.
@@ -34,11 +36,19 @@ def to_record(row: Row, reading: Reading, source_format: Format) -> Record:
     return Record(row.place, Document(text, reading.id_prefix + _id(row, id_column, reading), metadata))
 
 
+def needed_columns(reading: Reading) -> frozenset[str] | None:
+    """The columns that a document can be made of; None for all of them."""
+    if reading.metadata is None:
+        return None
+    ids = _ID_COLUMNS if reading.id is None else (reading.id,)
+    return frozenset((*(reading.text or _TEXT_COLUMNS), *ids, *reading.metadata))
+
+
 def _text(row: Row, column: str) -> str:
     value = _value(row, column, "text= (--text)")
     if value is not None and not isinstance(value, str):
         raise InvalidTextError(
-            f"{row.place}: column {column!r} should be the text, but is a {type(value).__name__}: {str(value)[:60]!r}; "
+            f"{row.place}: column {column!r} should be the text, but is a {type(value).__name__}: {shown(value)}; "
             f"name another column with text= (--text)"
         )
     return value or ""
@@ -52,8 +62,8 @@ def _id(row: Row, column: str | None, reading: Reading) -> str:
         return str(value)
     if not isinstance(value, str) or not value:
         raise InvalidDocumentError(
-            f"{row.place} has the id {value!r}, but an id must be a text that is not empty; write whole numbers as "
-            f"text with ids_as_text=True (--ids-as-text), or name another column with id= (--id)"
+            f"{row.place} has the id {shown(value)}, but an id must be a text that is not empty; write whole numbers "
+            f"as text with ids_as_text=True (--ids-as-text), or name another column with id= (--id)"
         )
     return value
 
@@ -80,6 +90,6 @@ def _metadata(row: Row, reading: Reading, source_format: Format, taken: set[str 
 def _value(row: Row, column: str, setting: str) -> Any:
     if column not in row.values:
         raise CorpusFileError(
-            f"{row.place} has no column {column!r}, it has {sorted(row.values)}; name another with {setting}"
+            f"{row.place} has no column {column!r}, it has {shown(sorted(row.values))}; name another with {setting}"
         )
     return row.values[column]

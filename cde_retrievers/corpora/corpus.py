@@ -7,12 +7,13 @@ from pathlib import Path
 from cde_retrievers.corpora.columns import to_record
 from cde_retrievers.corpora.finding import Source, find_source
 from cde_retrievers.corpora.json_lines import json_rows
+from cde_retrievers.corpora.paths import as_path
 from cde_retrievers.corpora.reading import Format, Reading
 from cde_retrievers.corpora.record import File, Record, Row
 from cde_retrievers.corpora.splitting import split_record
 from cde_retrievers.corpora.tables import csv_rows, parquet_rows
 from cde_retrievers.corpora.text_files import text_records
-from cde_retrievers.errors import CDEError, CorpusFileError, DuplicateIdError, InvalidTextError
+from cde_retrievers.errors import CDEError, ConfigurationError, CorpusFileError, DuplicateIdError, InvalidTextError
 from cde_retrievers.index.document import Document, checked_document
 
 
@@ -38,8 +39,10 @@ class Corpus:
     """
 
     def __init__(self, path: str | Path, reading: Reading | None = None) -> None:
-        self.path = Path(path)
-        self.reading = reading or Reading()
+        self.path = as_path(path)
+        self.reading = Reading() if reading is None else reading
+        if not isinstance(self.reading, Reading):
+            raise ConfigurationError(f"reading must be a Reading, found a {type(reading).__name__}; give Reading(...)")
         self._source: Source = find_source(self.path, self.reading)
         self.reading.check_format(self._source.format)
 
@@ -75,8 +78,11 @@ class Corpus:
 
         Raises:
             DuplicateIdError: an id comes twice, or is taken.
+            ConfigurationError: `taken` can hold no ids.
             CorpusFileError, InvalidTextError, InvalidDocumentError: as the iteration; or there are no documents.
         """
+        if not isinstance(taken, Container):
+            raise ConfigurationError(f"taken holds ids, found a {type(taken).__name__}; give a set, or an index")
         seen: set[str | None] = set()
         left_out = 0
         for record in self._records():
@@ -145,8 +151,8 @@ class Corpus:
         if self.format == "csv":
             return csv_rows(file, self.reading)
         if self.format == "parquet":
-            return parquet_rows(file)
-        return json_rows(file, self.reading.encoding)
+            return parquet_rows(file, self.reading)
+        return json_rows(file, self.reading.encoding, self.reading.record_limit)
 
 
 @dataclass(frozen=True, slots=True)

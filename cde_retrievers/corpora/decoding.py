@@ -2,15 +2,20 @@
 
 import codecs
 import gzip
+import os
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
 from typing import BinaryIO, TextIO, cast
 
+from cde_retrievers.corpora.paths import refuse_special, unreadable
 from cde_retrievers.errors import CorpusFileError
 
 _CHUNK_BYTES = 1 << 20
+MAX_CHARACTERS = 1 << 26
+_DAMAGES = (OSError, EOFError, zlib.error)
 
 
 @contextmanager
@@ -18,40 +23,116 @@ def open_text(path: Path, encoding: str) -> Iterator[TextIO]:
     """The file as text, unpacked if its name ends in .gz; line ends stay as they are, a byte order mark goes.
 
     Raises:
-        CorpusFileError: it cannot be read, or is not in that encoding; names the byte.
+        CorpusFileError: it cannot be read, is no file, or is not in that encoding; names the byte.
     """
     is_utf8 = codecs.lookup(encoding).name == "utf-8"
-    opener = gzip.open if path.suffix == ".gz" else open
     try:
-        with opener(path, "rt", encoding="utf-8-sig" if is_utf8 else encoding, newline="") as stream:
-            yield cast(TextIO, stream)
-    except UnicodeDecodeError as error:
+        with (
+            _open_bytes(path) as file,
+            TextIOWrapper(file, encoding="utf-8-sig" if is_utf8 else encoding, newline="") as stream,
+        ):
+            yield stream
+    except UnicodeError as error:
+        reason = _first_undecodable(path, encoding) or getattr(error, "reason", None) or str(error)
         raise CorpusFileError(
-            f"{path} is not {encoding} text: {_first_undecodable(path, encoding) or error.reason}; write it anew as "
-            f"{encoding}, or name its encoding, such as latin-1, where there is a choice: encoding= (--encoding)"
+            f"{path} is not {encoding} text: {reason}; write it again as {encoding}, or name its encoding, such as "
+            f"latin-1, where there is a choice: encoding= (--encoding)"
         ) from error
-    except (OSError, EOFError, zlib.error) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise CorpusFileError(
-            f"{path} cannot be read: {reason}; change its permissions, or restore it from a copy"
-        ) from error
+    except _DAMAGES as error:
+        raise unreadable(path, error) from error
+
+
+def read_text(path: Path, encoding: str, limit: int = MAX_CHARACTERS) -> str:
+    """All of a file, as `open_text` reads it.
+
+    Raises:
+        CorpusFileError: as `open_text`; or it has more characters than `limit`.
+    """
+    with open_text(path, encoding) as stream:
+        text = stream.read(limit + 1)
+    if len(text) > limit:
+        raise too_long(str(path), limit)
+    return text
+
+
+class Lines(Iterator[str]):
+    """The lines of a file, which never hold more in memory than a record may have.
+
+    Args:
+        stream: of the file.
+        path: of the file, for messages.
+        limit: characters of a record; from the first line on, and from each call of `begin_record`.
+
+    Attributes:
+        number: of the line that was read last, counted from 1.
+    """
+
+    def __init__(self, stream: TextIO, path: Path, limit: int) -> None:
+        self._stream = stream
+        self._path = path
+        self._limit = self._left = limit
+        self.number = 0
+
+    def begin_record(self) -> None:
+        """What was read so far is no longer in memory."""
+        self._left = self._limit
+
+    def __next__(self) -> str:
+        """The next line, with its end.
+
+        Raises:
+            CorpusFileError: the record is longer than it may be.
+        """
+        line = self._stream.readline(self._left + 1)
+        if not line:
+            raise StopIteration
+        self.number += 1
+        if len(line) > self._left:
+            raise too_long(f"{self._path}:{self.number}", self._limit)
+        self._left -= len(line)
+        return line
+
+
+def too_long(place: str, limit: int) -> CorpusFileError:
+    """The error that names the limit and how to raise it."""
+    return CorpusFileError(
+        f"{place} is longer than {limit:,} characters; make several of it, or where there is a choice allow more with "
+        f"max_characters= (--max-characters)"
+    )
+
+
+@contextmanager
+def _open_bytes(path: Path) -> Iterator[BinaryIO]:
+    refuse_special(path)
+    with open(path, "rb", opener=_open_without_waiting) as file:
+        if path.suffix.lower() != ".gz":
+            yield file
+            return
+        with gzip.open(file) as unpacked:
+            yield cast(BinaryIO, unpacked)
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    # What was a file when it was looked at may be a pipe now.
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _first_undecodable(path: Path, encoding: str) -> str | None:
-    """The first byte that the encoding does not allow, and where it is in the unpacked file."""
+    """The first byte that the encoding does not allow, and where it is in the unpacked file; None if none is found."""
     decoder = codecs.getincrementaldecoder(encoding)()
     read, line = 0, 1
-    with cast(BinaryIO, (gzip.open if path.suffix == ".gz" else open)(path, "rb")) as file:
-        while True:
-            chunk = file.read(_CHUNK_BYTES)
-            try:
-                decoder.decode(chunk, final=not chunk)
-            except UnicodeDecodeError as error:
-                # A character's first bytes may have waited in the decoder since the chunk before.
-                begin = read + len(chunk) - len(error.object)
-                line += error.object[: error.start].count(b"\n")
-                return f"byte {begin + error.start} (in line {line}) is 0x{error.object[error.start]:02x}"
-            if not chunk:
-                return None
-            read += len(chunk)
-            line += chunk.count(b"\n")
+    try:
+        with _open_bytes(path) as file:
+            while chunk := file.read(_CHUNK_BYTES):
+                decoder.decode(chunk)
+                read += len(chunk)
+                line += chunk.count(b"\n")
+            decoder.decode(chunk, final=True)
+    except UnicodeDecodeError as error:
+        # A character's first bytes may have waited in the decoder since the chunk before.
+        begin = read + len(chunk) - len(error.object)
+        line += error.object[: error.start].count(b"\n")
+        return f"byte {begin + error.start} (in line {line}) is 0x{error.object[error.start]:02x}"
+    except (UnicodeError, *_DAMAGES):
+        return None
+    return None

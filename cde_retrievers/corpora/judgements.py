@@ -6,13 +6,16 @@ from pathlib import Path
 
 from cde_retrievers.corpora.finding import BEIR_QUERIES
 from cde_retrievers.corpora.json_lines import json_rows
+from cde_retrievers.corpora.paths import as_path, is_file, refuse_link_out
 from cde_retrievers.corpora.reading import Reading
 from cde_retrievers.corpora.record import File, Row
 from cde_retrievers.corpora.tables import csv_rows
 from cde_retrievers.errors import CorpusFileError
 from cde_retrievers.judged import JudgedQueries
+from cde_retrievers.text import shown
 
 _COLUMNS = ("query-id", "corpus-id", "score")
+_HIGHEST_GRADE = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +46,7 @@ def judged_queries(folder: str | Path, documents: Container[object], split: str 
     Raises:
         CorpusFileError: a file is missing or not as it should be, or judges none of the documents.
     """
-    folder = Path(folder)
+    folder = as_path(folder)
     relevant: dict[str, dict[str, int]] = {}
     for judgement in judgements(folder, split):
         if judgement.document in documents:
@@ -57,7 +60,7 @@ def judged_queries(folder: str | Path, documents: Container[object], split: str 
     for row in query_rows(folder):
         identity = str(row.values.get("_id"))  # a whole number in some sets
         if identity in relevant:
-            queries[identity] = str(row.values.get("text", ""))
+            queries[identity] = _query_text(row)
     return JudgedQueries(queries, {query: relevant[query] for query in queries})
 
 
@@ -68,14 +71,15 @@ def judgements(folder: Path, split: str) -> Iterator[Judgement]:
         CorpusFileError: the file is missing, or a row lacks an id or a grade that is a whole number; names the row.
     """
     path = judgements_file(folder, split)
-    if not path.is_file():
+    if not is_file(path):
         there = sorted(found.stem for found in folder.glob("qrels/*.tsv"))
         raise CorpusFileError(f"{folder} has no judgements qrels/{split}.tsv, it has {there}; name another split")
+    refuse_link_out(path, folder)
     for row in csv_rows(File(path, path.name), Reading()):
         query, document, score = (row.values.get(column) for column in _COLUMNS)
         grade = _whole_number(score)
         if not query or not document or grade is None:
-            raise CorpusFileError(f"{row.place} must have {', '.join(_COLUMNS)}, found {dict(row.values)}")
+            raise CorpusFileError(f"{row.place} must have {', '.join(_COLUMNS)}, found {shown(dict(row.values))}")
         yield Judgement(row.place, query, document, grade)
 
 
@@ -91,13 +95,23 @@ def query_rows(folder: Path) -> Iterator[Row]:
         CorpusFileError: there is no such file, or it cannot be read; names the line.
     """
     for name in BEIR_QUERIES:
-        if (folder / name).is_file():
-            return json_rows(File(folder / name, name), "utf-8")
+        if is_file(folder / name):
+            refuse_link_out(folder / name, folder)
+            return json_rows(File(folder / name, name))
     raise CorpusFileError(f"{folder} has no {' or '.join(BEIR_QUERIES)}; give a folder in BEIR's layout")
 
 
+def _query_text(row: Row) -> str:
+    text = row.values.get("text")
+    if not isinstance(text, str):
+        raise CorpusFileError(f"{row.place}: the query's text is {shown(text)}; give a text, or remove its judgements")
+    return text
+
+
 def _whole_number(cell: str | None) -> int | None:
+    """The number, if there is one and it has an ordinary size."""
     try:
-        return int(cell or "")
+        number = int(cell or "")
     except ValueError:
         return None
+    return number if abs(number) <= _HIGHEST_GRADE else None

@@ -1,10 +1,13 @@
 """How documents are read from files: what a caller can choose."""
 
-import codecs
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from dataclasses import dataclass, fields
+from io import BytesIO, TextIOWrapper
+from typing import Any, Literal, get_args, get_type_hints
 
+from pydantic import TypeAdapter, ValidationError
+
+from cde_retrievers.corpora.decoding import MAX_CHARACTERS
 from cde_retrievers.errors import ConfigurationError
 
 Format = Literal["text", "jsonl", "csv", "parquet", "beir"]
@@ -40,9 +43,13 @@ class Reading:
         skip_empty: leave out documents without any text; refused otherwise.
         split: cut each text into parts that are documents of their own, at "paragraphs" or at Markdown "headings".
         max_words: of a part, punctuation marks included; 150 if None: almost always fewer than 256 tokens.
+        max_characters: of a row, or of a whole text file; 67,108,864 if None. What is longer is refused before it fills
+            the memory.
+        follow_links: read what symbolic links in a folder lead to. If not, links out of the folder and links to folders
+            are left out, which is logged.
 
     Raises:
-        ConfigurationError: a choice is impossible.
+        ConfigurationError: a choice is impossible, or of another type.
     """
 
     format: Format | None = None
@@ -58,27 +65,48 @@ class Reading:
     skip_empty: bool = False
     split: Split | None = None
     max_words: int | None = None
+    max_characters: int | None = None
+    follow_links: bool = False
 
     def __post_init__(self) -> None:
         _check_one_of("format", self.format, (None, *get_args(Format)))
         _check_one_of("split", self.split, (None, *get_args(Split)))
-        if self.max_words is not None and (not isinstance(self.max_words, int) or self.max_words < 1):
-            raise ConfigurationError(f"max_words must be a positive whole number, found {self.max_words!r}")
+        self._check_types()
+        for setting in ("max_words", "max_characters"):
+            found = getattr(self, setting)
+            if found is not None and found < 1:
+                raise ConfigurationError(f"{setting} must be a positive whole number, found {found!r}")
         if self.max_words is not None and self.split is None:
             raise ConfigurationError("max_words is of parts; say where to split, at 'paragraphs' or at 'headings'")
-        if self.delimiter is not None and len(self.delimiter) != 1:
-            raise ConfigurationError(f"delimiter must be one character, found {self.delimiter!r}")
-        try:
-            codecs.lookup(self.encoding)
-        except LookupError as error:
+        if self.delimiter is not None and (len(self.delimiter) != 1 or self.delimiter in '"\r\n'):
             raise ConfigurationError(
-                f"encoding {self.encoding!r} is unknown; use one that Python knows, such as 'utf-8' or 'latin-1'"
-            ) from error
+                f"delimiter must be one character, but no quote and no line end, found {self.delimiter!r}"
+            )
+        _check_encoding(self.encoding)
+
+    def _check_types(self) -> None:
+        """Every choice as its annotation says; a list stands for a tuple."""
+        kinds = get_type_hints(type(self))
+        for field in fields(self):
+            found = getattr(self, field.name)
+            found = tuple(found) if isinstance(found, list) else found
+            try:
+                TypeAdapter(kinds[field.name]).validate_python(found, strict=True)
+            except ValidationError as error:
+                raise ConfigurationError(
+                    f"{field.name} is {found!r}: {error.errors()[0]['msg']}; give another value, or leave it out"
+                ) from error
+            object.__setattr__(self, field.name, found)
 
     @property
     def words_per_part(self) -> int:
         """At most."""
         return self.max_words or _WORDS_PER_PART
+
+    @property
+    def record_limit(self) -> int:
+        """Characters of a row or of a text file, at most."""
+        return self.max_characters or MAX_CHARACTERS
 
     def check_format(self, found: Format) -> None:
         """Raise ConfigurationError if a choice says nothing about files of this format."""
@@ -88,6 +116,16 @@ class Reading:
                     f"{setting}= is for {' and '.join(formats)}, but the documents are {found}; leave it out, or name "
                     f"another format with format= (--format)"
                 )
+
+
+def _check_encoding(encoding: str) -> None:
+    try:
+        TextIOWrapper(BytesIO(), encoding=encoding)
+    except (LookupError, ValueError) as error:
+        raise ConfigurationError(
+            f"encoding {encoding!r} is unknown, or none of text; use one that Python knows, such as 'utf-8' or "
+            f"'latin-1'"
+        ) from error
 
 
 def _check_one_of(setting: str, found: Any, known: tuple[Any, ...]) -> None:

@@ -14,8 +14,11 @@ _SENTENCE = re.compile(r"\S.*?(?:(?<=[.!?:;])(?=\s)|(?=\n)|\Z)", re.DOTALL)
 _WORD = re.compile(r"\S+")
 # Punctuation counts too: tables and code have much of it, and to a model each mark is a token.
 _COUNTED = re.compile(r"[^\W_]+|[^\w\s]|_")
-_HEADING = re.compile(r" {0,3}#{1,6}[ \t]+(?P<title>.*?)[ \t#]*$")
+_HEADING = re.compile(r" {0,3}#{1,6}[ \t]+")
 _FENCE = re.compile(r" {0,3}(```|~~~)")
+
+# A longer line is a text: as a heading it would be copied into the metadata of every part below it.
+_LONGEST_HEADING = 1_000
 
 Span = tuple[int, int]
 
@@ -56,12 +59,20 @@ def markdown_sections(text: str) -> list[Section]:
         mark = _FENCE.match(line)
         if mark and fence in (None, mark[1]):
             fence = mark[1] if fence is None else None
-        found = _HEADING.match(line.rstrip("\r\n")) if fence is None else None
-        if found:
+        title = _heading(line) if fence is None else None
+        if title is not None:
             sections.append(Section(heading, "".join(lines)))
-            heading, lines = found["title"], []
+            heading, lines = title, []
         lines.append(line)
     return [*sections, Section(heading, "".join(lines))]
+
+
+def _heading(line: str) -> str | None:
+    """What a line says as a heading, or None if it is none."""
+    mark = _HEADING.match(line)
+    if mark is None or len(line) > _LONGEST_HEADING:
+        return None
+    return line[mark.end() :].rstrip("\r\n").rstrip(" \t#")
 
 
 def parts_of(text: str, max_words: int) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from cde_retrievers.corpora.decoding import open_text
+from cde_retrievers.corpora.decoding import read_text
 from cde_retrievers.corpora.finding import Source
 from cde_retrievers.corpora.reading import Reading
 from cde_retrievers.corpora.record import Record
@@ -13,9 +13,8 @@ def text_records(source: Source, reading: Reading) -> Iterator[Record]:
     """Each file as a document, with its name as id.
 
     Raises:
-        CorpusFileError: a file cannot be read or decoded.
+        CorpusFileError: a file cannot be read or decoded, or is too long.
     """
     for file in source.files:
-        with open_text(file.path, reading.encoding) as stream:
-            content = stream.read()
+        content = read_text(file.path, reading.encoding, reading.record_limit)
         yield Record(str(file.path), Document(content, reading.id_prefix + file.name, {"file": file.name}))

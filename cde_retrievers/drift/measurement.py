@@ -7,9 +7,10 @@ from cde_retrievers.context import CorpusContext
 from cde_retrievers.drift.report import DriftReport
 from cde_retrievers.drift.samples import IndexedCorpus, Unknown, sample_of_corpus
 from cde_retrievers.drift.two_sample import SMALLEST_SAMPLE, compare
-from cde_retrievers.embedder import Embedder
+from cde_retrievers.embedder import Embedder, checked_embedder
 from cde_retrievers.errors import ConfigurationError, SampleTooSmallError
 from cde_retrievers.selection import draw_candidates
+from cde_retrievers.vectors import checked_vectors
 
 
 def measure(
@@ -44,6 +45,7 @@ def measure(
         ConfigurationError: an argument is impossible, or the context alone is no fair sample of its corpus.
         ContextMismatchError: the embedder did not fit the context.
         InvalidTextError: the new texts are no collection of texts.
+        EmbeddingServiceError: the embedder answered with something that is not one vector for each text.
         SampleTooSmallError: there are too few distinct new texts, or too few distinct documents of the corpus.
     """
     _check_options(sample, seed)
@@ -59,8 +61,11 @@ def measure(
         )
     corpus_vectors = corpus.vectors
     if corpus_vectors is None:
-        corpus_vectors = embedder.first_stage_vectors(corpus.texts, show_progress)
-    new_vectors = embedder.first_stage_vectors(new.texts, show_progress)
+        answer = embedder.first_stage_vectors(corpus.texts, show_progress)
+        corpus_vectors = checked_vectors(answer, len(corpus.texts), None)
+    new_vectors = checked_vectors(
+        embedder.first_stage_vectors(new.texts, show_progress), len(new.texts), corpus_vectors.shape[1]
+    )
     found = compare(corpus_vectors, new_vectors, int(seed))
     return DriftReport(
         statistic=found.statistic,
@@ -87,12 +92,13 @@ def _context_and_embedder(reference: object, embedder: Embedder | None) -> tuple
     if isinstance(reference, CorpusContext):
         context = reference
     elif isinstance(reference, IndexedCorpus):
-        context, embedder = reference.context, embedder or reference.embedder
+        context, embedder = reference.context, reference.embedder if embedder is None else embedder
     else:
         raise ConfigurationError(f"an index or a CorpusContext is needed, found {type(reference).__name__}")
-    if not isinstance(embedder, Embedder):
+    try:
+        return context, checked_embedder(embedder)
+    except ConfigurationError as error:
         raise ConfigurationError(
             f"the embedder that fitted the context is needed, found {type(embedder).__name__}; "
             f"give the ContextualEncoder, measure(context, new_texts, encoder), or an index, which has its own"
-        )
-    return context, embedder
+        ) from error

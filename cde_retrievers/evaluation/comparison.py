@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from cde_retrievers.durable import replace_json
+from cde_retrievers.atomic import replace_json
 from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.evaluation.evaluation import Evaluation
 from cde_retrievers.evaluation.intervals import Interval

@@ -9,7 +9,7 @@ import numpy as np
 
 from cde_retrievers.context import CorpusContext
 from cde_retrievers.corpora import Corpus, Reading
-from cde_retrievers.embedder import Embedder
+from cde_retrievers.embedder import Embedder, fitted_context
 from cde_retrievers.encoder import ContextualEncoder
 from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.retrieval_set import RetrievalSet
@@ -59,7 +59,7 @@ class Own:
 
     def fit(self, encoder: Embedder, data: RetrievalSet) -> CorpusContext:
         """As `ContextSource`."""
-        return encoder.fit_context(data.texts, self.size, self.strategy, self.seed, show_progress=False)
+        return fitted_context(encoder, data.texts, self.size, self.strategy, self.seed, show_progress=False)
 
 
 class NamedTexts(Protocol):
@@ -113,7 +113,7 @@ class Foreign:
 
     def fit(self, encoder: Embedder, data: RetrievalSet) -> CorpusContext:
         """As `ContextSource`."""
-        return encoder.fit_context(self.corpus.texts, show_progress=False)
+        return fitted_context(encoder, self.corpus.texts, show_progress=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +133,7 @@ class Shuffled:
 
     def fit(self, encoder: Embedder, data: RetrievalSet) -> CorpusContext:
         """As `ContextSource`."""
-        context = encoder.fit_context(data.texts, show_progress=False)
+        context = fitted_context(encoder, data.texts, show_progress=False)
         order = np.random.default_rng(self.seed).permutation(len(context))
         return replace(
             context,

@@ -11,6 +11,7 @@ from cde_retrievers.hits import Hits
 from cde_retrievers.model.config import WhiteningConditioning
 from cde_retrievers.retrieval_set import RetrievalSet
 from cde_retrievers.unit_rows import unit_rows
+from cde_retrievers.vectors import checked_embeddings, checked_width
 
 
 @dataclass(frozen=True)
@@ -33,9 +34,13 @@ class Contextual:
     def search(self, data: RetrievalSet, depth: int, show_progress: bool | None = None) -> Hits:
         """As `Searcher`."""
         context = self.context.fit(self.encoder, data)
+        asked = list(data.judged.queries.values())
         documents = self.encoder.encode_documents(data.texts, context, show_progress)
-        queries = self.encoder.encode_queries(data.judged.queries.values(), context, show_progress=False)
-        return Hits.of_vectors(documents, queries, depth)
+        queries = self.encoder.encode_queries(asked, context, show_progress=False)
+        width = checked_width(self.encoder.width)
+        return Hits.of_vectors(
+            checked_embeddings(documents, len(data.texts), width), checked_embeddings(queries, len(asked), width), depth
+        )
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from cde_retrievers.evaluation.contextual import Contextual
 from cde_retrievers.evaluation.evaluation import KEPT, Evaluation
 from cde_retrievers.evaluation.measures import DEPTH, per_query
 from cde_retrievers.evaluation.searcher import Searcher
+from cde_retrievers.judged import DEPTH as FIRST_PAGE
 from cde_retrievers.optional import require
 from cde_retrievers.retrieval_set import RetrievalSet
 
@@ -54,6 +55,15 @@ def evaluation_of(searcher: Searcher, data: RetrievalSet, show_progress: bool | 
     return Evaluation(
         searcher.name, data.name, len(data.texts), tuple(data.judged.queries), per_query(data.judged, run), best
     )
+
+
+def ndcg_at_10(searcher: Searcher, data: RetrievalSet, show_progress: bool | None = None) -> float:
+    """The mean nDCG@10 of a searcher on a set, from ten hits a query: `evaluate` without intervals or other measures.
+
+    Raises:
+        MissingDependencyError: ir-measures is not installed; names the extra.
+    """
+    return data.judged.ndcg_at_10(searcher.search(data, FIRST_PAGE, show_progress).run(data))
 
 
 def searcher_of(

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from cde_retrievers.durable import replace_json
+from cde_retrievers.atomic import replace_json
 from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.evaluation.intervals import Interval, Values, interval
 from cde_retrievers.evaluation.measures import MAIN, MEASURES

@@ -10,11 +10,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from cde_retrievers.corpora.pseudo_queries import Kind, PseudoQuery, outline, pseudo_queries
 from cde_retrievers.errors import EvaluationDataError
 from cde_retrievers.index.document import Document, checked_document
 from cde_retrievers.judged import JudgedQueries
 from cde_retrievers.retrieval_set import RetrievalSet
-from cde_retrievers.training.pairs.offers import Kind, Offer, offers, outline
 
 _KINDS: tuple[Kind, ...] = ("title", "sentence")
 _MIN_WORDS = 8
@@ -61,8 +61,8 @@ def known_items(
     return RetrievalSet(name, tuple(str(document.id) for document in read), texts, judged, note, is_made=True)
 
 
-def _first_offer(document: Document) -> Offer | None:
-    offered = offers(document, outline(document), frozenset(), _KINDS, _MIN_WORDS)
+def _first_offer(document: Document) -> PseudoQuery | None:
+    offered = pseudo_queries(document, outline(document), frozenset(), _KINDS, _MIN_WORDS)
     return None if isinstance(offered, str) else offered[0]
 
 

@@ -4,13 +4,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from cde_retrievers.batches import Embeddings
 from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.hits import Hits
 from cde_retrievers.retrieval_set import RetrievalSet
 from cde_retrievers.unit_rows import unit_rows
+from cde_retrievers.vectors import checked_vectors
 
 Embed = Callable[[Sequence[str]], Any]
 
@@ -32,10 +30,12 @@ class Plain:
         _calls(self.embedding)
 
     def search(self, data: RetrievalSet, depth: int, show_progress: bool | None = None) -> Hits:
-        """As `Searcher`."""
+        """As `Searcher`; raises EmbeddingServiceError where an answer is not one vector for each text."""
         of_documents, of_queries = _calls(self.embedding)
-        documents = _unit_rows(of_documents(list(data.texts)))
-        return Hits.of_vectors(documents, _unit_rows(of_queries(list(data.judged.queries.values()))), depth)
+        asked = list(data.judged.queries.values())
+        documents = checked_vectors(of_documents(list(data.texts)), len(data.texts), None)
+        queries = checked_vectors(of_queries(asked), len(asked), documents.shape[1])
+        return Hits.of_vectors(unit_rows(documents), unit_rows(queries), depth)
 
 
 def _calls(embedding: Any) -> tuple[Embed, Embed]:
@@ -56,8 +56,3 @@ def _calls(embedding: Any) -> tuple[Embed, Embed]:
         f"{type(embedding).__name__} is no embedding that is known; give one of LangChain, LlamaIndex or "
         f"sentence-transformers, or a class with a `name` and a `search` as `Searcher` describes"
     )
-
-
-def _unit_rows(vectors: Any) -> Embeddings:
-    """(n, W) float32 of length 1."""
-    return unit_rows(np.asarray(vectors, dtype=np.float32))

@@ -62,7 +62,7 @@ def build_generation(
                 bar.update(len(batch))
             else:
                 start = time.perf_counter()
-                vectors = embedded(embedder, batch, context, bar)
+                vectors = embedded(embedder, batch, context, staged.width, bar)
                 staging = staging.model_copy(update={"seconds": staging.seconds + time.perf_counter() - start})
                 staged, staging = _append(store, staged, staging, batch, vectors, digest, named())
     if skipped < done:

@@ -5,14 +5,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
+from cde_retrievers.atomic import recovered
 from cde_retrievers.batches import Embeddings
 from cde_retrievers.context import CorpusContext
+from cde_retrievers.disk_errors import disk_errors_explained
 from cde_retrievers.embedder import Embedder
 from cde_retrievers.errors import ConfigurationError, ReadOnlyError
 from cde_retrievers.index.building import size_of
 from cde_retrievers.index.commits import commit_change, compact
 from cde_retrievers.index.creation import BuildRequest, create_index, finish_build
-from cde_retrievers.index.disk import disk_errors_explained
 from cde_retrievers.index.document import Document, checked_ids
 from cde_retrievers.index.embedding import embedded
 from cde_retrievers.index.entries import index_directory
@@ -24,9 +25,9 @@ from cde_retrievers.index.refitting import RefitReport, build_next
 from cde_retrievers.index.segment_writer import write_segment
 from cde_retrievers.index.snapshot import Snapshot
 from cde_retrievers.index.store import IndexStore
-from cde_retrievers.index.view import check_lengths
 from cde_retrievers.judged import DEPTH, JudgedQueries
 from cde_retrievers.progress import progress_bar
+from cde_retrievers.vectors import checked_embeddings
 
 BATCH = 2_048
 """Documents per commit."""
@@ -139,7 +140,7 @@ class ContextualIndex(IndexReader):
             ContextFileError: the context is missing or damaged.
             ContextMismatchError: the embedder is another model.
         """
-        store = IndexStore(index_directory(path))
+        store = IndexStore(index_directory(recovered(path)))
         snapshot, context = store.salvage() if salvage else store.open()
         return cls(store, snapshot, context, embedder, read_only=read_only or salvage)
 
@@ -188,8 +189,7 @@ class ContextualIndex(IndexReader):
         documents = list(documents)
         with self._writing("adding documents") as snapshot:
             self._view.check(fingerprint)
-            matrix = self._view.checked_vectors(vectors, len(documents))
-            check_lengths(matrix)
+            matrix = checked_embeddings(vectors, len(documents), self._view.width, ConfigurationError)
             intake = Intake(snapshot.rows_by_id, snapshot.manifest.named, replacing=True)
             admitted = list(intake.admit(documents))
             if admitted:
@@ -287,8 +287,9 @@ class ContextualIndex(IndexReader):
             admitted = list(admitted)  # so that a bad one at the end is noticed before the first is embedded
         ids: list[str] = []
         with progress_bar(size_of(documents), show_progress, "Indexing", "document") as bar:
+            width = self._view.width
             for batch in batches(admitted, BATCH):
-                self._commit(batch, embedded(self.embedder, batch, self.context, bar), intake.named)
+                self._commit(batch, embedded(self.embedder, batch, self.context, width, bar), intake.named)
                 ids += [str(document.id) for document in batch]
         return ids
 

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import get_args
 
 from cde_retrievers.context import CorpusContext, checked_context
-from cde_retrievers.embedder import Embedder, checked_embedder
+from cde_retrievers.disk_errors import disk_errors_explained
+from cde_retrievers.embedder import Embedder, checked_embedder, fitted_context
 from cde_retrievers.errors import ConfigurationError, IndexFileError, PathInUseError, shown
 from cde_retrievers.index.building import SourceChangedError, build_generation, size_of
-from cde_retrievers.index.disk import disk_errors_explained
 from cde_retrievers.index.document import Document
 from cde_retrievers.index.entries import index_directory, is_directory, is_there
 from cde_retrievers.index.intake import Intake, require_collection, require_rereadable
@@ -18,6 +18,7 @@ from cde_retrievers.index.manifest import Kind, Manifest, Staging
 from cde_retrievers.index.ownership import SEGMENTS, is_unwritten_marker, read_marker
 from cde_retrievers.index.snapshot import Snapshot
 from cde_retrievers.index.store import IndexStore
+from cde_retrievers.vectors import checked_width
 
 _LARGEST = (1 << 63) - 1
 
@@ -127,7 +128,7 @@ def _begin(
     context = request.context
     if context is None:
         texts = (document.text for document in Intake().admit(documents))
-        context = request.embedder.fit_context(texts, request.size, request.strategy, request.seed, show_progress)
+        context = fitted_context(request.embedder, texts, request.size, request.strategy, request.seed, show_progress)
     store.save_context(context)
     staging = Staging(settings=request.settings, batch=request.batch)
     return store.stage(new_manifest(request.embedder, context, request.kind).changed(staging=staging))
@@ -140,7 +141,7 @@ def new_manifest(embedder: Embedder, context: CorpusContext, kind: Kind) -> Mani
         model_name=embedder.name,
         model_fingerprint=context.model_fingerprint,
         context=context.fingerprint,
-        width=embedder.width,
+        width=checked_width(embedder.width),
         kind=kind,
     )
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from cde_retrievers.durable import replace_json
+from cde_retrievers.atomic import replace_json
 from cde_retrievers.errors import IndexFileError
 from cde_retrievers.files import sha256_of_file
 from cde_retrievers.index.entries import is_there, obstacle

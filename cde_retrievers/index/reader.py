@@ -20,6 +20,7 @@ from cde_retrievers.index.snapshot import Snapshot
 from cde_retrievers.index.store import IndexStore
 from cde_retrievers.index.view import View
 from cde_retrievers.text import checked_texts
+from cde_retrievers.vectors import checked_embeddings, checked_vectors
 
 
 class IndexReader:
@@ -159,13 +160,13 @@ class IndexReader:
             ConfigurationError: `k` is no positive whole number.
             FilterError: the filter is impossible, or names a field that no document has.
             InvalidTextError: a query is no text.
+            EmbeddingServiceError: the embedder answered with something that is not one unit vector for each query.
         """
         queries = list(checked_texts([query] if isinstance(query, str) else query))
         _check_k(k)
         view = self._view  # one generation, whatever a writer does meanwhile
-        hits = view.search(
-            self._embedder_of(view).encode_queries(queries, view.context, show_progress=False), k, filter
-        )
+        answer = self._embedder_of(view).encode_queries(queries, view.context, show_progress=False)
+        hits = view.search(checked_embeddings(answer, len(queries), view.width), k, filter)
         return hits[0] if isinstance(query, str) else hits
 
     def search_embedded(
@@ -187,7 +188,7 @@ class IndexReader:
         _check_k(k)
         view = self._view
         view.check(fingerprint)
-        return view.search(view.checked_vectors(queries), k, filter)
+        return view.search(checked_vectors(queries, None, view.width, ConfigurationError), k, filter)
 
     def refresh(self) -> bool:
         """Look at the newest generation from now on; whether there was one.

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from cde_retrievers.context import CorpusContext
+from cde_retrievers.embedder import fitted_context
 from cde_retrievers.errors import ContextFileError, IndexFileError
 from cde_retrievers.index.building import SourceChangedError, build_generation
 from cde_retrievers.index.creation import BuildRequest, new_manifest
@@ -99,7 +100,7 @@ def _begin(store: IndexStore, served: Snapshot, request: BuildRequest, show_prog
     context = request.context
     if context is None:
         texts = (document.text for document in served.documents())
-        context = request.embedder.fit_context(texts, request.size, request.strategy, request.seed, show_progress)
+        context = fitted_context(request.embedder, texts, request.size, request.strategy, request.seed, show_progress)
     if context.fingerprint != served.manifest.context:
         store.save_context(context)
     staging = Staging(settings=request.settings, batch=request.batch)

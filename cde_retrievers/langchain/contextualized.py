@@ -1,12 +1,14 @@
 """A context for any LangChain embedding, a paid service's too."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar
 
 from langchain_core.embeddings import Embeddings
 from pydantic import Field
 
 from cde_retrievers.bases import name_of_base, require_picklable
-from cde_retrievers.context import CorpusContext
+from cde_retrievers.embedder import Embedder
 from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.kept import DEFAULT_MIB
 from cde_retrievers.langchain.embeddings import ContextualEmbeddings
@@ -58,10 +60,13 @@ class ContextualizedEmbeddings(ContextualEmbeddings):
         """Put the base under contexts, and load the one that is named."""
         if self.encoder is not None:
             raise ConfigurationError("the encoder is made of the base here; leave encoder=... out")
-        self.encoder = WhitenedEmbedder(
+        super().model_post_init(context)
+
+    def _loader(self) -> Callable[[], Embedder]:
+        return partial(
+            _whitened,
+            self.base,
             name_of_base(self.base, self.model_name),
-            self.base.embed_documents,
-            self.base.embed_query,
             power=self.power,
             shrinkage=self.shrinkage,
             batch_size=self.batch_size,
@@ -69,19 +74,15 @@ class ContextualizedEmbeddings(ContextualEmbeddings):
             wait=self.wait,
             keep_mib=self.keep_mib,
         )
-        super().model_post_init(context)
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def _known_width(self) -> None:
+        return None
+
+    def _pickled_settings(self, embedder: Embedder) -> dict[str, Any]:
         require_picklable(self.base)
-        settings = {**self.model_dump(exclude={"context_path"}), "base": self.base}
-        return _restore, (type(self), settings, self._binding.context if self._binding.is_fitted else None)
+        return {**self.model_dump(exclude={"context_path"}), "base": self.base}
 
 
-def _restore(
-    kind: type[ContextualizedEmbeddings], settings: dict[str, Any], context: CorpusContext | None
-) -> ContextualizedEmbeddings:
-    """Unpickle: base and context travel along; that the base still is what it was, the probe tells."""
-    embeddings = kind(**settings)
-    if context is not None:
-        embeddings._binding.bind(context)
-    return embeddings
+def _whitened(base: Embeddings, name: str, **settings: Any) -> WhitenedEmbedder:
+    """The base under contexts; a function, since it is pickled and a framework's wrapped methods cannot be."""
+    return WhitenedEmbedder(name, base.embed_documents, base.embed_query, **settings)

@@ -1,7 +1,8 @@
 """LangChain's `Embeddings` over one contextual encoder and one context."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -11,7 +12,6 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from cde_retrievers.binding import ContextBinding
 from cde_retrievers.bound import BoundToContext
-from cde_retrievers.context import CorpusContext
 from cde_retrievers.embedder import Embedder
 from cde_retrievers.encoder import ContextualEncoder
 from cde_retrievers.errors import ConfigurationError
@@ -45,7 +45,7 @@ class ContextualEmbeddings(BoundToContext, BaseModel, Embeddings):
     device: str = "auto"
     """Where to compute: "auto", "cpu", "cuda", "cuda:1", "mps"."""
     dtype: str = "auto"
-    """The number format: "auto", "float32", "bfloat16", "float16"."""
+    """The number format: "auto" (float32 on a CPU), "float32", "bfloat16", "float16"."""
     cache_folder: str | None = None
     """Where downloads from the hub are kept."""
     show_progress: bool | None = None
@@ -68,9 +68,7 @@ class ContextualEmbeddings(BoundToContext, BaseModel, Embeddings):
 
     def model_post_init(self, context: Any, /) -> None:
         """Load the model, and the context if one is named."""
-        encoder = self.encoder or ContextualEncoder.from_pretrained(
-            self.model_name, self.device, self.dtype, self.cache_folder, self.variant
-        )
+        encoder = self.encoder or self._loader()()
         self.model_name = encoder.name
         self._binding = ContextBinding(encoder, _REMEDY)
         if self.context_path is not None and self.context_documents is not None:
@@ -135,25 +133,18 @@ class ContextualEmbeddings(BoundToContext, BaseModel, Embeddings):
         """As `embed_query`, without blocking the event loop."""
         return await asyncio.to_thread(self.embed_query, text)
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        settings = self.model_dump(exclude={"context_path"})
-        return _restore, (type(self), settings, self._binding.context if self._binding.is_fitted else None)
+    def _loader(self) -> Callable[[], Embedder]:
+        options = (self.model_name, self.device, self.dtype, self.cache_folder, self.variant)
+        return partial(ContextualEncoder.from_pretrained, *options)
+
+    def _pickled_settings(self, embedder: Embedder) -> dict[str, Any]:
+        return {**self.model_dump(exclude={"context_path"}), "encoder": embedder}
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, ContextualEmbeddings):
             return NotImplemented
         same_model = self._binding.encoder.fingerprint == other._binding.encoder.fingerprint
         return same_model and self.context_fingerprint == other.context_fingerprint
-
-
-def _restore(
-    kind: type[ContextualEmbeddings], settings: dict[str, Any], context: CorpusContext | None
-) -> ContextualEmbeddings:
-    """Unpickle: the model is loaded again by its name, the context travels along."""
-    embeddings = kind(**settings)
-    if context is not None:
-        embeddings._binding.bind(context)
-    return embeddings
 
 
 def _text(document: Document | str) -> str:

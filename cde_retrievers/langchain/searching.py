@@ -6,7 +6,6 @@ Axes: W width.
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import VectorStore
@@ -19,6 +18,7 @@ from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.index import ContextualIndex, Filter, Hit
 from cde_retrievers.langchain.documents import to_langchain
 from cde_retrievers.langchain.opening import bound_to_context
+from cde_retrievers.vectors import checked_embeddings, checked_vectors, checked_width
 from cde_retrievers.verdict import ContextCheck
 
 
@@ -164,7 +164,9 @@ class ContextualSearch(VectorStore):
         return self._index.search_embedded(query, context.fingerprint, k, allowed)[0]
 
     def _embedded(self, query: str, context: CorpusContext) -> Vectors:
-        return self._bound.embedder.encode_queries([query], context, show_progress=False)
+        embedder = self._bound.embedder
+        answer = embedder.encode_queries([query], context, show_progress=False)
+        return checked_embeddings(answer, 1, checked_width(embedder.width))
 
     def _context(self) -> CorpusContext:
         """The context of index and embeddings, which is in use from now on."""
@@ -186,7 +188,7 @@ def refuse_unknown(options: dict[str, Any]) -> None:
 
 
 def _row(vector: Sequence[float]) -> Vectors:
-    return np.asarray(vector, dtype=np.float32)[None]
+    return checked_vectors([vector], 1, None, ConfigurationError)
 
 
 def _scored(hits: list[Hit]) -> list[tuple[Document, float]]:

@@ -1,6 +1,6 @@
 """An embedder that keeps its vectors in a LlamaIndex key-value store, by context, role and text."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 from llama_index.core.storage.kvstore.types import BaseKVStore
@@ -8,9 +8,10 @@ from llama_index.core.storage.kvstore.types import BaseKVStore
 from cde_retrievers.batches import Embeddings
 from cde_retrievers.context import CorpusContext
 from cde_retrievers.embedder import Embedder
-from cde_retrievers.errors import ConfigurationError
+from cde_retrievers.errors import ConfigurationError, EmbeddingServiceError
 from cde_retrievers.llama_index.kvstore import ContextualKVStore, Role
 from cde_retrievers.text import checked_texts
+from cde_retrievers.vectors import Vectors, checked_embeddings
 from cde_retrievers.wrapped import WrappedEmbedder
 
 _COLLECTION = "embeddings"
@@ -34,7 +35,7 @@ class CachedEmbedder(WrappedEmbedder):
                 f"embeddings_cache must be a key-value store of LlamaIndex, found {type(store).__name__}; "
                 f"use SimpleKVStore() of llama_index.core.storage.kvstore, for example"
             )
-        super().__init__(embedder.name, embedder.fingerprint, embedder.width)
+        super().__init__(embedder.name, embedder.fingerprint)
         self._wrapped = embedder
         self.store = store
 
@@ -64,11 +65,25 @@ class CachedEmbedder(WrappedEmbedder):
     ) -> Embeddings:
         view = ContextualKVStore(self.store, context.fingerprint, role)
         wanted = list(checked_texts(texts))
-        entries = {text: view.get(text, collection=_COLLECTION) for text in wanted}
-        new = [text for text, entry in entries.items() if entry is None]
-        fresh = dict(zip(new, embed(new), strict=True)) if new else {}
-        for text, vector in fresh.items():
-            view.put(text, {_VECTOR: vector.tolist()}, collection=_COLLECTION)
-        rows = {text: np.asarray(entry[_VECTOR], np.float32) for text, entry in entries.items() if entry is not None}
-        rows.update(fresh)
-        return np.stack([rows[text] for text in wanted]) if wanted else np.zeros((0, self.width), np.float32)
+        rows = {text: self._row(view.get(text, collection=_COLLECTION), text) for text in wanted}
+        new = [text for text, row in rows.items() if row is None]
+        if new:
+            # Checked before they are kept: a wrong answer would be found again for ever.
+            for text, vector in zip(new, checked_embeddings(embed(new), len(new), self.width), strict=True):
+                rows[text] = vector
+                view.put(text, {_VECTOR: vector.tolist()}, collection=_COLLECTION)
+        return np.array([rows[text] for text in wanted], dtype=np.float32).reshape(len(wanted), self.width)
+
+    def _row(self, entry: object, text: str) -> Vectors | None:
+        """The vector (W,) of an entry of the store, or None where there is none."""
+        if entry is None:
+            return None
+        kept = entry.get(_VECTOR) if isinstance(entry, Mapping) else entry
+        try:
+            row: Vectors = checked_embeddings([kept], 1, self.width)[0]
+            return row
+        except EmbeddingServiceError as error:
+            raise EmbeddingServiceError(
+                f"what the cache keeps for the text {text[:60]!r} is not usable: {error}; give a new cache, or remove "
+                f"the entry"
+            ) from error

@@ -1,5 +1,7 @@
 """A context for any LlamaIndex embedding, a paid service's too."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -7,7 +9,7 @@ from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.bridge.pydantic import Field
 
 from cde_retrievers.bases import name_of_base, require_picklable
-from cde_retrievers.context import CorpusContext
+from cde_retrievers.embedder import Embedder
 from cde_retrievers.kept import DEFAULT_MIB
 from cde_retrievers.llama_index.embeddings import ContextualEmbedding
 from cde_retrievers.service import DEFAULT_POLICY
@@ -87,30 +89,36 @@ class ContextualizedEmbedding(ContextualEmbedding):
             "keep_mib": keep_mib,
         }
         name = name_of_base(base, base_name or model_name)
-        encoder = WhitenedEmbedder(name, base.get_text_embedding_batch, base.get_query_embedding, **how)
-        super().__init__(encoder=encoder, context_path=context_path, base=base, **how, **settings)
+        super().__init__(name, encoder=None, context_path=context_path, base=base, **how, **settings)
 
     @classmethod
     def class_name(cls) -> str:
         """The name under which LlamaIndex serialises this class."""
         return "ContextualizedEmbedding"
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        require_picklable(self.base)
-        settings = self.model_dump(
-            exclude={"callback_manager", "context_path", "context_fingerprint", "embeddings_cache"}
+    def _loader(self) -> Callable[[], Embedder]:
+        return partial(
+            _whitened,
+            self.base,
+            self.model_name,
+            power=self.power,
+            shrinkage=self.shrinkage,
+            batch_size=self.batch_size,
+            retries=self.retries,
+            wait=self.wait,
+            keep_mib=self.keep_mib,
         )
-        del settings["class_name"]
-        settings["base"] = self.base
-        return _restore, (type(self), settings, self._binding.context if self._binding.is_fitted else None)
+
+    def _known_width(self) -> None:
+        return None
+
+    def _pickled_settings(self, embedder: Embedder) -> dict[str, Any]:
+        require_picklable(self.base)
+        settings = super()._pickled_settings(embedder)
+        del settings["encoder"]
+        return {**settings, "base": self.base}
 
 
-def _restore(
-    kind: type[ContextualizedEmbedding], settings: dict[str, Any], context: CorpusContext | None
-) -> ContextualizedEmbedding:
-    """Unpickle: base and context travel along; that the base still is what it was, the probe tells."""
-    embedding = kind(**settings)
-    if context is not None:
-        embedding._binding.bind(context)
-        embedding.context_fingerprint = context.fingerprint
-    return embedding
+def _whitened(base: BaseEmbedding, name: str, **settings: Any) -> WhitenedEmbedder:
+    """The base under contexts; a function, since it is pickled and a framework's wrapped methods cannot be."""
+    return WhitenedEmbedder(name, base.get_text_embedding_batch, base.get_query_embedding, **settings)

@@ -1,7 +1,7 @@
 """LlamaIndex's `BaseEmbedding` over one contextual encoder and one context."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -13,12 +13,10 @@ from llama_index.core.storage.kvstore.types import BaseKVStore
 
 from cde_retrievers.binding import ContextBinding
 from cde_retrievers.bound import BoundToContext
-from cde_retrievers.context import CorpusContext
 from cde_retrievers.embedder import Embedder
 from cde_retrievers.encoder import ContextualEncoder
 from cde_retrievers.llama_index.cached import CachedEmbedder
 from cde_retrievers.llama_index.stamps import refuse_other_stamps
-from cde_retrievers.reloaded import ReloadedEmbedder
 from cde_retrievers.text import read_texts
 
 _REMEDY = "embed_model.fit(nodes)  # the same nodes that go into the index"
@@ -42,7 +40,7 @@ class ContextualEmbedding(BoundToContext, BaseEmbedding):
     model_name: str = Field(default="minilm", description="Built-in model, directory or hub repository.")
     variant: str | None = Field(default=None, description='Of a released model: "train" (default) or "hub".')
     device: str = Field(default="auto", description="Where to compute.")
-    dtype: str = Field(default="auto", description="Number format of the forward pass.")
+    dtype: str = Field(default="auto", description="Number format of the forward pass; auto is float32 on a CPU.")
     cache_folder: str | None = Field(default=None, description="Where downloads from the hub are kept.")
     embed_batch_size: int = Field(default=64, gt=0, le=2048, description="Texts per call; batched further inside.")
     context_path: str | None = Field(default=None, description="Saved context to load.")
@@ -82,9 +80,7 @@ class ContextualEmbedding(BoundToContext, BaseEmbedding):
         path = None if context_path is None else str(context_path)
         name = encoder.name if encoder else str(model_name)
         super().__init__(model_name=name, context_path=path, **settings)
-        encoder = encoder or ContextualEncoder.from_pretrained(
-            name, self.device, self.dtype, self.cache_folder, self.variant
-        )
+        encoder = encoder or self._loader()()
         if embeddings_cache is not None:
             encoder = CachedEmbedder(encoder, embeddings_cache)
         self._binding = ContextBinding(encoder, _REMEDY, expected_fingerprint=self.context_fingerprint)
@@ -147,14 +143,20 @@ class ContextualEmbedding(BoundToContext, BaseEmbedding):
         refuse_other_stamps(nodes, self)
         return await super().acall(nodes, **kwargs)
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        # LlamaIndex's own pickling drops what it cannot pickle, the context with it, and says so only in a log.
-        settings = self.model_dump(exclude={"callback_manager", "context_path", "context_fingerprint"})
+    def _loader(self) -> Callable[[], Embedder]:
+        options = (self.model_name, self.device, self.dtype, self.cache_folder, self.variant)
+        return partial(ContextualEncoder.from_pretrained, *options)
+
+    def _pickled_embedder(self) -> Embedder:
+        encoder, embedder = self._binding.encoder, super()._pickled_embedder()
+        return CachedEmbedder(embedder, encoder.store) if isinstance(encoder, CachedEmbedder) else embedder
+
+    def _pickled_settings(self, embedder: Embedder) -> dict[str, Any]:
+        settings = self.model_dump(
+            exclude={"callback_manager", "context_path", "context_fingerprint", "embeddings_cache"}
+        )
         del settings["class_name"]
-        encoder = self._binding.encoder
-        settings["embeddings_cache"] = encoder.store if isinstance(encoder, CachedEmbedder) else None
-        context = self._binding.context if self._binding.is_fitted else None
-        return _restore, (type(self), settings, (encoder.fingerprint, encoder.width), context)
+        return {**settings, "encoder": embedder}
 
     def _get_text_embeddings(self, texts: list[str]) -> list[Embedding]:
         vectors: list[Embedding] = self._binding.encode_documents(texts, show_progress=False).tolist()
@@ -175,19 +177,6 @@ class ContextualEmbedding(BoundToContext, BaseEmbedding):
 
     async def _aget_query_embedding(self, query: str) -> Embedding:
         return await asyncio.to_thread(self._get_query_embedding, query)
-
-
-def _restore(
-    kind: type[ContextualEmbedding], settings: dict[str, Any], model: tuple[str, int], context: CorpusContext | None
-) -> ContextualEmbedding:
-    """Unpickle: the context travels along, the model is loaded again by its name when it is needed."""
-    name, *options = (settings[key] for key in ("model_name", "device", "dtype", "cache_folder", "variant"))
-    load = partial(ContextualEncoder.from_pretrained, name, *options)
-    embedding = kind(encoder=ReloadedEmbedder(name, *model, load), **settings)
-    if context is not None:
-        embedding._binding.bind(context)
-        embedding.context_fingerprint = context.fingerprint
-    return embedding
 
 
 def _text(node: BaseNode | str) -> str:

@@ -10,7 +10,7 @@ from cde_retrievers.model.checkpoints import is_own_layout
 from cde_retrievers.model.config import Conditioning
 
 if TYPE_CHECKING:
-    from cde_retrievers.training.run.arguments import TrainingConfig
+    from cde_retrievers.training.config import TrainingConfig
 
 _VALIDATION_FOLDER = "validation"
 
@@ -106,10 +106,10 @@ class ContextualFinetuneEngine:
                 finite; the disk is full.
             MissingDependencyError: a package is not installed; names the extra.
         """
-        from cde_retrievers.training.pairs.data_report import check_enough
-        from cde_retrievers.training.pairs.reading import read_pairs
-        from cde_retrievers.training.run.base_model import encoder_to_train
-        from cde_retrievers.training.run.training_run import train
+        from cde_retrievers.training.base_model import encoder_to_train
+        from cde_retrievers.training.data.read import read_pairs
+        from cde_retrievers.training.data.report import check_enough
+        from cde_retrievers.training.run import train
 
         pairs = read_pairs(self._data)
         config = self._config(train_kwargs)
@@ -133,7 +133,7 @@ class ContextualFinetuneEngine:
         return ContextualEmbedding(self.model_path, **model_kwargs)
 
     def _config(self, changed: dict[str, Any]) -> "TrainingConfig":
-        from cde_retrievers.training.run.arguments import TrainingConfig
+        from cde_retrievers.training.config import TrainingConfig
 
         if "output_dir" in changed:
             raise ConfigurationError("model_output_path says where the run goes; give output_dir as that")

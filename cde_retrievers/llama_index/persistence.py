@@ -8,9 +8,9 @@ from llama_index.core.indices.base import BaseIndex
 from llama_index.core.storage.index_store.types import DEFAULT_PERSIST_FNAME as INDEX_FILE
 from llama_index.core.vector_stores.types import BasePydanticVectorStore
 
+from cde_retrievers.atomic import atomic_directory, recovered
 from cde_retrievers.context import CorpusContext
 from cde_retrievers.errors import ContextMismatchError
-from cde_retrievers.files import atomic_directory
 from cde_retrievers.llama_index.checks import check_index, refuse_other_context
 from cde_retrievers.llama_index.embeddings import ContextualEmbedding
 from cde_retrievers.llama_index.folders import CONTEXT_FOLDER, seal_with_context, sealed_context
@@ -67,7 +67,7 @@ def load_index(
         ContextMismatchError: `embed_model` has another context or is another model, or the vector store's nodes are of
             another context.
     """
-    folder = Path(persist_dir)
+    folder = recovered(persist_dir)
     bound = _bound(embed_model, sealed_context(folder), folder)
     storage = StorageContext.from_defaults(persist_dir=str(folder), vector_store=vector_store)
     check_index(storage, bound).require_same()

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
+from cde_retrievers.atomic import atomic_directory
 from cde_retrievers.errors import TrainingDataError
-from cde_retrievers.files import atomic_directory
 
 _PARTS = ("queries", "corpus", "relevant_docs")
 _CORPUS_FILE = "corpus.jsonl"
@@ -39,8 +39,8 @@ class QAData:
         Raises:
             TrainingDataError: it has not, names what it does not have, or a text is empty.
         """
-        from cde_retrievers.training.pairs.qa_dataset import QADataset
-        from cde_retrievers.training.pairs.reading import read_pairs
+        from cde_retrievers.training.data.qa_dataset import QADataset
+        from cde_retrievers.training.data.read import read_pairs
 
         if not isinstance(dataset, str | Path | QADataset):
             raise TrainingDataError(

@@ -5,7 +5,6 @@ Axes: n nodes, W width.
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 from llama_index.core.schema import (
     BaseNode,
     Document,
@@ -24,6 +23,7 @@ from cde_retrievers.errors import ConfigurationError, ContextMismatchError, Inva
 from cde_retrievers.index import Document as IndexDocument
 from cde_retrievers.index import Hit
 from cde_retrievers.unit_rows import unit_rows
+from cde_retrievers.vectors import checked_vectors
 from cde_retrievers.verdict import CONTEXT_KEY
 
 SOURCE_FIELD = "ref_doc_id"
@@ -90,7 +90,7 @@ def vectors_of(nodes: Sequence[BaseNode], width: int) -> Embeddings:
     """The vectors (n, W) that the nodes carry, as unit rows.
 
     Raises:
-        ConfigurationError: a node has none, or one of another width.
+        ConfigurationError: a node has none, one of another width, or one that holds what is not a finite number.
     """
     for node in nodes:
         found = 0 if node.embedding is None else len(node.embedding)
@@ -99,4 +99,5 @@ def vectors_of(nodes: Sequence[BaseNode], width: int) -> Embeddings:
                 f"the vector of node {node.node_id} has {found} numbers, {width} are needed; embed the nodes with the "
                 f"store's embed_model, by VectorStoreIndex(nodes, embed_model=...) for example"
             )
-    return unit_rows(np.asarray([node.get_embedding() for node in nodes], dtype=np.float32).reshape(-1, width))
+    given = [node.get_embedding() for node in nodes]
+    return unit_rows(checked_vectors(given, len(given), width, ConfigurationError))

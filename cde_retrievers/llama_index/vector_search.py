@@ -21,6 +21,7 @@ from cde_retrievers.index.filters import compile_filter
 from cde_retrievers.llama_index.vector_filters import to_index_filter
 from cde_retrievers.llama_index.vector_nodes import SOURCE_FIELD, TYPE_FIELD, to_node
 from cde_retrievers.unit_rows import unit_rows
+from cde_retrievers.vectors import checked_vectors
 
 _OBJECTS = {ImageNode.class_name(), IndexNode.class_name()}
 _MMR_OPTIONS = ("mmr_threshold", "mmr_prefetch_k")
@@ -80,7 +81,7 @@ class NodeSearch:
                 f"the query's vector has {found} numbers, {self._width} are needed; give the index the store's "
                 f"embed_model: VectorStoreIndex.from_vector_store(store, embed_model=store.embed_model)"
             )
-        unit: Embeddings = unit_rows(np.asarray([query.query_embedding], dtype=np.float32))[0]
+        unit: Embeddings = unit_rows(checked_vectors([query.query_embedding], 1, self._width, ConfigurationError))[0]
         return unit
 
     def _nearest(self, query: VectorStoreQuery, fingerprint: str, k: int) -> list[Hit]:

@@ -1,6 +1,7 @@
 """Hugging Face encoders as backbones: what differs between families is a table, one row a family."""
 
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,49 +10,22 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
 
 from cde_retrievers.errors import ConfigurationError
+from cde_retrievers.model.backbone_settings import (
+    BackboneSettings,
+    BertSettings,
+    ModernBertSettings,
+    MPNetSettings,
+    NomicBertSettings,
+    RobertaSettings,
+    check_settings,
+)
 
-_BERT_SETTINGS = (
-    "vocab_size",
-    "hidden_size",
-    "num_hidden_layers",
-    "num_attention_heads",
-    "intermediate_size",
-    "hidden_act",
-    "max_position_embeddings",
-    "type_vocab_size",
-    "layer_norm_eps",
-    "pad_token_id",
-    "hidden_dropout_prob",
-    "attention_probs_dropout_prob",
-)
-_MPNET_SETTINGS = (
-    *(name for name in _BERT_SETTINGS if name != "type_vocab_size"),
-    "relative_attention_num_buckets",
-)
-_MODERNBERT_SETTINGS = (
-    "vocab_size",
-    "hidden_size",
-    "num_hidden_layers",
-    "num_attention_heads",
-    "intermediate_size",
-    "hidden_activation",
-    "max_position_embeddings",
-    "norm_eps",
-    "norm_bias",
-    "attention_bias",
-    "mlp_bias",
-    "layer_types",
-    "rope_parameters",
-    "local_attention",
-    "pad_token_id",
-    "embedding_dropout",
-    "attention_dropout",
-    "mlp_dropout",
-)
 # Used in training only: no embedding depends on them.
 TRAINING_SETTINGS = frozenset(
     {"hidden_dropout_prob", "attention_probs_dropout_prob", "embedding_dropout", "attention_dropout", "mlp_dropout"}
 )
+# Older names from which transformers makes `rope_parameters` and `layer_types`.
+_FORMER_SETTINGS = ("rope_scaling", "rope_theta", "global_rope_theta", "local_rope_theta", "global_attn_every_n_layers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,17 +33,22 @@ class Family:
     """What one family of encoders needs beyond the interface all of them share.
 
     Attributes:
-        settings: the settings that define a model of the family, by their transformers names.
+        kind: the settings that define a model of the family, by their transformers names.
         first_position: the position id of a text's first token.
         options: what the family's constructor takes besides its settings.
         conditionings: the kinds of conditioning that work over it. `cached` relies on attention modules that know their
             layer, `cached` and `joint` on position ids alone saying in which order tokens stand.
     """
 
-    settings: tuple[str, ...]
+    kind: type[BackboneSettings]
     first_position: Callable[[PretrainedConfig], int]
     options: Mapping[str, Any]
     conditionings: tuple[str, ...]
+
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """The names of the settings."""
+        return tuple(self.kind.model_fields)
 
 
 def _from_zero(config: PretrainedConfig) -> int:
@@ -88,12 +67,12 @@ _NUMBERS_NO_LAYERS = ("joint", "whitening")
 _ORDERS_BY_PLACE = ("whitening",)
 
 FAMILIES: Mapping[str, Family] = {
-    "bert": Family(_BERT_SETTINGS, _from_zero, _NO_POOLER, _ALL),
-    "roberta": Family(_BERT_SETTINGS, _after_padding, _NO_POOLER, _ALL),
-    "xlm-roberta": Family(_BERT_SETTINGS, _after_padding, _NO_POOLER, _ALL),
-    "nomic_bert": Family((*_BERT_SETTINGS, "rope_parameters"), _from_zero, _NO_POOLER, _NUMBERS_NO_LAYERS),
-    "modernbert": Family(_MODERNBERT_SETTINGS, _from_zero, {}, _NUMBERS_NO_LAYERS),
-    "mpnet": Family(_MPNET_SETTINGS, _after_padding, {**_NO_POOLER, "attn_implementation": "eager"}, _ORDERS_BY_PLACE),
+    "bert": Family(BertSettings, _from_zero, _NO_POOLER, _ALL),
+    "roberta": Family(RobertaSettings, _after_padding, _NO_POOLER, _ALL),
+    "xlm-roberta": Family(RobertaSettings, _after_padding, _NO_POOLER, _ALL),
+    "nomic_bert": Family(NomicBertSettings, _from_zero, _NO_POOLER, _NUMBERS_NO_LAYERS),
+    "modernbert": Family(ModernBertSettings, _from_zero, {}, _NUMBERS_NO_LAYERS),
+    "mpnet": Family(MPNetSettings, _after_padding, {**_NO_POOLER, "attn_implementation": "eager"}, _ORDERS_BY_PLACE),
 }
 
 
@@ -103,7 +82,7 @@ def family_of(model_type: str | None) -> Family:
     Raises:
         ConfigurationError: the family is not supported.
     """
-    if model_type is None or model_type not in FAMILIES:
+    if not isinstance(model_type, str) or model_type not in FAMILIES:
         raise ConfigurationError(
             f"backbones of type {model_type!r} are not supported; supported are {sorted(FAMILIES)}"
         )
@@ -120,29 +99,40 @@ def check_conditioning(model_type: str | None, kind: str) -> None:
         )
 
 
-def backbone_settings(config: PretrainedConfig) -> dict[str, Any]:
-    """The settings that rebuild a backbone, without whatever else a transformers config carries.
+def backbone_settings(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that rebuild a backbone, from a transformers `config.json`, without what else that carries.
 
     Only these are stored and fingerprinted, so that a new default in a later transformers changes neither.
+
+    Raises:
+        ConfigurationError: the family is not supported, or a setting is impossible.
     """
-    if getattr(config, "is_decoder", False):
+    if given.get("is_decoder"):
         raise ConfigurationError("the backbone is a decoder (is_decoder=True); an encoder is needed")
-    family = family_of(config.model_type)
-    return {"model_type": config.model_type, **{name: getattr(config, name) for name in family.settings}}
+    model_type = given.get("model_type")
+    family = family_of(model_type)
+    known = {name: given[name] for name in family.settings if name in given}
+    check_settings(family.kind, known, partly=True)
+    former = {name: given[name] for name in _FORMER_SETTINGS if name in given}
+    config = transformers_config({"model_type": model_type, **known, **former})
+    whole = {name: getattr(config, name) for name in family.settings}
+    check_settings(family.kind, whole)
+    return {"model_type": model_type, **whole}
 
 
 def build_backbone(settings: dict[str, Any], attention: str = "sdpa") -> PreTrainedModel:
     """An encoder with random weights.
 
     Raises:
-        ConfigurationError: a setting is missing or unknown, or transformers refuses a value.
+        ConfigurationError: a setting is missing, unknown or impossible, or transformers refuses it.
     """
     family = family_of(settings.get("model_type"))
     wrong = set(settings) ^ {"model_type", *family.settings}
     if wrong:
-        raise ConfigurationError(f"backbone settings {sorted(wrong)} are unknown or missing")
+        raise ConfigurationError(f"backbone settings {sorted(map(str, wrong))} are unknown or missing")
+    check_settings(family.kind, {name: settings[name] for name in family.settings})
+    config = transformers_config(settings)
     try:
-        config = AutoConfig.for_model(**{**_no_special_tokens(settings), **settings})
         model: PreTrainedModel = AutoModel.from_config(  # type: ignore[no-untyped-call]
             config, **{"attn_implementation": attention, **family.options}
         )
@@ -151,7 +141,20 @@ def build_backbone(settings: dict[str, Any], attention: str = "sdpa") -> PreTrai
     return model
 
 
-def _no_special_tokens(settings: dict[str, Any]) -> dict[str, None]:
+def transformers_config(settings: Mapping[str, Any]) -> PretrainedConfig:
+    """The settings as transformers has them; what is not given is its default.
+
+    Raises:
+        ConfigurationError: transformers refuses a setting.
+    """
+    try:
+        # Copied, because transformers completes nested settings in place.
+        return AutoConfig.for_model(**deepcopy({**_no_special_tokens(settings), **settings}))
+    except Exception as error:  # what transformers raises here depends on the setting
+        raise ConfigurationError(f"transformers refuses the backbone's settings: {error}") from error
+
+
+def _no_special_tokens(settings: Mapping[str, Any]) -> dict[str, None]:
     # ModernBERT's defaults name tokens that a smaller vocabulary does not have; the tokenizer knows its own.
     named = ("bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id")
     return dict.fromkeys(named) if settings["model_type"] == "modernbert" else {}

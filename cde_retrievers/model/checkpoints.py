@@ -1,8 +1,9 @@
-"""A model on disk: `config.json` and `model.safetensors` in one directory. No pickle, no code."""
+"""A model on disk: `config.json`, `model.safetensors` and their checksums in one directory. No pickle, no code."""
 
 import hashlib
-import json
+import os
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,20 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from cde_retrievers.checksums import CHECKSUMS_FILE, check_files, read_checksums
 from cde_retrievers.errors import CheckpointError
 from cde_retrievers.files import write_json
+from cde_retrievers.strict_json import read_json
+from cde_retrievers.validation import shown
 
 MODEL_TYPE = "cde_retrievers"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+# Directories of this version have no checksums.
+_WITHOUT_CHECKSUMS = 1
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
+_READ_IF_THERE = (CONFIG_FILE, "backbone_config.json", "tokenizer.json")
+_REMEDY = "fetch or save it again"
 
 
 def write_checkpoint(directory: Path, settings: dict[str, Any], weights: dict[str, Tensor]) -> None:
@@ -54,21 +62,43 @@ def check_own_layout(directory: Path, settings: dict[str, Any]) -> dict[str, Any
             f"use from_biencoder({str(directory)!r})"
         )
     version = fields.pop("format_version", None)
-    if version != FORMAT_VERSION:
+    if isinstance(version, bool) or version not in (_WITHOUT_CHECKSUMS, FORMAT_VERSION):
         raise CheckpointError(
-            f"{directory} has format version {version!r}, this release reads {FORMAT_VERSION}; "
+            f"{directory} has format version {shown(version)}, this release reads {FORMAT_VERSION} and those before; "
             f"update cde-retrievers or save the model again"
         )
     return fields
+
+
+def check_integrity(directory: Path, settings: dict[str, Any]) -> None:
+    """Refuse a directory of which a file is not what was written there.
+
+    A model that an earlier release saved, format version 1, has no checksums, and neither has a released one as it was
+    published: those are read as they are.
+
+    Args:
+        directory: with the model.
+        settings: its `config.json`.
+
+    Raises:
+        CheckpointError: a file is missing, damaged or another one; weights or a tokenizer were added; or the checksums
+            are gone.
+    """
+    if not os.path.lexists(directory / CHECKSUMS_FILE):
+        if settings.get("model_type") == MODEL_TYPE and settings.get("format_version") != _WITHOUT_CHECKSUMS:
+            raise CheckpointError(f"{directory} is incomplete: there is no {CHECKSUMS_FILE} in it; {_REMEDY}")
+        return
+    checksums = read_checksums(directory, CheckpointError, _REMEDY)
+    check_files(directory, checksums, CheckpointError, _REMEDY, read=_READ_IF_THERE)
 
 
 def read_config(directory: Path) -> dict[str, Any]:
     """The directory's `config.json`.
 
     Raises:
-        CheckpointError: it is missing or is no JSON object.
+        CheckpointError: it is missing, cannot be read, or is not a JSON object.
     """
-    if not (directory / CONFIG_FILE).is_file():
+    if not os.path.lexists(directory / CONFIG_FILE):
         raise CheckpointError(f"{directory} holds no model: there is no {CONFIG_FILE} in it")
     return read_json_object(directory / CONFIG_FILE)
 
@@ -77,14 +107,11 @@ def read_json_object(path: Path) -> dict[str, Any]:
     """A JSON file with an object in it.
 
     Raises:
-        CheckpointError: it is no JSON, or no object.
+        CheckpointError: it cannot be read, is not JSON, or not an object.
     """
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise CheckpointError(f"{path} is damaged: it is no JSON ({error}); fetch or save it again") from error
+    value = read_json(path, CheckpointError, _REMEDY)
     if not isinstance(value, dict):
-        raise CheckpointError(f"{path} is damaged: a JSON object is expected, found {type(value).__name__}")
+        raise CheckpointError(f"{path} is damaged: a JSON object is expected, found {type(value).__name__}; {_REMEDY}")
     return value
 
 
@@ -92,27 +119,40 @@ def read_weights(path: Path) -> Iterator[tuple[str, Tensor]]:
     """Names and tensors of one safetensors file, one by one, so that the file is never in memory beside the model.
 
     Raises:
-        CheckpointError: the file is missing, or is damaged.
+        CheckpointError: the file is missing, cannot be read, or is damaged.
     """
-    if not path.is_file():
-        raise CheckpointError(
-            f"{path} is missing; weights are read from safetensors only (pickled ones can run code), so convert other "
-            f"formats first: load them once with transformers and save_pretrained() them"
-        )
-    try:
-        for name in weight_names(path):
-            # Opened for each tensor, because what was read stays mapped until the file is closed; copied, because a
-            # mapped tensor is not aligned, and computes a little slower and not to the same last bit.
-            with safe_open(path, framework="pt") as file:
-                yield name, file.get_tensor(name).clone()
-    except SafetensorError as error:
-        raise CheckpointError(f"{path} is damaged or incomplete ({error}); fetch or save it again") from error
+    for name in weight_names(path):
+        # Opened for each tensor, because what was read stays mapped until the file is closed; copied, because a
+        # mapped tensor is not aligned, and computes a little slower and not to the same last bit.
+        with _damage_explained(path), safe_open(path, framework="pt") as file:
+            tensor = file.get_tensor(name).clone()
+        yield name, tensor
 
 
 def weight_names(path: Path) -> list[str]:
-    """The names of the tensors in a safetensors file."""
-    with safe_open(path, framework="pt") as file:
+    """The names of the tensors in a safetensors file.
+
+    Raises:
+        CheckpointError: the file is missing, cannot be read, or is damaged.
+    """
+    if not os.path.isfile(path):
+        found = "not a regular file" if os.path.exists(path) else "missing"
+        raise CheckpointError(
+            f"{path} is {found}; weights are read from safetensors only (pickled ones can run code), so convert other "
+            f"formats first: load them once with transformers and save_pretrained() them"
+        )
+    with _damage_explained(path), safe_open(path, framework="pt") as file:
         return list(file.keys())
+
+
+@contextmanager
+def _damage_explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except SafetensorError as error:
+        raise CheckpointError(f"{path} is damaged or incomplete ({error}); {_REMEDY}") from error
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read ({error}); {_REMEDY}") from error
 
 
 def unique_weights(module: nn.Module) -> dict[str, Tensor]:
@@ -136,14 +176,16 @@ def fill(module: nn.Module, weights: Iterable[tuple[str, Tensor]]) -> None:
             problems.append(f"unexpected {name}")
         elif wanted.shape != tensor.shape:
             problems.append(f"{name} has shape {tuple(tensor.shape)} instead of {tuple(wanted.shape)}")
-        elif not torch.isfinite(tensor).all():
+        elif not tensor.is_floating_point():
+            problems.append(f"{name} has whole numbers ({tensor.dtype})")
+        elif not torch.isfinite(tensor := tensor.to(torch.float32)).all():
             problems.append(f"{name} has values that are not finite numbers")
         else:
             owner, _, leaf = name.rpartition(".")
-            setattr(module.get_submodule(owner), leaf, nn.Parameter(tensor.to(torch.float32)))
+            setattr(module.get_submodule(owner), leaf, nn.Parameter(tensor))
     problems += [f"missing {name}" for name in missing]
     if problems:
-        raise CheckpointError("the weights do not fit the config: " + "; ".join(sorted(problems)))
+        raise CheckpointError(f"the weights do not fit the config: {'; '.join(sorted(problems))}; {_REMEDY}")
     _restore_buffers(module)
 
 

@@ -2,11 +2,28 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from cde_retrievers.errors import ConfigurationError
+from cde_retrievers.validation import readable
 
 Pooling = Literal["mean", "cls"]
+# Far beyond what is useful: a damaged config must not ask for more memory than any machine has.
+MAX_CONTEXT_SIZE = 100_000
+MIN_LENGTH = 8
+
+
+def _valid_unicode(text: str) -> str:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ValueError("a prompt is valid Unicode, without lone surrogates") from error
+    return text
+
+
+Prompt = Annotated[str, AfterValidator(_valid_unicode)]
+WholeNumber = Annotated[int, Field(strict=True)]
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 
 
 class _Frozen(BaseModel):
@@ -16,12 +33,8 @@ class _Frozen(BaseModel):
         try:
             super().__init__(**settings)
         except ValidationError as error:
-            raise ConfigurationError(_readable(type(self).__name__, error)) from error
-
-
-def _readable(name: str, error: ValidationError) -> str:
-    problems = [f"{'.'.join(map(str, p['loc'])) or name}: {p['msg']} (found {p['input']!r})" for p in error.errors()]
-    return f"{name} is not valid: " + "; ".join(problems)
+            name = type(self).__name__
+            raise ConfigurationError(f"{name} is not valid: {readable(error.errors(), name)}") from error
 
 
 Variant = Literal["own", "train", "hub"]
@@ -40,11 +53,11 @@ class JointConditioning(_Frozen):
     """
 
     kind: Literal["joint"] = "joint"
-    soft_prompt_tokens: int = Field(default=8, ge=1)
+    soft_prompt_tokens: WholeNumber = Field(default=8, ge=1, le=MAX_CONTEXT_SIZE)
     variant: Variant = "own"
-    context_slots: int | None = Field(default=None, ge=2)
-    instruction_end: int | None = Field(default=None, ge=0)
-    null_vector: bool = False
+    context_slots: WholeNumber | None = Field(default=None, ge=2, le=MAX_CONTEXT_SIZE)
+    instruction_end: WholeNumber | None = Field(default=None, ge=0)
+    null_vector: bool = Field(default=False, strict=True)
 
 
 class CachedConditioning(_Frozen):
@@ -59,9 +72,9 @@ class CachedConditioning(_Frozen):
     """
 
     kind: Literal["cached"] = "cached"
-    null_vector: bool = False
-    whitening_power: float = Field(default=0.0, ge=0, le=1)
-    whitening_shrinkage: float = Field(default=1.0, gt=0)
+    null_vector: bool = Field(default=False, strict=True)
+    whitening_power: Number = Field(default=0.0, ge=0, le=1)
+    whitening_shrinkage: Number = Field(default=1.0, gt=0)
 
 
 class WhiteningConditioning(_Frozen):
@@ -73,8 +86,8 @@ class WhiteningConditioning(_Frozen):
     """
 
     kind: Literal["whitening"] = "whitening"
-    power: float = Field(default=0.3, ge=0, le=1)
-    shrinkage: float = Field(default=1.0, gt=0)
+    power: Number = Field(default=0.3, ge=0, le=1)
+    shrinkage: Number = Field(default=1.0, gt=0)
 
 
 Conditioning = JointConditioning | CachedConditioning | WhiteningConditioning
@@ -114,10 +127,10 @@ class ContextualConfig(_Frozen):
     conditioning: Annotated[Conditioning, Field(discriminator="kind")]
     backbone: dict[str, Any]
     pooling: Pooling = "mean"
-    max_length: int = Field(default=512, ge=8)
-    context_size: int = Field(default=512, ge=2)
-    query_prompt: str = ""
-    document_prompt: str = ""
+    max_length: WholeNumber = Field(default=512, ge=MIN_LENGTH)
+    context_size: WholeNumber = Field(default=512, ge=2, le=MAX_CONTEXT_SIZE)
+    query_prompt: Prompt = ""
+    document_prompt: Prompt = ""
 
     @classmethod
     def from_dict(cls, settings: dict[str, Any]) -> Self:

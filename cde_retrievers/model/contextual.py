@@ -1,19 +1,24 @@
 """Two stages of weights that embed texts under a context (paper, section 4.2)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
-from cde_retrievers.errors import ConfigurationError
-from cde_retrievers.files import atomic_directory, sha256_of_json, write_json
+from cde_retrievers.atomic import atomic_directory, recovered
+from cde_retrievers.checksums import write_checksums
+from cde_retrievers.errors import CheckpointError, ConfigurationError
+from cde_retrievers.files import sha256_of_json, write_json
 from cde_retrievers.model.backbones import TRAINING_SETTINGS, build_backbone, check_conditioning, longest_text
 from cde_retrievers.model.biencoder import read_biencoder
 from cde_retrievers.model.cached import CachedSecondStage, register_attention
 from cde_retrievers.model.checkpoints import (
+    CONFIG_FILE,
     WEIGHTS_FILE,
+    check_integrity,
     check_own_layout,
     digest_weights,
     fill,
@@ -44,6 +49,7 @@ from cde_retrievers.model.released import (
 from cde_retrievers.model.released_weights import native_weights, published_weights
 from cde_retrievers.model.second_stage import SecondStage
 from cde_retrievers.model.whitening import WhiteningSecondStage
+from cde_retrievers.paths import checked_path
 
 
 class ContextualModel(nn.Module):
@@ -130,19 +136,23 @@ class ContextualModel(nn.Module):
                 or "hub", the one its published remote code computes. Indexes of one do not fit the other.
 
         Raises:
-            CheckpointError: the directory is incomplete or damaged, or its weights do not fit its config.
-            ConfigurationError: its config has unknown keys or impossible values, or does not come in that variant.
+            CheckpointError: the directory is incomplete or damaged, its config has unknown keys or impossible values,
+                or its weights do not fit its config.
+            ConfigurationError: the model does not come in that variant.
         """
-        folder = Path(path)
+        folder = recovered(checked_path(path))
         settings = read_config(folder)
+        check_integrity(folder, settings)
         weights = read_weights(folder / WEIGHTS_FILE)
         if is_published(settings):
             config = published_config(folder, settings, variant or "train")
             weights = native_weights(config.backbone["model_type"], weights)
         else:
-            config = ContextualConfig.from_dict(check_own_layout(folder, settings))
+            fields = check_own_layout(folder, settings)
+            with _blamed_on(folder):
+                config = ContextualConfig.from_dict(fields)
             _check_variant(config.conditioning, variant)
-        with torch.device("meta"):
+        with _blamed_on(folder), torch.device("meta"):
             model = cls(config)
         fill(model, weights)
         return model.eval()
@@ -155,6 +165,7 @@ class ContextualModel(nn.Module):
         """
         with atomic_directory(path, is_own_layout) as directory:
             self.write_files(directory)
+            write_checksums(directory)
 
     def write_files(self, directory: Path) -> None:
         """Write config and weights into an existing directory, for whoever adds files of their own to it."""
@@ -170,6 +181,7 @@ class ContextualModel(nn.Module):
         published_files(self.config)  # refuses what cannot be written before anything is
         with atomic_directory(path, is_published_folder) as directory:
             self.write_published_files(directory)
+            write_checksums(directory)
 
     def write_published_files(self, directory: Path) -> None:
         """Write the published layout into an existing directory, for whoever adds files of their own to it."""
@@ -195,6 +207,17 @@ class ContextualModel(nn.Module):
         for name in TRAINING_SETTINGS:
             settings["backbone"].pop(name, None)
         return settings
+
+
+@contextmanager
+def _blamed_on(folder: Path) -> Iterator[None]:
+    """A setting that nobody here gave is a fault of the file it came from."""
+    try:
+        yield
+    except ConfigurationError as error:
+        raise CheckpointError(
+            f"{folder / CONFIG_FILE} does not describe a model: {error}; fetch or save it again"
+        ) from error
 
 
 def _check_variant(conditioning: Conditioning, variant: str | None) -> None:

@@ -5,7 +5,9 @@ from pathlib import Path
 from huggingface_hub import HfApi, hf_hub_download, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
+from cde_retrievers.atomic import recovered
 from cde_retrievers.errors import CheckpointError
+from cde_retrievers.paths import checked_path
 
 # No pickled weights and no code is ever fetched.
 _FILES = ["*.json", "*.safetensors", "*.txt", "*.model"]
@@ -17,10 +19,10 @@ def local_folder(name_or_path: str | Path, cache_folder: str | Path | None = Non
     Raises:
         CheckpointError: there is no such directory, nor a repository of that name within reach.
     """
-    path = Path(name_or_path)
-    if path.is_dir():
-        return path
+    path = recovered(checked_path(name_or_path))
     try:
+        if path.is_dir():
+            return path
         return Path(snapshot_download(str(name_or_path), allow_patterns=_FILES, cache_dir=cache_folder))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         raise CheckpointError(

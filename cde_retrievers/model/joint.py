@@ -1,4 +1,4 @@
-"""The paper's conditioning: context, soft prompt and text as one bidirectional sequence (specification 2.3).
+"""The paper's conditioning: context, soft prompt and text as one bidirectional sequence (paper, section 4.2).
 
 Axes: B texts, L tokens, N context vectors, P soft-prompt tokens, W width.
 """
@@ -124,7 +124,7 @@ class JointSecondStage(SecondStage[JointPrefix]):
 
 
 def first_stage_mlp(width: int) -> nn.Sequential:
-    """The projection from pooled states to context vectors (specification 2.1)."""
+    """The projection from pooled states to context vectors (docs/method.md, First stage)."""
     return _mlp(width, width, nn.GELU())
 
 

@@ -1,6 +1,6 @@
 """How each family's second stage lays out `[context][soft prompt][text]`: one row a family and variant.
 
-Sources: specification 2.3 to 2.6. Axes: B texts, L tokens, P positions in front of the text, W width.
+Sources: docs/method.md, Layouts. Axes: B texts, L tokens, P positions in front of the text, W width.
 """
 
 from collections.abc import Callable, Mapping

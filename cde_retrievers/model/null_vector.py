@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-# Initial spread (specification 2.2).
+# Initial spread (docs/method.md, Null vector).
 _DEVIATION = 0.01
 
 
@@ -15,7 +15,7 @@ def new_null_vector(width: int) -> nn.Parameter:
 def drop_vectors(vectors: Tensor, null_vector: Tensor, probability: float) -> Tensor:
     """Sequence dropout: each vector is replaced by the null vector, independently and with this probability.
 
-    Source: paper section 4.2, specification 2.2 (5).
+    Source: paper, section 4.2.
 
     Args:
         vectors: (B, N, W).

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from cde_retrievers.model.config import Pooling
 
-# The published models divide by the count plus this, so parity needs it too (specification 2.1).
+# The published models divide by the count plus this, so parity needs it too (docs/method.md, First stage).
 _EPSILON = 1e-20
 
 

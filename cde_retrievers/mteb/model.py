@@ -19,7 +19,7 @@ Row = Mapping[str, Any]
 class ContextualModelForMTEB:
     """What `mteb.evaluate` takes as a model: `mteb.evaluate(ContextualModelForMTEB(encoder), tasks)`.
 
-    The paper's protocol (section 5; specification 4): the context of a task is made of the task's own texts. For
+    The paper's protocol (section 5; docs/method.md): the context of a task is made of the task's own texts. For
     retrieval and reranking these are the documents of its corpus; for every other task the texts that mteb asks to
     embed first, such as the training split of a classification. Unlike the authors' script, which draws with
     replacement and without a seed, documents are chosen as `fit_context` does, so that figures can be repeated.

@@ -5,11 +5,12 @@ from typing import Self
 
 import numpy as np
 
-from cde_retrievers.embedder import Embedder
+from cde_retrievers.embedder import Embedder, fitted_context
 from cde_retrievers.evaluation.comparison import Comparison
 from cde_retrievers.evaluation.matrix import ContextMatrix
 from cde_retrievers.evaluation.pictures.projection import Projection
 from cde_retrievers.retrieval_set import RetrievalSet
+from cde_retrievers.vectors import checked_embeddings, checked_width
 
 _ON_MAP = 2_000  # documents besides those of the context: enough to see where the corpus lies
 
@@ -39,12 +40,13 @@ class MappedContext:
             data: of D documents.
             show_progress: True or False, or None for a bar only where the work is long.
         """
-        context = encoder.fit_context(data.texts, show_progress=False)
+        context = fitted_context(encoder, data.texts, show_progress=False)
         chosen = tuple(dict.fromkeys(context.positions))
         others = np.setdiff1d(np.arange(len(data.texts)), chosen)
         drawn = np.random.default_rng(0).permutation(others)[:_ON_MAP]
         shown = [data.texts[place] for place in (*chosen, *drawn)]
-        embeddings = encoder.encode_documents(shown, context, show_progress)
+        answer = encoder.encode_documents(shown, context, show_progress)
+        embeddings = checked_embeddings(answer, len(shown), checked_width(encoder.width))
         return cls(chosen, context.strategy, context.seed, Projection.of(embeddings))
 
 

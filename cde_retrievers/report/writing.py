@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from cde_retrievers.durable import replace_bytes
+from cde_retrievers.atomic import replace_bytes
+from cde_retrievers.disk_errors import disk_errors_explained
 from cde_retrievers.embedder import Embedder
 from cde_retrievers.encoder import ContextualEncoder
 from cde_retrievers.evaluation.comparing import carry_out
@@ -13,7 +14,6 @@ from cde_retrievers.evaluation.embedded_once import embedded_once
 from cde_retrievers.evaluation.matrix import ContextMatrix
 from cde_retrievers.evaluation.planning import Plan
 from cde_retrievers.evaluation.searcher import Searcher
-from cde_retrievers.index.disk import disk_errors_explained
 from cde_retrievers.optional import require
 from cde_retrievers.report.findings import Findings, MappedContext
 from cde_retrievers.report.rendering import page

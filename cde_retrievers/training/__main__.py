@@ -14,7 +14,7 @@ def main() -> None:
     parser.add_argument("--resume", action="store_true", help="go on from the newest complete checkpoint")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    from cde_retrievers.training.run.run_file import (
+    from cde_retrievers.training.run_file import (
         train_from_file,
     )  # after the arguments: torch takes a second to import
 

@@ -235,10 +235,14 @@ def test_an_unexpected_error_of_the_system_is_one_line_too(run, indexed, monkeyp
 
 def test_a_mistake_of_ours_does_not_look_like_one_of_theirs(run, indexed, monkeypatch):
     def failing(*arguments, **options):
-        raise ZeroDivisionError
+        raise ZeroDivisionError("division by\nzero")
 
     monkeypatch.setattr(ContextualIndex, "open", failing)
-    assert isinstance(run("info", indexed).exception, ZeroDivisionError)
+    assert_one_line(run("info", indexed), "unexpected ZeroDivisionError: division by zero", "--verbose shows where")
+    shown = run("info", indexed, "--verbose")
+    assert shown.exit_code == 1
+    assert "Traceback" in shown.stderr
+    assert "in failing" in shown.stderr
 
 
 def test_verbose_shows_where_an_error_arose(run, tmp_path):

@@ -145,8 +145,8 @@ def test_documents_longer_than_the_model_reads_are_counted_once(run, answer, sou
     assert (found["cut"], found["documents"]) == (0, 54 + 3 * 5)
 
 
-def test_search_gives_the_hits_of_the_library(answer, indexed):
-    index = ContextualIndex.open(indexed)
+def test_search_gives_the_hits_of_the_library(answer, indexed, model_folder):
+    index = ContextualIndex.open(indexed, ContextualEncoder.from_pretrained(model_folder, "cpu", "float32"))
     wanted = {"n": {"$gte": 10}, "topic": "cat"}
     found = answer("search", indexed, QUERIES[1], "-k", 4, "--filter", json.dumps(wanted))
     expected = index.search(QUERIES[1], k=4, filter=wanted)

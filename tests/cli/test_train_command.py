@@ -12,17 +12,18 @@ from tiny import CORPUS
 pytest.importorskip("accelerate")
 from cde_retrievers import ContextualEncoder
 from cde_retrievers.cli import training_options
+from cde_retrievers.evaluation.contextual import Contextual
+from cde_retrievers.evaluation.evaluating import ndcg_at_10
 from cde_retrievers.model.config import _BY_KIND
 from cde_retrievers.retrieval_set import RetrievalSet
-from cde_retrievers.training.pairs.data_report import report_on
-from cde_retrievers.training.pairs.made import pairs_from_corpus
-from cde_retrievers.training.pairs.reading import read_pairs
-from cde_retrievers.training.run.arguments import TrainingConfig
-from cde_retrievers.training.run.base_model import encoder_to_train
-from cde_retrievers.training.run.checkpoints import newest_complete
-from cde_retrievers.training.run.evaluating import ndcg_at_10
-from cde_retrievers.training.run.trainer import ContextualTrainer
-from cde_retrievers.training.run.training_run import train
+from cde_retrievers.training.base_model import encoder_to_train
+from cde_retrievers.training.checkpoints import newest_complete
+from cde_retrievers.training.config import TrainingConfig
+from cde_retrievers.training.data.from_corpus import pairs_from_corpus
+from cde_retrievers.training.data.read import read_pairs
+from cde_retrievers.training.data.report import describe_pairs
+from cde_retrievers.training.run import train
+from cde_retrievers.training.trainer import ContextualTrainer
 
 SHORT = ("--batch-size", 8, "--epochs", 2, "--setting", "seed=3")
 
@@ -115,7 +116,7 @@ def test_it_trains_what_the_library_trains_and_says_so(answer, pairs, biencoder_
     assert (found["steps"], len(losses), found["conditioning"]) == (12, 12, "cached")
     assert found["loss"]["first"] == pytest.approx(losses[0])
     assert found["loss"]["last"] == pytest.approx(sum(losses[-2:]) / 2)  # since the log entry of step 10
-    report = report_on(read_pairs(pairs), encoder.tokenizer, max_length=encoder.config.max_length, batch_size=8)
+    report = describe_pairs(read_pairs(pairs), encoder.tokenizer, max_length=encoder.config.max_length, batch_size=8)
     assert found["pairs"] == json.loads(json.dumps(report.to_dict()))
     assert found["ndcg_at_10"] == {}
 
@@ -195,12 +196,14 @@ def test_the_best_weights_of_an_evaluated_run_are_kept_and_compared_with_the_fir
     found = json.loads(result.stdout)["ndcg_at_10"]
     assert sum(each["after"] for each in found.values()) / 2 == pytest.approx(first)
     encoders = {
-        "before": encoder_to_train(biencoder_folder, device="cpu"),
+        "before": encoder_to_train(biencoder_folder, device="cpu", dtype="float32"),
         "after": ContextualEncoder.from_pretrained(tmp_path / "out" / "model", "cpu", "float32"),
     }
     for folder in folders:
         for moment, encoder in encoders.items():
-            assert found[folder.name][moment] == pytest.approx(ndcg_at_10(encoder, RetrievalSet.read(folder)), abs=1e-6)
+            assert found[folder.name][moment] == pytest.approx(
+                ndcg_at_10(Contextual(encoder), RetrievalSet.read(folder)), abs=1e-6
+            )
 
 
 @pytest.mark.slow
@@ -228,9 +231,7 @@ def test_ctrl_c_stops_at_once_where_that_is_asked_for(run, pairs, biencoder_fold
     if moment == "twice":
         interrupt_at(monkeypatch, step=5, times=2)
     else:
-        monkeypatch.setattr(
-            "cde_retrievers.training.run.training_run.prepare", lambda *_: os.kill(os.getpid(), signal.SIGINT)
-        )
+        monkeypatch.setattr("cde_retrievers.training.run.prepare", lambda *_: os.kill(os.getpid(), signal.SIGINT))
     result = run("train", pairs, "--out", tmp_path / "out", "--model", biencoder_folder, *SHORT)
     assert result.exit_code == 130
     assert result.stderr.splitlines()[-1] == ("interrupted. There is no checkpoint yet; give the same command again.")

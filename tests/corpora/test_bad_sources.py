@@ -1,11 +1,13 @@
 """Whatever is wrong with a source is said before anything is embedded: what, where, and the way out."""
 
 import gzip
+import os
 import re
+from pathlib import Path
 
 import pytest
 
-from cde_retrievers.corpora import Corpus, Reading
+from cde_retrievers.corpora import Corpus, Reading, judged_queries
 from cde_retrievers.errors import (
     ConfigurationError,
     CorpusFileError,
@@ -119,13 +121,16 @@ def test_a_folder_of_several_formats_needs_a_choice(tmp_path):
 
 
 def test_an_unreadable_folder_is_named(tmp_path, monkeypatch):
-    (tmp_path / "a.md").write_text("x")
+    (tmp_path / "secret").mkdir()
+    scan = os.scandir
 
-    def walk(top, onerror):
-        onerror(PermissionError(13, "Permission denied", str(tmp_path / "secret")))
-        return iter(())
+    def refusing(path):
+        if Path(path).name == "secret":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
 
-    monkeypatch.setattr("os.walk", walk)
+    # The permissions themselves do not stop the superuser, who may be running this.
+    monkeypatch.setattr("os.scandir", refusing)
     with pytest.raises(CorpusFileError, match=r"secret cannot be read: Permission denied"):
         Corpus(tmp_path)
 
@@ -139,6 +144,30 @@ def test_an_unreadable_folder_is_named(tmp_path, monkeypatch):
         ({"max_words": 100}, r"say where to split"),
         ({"delimiter": "::"}, r"one character"),
         ({"encoding": "utf-9"}, r"encoding 'utf-9' is unknown"),
+        ({"encoding": "hex"}, r"encoding 'hex' is unknown, or none of text"),
+        ({"encoding": "rot13"}, r"encoding 'rot13' is unknown, or none of text"),
+        ({"encoding": "base64"}, r"encoding 'base64' is unknown, or none of text"),
+        ({"encoding": "utf-8\0"}, r"is unknown, or none of text"),
+        ({"delimiter": '"'}, r"no quote and no line end"),
+        ({"delimiter": "\n"}, r"no quote and no line end"),
+        ({"max_characters": 0}, r"max_characters must be a positive whole number"),
+        ({"format": ["csv"]}, r"format \['csv'\] is unknown"),
+        ({"encoding": None}, r"encoding is None"),
+        ({"encoding": 8}, r"encoding is 8"),
+        ({"endings": ".csv"}, r"endings is '\.csv'"),
+        ({"endings": [5]}, r"endings is \(5,\)"),
+        ({"text": "body"}, r"text is 'body'"),
+        ({"id": 5}, r"id is 5"),
+        ({"metadata": "topic"}, r"metadata is 'topic'"),
+        ({"numbers": 7}, r"numbers is 7"),
+        ({"delimiter": 9}, r"delimiter is 9"),
+        ({"ids_as_text": "yes"}, r"ids_as_text is 'yes'"),
+        ({"id_prefix": None}, r"id_prefix is None"),
+        ({"skip_empty": 1}, r"skip_empty is 1"),
+        ({"split": "headings", "max_words": 1.5}, r"max_words is 1\.5"),
+        ({"split": "headings", "max_words": True}, r"max_words is True"),
+        ({"max_characters": "many"}, r"max_characters is 'many'"),
+        ({"follow_links": "no"}, r"follow_links is 'no'"),
     ],
 )
 def test_impossible_choices_are_refused(choice, message):
@@ -146,10 +175,38 @@ def test_impossible_choices_are_refused(choice, message):
         Reading(**choice)
 
 
+def test_a_list_of_endings_is_as_good_as_a_tuple(tmp_path):
+    (tmp_path / "a.log").write_text("x")
+    reading = Reading(endings=[".log"])
+    assert reading == Reading(endings=(".log",))
+    assert [document.id for document in Corpus(tmp_path, reading)] == ["a.log"]
+
+
+@pytest.mark.parametrize("path", [5, None, b"docs", ["docs"]])
+def test_what_is_no_path_is_refused(path):
+    for read in (Corpus, lambda path: judged_queries(path, ())):
+        with pytest.raises(ConfigurationError, match=r"a path is a text or a pathlib\.Path, found a "):
+            read(path)
+
+
+def test_a_reading_is_no_dictionary(tmp_path):
+    with pytest.raises(ConfigurationError, match=r"reading must be a Reading, found a dict"):
+        Corpus(tmp_path, {"format": "text"})
+    (tmp_path / "a.txt").write_text("x")
+    with pytest.raises(ConfigurationError, match=r"taken holds ids, found a int"):
+        Corpus(tmp_path).check(taken=5)
+
+
+@pytest.mark.parametrize("name", ["a\0b", "a\ud800b", "x" * 300, "a.txt/b"])
+def test_names_that_no_file_can_have(tmp_path, name):
+    (tmp_path / "a.txt").write_text("x")
+    with pytest.raises(CorpusFileError, match=r"does not exist|cannot be read: File name too long"):
+        Corpus(f"{tmp_path}/{name}")
+
+
 def test_messages_about_options_name_those_of_the_command_line():
     """What a message calls `text= (--text)` exists under both names."""
     from dataclasses import fields
-    from pathlib import Path
 
     import cde_retrievers.corpora
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import torch
 from tiny import CORPUS
 
-from cde_retrievers.training.pairs.pairs import Pair, TrainingPairs
-from cde_retrievers.training.run.arguments import TrainingConfig
+from cde_retrievers.training.config import TrainingConfig
+from cde_retrievers.training.data.pairs import Pair, TrainingPairs
 
 # A text of two words asks for the sentence it begins; 54 pairs in 3 domains.
 PAIRS = TrainingPairs.of(

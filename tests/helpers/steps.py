@@ -23,7 +23,7 @@ def make_step(pairs: slice, *, context: slice | None = slice(3, 10), ranks: int 
         if texts:
             step[f"{name}_input_ids"], step[f"{name}_attention_mask"] = tokens(texts)
     count = len(QUESTIONS[pairs])
-    step["left_out"] = torch.zeros(count, ranks * len(documents), dtype=torch.bool)
+    step["excluded"] = torch.zeros(count, ranks * len(documents), dtype=torch.bool)
     return step
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from cde_retrievers.training.batches.surrogate import PairVectors
-from cde_retrievers.training.pairs.pairs import Pair, TrainingPairs
+from cde_retrievers.training.data.pairs import Pair, TrainingPairs
 
 WIDTH = 12
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from runs import PAIRS, small_config
 
-from cde_retrievers.training.run.training_run import train
+from cde_retrievers.training.run import train
 
 if __name__ == "__main__":
     output = Path(sys.argv[2])

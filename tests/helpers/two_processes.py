@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from cde_retrievers import ContextualModel
-from cde_retrievers.training.objective.contrastive_model import ContrastiveModel
-from cde_retrievers.training.objective.loss import ContrastiveLoss
-from cde_retrievers.training.objective.replay import replayed
+from cde_retrievers.training.losses.contrastive import ContrastiveLoss
+from cde_retrievers.training.losses.gradient_cache import gradient_cached
+from cde_retrievers.training.model import ContrastiveModel
 
 RANKS = 2
 PAIRS = 6  # of each process
@@ -23,7 +23,7 @@ CONTEXT = 7  # documents of each process: four chunks
 
 def objective(folder: Path, chunk_size: int | None = 2) -> ContrastiveModel:
     """A saved model under a loss that reads everything there is to share between processes; no dropout."""
-    loss = ContrastiveLoss(temperature=0.5, learn_temperature=True, symmetric=True, matryoshka_dims=(32, 8))
+    loss = ContrastiveLoss(temperature=0.5, matryoshka_dims=(32, 8))
     return ContrastiveModel(ContextualModel.from_pretrained(folder), loss, chunk_size=chunk_size).eval()
 
 
@@ -42,7 +42,7 @@ def step_of(rank: int, reads_context: bool) -> dict[str, Tensor]:
     context = slice(10 + rank * CONTEXT, 10 + (rank + 1) * CONTEXT) if reads_context else None
     step = make_step(slice(pairs.start, pairs.stop), context=context)
     columns = [place for r in range(RANKS) for place in documents_of(range(r * PAIRS, (r + 1) * PAIRS))]
-    step["left_out"] = torch.tensor([[excluded(query, *place) for place in columns] for query in pairs])
+    step["excluded"] = torch.tensor([[excluded(query, *place) for place in columns] for query in pairs])
     return step
 
 
@@ -50,7 +50,7 @@ def whole_step(reads_context: bool) -> dict[str, Tensor]:
     """The same for one process."""
     pairs = range(RANKS * PAIRS)
     step = make_step(slice(0, len(pairs)), context=slice(10, 10 + RANKS * CONTEXT) if reads_context else None)
-    step["left_out"] = torch.tensor([[excluded(query, *place) for place in documents_of(pairs)] for query in pairs])
+    step["excluded"] = torch.tensor([[excluded(query, *place) for place in documents_of(pairs)] for query in pairs])
     return step
 
 
@@ -64,7 +64,9 @@ class WithUnusedParameter(nn.Module):
 
     def forward(self, rows: Tensor) -> dict[str, Tensor]:
         chunks = rows.split(2)
-        return {"loss": replayed(lambda chunk, _: self.used(chunk), chunks, None, self.parameters()).square().mean()}
+        return {
+            "loss": gradient_cached(lambda chunk, _: self.used(chunk), chunks, None, self.parameters()).square().mean()
+        }
 
 
 def rows_of(rank: int) -> Tensor:
@@ -78,7 +80,7 @@ def run_in_two(folders: dict[str, Path], output: Path) -> None:
 
 def _process(rank: int, folders: dict[str, Path], output: Path) -> None:
     torch.set_num_threads(1)
-    place, patience = f"file://{output}/rendezvous", timedelta(seconds=120)
+    place, patience = f"file://{output}/rendezvous", timedelta(minutes=30)
     dist.init_process_group("gloo", init_method=place, rank=rank, world_size=RANKS, timeout=patience)
     _steps(rank, folders, output)
     # Nobody leaves while another still talks to him, nor before what holds on to the group is gone.

@@ -13,6 +13,7 @@ def test_the_bar_moves_before_a_commit_is_done(make_encoder, monkeypatch):
     encoder = make_encoder()
     context = encoder.fit_context(CORPUS)
     moves: list[int] = []
-    vectors = embedding.embedded(encoder, [Document(t) for t in CORPUS], context, SimpleNamespace(update=moves.append))
+    documents, bar = [Document(text) for text in CORPUS], SimpleNamespace(update=moves.append)
+    vectors = embedding.embedded(encoder, documents, context, encoder.width, bar)
     assert moves == [20, 20, 14]
     np.testing.assert_allclose(vectors, encoder.encode_documents(CORPUS, context), atol=1e-6)

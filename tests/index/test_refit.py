@@ -145,14 +145,16 @@ def test_the_old_generation_serves_until_the_new_one_is_whole(index):
 
 def test_searches_beside_a_refit_see_one_context_or_the_other(index):
     before = index.search(QUERIES[0], k=5)
-    found, done = [], threading.Event()
+    found, begun, done = [], threading.Event(), threading.Event()
 
     def search():
         while not done.is_set():
             found.append(index.search(QUERIES[0], k=5))
+            begun.set()
 
     thread = threading.Thread(target=search)
     thread.start()
+    begun.wait()
     index.refit(batch_size=5)
     done.set()
     thread.join()

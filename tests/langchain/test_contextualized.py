@@ -30,6 +30,7 @@ from cde_retrievers.langchain import (
     ContextualizedEmbeddings,
     ContextualRetriever,
 )
+from cde_retrievers.probe import PROBE
 
 DOCUMENTS = [Document(page_content=text, metadata={"row": i}) for i, text in enumerate(CORPUS)]
 
@@ -172,7 +173,7 @@ async def test_async_does_not_block_the_event_loop(base, embeddings, monkeypatch
 
     def slow(text):
         entered.set()
-        assert release.wait(10)
+        assert release.wait(600)
         return PaidEmbeddings.embed_query(base, text)
 
     monkeypatch.setattr(base, "embed_query", slow)
@@ -195,8 +196,21 @@ def test_pickles_carry_base_and_context(embeddings):
 def test_a_pickle_whose_base_came_back_different_is_refused(base, embeddings, monkeypatch):
     embeddings.fit(CORPUS)
     monkeypatch.setattr(PaidEmbeddings, "__setstate__", lambda self, state: self.__init__(model="b"), raising=False)
+    twin = pickle.loads(pickle.dumps(embeddings))  # an error here would keep a process pool waiting for ever
     with pytest.raises(ContextMismatchError, match="has changed"):
-        pickle.loads(pickle.dumps(embeddings))
+        twin.embed_query("red cat")
+
+
+def test_reading_a_pickle_costs_no_call(base, embeddings):
+    def read_twice(one):
+        return pickle.loads(pickle.dumps(pickle.loads(pickle.dumps(one))))
+
+    assert read_twice(embeddings).base.paid == []
+    twin = read_twice(embeddings.fit(CORPUS))
+    assert twin.base.paid == base.paid, "what was paid for travels along"
+    assert twin.context_fingerprint == embeddings.context_fingerprint
+    twin.embed_query("red cat")
+    assert twin.base.paid == [*base.paid, PROBE, "red cat"]
 
 
 def test_a_base_that_cannot_be_pickled_says_what_to_do(base, embeddings):

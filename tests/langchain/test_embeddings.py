@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from tiny import CORPUS, QUERIES
 
 from cde_retrievers import ContextualEncoder
+from cde_retrievers import encoder as encoder_module
 from cde_retrievers.errors import (
     CheckpointError,
     ConfigurationError,
@@ -130,7 +131,7 @@ async def test_async_gives_the_same_and_does_not_block(embeddings, monkeypatch):
 
     def slow(*arguments):
         entered.set()
-        assert release.wait(10)
+        assert release.wait(600)
         return run(*arguments)
 
     expected = embeddings.embed_documents(CORPUS), embeddings.embed_query("red cat")
@@ -191,3 +192,34 @@ def test_pickles_carry_the_context(embeddings):
     twin = pickle.loads(pickle.dumps(embeddings.fit(CORPUS)))
     assert twin == embeddings
     assert twin.embed_query("red cat") == embeddings.embed_query("red cat")
+
+
+def test_a_pickle_is_read_without_its_model_and_the_model_is_loaded_at_the_first_use(embeddings, monkeypatch):
+    written = pickle.dumps(embeddings.fit(CORPUS))
+    load, loads = encoder_module.load_tokenizer, []
+    monkeypatch.setattr(encoder_module, "load_tokenizer", lambda *given: loads.append(given) or load(*given))
+    again = pickle.dumps(pickle.loads(written))
+    twin = pickle.loads(again)
+    copies = [copy.copy(twin), copy.deepcopy(twin), twin.with_context(embeddings.context)]
+    assert (twin, twin.context, loads) == (embeddings, embeddings.context, [])
+    expected = embeddings.embed_documents(CORPUS[:2])
+    for one in (twin, *copies):
+        assert one.embed_documents(CORPUS[:2]) == expected
+    assert len(loads) == 1, "copies share the model, loaded or not"
+
+
+def test_what_cannot_be_loaded_again_says_so_at_its_first_use(biencoder_folder):
+    embeddings = ContextualEmbeddings(encoder=ContextualEncoder.from_biencoder(biencoder_folder, **CPU)).fit(CORPUS)
+    twin = pickle.loads(pickle.dumps(embeddings))
+    assert twin == embeddings
+    for call in (lambda: twin.embed_query("cat"), lambda: twin.embed_documents(["cat"]), lambda: twin.fit(QUERIES)):
+        with pytest.raises(CheckpointError, match="is not a contextual model"):
+            call()
+
+
+def test_a_pickle_loads_its_model_again_with_the_same_settings(model_folder):
+    settings = {"context_size": 5, "context_strategy": "kmeans", "show_progress": False}
+    twin = pickle.loads(pickle.dumps(ContextualEmbeddings(model=model_folder, **settings, **CPU)))
+    assert {key: getattr(twin, key) for key in settings} == settings
+    assert twin.context_fingerprint is None
+    assert len(twin.fit(CORPUS).context) == 5

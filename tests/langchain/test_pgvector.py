@@ -68,11 +68,11 @@ def server():
 
     run("initdb", "-U", "postgres", "-A", "trust", "--no-sync")
     settings = f"-c listen_addresses='' -k {folder} -F"
-    run("pg_ctl", "-o", settings, "-w", "-l", folder / "log", "start")
+    run("pg_ctl", "-o", settings, "-w", "-t", "600", "-l", folder / "log", "start")
     try:
         yield folder
     finally:
-        run("pg_ctl", "-w", "-m", "immediate", "stop")
+        run("pg_ctl", "-w", "-t", "600", "-m", "immediate", "stop")
         shutil.rmtree(folder)
 
 

@@ -35,17 +35,17 @@ def refitted_during_a_call(embeddings, refit, encoder, monkeypatch):
     def wait_once(*arguments):
         monkeypatch.setattr(encoder._runner, "run", run)
         entered.set()
-        assert release.wait(30)
+        assert release.wait(600)
         return run(*arguments)
 
     monkeypatch.setattr(encoder._runner, "run", wait_once)
     rows = []
     worker = threading.Thread(target=lambda: rows.extend(embeddings.embed_documents(CORPUS[:4])))
     worker.start()
-    assert entered.wait(30)
+    assert entered.wait(600)
     refit()
     release.set()
-    worker.join(30)
+    worker.join()
     return rows
 
 

@@ -115,6 +115,9 @@ def test_an_embedded_query_finds_what_its_text_finds(store, embeddings):
     assert store.similarity_search_with_score_by_vector(vector, 3) == store.similarity_search_with_score(QUERIES[1], 3)
     with pytest.raises(ConfigurationError, match=r"vectors of shape \(n, 32\) are needed, found \(1, 31\)"):
         store.similarity_search_by_vector(vector[:31])
+    for wrong in (["text"] * 32, [*vector[:31], float("nan")], None, [vector]):
+        with pytest.raises(ConfigurationError, match="are needed"):
+            store.similarity_search_by_vector(wrong)
 
 
 FILTERED = {"even": True, "row": {"$gte": 10, "$lt": 20}}

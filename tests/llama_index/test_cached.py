@@ -5,12 +5,13 @@ import pickle
 
 import numpy as np
 import pytest
+from llama_index.core.embeddings import MockEmbedding
 from llama_index.core.storage.kvstore import SimpleKVStore
 from pydantic import ValidationError
 from tiny import CORPUS
 
-from cde_retrievers.errors import ConfigurationError, ContextNotFittedError
-from cde_retrievers.llama_index import ContextualEmbedding, ContextualKVStore
+from cde_retrievers.errors import ConfigurationError, ContextNotFittedError, EmbeddingServiceError
+from cde_retrievers.llama_index import ContextualEmbedding, ContextualizedEmbedding, ContextualKVStore
 from cde_retrievers.wrapped import WrappedEmbedder
 
 
@@ -18,7 +19,7 @@ class Counting(WrappedEmbedder):
     """Counts the texts that reach the model."""
 
     def __init__(self, encoder):
-        super().__init__(encoder.name, encoder.fingerprint, encoder.width)
+        super().__init__(encoder.name, encoder.fingerprint)
         self.encoder, self.texts = encoder, []
 
     def _embedder(self):
@@ -88,10 +89,36 @@ def test_copies_and_pickles_keep_the_cache(make_embedding):
     embed_model = make_embedding(embeddings_cache=store).fit(CORPUS)
     vector = embed_model.get_text_embedding("red cat")
     entries = store.get_all(f"embeddings/{embed_model.context_fingerprint}/document")
-    entries["red cat"]["vector"][0] = 7.0
-    assert vector[0] != 7.0
+    changed = [-number for number in vector]
+    entries["red cat"]["vector"][:] = changed
     for twin in (copy.copy(embed_model), pickle.loads(pickle.dumps(embed_model))):
-        assert twin.get_text_embedding("red cat")[0] == 7.0
+        assert twin.get_text_embedding("red cat") == changed
+
+
+@pytest.mark.parametrize("wrong", [[1.0], None, "text", [7.0] * 32, [float("nan")] * 32])
+def test_an_entry_that_is_no_vector_is_refused(make_embedding, wrong):
+    store = SimpleKVStore()
+    embed_model = make_embedding(embeddings_cache=store).fit(CORPUS)
+    embed_model.get_text_embedding("red cat")
+    store.get_all(f"embeddings/{embed_model.context_fingerprint}/document")["red cat"]["vector"] = wrong
+    with pytest.raises(EmbeddingServiceError, match=r"the cache keeps for the text 'red cat' .* give a new cache"):
+        embed_model.get_text_embedding_batch(["dog", "red cat"])
+
+
+def test_a_wrong_answer_is_not_kept(model, monkeypatch):
+    store = SimpleKVStore()
+    embed_model = ContextualEmbedding(encoder=model, embeddings_cache=store).fit(CORPUS)
+    encode = model.encode_documents
+    monkeypatch.setattr(model, "encode_documents", lambda *given: 3 * encode(*given))
+    with pytest.raises(EmbeddingServiceError, match="has length 3"):
+        embed_model.get_text_embedding("red cat")
+    assert store.get_all(f"embeddings/{embed_model.context_fingerprint}/document") == {}
+
+
+def test_a_pickle_of_another_librarys_embedding_keeps_the_cache():
+    embed_model = ContextualizedEmbedding(MockEmbedding(8), base_name="mock", embeddings_cache=SimpleKVStore())
+    embed_model._binding.encoder.store.put("key", {"number": 1})
+    assert pickle.loads(pickle.dumps(embed_model))._binding.encoder.store.get("key") == {"number": 1}
 
 
 def test_nothing_is_looked_up_before_there_is_a_context(make_embedding):

@@ -26,6 +26,7 @@ from cde_retrievers.errors import (
     EmbeddingServiceError,
 )
 from cde_retrievers.llama_index import ContextualEmbedding, ContextualizedEmbedding, ContextualRetriever
+from cde_retrievers.probe import PROBE
 
 
 class PaidEmbedding(BaseEmbedding):
@@ -193,7 +194,7 @@ async def test_async_does_not_block_the_event_loop(base, embed_model, monkeypatc
 
     def slow(text):
         entered.set()
-        assert release.wait(10)
+        assert release.wait(600)
         return embed_query(text)
 
     monkeypatch.setattr(base._service, "embed_query", slow)
@@ -216,8 +217,21 @@ def test_pickles_carry_base_and_context(embed_model):
 def test_a_pickle_whose_base_came_back_different_is_refused(base, embed_model, monkeypatch):
     embed_model.fit(CORPUS)
     monkeypatch.setattr(PaidEmbedding, "__setstate__", lambda self, state: self.__init__(version="b"))
+    twin = pickle.loads(pickle.dumps(embed_model))  # an error here would keep a process pool waiting for ever
     with pytest.raises(ContextMismatchError, match="has changed"):
-        pickle.loads(pickle.dumps(embed_model))
+        twin.get_query_embedding("red cat")
+
+
+def test_reading_a_pickle_costs_no_call(base, embed_model):
+    def read_twice(one):
+        return pickle.loads(pickle.dumps(pickle.loads(pickle.dumps(one))))
+
+    assert read_twice(embed_model).base._service.paid == []
+    twin = read_twice(embed_model.fit(CORPUS))
+    assert twin.base._service.paid == []
+    assert twin.context_fingerprint == embed_model.context_fingerprint
+    twin.get_query_embedding("red cat")
+    assert twin.base._service.paid == [PROBE, "red cat"]
 
 
 def test_a_base_that_cannot_be_pickled_says_what_to_do(base, embed_model, monkeypatch):

@@ -18,14 +18,15 @@ from cde_retrievers.errors import (
     TrainingDataError,
     TrainingError,
 )
+from cde_retrievers.evaluation.contextual import Contextual
+from cde_retrievers.evaluation.evaluating import ndcg_at_10
 from cde_retrievers.llama_index import ContextualFinetuneEngine
 from cde_retrievers.retrieval_set import RetrievalSet
-from cde_retrievers.training.pairs.reading import read_pairs
-from cde_retrievers.training.run import training_run
-from cde_retrievers.training.run.arguments import TrainingConfig
-from cde_retrievers.training.run.base_model import encoder_to_train
-from cde_retrievers.training.run.evaluating import ndcg_at_10
-from cde_retrievers.training.run.training_run import train
+from cde_retrievers.training import run as training_run
+from cde_retrievers.training.base_model import encoder_to_train
+from cde_retrievers.training.config import TrainingConfig
+from cde_retrievers.training.data.read import read_pairs
+from cde_retrievers.training.run import train
 
 CPU = {"use_cpu": True}
 
@@ -131,7 +132,9 @@ def test_the_best_weights_by_the_validation_set_are_kept(biencoder_folder, tmp_p
     assert len(scores) == 3
     assert len(set(scores)) > 1
     kept = ContextualEncoder.from_pretrained(engine.model_path, "cpu", "float32")
-    assert ndcg_at_10(kept, RetrievalSet.read(tmp_path / "out" / "validation")) == pytest.approx(max(scores))
+    assert ndcg_at_10(Contextual(kept), RetrievalSet.read(tmp_path / "out" / "validation")) == pytest.approx(
+        max(scores)
+    )
 
 
 def test_an_interrupted_run_is_resumed(biencoder_folder, tmp_path):

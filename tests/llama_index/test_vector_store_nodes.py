@@ -123,6 +123,8 @@ def test_vectors_must_be_there_and_of_the_index_width(store):
         store.add([TextNode(text="red cat", id_="x")])
     with pytest.raises(ConfigurationError, match="the vector of node x has 5 numbers, 32 are needed"):
         store.add([TextNode(text="red cat", id_="x", embedding=[1.0] * 5)])
+    with pytest.raises(ConfigurationError, match="vector 0 holds NaN"):
+        store.add([TextNode(text="red cat", id_="x", embedding=[float("nan")] * 32)])
 
 
 def test_an_id_cannot_come_twice_in_one_call(store, fitted):

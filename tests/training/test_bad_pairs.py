@@ -6,9 +6,9 @@ from types import SimpleNamespace
 import pytest
 
 from cde_retrievers.errors import ConfigurationError, TrainingDataError
-from cde_retrievers.training.pairs.made import pairs_from_corpus
-from cde_retrievers.training.pairs.pairs import Pair
-from cde_retrievers.training.pairs.reading import read_pairs
+from cde_retrievers.training.data.from_corpus import pairs_from_corpus
+from cde_retrievers.training.data.pairs import Pair
+from cde_retrievers.training.data.read import read_pairs
 
 GOOD = b'{"query": "q", "positive": "d"}\n'
 HEAD = "query-id\tcorpus-id\tscore\n"
@@ -24,17 +24,20 @@ QA = {"queries": {"q": "who?"}, "corpus": {"a": "cats"}, "relevant_docs": {"q": 
         (GOOD + b"{broken\n", r"mine\.jsonl:2 is no JSON"),
         pytest.param(GOOD + b"[" * 100_000, r"mine\.jsonl:2 is no JSON", id="nested"),
         (GOOD + b"[1]\n", r"mine\.jsonl:2 is a JSON list; every line must be an object"),
-        (GOOD + b'{"query": "caf\xe9"}', r"not utf-8 text: byte 46 \(in line 2\) is 0xe9; write it anew as utf-8"),
+        (GOOD + b'{"query": "caf\xe9"}', r"not utf-8 text: byte 46 \(in line 2\) is 0xe9; write it again as utf-8"),
         (GOOD + b'{"query": "q"}\n', r"mine\.jsonl:2 has no column for the positive, it has \['query'\]; call it one"),
         (GOOD + b'{"query": "q", "positive": null}\n', r"mine\.jsonl:2 has no positive; leave the row out"),
         (GOOD + b'{"query": "q", "positive": " "}\n', r"mine\.jsonl:2: the positive is empty"),
         (GOOD + b'{"query": "", "positive": "d"}\n', r"mine\.jsonl:2: the query is empty"),
-        (GOOD + b'{"query": 5, "positive": "d"}\n', r"mine\.jsonl:2: the query is no text but int: '5'"),
-        (GOOD + b'{"query": "q", "positive": ["d"]}\n', r"mine\.jsonl:2: the positive is no text but list"),
-        (GOOD + b'{"query": "q", "positive": "d", "negatives": ["n", 5]}', r"jsonl:2: the negative is no text but int"),
+        (GOOD + b'{"query": 5, "positive": "d"}\n', r"mine\.jsonl:2: the query must be a text, found int: 5"),
+        (GOOD + b'{"query": "q", "positive": ["d"]}\n', r"mine\.jsonl:2: the positive must be a text, found list"),
+        (
+            GOOD + b'{"query": "q", "positive": "d", "negatives": ["n", 5]}',
+            r"2: the negative must be a text, found int",
+        ),
         (GOOD + b'{"query": "q", "positive": "d", "negatives": ["d"]}', r"jsonl:2: the positive is among its own neg"),
         (GOOD + b'{"query": "q", "positive": "d", "negatives": {"a": 1}}', r"jsonl:2: negatives must be a list.*dict"),
-        (GOOD + b'{"query": "q", "positive": "d", "domain": 5}', r"jsonl:2: the domain is no text but int"),
+        (GOOD + b'{"query": "q", "positive": "d", "domain": 5}', r"jsonl:2: the domain must be a text, found int"),
         (GOOD + b'{"query": "\\ud800", "positive": "d"}', r"jsonl:2: the query cannot be read: .*not valid Unicode"),
         (
             b'{"query": "q", "question": "q", "answer": "a"}',
@@ -64,8 +67,8 @@ def test_what_is_wrong_with_a_jsonl_file_is_said(tmp_path, content, message):
         ({"corpus.jsonl": '{"_id": "a", "text": ""}'}, r"tsv:2 \(query 'q', document 'a'\): the positive is empty"),
         ({"corpus.jsonl": '{"_id": "a", "text": 5}'}, r"corpus\.jsonl:1: column 'text' should be the text"),
         ({"corpus.jsonl": '{"_id": "a", "text": "x"}\n' * 2}, r"corpus\.jsonl:2 has the id 'a', as a document before"),
-        ({"corpus.jsonl": '{"_id": "a", "text": "x", "metadata": {"domain": 5}}'}, r"jsonl:1: metadata 'domain' is no"),
-        ({"queries.jsonl": '{"_id": "q", "text": null}'}, r"tsv:2 .*: the query is no text but NoneType"),
+        ({"corpus.jsonl": '{"_id": "a", "text": "x", "metadata": {"domain": 5}}'}, r"1: metadata 'domain' must be"),
+        ({"queries.jsonl": '{"_id": "q", "text": null}'}, r"tsv:2 .*: the query must be a text, found NoneType"),
         ({"queries.jsonl": '{"_id": "q", "text": "x"}\n' * 2}, r"queries\.jsonl:2 has the id .q., as a query"),
     ],
 )  # fmt: skip
@@ -136,12 +139,12 @@ def test_json_of_another_layout_is_refused(tmp_path, content, message):
         ([], r"a list holds no pairs to train on"),
         ([Pair("q", "d"), ("q", "d")], r"a list, row 1 is a tuple; give cde_retrievers\.training\.Pair or a mapping"),
         (["q"], r"a list, row 0 is a str"),
-        ([Pair("q", 5)], r"a list, row 0: the positive is no text but int"),
+        ([Pair("q", 5)], r"a list, row 0: the positive must be a text, found int"),
         ([Pair("q", "")], r"a list, row 0: the positive is empty"),
         ([{"query": "q", "positive": "d"}, {}], r"a list, row 1 has no column for the query, it has \[\]"),
         ({"query": ["q"], "positive": ["d"]}, r"has no 'train', it has \['query', 'positive'\]; .*Dataset\.from_dict"),
         (5, r"pairs cannot be read from a int; give a path"),
-        (pairs_from_corpus([MADE_OF]), r"pairs cannot be read from a MadePairs; .* the \.pairs of what"),
+        (pairs_from_corpus([MADE_OF]), r"pairs cannot be read from a CorpusPairs; .* the \.pairs of what"),
     ],
 )
 def test_what_is_wrong_with_an_iterable_is_said(source, message):

@@ -7,7 +7,7 @@ import pytest
 from cde_retrievers import ContextualEncoder
 from cde_retrievers.errors import CheckpointError, ConfigurationError
 from cde_retrievers.model.config import JointConditioning
-from cde_retrievers.training.run.base_model import encoder_to_train, is_contextual
+from cde_retrievers.training.base_model import encoder_to_train, is_contextual
 
 
 def test_a_bi_encoder_is_put_under_cached_conditioning_unless_told_otherwise(biencoder_folder):

@@ -2,24 +2,28 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
-from runs import PAIRS, small_config
+from runs import PAIRS, small_config, write_beir
+from transformers import TrainerCallback
 
 from cde_retrievers.errors import TrainingError
-from cde_retrievers.training.run.checkpoints import (
+from cde_retrievers.files import sha256_of_text
+from cde_retrievers.training.checkpoints import (
     MARKER,
     checkpoints_in,
     delete_old,
     is_complete,
     mark_complete,
     newest_complete,
+    starting_point,
     unmark,
 )
-from cde_retrievers.training.run.saving import explain_failed_checkpoint, write_weights
-from cde_retrievers.training.run.training_run import train
+from cde_retrievers.training.run import train
+from cde_retrievers.training.saving import explain_failed_checkpoint, write_weights
 
 
 def write_checkpoint(folder, step):
@@ -78,7 +82,7 @@ def test_a_run_keeps_as_many_checkpoints_as_it_was_told(make_encoder, tmp_path):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's device that is always full")
-@pytest.mark.parametrize("file", ["model.safetensors", "optimizer.pt", "trainer_state.json", f".{MARKER}"])
+@pytest.mark.parametrize("file", ["model.safetensors", "optimizer.pt", "trainer_state.json"])
 def test_a_full_disk_leaves_the_last_checkpoint_and_says_which(make_encoder, tmp_path, file):
     encoder = make_encoder("cached")
     config = small_config(tmp_path, save_strategy="steps", save_steps=2, save_total_limit=1)
@@ -110,4 +114,90 @@ def test_a_checkpoint_that_is_written_anew_is_not_complete_meanwhile(tmp_path):
 
 def test_the_marker_names_the_run_and_the_files(tmp_path):
     marker = json.loads((write_checkpoint(tmp_path, 1) / MARKER).read_text())
-    assert marker == {"files": {"model.safetensors": 7}, "run": {"seed": 1}}
+    assert marker.pop("seal")
+    assert marker == {
+        "files": {"model.safetensors": 7},
+        "sha256": {"model.safetensors": sha256_of_text("weights")},
+        "run": {"seed": 1},
+        "format_version": 1,
+    }
+
+
+def test_a_checkpoint_of_an_earlier_release_has_sizes_only_and_is_taken(tmp_path):
+    path = write_checkpoint(tmp_path, 1)
+    (path / MARKER).write_text(json.dumps({"files": {"model.safetensors": 7}, "run": {"seed": 1}}))
+    assert starting_point(tmp_path, True, {"seed": 1}) == path
+    (path / "model.safetensors").write_bytes(b"weight")
+    assert not is_complete(path)
+
+
+def flip(path, place):
+    content = bytearray(path.read_bytes())
+    content[place % len(content)] ^= 1 << place % 8
+    path.write_bytes(content)
+
+
+def test_a_damaged_checkpoint_is_refused_with_the_way_on(tmp_path):
+    first, second = write_checkpoint(tmp_path, 1), write_checkpoint(tmp_path, 2)
+    flip(second / "model.safetensors", 3)
+    for resume in (True, second):
+        with pytest.raises(TrainingError, match=r"checkpoint-2/model.safetensors is damaged.*; delete .*-2 to go on"):
+            starting_point(tmp_path, resume, {"seed": 1})
+    assert starting_point(tmp_path, first, {"seed": 1}) == first
+    shutil.rmtree(second)
+    assert starting_point(tmp_path, True, {"seed": 1}) == first
+    flip(first / "model.safetensors", 3)
+    with pytest.raises(TrainingError, match=r"no other checkpoint, so delete .*checkpoint-1 and begin again"):
+        starting_point(tmp_path, True, {"seed": 1})
+
+
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "adapter_model.safetensors", "scaler.pt", "rng_state_1.pth"])
+def test_a_file_that_the_trainer_would_read_may_not_be_added(tmp_path, name):
+    (write_checkpoint(tmp_path, 1) / name).write_bytes(b"more")
+    with pytest.raises(TrainingError, match=f"{name} was added: .*take it out, or there is no other checkpoint"):
+        starting_point(tmp_path, True, {"seed": 1})
+
+
+def test_a_note_beside_the_files_is_nobodys_business(tmp_path):
+    path = write_checkpoint(tmp_path, 1)
+    (path / "a note.txt").write_text("mine")
+    assert starting_point(tmp_path, True, {"seed": 1}) == path
+
+
+def test_scratch_that_a_killed_run_left_is_no_part_of_the_checkpoint(tmp_path):
+    path = write_checkpoint(tmp_path, 1)
+    (path / ".scratch").mkdir()
+    (path / ".scratch" / "new.bin").write_bytes(b"half")
+    mark_complete(path, {"seed": 1})
+    shutil.rmtree(path / ".scratch")
+    assert starting_point(tmp_path, True, {"seed": 1}) == path
+
+
+class Damaging(TrainerCallback):
+    """Damages the checkpoint with the best weights before they are loaded."""
+
+    def __init__(self, damage):
+        self.damage = damage
+
+    def on_epoch_end(self, args, state, control, **_):
+        if state.best_model_checkpoint:
+            self.damage(Path(state.best_model_checkpoint) / "model.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda path: flip(path, -9), r"model.safetensors is damaged"),
+        (lambda path: flip(path, 6), r"could not be read|is damaged"),
+        (lambda path: path.unlink(missing_ok=True), r"which has the best weights, is missing or incomplete"),
+    ],
+    ids=["weights", "header", "missing"],
+)
+def test_the_best_weights_are_those_that_were_saved(make_encoder, tmp_path, damage, message):
+    pytest.importorskip("ir_measures", reason="needs the packages of the `eval` extra")
+    folder = write_beir(tmp_path / "set", {"a": "red cat", "b": "green dog"}, [("cat", "a"), ("dog", "b")])
+    config = small_config(
+        tmp_path / "run", evaluation=(str(folder),), load_best_model_at_end=True, save_strategy="epoch"
+    )
+    with pytest.raises(TrainingError, match=message):
+        train(make_encoder("cached"), PAIRS, config, callbacks=[Damaging(damage)])

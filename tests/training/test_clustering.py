@@ -65,7 +65,7 @@ def test_points_are_both_orders_as_unit_rows():
 
 
 def test_every_point_is_used_however_few_clusters_there_are(monkeypatch):
-    """Pitfall 24: with a cap of 2k points per centroid two clusters would be made of eight points."""
+    """With a cap of 2k points per centroid two clusters would be made of eight points."""
     known = {}
 
     class Spy(clustering.faiss.Kmeans):

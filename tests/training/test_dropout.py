@@ -7,9 +7,8 @@ from tiny import CORPUS, build_tokenizer
 from transformers import ModernBertConfig, ModernBertModel, NomicBertConfig, NomicBertModel
 
 from cde_retrievers.text import TextTokenizer
-from cde_retrievers.training.run.dropout import disable_dropout
-from cde_retrievers.training.run.learner import Learner
-from cde_retrievers.training.run.training_run import train
+from cde_retrievers.training.run import train
+from cde_retrievers.training.trainable import TrainableModel, disable_dropout
 
 SIZES = {"vocab_size": 200, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "pad_token_id": 0}
 OTHERS = {
@@ -26,7 +25,9 @@ def test_a_model_gives_the_same_twice(conditioning, make_encoder, tmp_path):
     ids, mask = TextTokenizer(build_tokenizer(), 32, 0).pad(TextTokenizer(build_tokenizer(), 32, 0).encode(CORPUS[:4]))
     context = torch.randn(16, 32)
     for without in (False, True):
-        model = Learner.of(make_encoder(conditioning), small_config(tmp_path, disable_dropout=without)).module.model
+        model = TrainableModel.of(
+            make_encoder(conditioning), small_config(tmp_path, disable_dropout=without)
+        ).module.model
         stage = model.train().second_stage
         assert (not torch.equal(stage(ids, mask, context), stage(ids, mask, context))) is not without
 

@@ -9,10 +9,12 @@ from tiny import CORPUS
 
 from cde_retrievers import optional
 from cde_retrievers.errors import CorpusFileError, EvaluationDataError, MissingDependencyError
+from cde_retrievers.evaluation.contextual import Contextual
+from cde_retrievers.evaluation.evaluating import ndcg_at_10
 from cde_retrievers.retrieval_set import RetrievalSet
-from cde_retrievers.training.run.checkpoints import checkpoints_in
-from cde_retrievers.training.run.evaluating import evaluate, ndcg_at_10
-from cde_retrievers.training.run.training_run import train
+from cde_retrievers.training.checkpoints import checkpoints_in
+from cde_retrievers.training.run import train
+from cde_retrievers.training.trainer import ndcg_by_set
 
 
 @pytest.fixture
@@ -35,7 +37,7 @@ def test_the_figure_is_that_of_sorting_all_documents(beir, make_encoder):
         answer = next(iter(found.judged.relevant[query]))
         rank = list(np.argsort(-row, kind="stable")).index(int(answer[1:]))
         gains.append(1 / np.log2(rank + 2) if rank < 10 else 0.0)
-    assert ndcg_at_10(encoder, found) == pytest.approx(np.mean(gains), abs=1e-6)
+    assert ndcg_at_10(Contextual(encoder), found) == pytest.approx(np.mean(gains), abs=1e-6)
     assert 0 < np.mean(gains) < 1
 
 
@@ -53,18 +55,18 @@ def test_ids_may_be_whole_numbers(make_encoder, tmp_path):
     assert found.ids == ("0", "1", "2")
     assert list(found.judged.queries) == ["0", "1"]
     encoder = make_encoder("whitening")
-    assert ndcg_at_10(encoder, found) == ndcg_at_10(encoder, RetrievalSet.read(texts))
+    assert ndcg_at_10(Contextual(encoder), found) == ndcg_at_10(Contextual(encoder), RetrievalSet.read(texts))
 
 
 def test_several_sets_are_named_and_averaged(beir, tmp_path, make_encoder):
     other = write_beir(tmp_path / "other", {"a": "red cat", "b": "a tree", "c": "the file"}, [("red cat", "a")])
     sets = [RetrievalSet.read(folder) for folder in (beir, other)]
     encoder = make_encoder("cached")
-    figures = evaluate(encoder, sets)
+    figures = ndcg_by_set(encoder, sets)
     each = [figures["animals_ndcg@10"], figures["other_ndcg@10"]]
-    assert each == [ndcg_at_10(encoder, found) for found in sets]
+    assert each == [ndcg_at_10(Contextual(encoder), found) for found in sets]
     assert figures["ndcg@10"] == pytest.approx(np.mean(each))
-    assert list(evaluate(encoder, sets[:1])) == ["ndcg@10"]
+    assert list(ndcg_by_set(encoder, sets[:1])) == ["ndcg@10"]
 
 
 def test_a_run_evaluates_and_ends_with_its_best_weights(beir, make_encoder, tmp_path):
@@ -85,7 +87,7 @@ def test_a_run_evaluates_and_ends_with_its_best_weights(beir, make_encoder, tmp_
     best = max(kept, key=kept.__getitem__)
     assert len(set(kept.values())) > 1
     assert kept[best] != figures[3 * STEPS_PER_EPOCH]
-    assert ndcg_at_10(result.encoder, RetrievalSet.read(beir)) == pytest.approx(kept[best])
+    assert ndcg_at_10(Contextual(result.encoder), RetrievalSet.read(beir)) == pytest.approx(kept[best])
     assert result.metrics["eval_ndcg@10"] == kept[best]
     names = [path.name for path in checkpoints_in(tmp_path / "run")]
     assert f"checkpoint-{best}" in names

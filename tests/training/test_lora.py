@@ -7,8 +7,8 @@ from tiny import CORPUS, QUERIES
 
 from cde_retrievers import ContextualEncoder, optional
 from cde_retrievers.errors import ConfigurationError, MissingDependencyError
-from cde_retrievers.training.run.learner import Learner
-from cde_retrievers.training.run.training_run import train
+from cde_retrievers.training.run import train
+from cde_retrievers.training.trainable import TrainableModel
 
 
 def spoil_adapters(module):
@@ -31,12 +31,14 @@ def embeddings(model, encoder):
 def test_merged_adapters_embed_as_they_did_apart(make_encoder, conditioning, first_stage, tmp_path):
     encoder = make_encoder(conditioning)
     trained = True if conditioning == "whitening" else first_stage
-    learner = Learner.of(encoder, small_config(tmp_path, lora_rank=4, lora_dropout=0.3, train_first_stage=trained))
-    module = learner.module.eval()
+    trainable = TrainableModel.of(
+        encoder, small_config(tmp_path, lora_rank=4, lora_dropout=0.3, train_first_stage=trained)
+    )
+    module = trainable.module.eval()
     spoil_adapters(module)
     apart = embeddings(module.model, encoder)
     assert not torch.allclose(apart, embeddings(encoder.model, encoder), atol=1e-2)
-    merged = learner.finished()
+    merged = trainable.finished()
     torch.testing.assert_close(embeddings(merged, encoder), apart, atol=1e-5, rtol=1e-5)
     assert merged.state_dict().keys() == encoder.model.state_dict().keys()
 
@@ -50,8 +52,8 @@ def test_the_saved_model_is_an_ordinary_one(make_encoder, tmp_path):
 
 
 def test_only_adapters_and_what_conditions_on_the_context_are_trained(make_encoder, tmp_path):
-    learner = Learner.of(make_encoder("cached"), small_config(tmp_path, lora_rank=2))
-    trained = {name for name, weight in learner.module.named_parameters() if weight.requires_grad}
+    trainable = TrainableModel.of(make_encoder("cached"), small_config(tmp_path, lora_rank=2))
+    trained = {name for name, weight in trainable.module.named_parameters() if weight.requires_grad}
     of_backbone = {name for name in trained if ".backbone." in name}
     assert of_backbone
     assert all("lora_" in name for name in of_backbone)
@@ -63,17 +65,17 @@ def test_only_adapters_and_what_conditions_on_the_context_are_trained(make_encod
 
 def test_layers_can_be_named_and_their_scale(make_encoder, tmp_path):
     config = small_config(tmp_path, lora_rank=2, lora_alpha=3.0, lora_target_modules=("query", "value"))
-    learner = Learner.of(make_encoder("joint"), config)
-    layers = {name.split(".lora_A")[0] for name, _ in learner.module.named_modules() if ".lora_A" in name}
+    trainable = TrainableModel.of(make_encoder("joint"), config)
+    layers = {name.split(".lora_A")[0] for name, _ in trainable.module.named_modules() if ".lora_A" in name}
     assert {name.rsplit(".", 1)[-1] for name in layers} == {"query", "value"}
-    adapted = [layer for layer in learner.module.modules() if hasattr(layer, "lora_A")]
+    adapted = [layer for layer in trainable.module.modules() if hasattr(layer, "lora_A")]
     assert {layer.scaling["default"] for layer in adapted} == {1.5}
 
 
 def test_layers_that_do_not_exist_are_refused(make_encoder, tmp_path):
     config = small_config(tmp_path, lora_rank=2, lora_target_modules=("nowhere",))
     with pytest.raises(ConfigurationError, match=r"peft finds no place for the adapters"):
-        Learner.of(make_encoder("joint"), config)
+        TrainableModel.of(make_encoder("joint"), config)
 
 
 def test_missing_peft_is_named_with_the_extra(make_encoder, tmp_path, monkeypatch):

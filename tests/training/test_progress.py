@@ -6,11 +6,10 @@ import pytest
 import torch
 from runs import PAIRS, small_config
 
-from cde_retrievers.training.run.training_run import train
-from cde_retrievers.training.watching import progress_line
-from cde_retrievers.training.watching.curves import draw_curves
-from cde_retrievers.training.watching.metering import Meter, peak_memory
-from cde_retrievers.training.watching.progress_line import progress_text
+from cde_retrievers.training import callbacks as progress_line
+from cde_retrievers.training.callbacks import progress_text
+from cde_retrievers.training.metrics import StepMetrics, peak_memory
+from cde_retrievers.training.run import train
 
 
 def test_the_line_names_what_matters_and_leaves_out_what_is_not_known():
@@ -39,7 +38,7 @@ def test_off_a_terminal_there_is_a_line_only_if_asked_for(disable_tqdm, shown, m
 
 
 def test_figures_are_means_since_the_last_log():
-    meter = Meter(torch.device("cpu"), world_size=1)
+    meter = StepMetrics(torch.device("cpu"), world_size=1)
     for accuracy in (0.25, 0.75):
         meter.add({"accuracy": torch.tensor(accuracy), "masked_share": torch.tensor(0.1)}, pairs=4)
     assert meter.drain()["accuracy"] == 0.5
@@ -51,11 +50,3 @@ def test_figures_are_means_since_the_last_log():
 def test_memory_is_in_bytes():
     size = peak_memory(torch.device("cpu"))
     assert size is None or 2**24 < size < 2**44
-
-
-def test_curves_are_drawn_of_what_there_is(tmp_path):
-    history = [{"step": 1, "loss": 2.0, "accuracy": 0.1}, {"step": 1, "eval_a_ndcg@10": 0.3}, {"step": 2, "loss": 1.0}]
-    draw_curves(history, tmp_path / "curves.png")
-    assert (tmp_path / "curves.png").stat().st_size > 1000
-    draw_curves([], tmp_path / "none.png")
-    assert not (tmp_path / "none.png").exists()

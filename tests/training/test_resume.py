@@ -1,23 +1,27 @@
 """A run that was interrupted and goes on ends as one that was not, bit by bit."""
 
+import json
 import os
+import pickle
 import random
+import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+import torch
 from runs import PAIRS, STEPS_PER_EPOCH, same_weights, small_config
 from transformers import TrainerCallback
 
 from cde_retrievers import ContextualEncoder
 from cde_retrievers.errors import TrainingError
 from cde_retrievers.model.config import JointConditioning
-from cde_retrievers.training.run.checkpoints import MARKER, newest_complete
-from cde_retrievers.training.run.training_run import train
+from cde_retrievers.training.checkpoints import MARKER, mark_complete, newest_complete, starting_point
+from cde_retrievers.training.run import run_identity, train
 
 KILLABLE = Path(__file__).parents[1] / "helpers" / "killable_training.py"
+LINES = 5_000  # of the library, from a checkpoint until a process is killed: a few steps at most
 
 
 class StopAt(TrainerCallback):
@@ -39,7 +43,7 @@ class StopAt(TrainerCallback):
         ("whitening", 7, {}),
         (JointConditioning(null_vector=True), 5, {"sequence_dropout": 0.3}),
         ("cached", 2, {"gradient_accumulation_steps": 2, "train_first_stage": True}),
-        ("cached", 3, {"num_train_epochs": 1, "lora_rank": 2, "lora_dropout": 0.1, "learn_temperature": True}),
+        ("cached", 3, {"num_train_epochs": 1, "lora_rank": 2, "lora_dropout": 0.1}),
     ],
 )
 def test_stopped_and_resumed_equals_never_stopped(make_encoder, tmp_path, conditioning, stop, settings):
@@ -83,18 +87,73 @@ def test_a_checkpoint_with_a_shortened_file_is_none_to_resume(stopped):
         train(encoder, PAIRS, config, resume_from_checkpoint=folder / "checkpoint-4")
 
 
+def damaged(content, chance):
+    """The content with one bit, one stretch, or its end changed."""
+    kind, place = chance.choice(["bit", "stretch", "end"]), chance.randrange(len(content))
+    changed = bytearray(content)
+    if kind == "end":
+        return bytes(changed[:place])
+    for offset in range(place, min(len(changed), place + (1 if kind == "bit" else 16))):
+        changed[offset] ^= 1 << chance.randrange(8)
+    return bytes(changed)
+
+
+def test_damage_to_any_file_of_a_checkpoint_is_refused(stopped):
+    encoder, config, folder = stopped
+    facts, chosen, chance = run_identity(encoder, PAIRS, config), folder / "checkpoint-4", random.Random(0)
+    assert starting_point(folder, True, facts) == chosen
+    files = sorted(path for path in chosen.rglob("*") if path.is_file())
+    assert {"model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json", MARKER} <= {
+        path.name for path in files
+    }
+    for path in files:
+        content = path.read_bytes()
+        for _ in range(25):
+            path.write_bytes(changed := damaged(content, chance))
+            try:
+                assert starting_point(folder, chosen, facts) == chosen
+            except TrainingError:
+                continue
+            same = path.name == MARKER and json.loads(changed) == json.loads(content)
+            assert same, f"damage to {path.name} went unnoticed"
+        path.write_bytes(content)
+    assert starting_point(folder, chosen, facts) == chosen
+
+
+class Bomb:
+    """Makes a directory when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.mark.parametrize("name", ["optimizer.pt", "scheduler.pt", "rng_state.pth"])
+def test_no_code_in_a_checkpoint_is_run_even_if_its_marker_vouches_for_it(stopped, tmp_path, name):
+    encoder, config, folder = stopped
+    torch.save({"state": Bomb(tmp_path / "boom")}, folder / "checkpoint-4" / name)
+    with pytest.raises(TrainingError, match=r"is no complete checkpoint|is damaged"):
+        train(encoder, PAIRS, config, resume_from_checkpoint=folder / "checkpoint-4")
+    mark_complete(folder / "checkpoint-4", run_identity(encoder, PAIRS, config))
+    with pytest.raises(pickle.UnpicklingError, match="Weights only load failed"):
+        train(encoder, PAIRS, config, resume_from_checkpoint=folder / "checkpoint-4")
+    assert not (tmp_path / "boom").exists()
+
+
 def test_a_checkpoint_of_another_run_is_refused(stopped, make_encoder):
     encoder, config, folder = stopped
     with pytest.raises(TrainingError, match=r"belongs to another run \(pairs was"):
         train(encoder, PAIRS[:50], config, resume_from_checkpoint=True)
-    other = small_config(folder, seed=3, packing="tsp")
-    with pytest.raises(TrainingError, match=r"packing was 'random', is 'tsp'; seed was 42, is 3"):
+    other = small_config(folder, seed=3, batching="random")
+    with pytest.raises(TrainingError, match=r"batching was 'contextual', is 'random'; seed was 42, is 3"):
         train(encoder, PAIRS, other, resume_from_checkpoint=True)
 
 
 @pytest.mark.parametrize(
     "changed",
-    [{"learning_rate": 1e-5}, {"gate_learning_rate": 0.1}, {"learn_temperature": True}, {"optim": "sgd"}],
+    [{"learning_rate": 1e-5}, {"gate_learning_rate": 0.1}, {"context_size": 8}, {"optim": "sgd"}],
     ids=lambda changed: next(iter(changed)),
 )
 def test_what_a_checkpoint_brings_back_cannot_be_changed(stopped, changed):
@@ -151,30 +210,17 @@ def test_there_must_be_a_checkpoint_to_resume(make_encoder, tmp_path):
 
 @pytest.mark.slow
 def test_killed_at_random_and_resumed_equals_never_killed(biencoder_folder, tmp_path):
-    def start(folder):
-        return subprocess.Popen(
-            [sys.executable, KILLABLE, biencoder_folder, folder],
-            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+    def run(folder, *lines):
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+        command = [sys.executable, KILLABLE, biencoder_folder, folder, *map(str, lines)]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        return done.returncode, done.stderr
 
-    def finish(process):
-        _, errors = process.communicate(timeout=300)
-        assert process.returncode == 0, errors
-
-    finish(start(tmp_path / "whole"))
-    chance, kills = random.Random(0), 0
+    assert run(tmp_path / "whole")[0] == 0
+    chance = random.Random(0)
     for _ in range(3):
-        process = start(tmp_path / "killed")
-        known = newest_complete(tmp_path / "killed")
-        while newest_complete(tmp_path / "killed") == known and process.poll() is None:
-            time.sleep(0.01)
-        time.sleep(chance.uniform(0, 0.4))
-        kills += process.poll() is None
-        process.kill()
-        process.communicate()
-    assert kills == 3
-    finish(start(tmp_path / "killed"))
+        code, errors = run(tmp_path / "killed", chance.randrange(LINES))
+        assert code == -signal.SIGKILL, errors
+    assert run(tmp_path / "killed")[0] == 0
     ended = [ContextualEncoder.from_pretrained(tmp_path / name / "model", device="cpu") for name in ("whole", "killed")]
     assert same_weights(*ended)

@@ -10,8 +10,8 @@ from runs import PAIRS, same_weights, small_config
 
 from cde_retrievers import ContextualEncoder
 from cde_retrievers.errors import ConfigurationError
-from cde_retrievers.training.run.run_file import read_run_file, train_from_file
-from cde_retrievers.training.run.training_run import train
+from cde_retrievers.training.run import train
+from cde_retrievers.training.run_file import read_run_file, train_from_file
 
 RUN = """
 [model]

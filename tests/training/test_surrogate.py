@@ -10,7 +10,7 @@ from cde_retrievers.errors import CheckpointError, TrainingDataError, TrainingEr
 from cde_retrievers.model.config import WhiteningConditioning
 from cde_retrievers.training.batches import surrogate
 from cde_retrievers.training.batches.surrogate import PairVectors, embed_pairs
-from cde_retrievers.training.pairs.pairs import Pair, TrainingPairs
+from cde_retrievers.training.data.pairs import Pair, TrainingPairs
 
 PAIRS = TrainingPairs.of(
     Pair(f"{text.split()[1]} {i}", text, (CORPUS[-1 - i],), "zoo") for i, text in enumerate(CORPUS[:7])

@@ -12,7 +12,7 @@ from runs import PAIRS, write_beir
 from safetensors.torch import load_file
 from tiny import CORPUS
 
-from cde_retrievers.training.run.checkpoints import checkpoints_in, is_complete
+from cde_retrievers.training.checkpoints import checkpoints_in, is_complete
 
 PROGRAM = Path(__file__).parents[1] / "helpers" / "train_in_two.py"
 DROPOUT = ("hidden_dropout_prob", "attention_probs_dropout_prob")
@@ -25,7 +25,7 @@ def torchrun(processes, *arguments):
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-m", "torch.distributed.run", f"--nproc_per_node={processes}"]
     command += [f"--master_port={port}", str(PROGRAM), *map(str, arguments)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=600)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=1_800)
     assert done.returncode == 0, done.stderr[-3000:]
 
 

@@ -4,7 +4,7 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from cde_retrievers.durable import replace_bytes
+from cde_retrievers.atomic import replace_bytes
 from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.optional import imported
 

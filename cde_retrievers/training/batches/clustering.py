@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.files import sha256_of_json
 from cde_retrievers.progress import progress_bar
+from cde_retrievers.training.array_cache import cached_arrays
 from cde_retrievers.training.batches.surrogate import PairVectors
-from cde_retrievers.training.cache import cached_arrays
-from cde_retrievers.training.pairs.pairs import Indices, TrainingPairs
+from cde_retrievers.training.data.pairs import Indices, TrainingPairs
 
 # As the paper: at most 100 iterations, best of 3.
 _ITERATIONS, _RESTARTS = 100, 3
@@ -36,7 +36,7 @@ def cluster_pairs(
     """The cluster of each pair -> (n,), numbered from 0 without gaps; no cluster holds pairs of two pools.
 
     A pair enters k-means as query beside document and as document beside query, which bounds the paper's cost
-    (section 4.1; specification 1.2 (3) and 3.2), and belongs to the centroid next to the first of the two. A pool of
+    (section 4.1), and belongs to the centroid next to the first of the two. A pool of
     m pairs has at most ceil(m / cluster_size) clusters; their sizes vary. The same arguments give the same clusters on
     one kind of machine, however many threads it uses.
 
@@ -115,7 +115,7 @@ def _clusters_of(pairs: TrainingPairs, vectors: PairVectors, rows: Indices, k: i
     if k == 1:
         return np.zeros(len(rows), dtype=np.int64)
     points = _both_orders(vectors.queries[pairs.query_of[rows]], vectors.documents[pairs.positive_of[rows]])
-    # Every point is used: 2m / k of them per centroid. A fixed number would starve few clusters (pitfall 24).
+    # Every point is used: 2m / k of them per centroid. A fixed number would starve few clusters.
     per_centroid = max(_POINTS_PER_CENTROID, math.ceil(len(points) / k))
     kmeans = faiss.Kmeans(
         points.shape[1], k, niter=_ITERATIONS, nredo=_RESTARTS, seed=seed, spherical=True,

@@ -1,97 +1,70 @@
 """Clusters laid end to end, so that cutting the row into batches tears as few of them as possible.
 
-The paper lays whole clusters end to end and cuts (section 4.1; specification 1.2 (7), 3.3), so that nearly every batch
-straddles two clusters and some straddle two domains. Here every cluster first gives as many whole batches as it holds.
-What is left of the clusters of a pool (`pools.py`: mostly a domain) is laid end to end and gives whole batches; what is
-left of the pools comes last. No way of cutting the same clusters has more batches of a single cluster, or of a single
-pool.
+The paper lays whole clusters end to end and cuts (section 4.1), so that nearly every batch straddles two clusters and
+some straddle two domains. Here every cluster first gives as many whole batches as it holds. What is left of the
+clusters of a pool is laid end to end and gives whole batches; what is left of the pools comes last. No way of cutting
+the same clusters has more batches of a single cluster, or of a single pool.
 
-Axes: n pairs, K clusters, W width.
+A pool is a domain, or the small domains of a set together. Natural questions, say, have one domain per Wikipedia page,
+and hardly any of them fills a batch. Their clusters are then sought over all these pages, rather than that pages are
+laid end to end as they come.
+
+Axes: n pairs, B pairs of a batch.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.random import Generator
-from numpy.typing import NDArray
 
-from cde_retrievers.training.pairs.pairs import Indices
+from cde_retrievers.training.data.pairs import Indices, TrainingPairs
 
-Centroids = NDArray[np.float32]
-
-
-@dataclass(frozen=True, eq=False)
-class PoolLayout:
-    """The clusters of one pool.
-
-    Attributes:
-        clusters: rows of the pairs of each.
-        centroids: (K, W), to walk from each to the nearest; in random order if None.
-    """
-
-    clusters: tuple[Indices, ...]
-    centroids: Centroids | None
-
-    def lay_out(self, batch_size: int, rng: Generator) -> tuple[Indices, Indices]:
-        """The pool's pairs in a new order: those that make whole batches, and fewer than a batch that are left."""
-        shuffled = [rng.permutation(rows) for rows in self.clusters]
-        whole = [rows[: len(rows) // batch_size * batch_size] for rows in shuffled]
-        left = [rows[len(rows) // batch_size * batch_size :] for rows in shuffled]
-        torn = np.flatnonzero([len(rows) for rows in left])
-        order = torn[_order(len(torn), None if self.centroids is None else self.centroids[torn], rng)]
-        end_to_end = _joined([left[place] for place in order])
-        # From between two batches, not from the end: a walk ends in what is unlike anything else, again and again.
-        cut = batch_size * int(rng.integers(len(end_to_end) // batch_size + 1))
-        over = slice(cut, cut + len(end_to_end) % batch_size)
-        return _joined([*whole, np.delete(end_to_end, over)]), end_to_end[over]
+_BEHIND_SET = "/"  # as in the names that `read_pairs` gives domains
 
 
-@dataclass(frozen=True, eq=False)
-class Layout:
-    """The clusters of all pools.
-
-    Attributes:
-        pools: one after the other.
-        centroids: (number of pools, W), as those of clusters.
-    """
-
-    pools: tuple[PoolLayout, ...]
-    centroids: Centroids | None
-
-    def lay_out(self, batch_size: int, rng: Generator) -> Indices:
-        """All pairs in a new order, to be cut into batches; at the end are those that make up no whole batch."""
-        order = _order(len(self.pools), self.centroids, rng)
-        parts = [self.pools[place].lay_out(batch_size, rng) for place in order]
-        left = _joined([left for _, left in parts])
-        over = rng.choice(len(left), len(left) % batch_size, replace=False)
-        return _joined([*(whole for whole, _ in parts), np.delete(left, over), left[over]])
-
-
-def nearest_walk(centroids: Centroids, start: int) -> Indices:
-    """From `start` always on to the nearest centroid not yet visited -> (K,); Euclidean, specification 3.3.
+def packed(pools: Sequence[Sequence[Indices]], batch_size: int, rng: Generator) -> Indices:
+    """All pairs in a new order, to be cut into batches; at the end are those that make up no whole batch.
 
     Args:
-        centroids: (K, W).
-        start: the first one.
+        pools: for each pool, rows of the pairs of each of its clusters.
+        batch_size: B.
+        rng: decides the order of everything.
     """
-    squares = np.einsum("kw,kw->k", centroids, centroids)
-    order = np.empty(len(centroids), dtype=np.int64)
-    unvisited = np.ones(len(centroids), dtype=np.bool_)
-    here = start
-    for step in range(len(centroids)):
-        order[step] = here
-        unvisited[here] = False
-        # Squared, but for what they have in common. Not by BLAS, whose last bits vary with the number of threads.
-        distances = squares - 2 * np.einsum("kw,w->k", centroids, centroids[here])
-        here = int(np.argmin(np.where(unvisited, distances, np.inf)))
-    return order
+    parts = [_pool_packed(pools[place], batch_size, rng) for place in rng.permutation(len(pools))]
+    left = _joined([left for _, left in parts])
+    over = rng.choice(len(left), len(left) % batch_size, replace=False)
+    return _joined([*(whole for whole, _ in parts), np.delete(left, over), left[over]])
 
 
-def _order(count: int, centroids: Centroids | None, rng: Generator) -> Indices:
-    if centroids is None or count == 0:
-        return rng.permutation(count)
-    return nearest_walk(centroids, int(rng.integers(count)))
+def _pool_packed(clusters: Sequence[Indices], batch_size: int, rng: Generator) -> tuple[Indices, Indices]:
+    """The pool's pairs in a new order: those that make whole batches, and fewer than a batch that are left."""
+    shuffled = [rng.permutation(rows) for rows in clusters]
+    whole = [rows[: len(rows) // batch_size * batch_size] for rows in shuffled]
+    left = [rows[len(rows) // batch_size * batch_size :] for rows in shuffled]
+    torn = [rows for rows in left if len(rows)]
+    end_to_end = _joined([torn[place] for place in rng.permutation(len(torn))])
+    # From between two batches: wherever it is cut, every pair is left over now and then.
+    cut = batch_size * int(rng.integers(len(end_to_end) // batch_size + 1))
+    over = slice(cut, cut + len(end_to_end) % batch_size)
+    return _joined([*whole, np.delete(end_to_end, over)]), end_to_end[over]
+
+
+def pools_of(pairs: TrainingPairs, rows: Indices, batch_size: int) -> Indices:
+    """The pool of each pair -> (n,): its domain, or with other small ones of the set if it fills no batch.
+
+    Args:
+        pairs: n of them.
+        rows: those that are trained on.
+        batch_size: B.
+    """
+    sizes = np.bincount(pairs.domain_of[rows], minlength=len(pairs.domains))
+    pools = np.arange(len(pairs.domains))
+    small_ones: dict[str, int] = {}
+    for domain in np.flatnonzero(sizes < batch_size).tolist():
+        name_of_set, _, _ = pairs.domains[domain].rpartition(_BEHIND_SET)
+        pools[domain] = small_ones.setdefault(name_of_set, domain)
+    pooled: Indices = pools[pairs.domain_of]
+    return pooled
 
 
 def _joined(parts: Sequence[Indices]) -> Indices:

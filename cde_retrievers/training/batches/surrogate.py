@@ -22,8 +22,8 @@ from cde_retrievers.model.hub import local_folder
 from cde_retrievers.model.pretrained import BUILT_IN
 from cde_retrievers.model.released import is_published_folder
 from cde_retrievers.progress import progress_bar
-from cde_retrievers.training.cache import cached_arrays, write_rows
-from cde_retrievers.training.pairs.pairs import TrainingPairs
+from cde_retrievers.training.array_cache import cached_arrays, write_rows
+from cde_retrievers.training.data.pairs import TrainingPairs
 
 Vectors = NDArray[np.float32]
 _BLOCK_ROWS = 4_096
@@ -40,7 +40,7 @@ class PairVectors:
         model: what made them, for messages.
 
     Raises:
-        TrainingDataError: they are no float32 unit rows of one width.
+        TrainingDataError: they are not float32 unit rows of one width.
     """
 
     queries: Vectors = field(repr=False)
@@ -108,7 +108,7 @@ def embed_pairs(
 ) -> PairVectors:
     """Every distinct query and document through the surrogate, each behind its prompt, as unit rows.
 
-    Specification 3.2 (1), paper section 4.1. A contextual model takes part as the bi-encoder that its first stage is,
+    Paper, section 4.1. A contextual model takes part as the bi-encoder that its first stage is,
     without the projection behind it: no context exists yet, and of an untrained model the projection is noise.
 
     Args:
@@ -183,3 +183,32 @@ def _check_unit_rows(role: str, vectors: Vectors) -> None:
                 f"{role} vectors must have length 1, row {start + wrong[0]} has {lengths[wrong[0]]:.4g}; "
                 f"divide every row by its length"
             )
+
+
+def context_vectors(pairs: TrainingPairs, encoder: ContextualEncoder, cache_folder: Path) -> NDArray[np.float32]:
+    """First-stage vectors (D, W) of the pairs' documents, not normalised, mapped from the cache.
+
+    Args:
+        pairs: whose documents.
+        encoder: whose first stage, as it is before training.
+        cache_folder: where they are kept, under a hash of texts and model.
+
+    Raises:
+        WriteError: the disk is full.
+    """
+
+    def write(folder: Path) -> None:
+        blocks = (
+            encoder.first_stage_vectors(pairs.documents[start : start + _BLOCK_ROWS])
+            for start in range(0, len(pairs.documents), _BLOCK_ROWS)
+        )
+        write_rows(folder / "documents.npy", (len(pairs.documents), encoder.width), blocks)
+
+    made_from = {
+        "texts": sha256_of_json([sha256_of_text(text) for text in pairs.documents]),
+        "first_stage": encoder.first_stage_fingerprint(),
+        "prompt": encoder.config.document_prompt,
+        "dtype": str(encoder.dtype),
+    }
+    vectors: NDArray[np.float32] = cached_arrays(cache_folder, "context", made_from, write)["documents"]
+    return vectors

@@ -1,0 +1,88 @@
+"""What lies at a path, asked without opening it."""
+
+import os
+import stat
+from pathlib import Path
+
+from cde_retrievers.errors import ConfigurationError, CorpusFileError
+
+_SPECIAL = {
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+def as_path(value: object) -> Path:
+    """The path that a caller gave.
+
+    Raises:
+        ConfigurationError: it is neither a text nor a `Path`.
+    """
+    if isinstance(value, str | Path):
+        return Path(value)
+    raise ConfigurationError(f"a path is a text or a pathlib.Path, found a {type(value).__name__}; give one of these")
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is a regular file, perhaps behind a link.
+
+    Raises:
+        CorpusFileError: it cannot be looked at, or is a pipe, a socket or a device.
+    """
+    refuse_special(path)
+    return stat.S_ISREG(_mode(path))
+
+
+def is_folder(path: Path) -> bool:
+    """Whether there is a folder, perhaps behind a link.
+
+    Raises:
+        CorpusFileError: it cannot be looked at.
+    """
+    return stat.S_ISDIR(_mode(path))
+
+
+def refuse_special(path: Path) -> None:
+    """Raise CorpusFileError for a pipe, a socket or a device: to open one may wait for ever, or do something."""
+    special = special_kind(_mode(path))
+    if special is not None:
+        raise CorpusFileError(
+            f"{path} is {special}, which cannot be read as often as it takes; write what it gives into a file"
+        )
+
+
+def special_kind(mode: int) -> str | None:
+    """What the file of this mode is called if it is neither a regular file nor a folder."""
+    return _SPECIAL.get(stat.S_IFMT(mode))
+
+
+def leads_out(path: Path, folder: Path) -> bool:
+    """Whether the path leads out of the folder, through links."""
+    return not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
+
+
+def refuse_link_out(path: Path, folder: Path) -> None:
+    """Raise CorpusFileError if the path, which should be in the folder, leads out of it."""
+    if leads_out(path, folder):
+        raise CorpusFileError(
+            f"{path} is a link that leads out of {folder}; put a copy of the file in its place, or where there is a "
+            f"choice follow links with follow_links=True (--follow-links)"
+        )
+
+
+def _mode(path: Path) -> int:
+    """The kind of file and its permissions; 0 if there is none."""
+    try:
+        return path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # a name with a NUL is no file's
+        return 0
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
+def unreadable(path: Path, error: Exception) -> CorpusFileError:
+    """The error that says why nothing can be read there."""
+    reason = getattr(error, "strerror", None) or str(error)
+    return CorpusFileError(f"{path} cannot be read: {reason}; change its permissions, or restore it from a copy")

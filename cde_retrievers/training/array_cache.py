@@ -1,0 +1,95 @@
+"""Arrays that were computed once, kept on disk under a hash of all that they depend on.
+
+An entry is a directory with one `.npy` file per array and `cache.json`, which names what it was made from and the
+files' SHA-256. It appears whole or not at all.
+"""
+
+import json
+import logging
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock
+from numpy.typing import NDArray
+
+from cde_retrievers.atomic import atomic_directory, recovered
+from cde_retrievers.disk_errors import disk_errors_explained
+from cde_retrievers.files import sha256_of_file, sha256_of_json, write_json
+
+logger = logging.getLogger(__name__)
+
+Arrays = dict[str, NDArray[Any]]
+MANIFEST = "cache.json"
+_NAME_DIGITS = 32
+
+
+def cached_arrays(folder: str | Path, kind: str, made_from: dict[str, Any], write: Callable[[Path], None]) -> Arrays:
+    """The arrays of one entry, mapped from disk; made first where they are missing or damaged.
+
+    Processes that ask at the same time wait for the one that makes them.
+
+    Args:
+        folder: where entries are kept; made if it does not exist.
+        kind: of entry, the beginning of its directory's name.
+        made_from: all that the arrays depend on; the rest of the name is its hash.
+        write: puts `NAME.npy` files into the directory it is given.
+
+    Returns:
+        Read-only arrays by name.
+
+    Raises:
+        PathInUseError: something else is where the entry should be.
+        WriteError: the disk is full, or the folder cannot be written to.
+    """
+    entry = Path(folder) / f"{kind}-{sha256_of_json(made_from)[:_NAME_DIGITS]}"
+    found = _read(entry, made_from)
+    if found is not None:
+        return found
+    with disk_errors_explained(entry, "what was kept there before is unharmed"):
+        entry.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(entry.parent / f".{entry.name}.lock"):
+            return _read(entry, made_from) or _make(entry, made_from, write)
+
+
+def write_rows(path: Path, shape: tuple[int, int], blocks: Iterable[NDArray[np.float32]]) -> None:
+    """Write float32 rows as a `.npy` file, one block in memory at a time.
+
+    Args:
+        path: of the new file.
+        shape: rows in all blocks, and their width.
+        blocks: (some rows, width) each.
+    """
+    header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.float32)), "fortran_order": False, "shape": shape}
+    # Not through a memory map: a full disk would end the process there, instead of raising an error.
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_2_0(file, header)
+        for block in blocks:
+            file.write(np.ascontiguousarray(block, dtype=np.float32).data)
+
+
+def _make(entry: Path, made_from: dict[str, Any], write: Callable[[Path], None]) -> Arrays:
+    if entry.exists():
+        logger.warning("%s is damaged; it is made again", entry)
+    with atomic_directory(entry, lambda directory: (directory / MANIFEST).is_file()) as new:
+        write(new)
+        digests = {path.name: sha256_of_file(path) for path in sorted(new.glob("*.npy"))}
+        write_json(new / MANIFEST, {"made_from": made_from, "sha256": digests})
+    return _mapped(entry, digests)
+
+
+def _read(entry: Path, made_from: dict[str, Any]) -> Arrays | None:
+    """The arrays, or None where there are none that are whole and made from this."""
+    try:
+        manifest = json.loads((recovered(entry) / MANIFEST).read_text(encoding="utf-8"))
+        whole = manifest["made_from"] == made_from and all(
+            sha256_of_file(entry / name) == digest for name, digest in manifest["sha256"].items()
+        )
+    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return _mapped(entry, manifest["sha256"]) if whole else None
+
+
+def _mapped(entry: Path, names: Iterable[str]) -> Arrays:
+    return {Path(name).stem: np.load(entry / name, mmap_mode="r", allow_pickle=False) for name in names}

@@ -1,0 +1,125 @@
+"""From a plan to this process's tensors: the step format of `ContrastiveModel`.
+
+Axes: R processes, B pairs on each, H hard negatives per query, M = B * (1 + H) documents on each, N context
+documents, W width, L tokens.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cde_retrievers.batches import text_windows
+from cde_retrievers.text import TextTokenizer
+from cde_retrievers.training.batches.false_negatives import Mask, false_negatives
+from cde_retrievers.training.batches.step_plan import StepPlan
+from cde_retrievers.training.batches.surrogate import PairVectors
+from cde_retrievers.training.data.pairs import TrainingPairs
+
+Rows = NDArray[np.int64]
+
+
+class TokenTable:
+    """Token ids of distinct texts, tokenised once for all epochs: end to end in one array of 32-bit numbers.
+
+    Args:
+        texts: n texts, without the prompt.
+        prompt: put before each.
+        tokenizer: of the model; cuts what is too long.
+    """
+
+    def __init__(self, texts: Sequence[str], prompt: str, tokenizer: TextTokenizer) -> None:
+        self._tokenizer = tokenizer
+        parts: list[NDArray[np.int32]] = []
+        lengths: list[int] = []
+        for start, stop in text_windows(texts):
+            rows = tokenizer.encode([prompt + text for text in texts[start:stop]])
+            parts.append(np.concatenate(rows).astype(np.int32))
+            lengths += [len(row) for row in rows]
+        self._ids = np.concatenate(parts)
+        self._ends = np.cumsum(lengths)
+        self._starts = self._ends - np.asarray(lengths)
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    def padded(self, rows: Rows) -> tuple[Tensor, Tensor]:
+        """Row numbers (B,) -> right-padded token ids and their mask, each (B, L)."""
+        return self._tokenizer.pad([self._ids[self._starts[row] : self._ends[row]].astype(np.int64) for row in rows])
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessShard:
+    """What one process of a run works on: the part at place `rank` of `world_size` equal ones (R)."""
+
+    rank: int = 0
+    world_size: int = 1
+
+    def of(self, count: int) -> tuple[int, int]:
+        """Start and stop of its part of `count` items."""
+        each = count // self.world_size
+        return self.rank * each, (self.rank + 1) * each
+
+
+@dataclass(frozen=True, slots=True)
+class Collator:
+    """The `collate_fn` of training: makes the tensors of a step.
+
+    Attributes:
+        pairs: what is trained on.
+        queries: token ids of their distinct queries.
+        documents: of their distinct documents.
+        surrogate: vectors by which false negatives are found; None excludes only documents known to be answers.
+        threshold: as `TrainingConfig.false_negative_threshold`.
+        shard: this process's.
+        context_vectors: first-stage vectors of all documents, (D, W), where the first stage is frozen.
+    """
+
+    pairs: TrainingPairs
+    queries: TokenTable
+    documents: TokenTable
+    surrogate: PairVectors | None = None
+    threshold: float | None = 1.0
+    shard: ProcessShard = ProcessShard()
+    context_vectors: NDArray[np.float32] | None = None
+
+    def __call__(self, plan: StepPlan) -> dict[str, Tensor]:
+        """The step's tensors by name; shapes as `ContrastiveModel.forward` says."""
+        start, stop = self.shard.of(len(plan.pairs))
+        batch = plan.pairs[start:stop]
+        return {
+            **_tokens("query", self.queries, self.pairs.query_of[batch]),
+            **_tokens("document", self.documents, plan.documents(start, stop)),
+            "excluded": torch.from_numpy(self._excluded(plan, batch)),
+            **self._context(plan),
+        }
+
+    def _context(self, plan: StepPlan) -> dict[str, Tensor]:
+        if plan.context is None:
+            return {}
+        if self.context_vectors is not None:
+            return {"context_vectors": torch.from_numpy(np.ascontiguousarray(self.context_vectors[plan.context]))}
+        start, stop = self.shard.of(len(plan.context))
+        return _tokens("context", self.documents, plan.context[start:stop])
+
+    def _excluded(self, plan: StepPlan, batch: Rows) -> Mask:
+        """(B, R * M): which documents of all processes do not count against this process's queries."""
+        shards = [ProcessShard(rank, self.shard.world_size) for rank in range(self.shard.world_size)]
+        candidates = np.concatenate([plan.documents(*shard.of(len(plan.pairs))) for shard in shards])
+        own = own_columns(len(batch), plan.negatives.shape[1], self.shard.rank)
+        return false_negatives(self.pairs, batch, candidates, own, self.surrogate, self.threshold)
+
+
+def own_columns(batch: int, hard_negatives: int, rank: int) -> Rows:
+    """Columns (B, 1 + H) of each local query's positive, then of its hard negatives, among all R * M."""
+    place = np.arange(batch)[:, None]
+    first = rank * batch * (1 + hard_negatives)
+    return first + np.concatenate([place, batch + place * hard_negatives + np.arange(hard_negatives)], axis=1)
+
+
+def _tokens(role: str, table: TokenTable, rows: Rows) -> dict[str, Tensor]:
+    input_ids, attention_mask = table.padded(rows)
+    return {f"{role}_input_ids": input_ids, f"{role}_attention_mask": attention_mask}

@@ -1,0 +1,238 @@
+"""Hard negatives: documents of a pair's own domain that score high for its query and are not known to answer it.
+
+Axes: Q queries of a domain, D documents of it, C candidates per query, W width.
+"""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from cde_retrievers.embedder import Embedder
+from cde_retrievers.encoder import ContextualEncoder
+from cde_retrievers.errors import ConfigurationError, ContextTooSmallError
+from cde_retrievers.index.exact import exact_search
+from cde_retrievers.progress import progress_bar
+from cde_retrievers.training.data.pairs import Indices, TrainingPairs, check_table
+
+logger = logging.getLogger(__name__)
+
+Strategy = Literal["top", "random"]
+STRATEGIES: tuple[Strategy, ...] = ("top", "random")
+_MORE_TO_CHOOSE_FROM = 10  # candidates per negative where some may be refused, as sentence-transformers takes
+_QUERIES_AT_ONCE = 4_096
+
+
+@dataclass(frozen=True, kw_only=True)
+class MiningRules:
+    """Which documents become hard negatives; names and meanings as in sentence-transformers' `mine_hard_negatives`.
+
+    Ranks count documents that pass all other rules, from 0; scores are cosine similarities. A query's search goes no
+    deeper than `range_max` and what is known of it.
+
+    Attributes:
+        num_negatives: per pair, at most.
+        range_min: rank of the first that may be taken.
+        range_max: rank behind the last; if None, as many as are needed, or ten times that where a rule on scores
+            refuses some or the choice is random.
+        max_score: what scores higher is not taken.
+        min_score: what scores lower is not taken.
+        absolute_margin: what scores less than this below the query's worst positive is not taken.
+        relative_margin: the same, as a share of that positive's score.
+        sampling_strategy: "top", or "random" among those in the window.
+
+    Raises:
+        ConfigurationError: they contradict each other, or no document can meet them.
+    """
+
+    num_negatives: int = 1
+    range_min: int = 0
+    range_max: int | None = None
+    max_score: float | None = None
+    min_score: float | None = None
+    absolute_margin: float | None = None
+    relative_margin: float | None = None
+    sampling_strategy: Strategy = "top"
+
+    def __post_init__(self) -> None:
+        if self.sampling_strategy not in STRATEGIES:
+            raise ConfigurationError(
+                f"sampling_strategy {self.sampling_strategy!r} is unknown; use one of {', '.join(STRATEGIES)}"
+            )
+        for name in ("num_negatives", "range_min", "range_max"):
+            number = getattr(self, name)
+            if number is not None and not isinstance(number, int):
+                raise ConfigurationError(f"{name} is {number!r}; give a whole number")
+        if self.num_negatives < 1 or self.range_min < 0:
+            raise ConfigurationError(
+                f"at least one negative is mined and ranks count from 0, found num_negatives={self.num_negatives}, "
+                f"range_min={self.range_min}"
+            )
+        if self.min_score is not None and self.max_score is not None and self.min_score > self.max_score:
+            raise ConfigurationError(
+                f"no score is at least min_score={self.min_score} and at most max_score={self.max_score}; swap them"
+            )
+        if self.range_max is not None and self.range_max - self.range_min < self.num_negatives:
+            raise ConfigurationError(
+                f"ranks {self.range_min} to {self.range_max} have no room for {self.num_negatives} negatives; raise "
+                f"range_max or lower range_min"
+            )
+
+    @property
+    def window(self) -> int:
+        """Rank behind the last that may be taken."""
+        if self.range_max is not None:
+            return self.range_max
+        picky = any(limit is not None for limit in (self.max_score, self.absolute_margin, self.relative_margin))
+        more = _MORE_TO_CHOOSE_FROM if picky or self.sampling_strategy == "random" else 1
+        return self.range_min + self.num_negatives * more
+
+    def passes(self, scores: NDArray[np.float32], worst_positive: float) -> NDArray[np.bool_]:
+        """Which of these scores are neither too high nor too low, beside that of the query's worst positive; (C,)."""
+        highest = [np.inf if self.max_score is None else self.max_score]
+        if self.absolute_margin is not None:
+            highest.append(worst_positive - self.absolute_margin)
+        if self.relative_margin is not None:
+            highest.append(worst_positive - abs(worst_positive) * self.relative_margin)
+        passed: NDArray[np.bool_] = scores <= min(highest)
+        return passed if self.min_score is None else passed & (scores >= self.min_score)
+
+    def choose(self, ranked: Indices, rng: Generator) -> Indices:
+        """The negatives among documents that passed, best first."""
+        window = ranked[self.range_min : self.window]
+        if self.sampling_strategy == "random" and len(window) > self.num_negatives:
+            window = window[np.sort(rng.choice(len(window), self.num_negatives, replace=False))]
+        return window[: self.num_negatives]
+
+
+def mine_hard_negatives(
+    pairs: TrainingPairs,
+    encoder: ContextualEncoder,
+    *,
+    num_negatives: int = 1,
+    range_min: int = 0,
+    range_max: int | None = None,
+    max_score: float | None = None,
+    min_score: float | None = None,
+    absolute_margin: float | None = None,
+    relative_margin: float | None = None,
+    sampling_strategy: Strategy = "top",
+    context_size: int | None = None,
+    seed: int = 0,
+    show_progress: bool | None = None,
+) -> TrainingPairs:
+    """The pairs with hard negatives added behind those they have (paper, section 5).
+
+    Each query is searched among the positives and negatives of its own domain, under a context fitted on these.
+    Documents that any pair gives as an answer to it are never taken. How many pairs got fewer than asked for is
+    logged. Names of the settings are those of sentence-transformers; `MiningRules` says what each means.
+
+    Args:
+        pairs: what to search for.
+        encoder: what to search with.
+        num_negatives: mined per pair, at most.
+        range_min: rank of the first that may be taken.
+        range_max: rank behind the last that may be taken.
+        max_score: what scores higher is not taken.
+        min_score: what scores lower is not taken.
+        absolute_margin: what scores less than this below the positive is not taken.
+        relative_margin: the same, as a share of the positive's score.
+        sampling_strategy: "top" or "random".
+        context_size: documents of each context; the model's own number if None.
+        seed: of the choice of context documents and of random negatives.
+        show_progress: True or False, or None for a bar only where the work is long.
+
+    Raises:
+        TrainingDataError: the pairs are something else, such as rows that were not read yet.
+        ConfigurationError: a setting is impossible, or the encoder is of another kind.
+    """
+    check_table(pairs)
+    rules = MiningRules(
+        num_negatives=num_negatives, range_min=range_min, range_max=range_max, max_score=max_score,
+        min_score=min_score, absolute_margin=absolute_margin, relative_margin=relative_margin,
+        sampling_strategy=sampling_strategy,
+    )  # fmt: skip
+    if not isinstance(encoder, Embedder):
+        raise ConfigurationError(
+            f"hard negatives are searched for under a context, which a {type(encoder).__name__} does not take; give a "
+            f"ContextualEncoder, such as ContextualEncoder.from_biencoder('path/or/name')"
+        )
+    search = _Search(pairs, encoder, rules, context_size, seed)
+    negatives, rng = list(pairs.negatives_of), np.random.default_rng(seed)
+    short = 0
+    with progress_bar(len(pairs), show_progress, "Mining hard negatives", "pair") as bar:
+        for row, ranked in search.all_pairs():
+            mined = rules.choose(ranked[~np.isin(ranked, negatives[row])], rng)
+            negatives[row] = (*negatives[row], *mined.tolist())
+            short += len(mined) < num_negatives
+            bar.update()
+    if short:
+        logger.warning(
+            "%d of %d pairs got fewer than %d hard negatives: their domains have no more documents that the rules let "
+            "pass; loosen scores, margins and ranks for more", short, len(pairs), num_negatives,
+        )  # fmt: skip
+    return replace(pairs, negatives_of=tuple(negatives))
+
+
+@dataclass(frozen=True)
+class _Search:
+    pairs: TrainingPairs
+    encoder: ContextualEncoder
+    rules: MiningRules
+    context_size: int | None
+    seed: int
+
+    def all_pairs(self) -> Iterator[tuple[int, Indices]]:
+        """Every pair, domain by domain, with the documents that may be its negatives, best first."""
+        for domain, name in enumerate(self.pairs.domains):
+            rows = np.flatnonzero(self.pairs.domain_of == domain)
+            try:
+                ranked = self._domain(rows)
+            except ContextTooSmallError as error:
+                logger.warning("no hard negatives in domain %r: %s", name, error)
+                ranked = {}
+            nothing = np.empty(0, dtype=np.int64)
+            yield from ((int(row), ranked.get(int(self.pairs.query_of[row]), nothing)) for row in rows)
+
+    def _domain(self, rows: Indices) -> dict[int, Indices]:
+        """For each query of these pairs what may be its negatives: rows in `documents`, best first."""
+        queries = np.unique(self.pairs.query_of[rows])
+        given = [row for pair in rows for row in self.pairs.negatives_of[pair]]
+        documents = np.unique(np.concatenate([self.pairs.positive_of[rows], np.asarray(given, dtype=np.int64)]))
+        texts = [self.pairs.documents[row] for row in documents]
+        context = self.encoder.fit_context(texts, self.context_size, seed=self.seed, show_progress=False)
+        document_vectors = self.encoder.encode_documents(texts, context, False)
+        query_vectors = self.encoder.encode_queries([self.pairs.queries[row] for row in queries], context, False)
+        most_known = max(len(self.pairs.answers_of[query]) for query in queries)
+        most_given = max(len(self.pairs.negatives_of[row]) for row in rows)
+        depth = self.rules.window + most_known + most_given
+        ranked: dict[int, Indices] = {}
+        for start in range(0, len(queries), _QUERIES_AT_ONCE):
+            part = slice(start, start + _QUERIES_AT_ONCE)
+            ranked |= self._ranked(queries[part], query_vectors[part], documents, document_vectors, depth)
+        return ranked
+
+    def _ranked(
+        self,
+        queries: Indices,
+        query_vectors: NDArray[np.float32],
+        documents: Indices,
+        document_vectors: NDArray[np.float32],
+        depth: int,
+    ) -> dict[int, Indices]:
+        """As `_domain`, from vectors (Q, W) and (D, W), among the `depth` best documents of each query."""
+        searched = [(0, document_vectors, np.ones(len(documents), dtype=np.bool_))]
+        scores, found = exact_search(query_vectors, searched, depth)
+        ranked = {}
+        for place, query in enumerate(queries.tolist()):
+            known = self.pairs.answers_of[query]
+            here = np.searchsorted(documents, known[np.isin(known, documents)])
+            positives = document_vectors[here] @ query_vectors[place]
+            passes = self.rules.passes(scores[place], float(positives.min()))
+            candidates = documents[found[place][passes]]
+            ranked[query] = candidates[~np.isin(candidates, known)]
+        return ranked

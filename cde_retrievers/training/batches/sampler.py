@@ -1,0 +1,166 @@
+"""Which pairs make up which batch, epoch after epoch.
+
+Axes: n pairs, G pairs of a global batch, over all processes together.
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.random import Generator
+from torch.utils.data import Sampler
+
+from cde_retrievers.errors import ConfigurationError, TrainingDataError
+from cde_retrievers.training.batches.clustering import cluster_pairs
+from cde_retrievers.training.batches.packing import packed, pools_of
+from cde_retrievers.training.batches.surrogate import PairVectors
+from cde_retrievers.training.data.pairs import Indices, TrainingPairs, first_rows
+
+logger = logging.getLogger(__name__)
+
+
+class PairBatch(NamedTuple):
+    """The pairs of one step, and what seeds every random choice about it.
+
+    Attributes:
+        rows: of the pairs (G,).
+        seed: the run's seed, the epoch, and the step of the epoch, both counted from 0.
+    """
+
+    rows: Indices
+    seed: tuple[int, int, int]
+
+
+class PairBatchSampler(Sampler[PairBatch]):
+    """Batches of one size; no pair comes twice in an epoch, and those that fill no batch are others each time.
+
+    Made by `contextual_batches` and `random_batches`. An epoch's batches depend on the seed and its number alone, so
+    that all processes agree, and a resumed run goes on with what would have come.
+
+    Args:
+        batch_size: G.
+        batches_per_epoch: the same for every epoch.
+        seed: same pairs, settings and seed, same batches in every process.
+        lay_out: all rows in the order in which they are cut into batches.
+    """
+
+    def __init__(
+        self, batch_size: int, batches_per_epoch: int, seed: int, lay_out: Callable[[Generator], Indices]
+    ) -> None:
+        self.batch_size = batch_size
+        self.batches_per_epoch = batches_per_epoch
+        self.seed = seed
+        self._lay_out = lay_out
+        self._epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Which epoch the next iteration goes through."""
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        return self.batches_per_epoch
+
+    def __iter__(self) -> Iterator[PairBatch]:
+        epoch = self._epoch
+        return (PairBatch(rows, (self.seed, epoch, step)) for step, rows in enumerate(self.batches(epoch)))
+
+    def batches(self, epoch: int) -> Indices:
+        """Rows of the pairs of each batch -> (batches_per_epoch, G), in the order in which to train on them.
+
+        Batches come in random order, and pairs in random order within each.
+
+        Raises:
+            ConfigurationError: the epoch is below 0.
+        """
+        if epoch < 0:
+            raise ConfigurationError(f"epochs are counted from 0, found {epoch}")
+        # A pair of numbers, not their sum: runs with neighbouring seeds do not share their epochs.
+        rng = np.random.default_rng([self.seed, epoch])
+        rows = self._lay_out(rng)[: self.batches_per_epoch * self.batch_size]
+        return rng.permuted(rng.permutation(rows.reshape(-1, self.batch_size)), axis=1)
+
+
+def random_batches(pairs: TrainingPairs, batch_size: int, seed: int = 0) -> PairBatchSampler:
+    """Batches drawn at random from all pairs, across domains: what contextual ones are compared with.
+
+    Pairs of equal texts count once.
+
+    Raises:
+        ConfigurationError: batch_size or seed is impossible.
+        TrainingDataError: there are fewer distinct pairs than make a batch.
+    """
+    rows = _distinct_rows(pairs, batch_size, seed)
+    return PairBatchSampler(batch_size, len(rows) // batch_size, seed, lambda rng: rng.permutation(rows))
+
+
+def contextual_batches(
+    pairs: TrainingPairs,
+    vectors: PairVectors,
+    batch_size: int,
+    cluster_size: int | None = None,
+    seed: int = 0,
+    cache_folder: str | Path | None = None,
+    show_progress: bool | None = None,
+) -> PairBatchSampler:
+    """Batches of pairs that are hard to tell apart (paper section 4.1): clusters, packed as `packing.py` describes.
+
+    Pairs of equal texts count once.
+
+    Args:
+        pairs: n of them; batches keep within domains as far as these fill whole batches. Smaller domains are
+            clustered together with others of their set (what stands before the last "/" of their names).
+        vectors: of their texts, from `embed_pairs`.
+        batch_size: G.
+        cluster_size: pairs per cluster on average; G if None.
+        seed: of clusters and of all order.
+        cache_folder: where clusters are kept; not kept if None.
+        show_progress: of clustering; True or False, or None for a bar only where the work is long.
+
+    Raises:
+        ConfigurationError: a size or the seed is impossible.
+        TrainingDataError: there are fewer distinct pairs than make a batch, or the vectors are of other pairs.
+        PathInUseError: something else is in the cache where the clusters should be.
+        WriteError: the disk is full.
+    """
+    rows = _distinct_rows(pairs, batch_size, seed)
+    _log_mixed_batches(pairs, rows, batch_size)
+    size = batch_size if cluster_size is None else cluster_size
+    pool_of = pools_of(pairs, rows, batch_size)
+    clusters = cluster_pairs(pairs, vectors, size, seed, cache_folder, show_progress, pool_of)
+    pools = [_split(rows[pool_of[rows] == pool], clusters) for pool in np.unique(pool_of[rows])]
+    return PairBatchSampler(batch_size, len(rows) // batch_size, seed, lambda rng: packed(pools, batch_size, rng))
+
+
+def _distinct_rows(pairs: TrainingPairs, batch_size: int, seed: int) -> Indices:
+    """The first row of each distinct pair of texts, in order."""
+    if batch_size < 1 or seed < 0:
+        raise ConfigurationError(
+            f"batches hold at least one pair and seeds are not negative, found batch_size={batch_size}, seed={seed}"
+        )
+    rows = first_rows(pairs)
+    if len(rows) < len(pairs):
+        logger.warning("%d of %d pairs repeat another one and are left out", len(pairs) - len(rows), len(pairs))
+    if len(rows) < batch_size:
+        raise TrainingDataError(
+            f"a batch takes {batch_size} distinct pairs, there are {len(rows)}; lower the batch size or add pairs"
+        )
+    return rows
+
+
+def _split(rows: Indices, clusters: Indices) -> list[Indices]:
+    """Rows by the cluster they are in, in the order of the clusters."""
+    ordered = rows[np.argsort(clusters[rows], kind="stable")]
+    return np.split(ordered, np.flatnonzero(np.diff(clusters[ordered])) + 1)
+
+
+def _log_mixed_batches(pairs: TrainingPairs, rows: Indices, batch_size: int) -> None:
+    sizes = np.bincount(pairs.domain_of[rows], minlength=len(pairs.domains))
+    mixed = len(rows) // batch_size - int((sizes // batch_size).sum())
+    small = int(((sizes > 0) & (sizes < batch_size)).sum())
+    if mixed:
+        logger.info(
+            "%d of %d batches are of several domains, from what fills no batch; %d of %d domains have fewer pairs than "
+            "a batch", mixed, len(rows) // batch_size, small, len(pairs.domains),
+        )  # fmt: skip

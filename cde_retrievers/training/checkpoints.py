@@ -1,0 +1,202 @@
+"""Which checkpoints of a run are whole. The Trainer writes a checkpoint file by file; a marker is written after all.
+
+The marker names every file with its size, by which a checkpoint that was not finished is told, and with its SHA-256,
+which is checked before anything is read of one.
+"""
+
+import json
+import logging
+import shutil
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from cde_retrievers.atomic import replace_json
+from cde_retrievers.checksums import FileName, Sha256, check_files, sha256_of_files
+from cde_retrievers.durable import sync_directory, sync_tree
+from cde_retrievers.errors import TrainingError
+from cde_retrievers.sealed import read_sealed, sealed
+from cde_retrievers.strict_json import read_json
+
+logger = logging.getLogger(__name__)
+
+MARKER = "complete.json"
+_PREFIX = "checkpoint-"
+RunIdentity = dict[str, Any]
+_VERSION = 1
+_REMEDY = "delete the checkpoint"
+
+
+class _Marker(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    files: dict[FileName, int]
+    run: RunIdentity
+    sha256: dict[FileName, Sha256] = Field(default_factory=dict)
+
+
+def mark_complete(checkpoint: Path, facts: RunIdentity) -> None:
+    """Write the marker: what the checkpoint belongs to, and size and SHA-256 of every file in it.
+
+    Args:
+        checkpoint: its directory, all of it written.
+        facts: JSON values that a run which goes on from it must share.
+    """
+    # All of it on the device before the marker is, and the marker before an older checkpoint goes.
+    sync_tree(checkpoint)
+    sync_directory(checkpoint.parent)
+    digests = sha256_of_files(checkpoint, leave_out=(MARKER,))
+    sizes = {name: (checkpoint / name).stat().st_size for name in digests}
+    content = {"files": sizes, "run": json.loads(json.dumps(facts)), "sha256": digests}
+    replace_json(checkpoint / MARKER, sealed(content, _VERSION))
+
+
+def unmark(checkpoint: Path) -> None:
+    """Remove the marker, because files of the checkpoint are about to be replaced."""
+    (checkpoint / MARKER).unlink(missing_ok=True)
+    sync_directory(checkpoint)
+
+
+def is_complete(checkpoint: Path) -> bool:
+    """Whether the marker is there and every file has the size it names."""
+    try:
+        sizes = _read_marker(checkpoint).files
+        return all((checkpoint / name).stat().st_size == size for name, size in sizes.items())
+    except (OSError, TrainingError):
+        return False
+
+
+def check_undamaged(checkpoint: Path, folder: Path) -> None:
+    """Refuse a whole checkpoint of which a file is not what was written, or to which one was added.
+
+    One of an earlier release has no checksums, and is taken as it is.
+
+    Args:
+        checkpoint: its directory.
+        folder: the run's output directory.
+
+    Raises:
+        TrainingError: names the file, and the checkpoint to go on from.
+    """
+    checksums = _read_marker(checkpoint).sha256
+    if checksums:
+        check_files(checkpoint, checksums, TrainingError, _way_on(checkpoint, folder))
+
+
+def _way_on(damaged: Path, folder: Path) -> str:
+    others = [path for path in checkpoints_in(folder) if path.resolve() != damaged.resolve() and is_complete(path)]
+    if not others:
+        return f"there is no other checkpoint, so delete {damaged} and begin again"
+    return f"delete {damaged} to go on from {others[-1]}, or name another one with resume_from_checkpoint"
+
+
+def _read_marker(checkpoint: Path) -> _Marker:
+    """What the marker says.
+
+    Raises:
+        FileNotFoundError: there is none.
+        TrainingError: it is damaged.
+    """
+    path = checkpoint / MARKER
+    content = read_json(path, TrainingError, _REMEDY)
+    if not isinstance(content, dict) or content.keys() != {"files", "run"}:  # what earlier releases wrote
+        content = read_sealed(path, TrainingError, _REMEDY, _VERSION)
+    try:
+        return _Marker(**content)
+    except ValidationError as error:
+        raise TrainingError(f"{path} is damaged ({error.error_count()} wrong entries); {_REMEDY}") from error
+
+
+def checkpoints_in(folder: Path) -> list[Path]:
+    """Directories of checkpoints, whole or not, in the order of their steps."""
+    found = [path for path in folder.glob(f"{_PREFIX}*") if path.is_dir() and _step(path) is not None]
+    return sorted(found, key=lambda path: _step(path) or 0)
+
+
+def newest_complete(folder: Path) -> Path | None:
+    """The last whole checkpoint, or None."""
+    return next((path for path in reversed(checkpoints_in(folder)) if is_complete(path)), None)
+
+
+def starting_point(folder: Path, resume: str | Path | bool | None, identity: RunIdentity) -> Path | None:
+    """The checkpoint a run goes on from; None for the beginning.
+
+    Args:
+        folder: the run's output directory.
+        resume: a checkpoint's directory, True for the newest whole one, or None or False for the beginning.
+        identity: what the checkpoint must share with the run: its batches would be others.
+
+    Raises:
+        TrainingError: there is no such checkpoint, it is not whole, damaged or of another run; or checkpoints of an
+            earlier run are in the way of a new one.
+    """
+    if resume is None or resume is False:
+        _refuse_to_mix(folder)
+        return None
+    chosen = _newest(folder) if resume is True else _whole(Path(str(resume)), folder)
+    check_undamaged(chosen, folder)
+    _check_identity(chosen, identity)
+    return chosen
+
+
+def _refuse_to_mix(folder: Path) -> None:
+    found = newest_complete(folder)
+    if found is not None:
+        raise TrainingError(
+            f"{folder} already holds {found.name} of an earlier run; go on with resume_from_checkpoint=True, or give "
+            f"another output_dir"
+        )
+
+
+def _whole(checkpoint: Path, folder: Path) -> Path:
+    if not is_complete(checkpoint):
+        newest = newest_complete(folder)
+        known = f"the newest complete one is {newest}" if newest else f"{folder} has none that is"
+        raise TrainingError(f"{checkpoint} is no complete checkpoint; {known}")
+    return checkpoint
+
+
+def _newest(folder: Path) -> Path:
+    newest = newest_complete(folder)
+    if newest is None:
+        broken = ", ".join(path.name for path in checkpoints_in(folder)) or "none"
+        raise TrainingError(
+            f"{folder} has no complete checkpoint to resume from (incomplete: {broken}); leave resume_from_checkpoint "
+            f"out to begin anew"
+        )
+    for later in checkpoints_in(folder):
+        if (_step(later) or 0) > (_step(newest) or 0):
+            logger.warning("%s is incomplete and is passed over", later)
+    logger.info("resuming from %s, the newest complete checkpoint", newest)
+    return newest
+
+
+def _check_identity(checkpoint: Path, identity: RunIdentity) -> None:
+    saved = _read_marker(checkpoint).run
+    now = json.loads(json.dumps(identity))
+    different = sorted(name for name in saved.keys() | now.keys() if saved.get(name) != now.get(name))
+    if different:
+        shown = "; ".join(f"{name} was {saved.get(name)!r}, is {now.get(name)!r}" for name in different)
+        raise TrainingError(
+            f"{checkpoint} belongs to another run ({shown}); resume it as it was begun, or begin anew in another "
+            f"output_dir"
+        )
+
+
+def delete_old(folder: Path, limit: int | None, best: str | None) -> None:
+    """Delete all but the newest `limit` whole checkpoints; the best one is never deleted, nor are unfinished ones."""
+    if limit is None or limit < 1:
+        return
+    whole = [path for path in checkpoints_in(folder) if is_complete(path)]
+    kept = {path.resolve() for path in whole[-limit:]} | ({Path(best).resolve()} if best else set())
+    for path in whole:
+        if path.resolve() not in kept:
+            logger.info("deleting %s: save_total_limit is %d", path, limit)
+            unmark(path)  # first, so that a half-deleted one is not taken for whole
+            shutil.rmtree(path)
+
+
+def _step(checkpoint: Path) -> int | None:
+    number = checkpoint.name.removeprefix(_PREFIX)
+    return int(number) if number.isdigit() else None

@@ -1,1 +1,0 @@
-"""Pairs: read, made of documents, and looked at before training."""

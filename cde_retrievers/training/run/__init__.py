@@ -1,1 +1,0 @@
-"""A whole run: its settings, the trainer, checkpoints, evaluation."""

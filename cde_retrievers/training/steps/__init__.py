@@ -1,1 +1,0 @@
-"""What a step is given: the plan of its pairs and context, and their tensors."""

@@ -1,0 +1,267 @@
+"""transformers' Trainer for contextual models, through its public methods only."""
+
+import copy
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.utils.data import DataLoader
+from transformers import Trainer, TrainerCallback
+from transformers.trainer import DEFAULT_PROGRESS_CALLBACK
+from transformers.trainer_callback import PrinterCallback
+from transformers.trainer_utils import TrainOutput
+
+from cde_retrievers.encoder import ContextualEncoder
+from cde_retrievers.errors import CDEError, TrainingError
+from cde_retrievers.evaluation.contextual import Contextual
+from cde_retrievers.evaluation.evaluating import ndcg_at_10
+from cde_retrievers.retrieval_set import RetrievalSet
+from cde_retrievers.text import TextTokenizer
+from cde_retrievers.training.batches.sampler import PairBatchSampler
+from cde_retrievers.training.batches.step_plan import StepPlan
+from cde_retrievers.training.callbacks import LogLastStep, LogWriter, ProgressLine
+from cde_retrievers.training.checkpoints import RunIdentity, starting_point
+from cde_retrievers.training.config import TrainingConfig
+from cde_retrievers.training.distributed import of_the_first
+from cde_retrievers.training.metrics import StepMetrics
+from cde_retrievers.training.model import ContrastiveModel
+from cde_retrievers.training.optimizer import GATE_LEARNING_RATE, gates, set_apart
+from cde_retrievers.training.preparation import TrainingSteps
+from cde_retrievers.training.saving import CheckpointKeeper, explain_failed_checkpoint, write_weights
+
+logger = logging.getLogger(__name__)
+
+
+Step = dict[str, Tensor]
+
+
+class ContextualTrainer(Trainer):
+    """Trains a `ContrastiveModel` on the steps of a schedule. `train` puts one together.
+
+    Args:
+        module: what is trained, in place.
+        config: of the run.
+        steps: what it is trained on, batch by batch.
+        tokenizer: of the model, for evaluation.
+        sets: what to search in for evaluation.
+        identity: what identifies the run; a checkpoint of another one is not resumed.
+        callbacks: further ones, transformers' own or yours.
+    """
+
+    def __init__(
+        self,
+        module: ContrastiveModel,
+        config: TrainingConfig,
+        steps: TrainingSteps,
+        tokenizer: TextTokenizer,
+        sets: Sequence[RetrievalSet] = (),
+        identity: RunIdentity | None = None,
+        callbacks: Sequence[TrainerCallback] = (),
+    ) -> None:
+        self._module = module
+        self._config = config
+        self._identity = identity or {}
+        self._keeper = CheckpointKeeper(self._identity, config.save_total_limit)
+        self._metrics = StepMetrics(config.device, config.world_size)
+        self._steps = steps
+        self._tokenizer = tokenizer
+        self._sets = sets
+        own = [self._keeper, LogLastStep(), LogWriter(), ProgressLine(config.show_progress)]
+        arguments = copy.copy(config)
+        arguments.save_total_limit = None  # the keeper deletes old checkpoints, after marking the new one
+        super().__init__(module, arguments, eval_dataset=list(sets) or None, callbacks=[*own, *callbacks])
+        for prints_on_its_own in (DEFAULT_PROGRESS_CALLBACK, PrinterCallback):
+            self.remove_callback(prints_on_its_own)
+
+    def train(
+        self, resume_from_checkpoint: str | Path | bool | None = None, *arguments: Any, **keywords: Any
+    ) -> TrainOutput:
+        """Train, from the beginning or from a whole checkpoint.
+
+        Args:
+            resume_from_checkpoint: a checkpoint's directory, or True for the newest whole one in the output directory.
+            arguments: as transformers' Trainer takes them.
+            keywords: likewise.
+
+        Raises:
+            TrainingError: there is no such checkpoint, or it is of another run; a step has no finite loss or gradient;
+                a checkpoint cannot be written.
+        """
+        checkpoint = starting_point(self._config.output_folder, resume_from_checkpoint, self._identity)
+        try:
+            return super().train(None if checkpoint is None else str(checkpoint), *arguments, **keywords)
+        except CDEError:
+            raise
+        except (OSError, RuntimeError, SafetensorError) as error:
+            explain_failed_checkpoint(error, self._keeper.writing, self._config.output_folder)
+            raise
+
+    def get_train_dataloader(self) -> DataLoader[StepPlan]:
+        """The steps of this process, epoch after epoch."""
+        workers = self.args.dataloader_num_workers
+        return _EpochLoader(
+            self._steps.dataset,
+            batch_sampler=self._steps.sampler,  # type: ignore[arg-type]  # torch's types know lists of rows only
+            collate_fn=self._steps.collator,  # type: ignore[arg-type]
+            num_workers=workers,
+            prefetch_factor=self.args.dataloader_prefetch_factor,
+            pin_memory=self.args.dataloader_pin_memory and self.args.device.type == "cuda",
+            persistent_workers=self.args.dataloader_persistent_workers and workers > 0,
+        )
+
+    def get_batch_samples(
+        self, epoch_iterator: Iterator[Step], num_batches: int, device: torch.device
+    ) -> tuple[list[Step], Tensor | int | None]:
+        """As the Trainer's: the batches of the next step; none where the last step was made before, in a resumed run.
+
+        Args:
+            epoch_iterator: what is left of the epoch.
+            num_batches: of a step.
+            device: where it computes.
+        """
+        if self.state.global_step >= self.state.max_steps:
+            return [], None
+        batches: tuple[list[Step], Tensor | int | None] = super().get_batch_samples(epoch_iterator, num_batches, device)
+        return batches
+
+    def num_examples(self, dataloader: Any) -> int:
+        """Pairs of an epoch, over all processes."""
+        return self._steps.sampler.batches_per_epoch * self._steps.sampler.batch_size
+
+    def get_decay_parameter_names(self, model: nn.Module) -> list[str]:
+        """As the Trainer's, without the gate, which decay would close.
+
+        Args:
+            model: what is trained.
+        """
+        weights = {id(weight) for weight in gates(self._module.model)}
+        apart = {name for name, weight in model.named_parameters() if id(weight) in weights}
+        return [name for name in super().get_decay_parameter_names(model) if name not in apart]
+
+    def create_optimizer(self, model: nn.Module | None = None) -> Optimizer:
+        """As the Trainer's, with a learning rate of its own for the gate.
+
+        Args:
+            model: what is trained if None.
+        """
+        made = self.optimizer is None
+        optimizer: Optimizer = super().create_optimizer(model)
+        if made:
+            rate = self._config.gate_learning_rate
+            set_apart(optimizer, gates(self._module.model), GATE_LEARNING_RATE if rate is None else rate)
+        return optimizer
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
+        """The loss of one step; its report is kept for the log.
+
+        Args:
+            model: what is trained, as it is wrapped for several processes.
+            inputs: the step.
+            return_outputs: whether to return the report too.
+            num_items_in_batch: not used; the loss is a mean over pairs.
+        """
+        outputs: dict[str, Tensor] = model(**inputs)
+        self._metrics.add(outputs, len(inputs["query_input_ids"]))
+        return (outputs["loss"], outputs) if return_outputs else outputs["loss"]
+
+    def training_step(
+        self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Tensor | int | None = None
+    ) -> Tensor:
+        """As the Trainer's: forward and backward of one step.
+
+        Raises:
+            TrainingError: the loss or a gradient is not finite.
+        """
+        loss: Tensor = super().training_step(model, inputs, num_items_in_batch)
+        # In fp16 gradients are scaled up, overflow now and then, and such a step is skipped.
+        if not torch.isfinite(loss):
+            reason = f"the loss is {float(loss)}"
+        elif not self.args.fp16 and not _has_finite_gradients(model):
+            reason = "a gradient is not finite"
+        else:
+            return loss
+        raise TrainingError(
+            f"{reason} at step {self.state.global_step + 1}, so training stops before the weights are spoilt; begin "
+            f"again with a lower learning_rate, or resume a checkpoint with a higher temperature, or bf16 in place of "
+            f"fp16"
+        )
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """As the Trainer's, with the averages since the last log beside a loss."""
+        if "loss" in logs:
+            logs.update(self._metrics.drain())
+            if logs["masked_share"] == 1:
+                logger.warning(
+                    "every in-batch negative was excluded as a false one, so that nothing is learned; give pairs with "
+                    "different documents, or a higher false_negative_threshold"
+                )
+        super().log(logs, start_time)
+
+    def evaluate(
+        self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
+    ) -> dict[str, float]:
+        """nDCG@10 of the weights as they are now, on the run's evaluation sets or on those given.
+
+        Args:
+            eval_dataset: `RetrievalSet`s in place of the run's.
+            ignore_keys: nothing here has keys.
+            metric_key_prefix: put before the names.
+        """
+        began = time.perf_counter()
+        sets = self._sets if eval_dataset is None else eval_dataset
+        # Every process evaluates rather than wait for the first, whose figures then hold for all of them.
+        figures = of_the_first(ndcg_by_set(self._encoder(), sets))
+        metrics = {f"{metric_key_prefix}_{name}": value for name, value in figures.items()}
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        self._metrics.leave_out(time.perf_counter() - began)
+        return metrics
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Write the weights that are trained, adapters apart, into a checkpoint's directory.
+
+        Args:
+            output_dir: the run's own if None.
+            _internal_call: whether the Trainer is writing a checkpoint.
+        """
+        folder = Path(output_dir or self._config.output_folder)
+        self._keeper.writing = folder if _internal_call else None
+        if self.args.should_save:
+            settings = self.args.to_dict()  # type: ignore[no-untyped-call]
+            write_weights(folder, self._module, settings)
+
+    def _encoder(self) -> ContextualEncoder:
+        model, device = self._module.model, self.args.device
+        return ContextualEncoder(model, self._tokenizer, device=device, dtype="float32", name="in training")
+
+
+class _EpochLoader(DataLoader[StepPlan]):
+    """Passes on to its sampler which epoch comes next, as transformers' Trainer tells it."""
+
+    def set_epoch(self, epoch: int) -> None:
+        assert isinstance(self.batch_sampler, PairBatchSampler)
+        self.batch_sampler.set_epoch(epoch)
+
+
+def _has_finite_gradients(module: nn.Module) -> bool:
+    norm = torch.nn.utils.get_total_norm([each.grad for each in module.parameters() if each.grad is not None])
+    return bool(torch.isfinite(norm))
+
+
+def ndcg_by_set(encoder: ContextualEncoder, sets: Sequence[RetrievalSet]) -> dict[str, float]:
+    """`ndcg@10`, the mean over the sets, and `NAME_ndcg@10` of each if there are several, under their own contexts."""
+    scores = {each.name: ndcg_at_10(Contextual(encoder), each, show_progress=False) for each in sets}
+    named = {f"{name}_ndcg@10": score for name, score in scores.items()} if len(scores) > 1 else {}
+    return {"ndcg@10": sum(scores.values()) / len(scores), **named}

