@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Self
 
 from cde_retrievers.corpora import Corpus, Reading, judged_queries
-from cde_retrievers.errors import ConfigurationError, EvaluationDataError
+from cde_retrievers.errors import ConfigurationError, EvaluationDataError, shown
 from cde_retrievers.judged import JudgedQueries
 from cde_retrievers.signatures import validated
-from cde_retrievers.text import checked_texts, shown
+from cde_retrievers.text import checked_texts
 
 logger = logging.getLogger(__name__)
 

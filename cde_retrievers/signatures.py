@@ -2,7 +2,6 @@
 
 import operator
 import os
-import reprlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
@@ -14,15 +13,13 @@ from typing import Any, Literal, ParamSpec, TypeVar, Union, cast, get_args, get_
 
 import numpy as np
 
-from cde_retrievers.errors import ConfigurationError, InvalidTextError
+from cde_retrievers.errors import ConfigurationError, InvalidTextError, shown
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 _TEXTS = frozenset({"query", "text"})  # whose wrong types are errors about a text, not about a setting
 _LONGEST_WHOLE = 63  # bits: what files, numpy and faiss can hold
-_repr = reprlib.Repr()
-_repr.maxstring = _repr.maxother = 60
 
 
 def validated(function: Callable[P, R]) -> Callable[P, R]:
@@ -93,7 +90,7 @@ class _Rule:
         if not self.is_whole:
             return value
         error = InvalidTextError if name in _TEXTS else ConfigurationError
-        raise error(f"{name} must be {self}, found {shown(value)}")
+        raise error(f"{name} must be {self}, found {described(value)}")
 
     def __str__(self) -> str:
         kinds = [kind for kind in self.kinds if not (kind is str and Path in self.kinds)]
@@ -104,12 +101,9 @@ class _Rule:
         return " or ".join(words)
 
 
-def shown(value: object) -> str:
-    """A value in an error message: short, however large it is."""
-    try:
-        return f"{_repr.repr(value)} ({type(value).__name__})"
-    except Exception:  # a number of more digits than Python writes, or a class whose repr fails
-        return f"a value of type {type(value).__name__}"
+def described(value: object) -> str:
+    """A value in an error message, with its type."""
+    return f"{shown(value)} ({type(value).__name__})"
 
 
 def _is_whole(value: object) -> bool:
@@ -184,11 +178,11 @@ def _checked_path(name: str, value: Any) -> object:
     if not path:
         raise ConfigurationError(f"{name} must be a path, found an empty text; '.' is the current directory")
     if "\0" in path:
-        raise ConfigurationError(f"{name} must be a path, found {shown(path)}, which holds the character NUL")
+        raise ConfigurationError(f"{name} must be a path, found {described(path)}, which holds the character NUL")
     try:
         os.fsencode(path)
     except UnicodeEncodeError as error:
         raise ConfigurationError(
-            f"{name} must be a path, found {shown(path)}, which is not valid Unicode at character {error.start}"
+            f"{name} must be a path, found {described(path)}, which is not valid Unicode at character {error.start}"
         ) from error
     return value

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from cde_retrievers.errors import CheckpointError, ConfigurationError, InvalidTextError
+from cde_retrievers.errors import CheckpointError, ConfigurationError, InvalidTextError, shown
 from cde_retrievers.files import sha256_of_json
 from cde_retrievers.model.config import ContextualConfig, JointConditioning
 from cde_retrievers.model.hub import hub_file
@@ -77,15 +77,6 @@ def checked_text(text: object, position: int) -> str:
             f"{error.start}; repair it with text.encode('utf-8', 'replace').decode()"
         ) from error
     return text
-
-
-def shown(value: object) -> str:
-    """What was found, for a message: as Python writes it, and no longer than a line."""
-    try:
-        text = repr(value)
-    except Exception as error:  # an integer may be too long for it, a list too deep, and a class may do anything
-        return f"what cannot be shown ({type(error).__name__})"
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 def load_tokenizer(folder: Path, source: str | None = None, cache_folder: str | Path | None = None) -> Tokenizer:

@@ -4,8 +4,9 @@ from collections.abc import Iterable
 
 from pydantic_core import ErrorDetails
 
+from cde_retrievers.errors import shown
+
 _SHOWN_PROBLEMS = 10
-_SHOWN_CHARACTERS = 80
 
 
 def readable(problems: Iterable[ErrorDetails], whole: str = "it") -> str:
@@ -18,12 +19,3 @@ def readable(problems: Iterable[ErrorDetails], whole: str = "it") -> str:
     lines = [f"{'.'.join(map(str, p['loc'])) or whole}: {p['msg']} (found {shown(p['input'])})" for p in problems]
     more = [f"and {len(lines) - _SHOWN_PROBLEMS} more"] if len(lines) > _SHOWN_PROBLEMS else []
     return "; ".join(lines[:_SHOWN_PROBLEMS] + more)
-
-
-def shown(value: object) -> str:
-    """The value's representation, cut where it is long."""
-    try:
-        text = repr(value)
-    except ValueError:  # Python writes out no whole number of thousands of digits
-        text = f"a {type(value).__name__} too long to show"
-    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."

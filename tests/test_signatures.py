@@ -11,7 +11,7 @@ import pytest
 
 from cde_retrievers.context import CorpusContext
 from cde_retrievers.errors import ConfigurationError, InvalidTextError
-from cde_retrievers.signatures import shown, validated
+from cde_retrievers.signatures import described, validated
 
 
 @validated
@@ -23,7 +23,7 @@ def example(
     *rest: int,
     seed: int = 0,
     share: float = 0.5,
-    shown: bool | None = None,
+    described: bool | None = None,
     kind: Literal["flat", "ivf"] = "flat",
     sizes: Sequence[int] = (),
     context: CorpusContext | None = None,
@@ -34,7 +34,7 @@ def example(
     **more: int,
 ) -> tuple[Any, ...]:
     """What it does."""
-    return path, size, strategy, rest, seed, share, shown, kind, sizes, context, texts, query, model, anything, more
+    return path, size, strategy, rest, seed, share, described, kind, sizes, context, texts, query, model, anything, more
 
 
 def named(**given):
@@ -51,7 +51,7 @@ def test_signature_and_docstring_stay():
 RIGHT = {
     "seed": [3, -3, np.int64(3), np.uint8(3), 2**62],
     "share": [0.5, 1, np.float32(0.5), float("nan")],
-    "shown": [True, False, None, np.True_],
+    "described": [True, False, None, np.True_],
     "kind": ["flat", "ivf"],
     "sizes": [(), [1, 2], (np.int32(1),), range(3)],
     "context": [None],
@@ -75,7 +75,7 @@ def test_paths_arrive_as_they_are(path):
 
 def test_whole_numbers_become_pythons_own():
     assert type(example("here", np.int32(5))[1]) is int
-    assert type(named(shown=np.True_)["shown"]) is bool
+    assert type(named(described=np.True_)["described"]) is bool
 
 
 def test_iterators_and_large_lists_are_neither_read_nor_copied():
@@ -88,7 +88,7 @@ def test_iterators_and_large_lists_are_neither_read_nor_copied():
 WRONG = {
     "seed": [None, "0", 1.0, 1.5, True, np.float64(2), [0], np.array([1])],
     "share": [None, "0.5", True, 1j],
-    "shown": [0, 1, "yes"],
+    "described": [0, 1, "yes"],
     "kind": ["hnsw", [], None, b"flat"],
     "sizes": [5, None, "12", [1, "2"], [True], {1, 2}],
     "context": ["context", {}, 5],
@@ -137,15 +137,15 @@ def test_pythons_own_errors_stay():
 
 
 def test_a_message_stays_short():
-    assert len(shown("x" * 10_000)) < 100
-    assert len(shown(list(range(10_000)))) < 100
-    assert shown(10**5_000).startswith("a value of type int") or len(shown(10**5_000)) < 100
+    assert len(described("x" * 10_000)) < 120
+    assert len(described(list(range(10_000)))) < 120
+    assert described(10**5_000).startswith("a value of type int") or len(described(10**5_000)) < 120
 
     class Unspeakable:
         def __repr__(self):
             raise RuntimeError
 
-    assert "Unspeakable" in shown(Unspeakable())
+    assert "Unspeakable" in described(Unspeakable())
 
 
 def test_methods_of_every_kind_are_checked():

@@ -5,9 +5,8 @@ from typing import Any
 
 from cde_retrievers.corpora.reading import Format, Reading
 from cde_retrievers.corpora.record import Record, Row
-from cde_retrievers.errors import CorpusFileError, InvalidDocumentError, InvalidTextError
+from cde_retrievers.errors import CorpusFileError, InvalidDocumentError, InvalidTextError, shown
 from cde_retrievers.index.document import Document
-from cde_retrievers.text import shown
 
 _TEXT_COLUMNS = ("text",)
 _ID_COLUMNS = ("id", "_id")

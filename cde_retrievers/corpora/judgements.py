@@ -10,9 +10,8 @@ from cde_retrievers.corpora.paths import as_path, is_file, refuse_link_out
 from cde_retrievers.corpora.reading import Reading
 from cde_retrievers.corpora.record import File, Row
 from cde_retrievers.corpora.tables import csv_rows
-from cde_retrievers.errors import CorpusFileError
+from cde_retrievers.errors import CorpusFileError, shown
 from cde_retrievers.judged import JudgedQueries
-from cde_retrievers.text import shown
 
 _COLUMNS = ("query-id", "corpus-id", "score")
 _HIGHEST_GRADE = 1_000_000

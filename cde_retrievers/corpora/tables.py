@@ -13,8 +13,7 @@ from cde_retrievers.corpora.decoding import Lines, open_text, too_long
 from cde_retrievers.corpora.paths import refuse_special, unreadable
 from cde_retrievers.corpora.reading import Reading
 from cde_retrievers.corpora.record import File, Row
-from cde_retrievers.errors import CDEError, CorpusFileError, InvalidDocumentError, MissingDependencyError
-from cde_retrievers.text import shown
+from cde_retrievers.errors import CDEError, CorpusFileError, InvalidDocumentError, MissingDependencyError, shown
 
 _ROWS_AT_ONCE = 256
 

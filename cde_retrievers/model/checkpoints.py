@@ -14,10 +14,9 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from cde_retrievers.checksums import CHECKSUMS_FILE, check_files, read_checksums
-from cde_retrievers.errors import CheckpointError
+from cde_retrievers.errors import CheckpointError, shown
 from cde_retrievers.files import write_json
 from cde_retrievers.strict_json import read_json
-from cde_retrievers.validation import shown
 
 MODEL_TYPE = "cde_retrievers"
 FORMAT_VERSION = 2
