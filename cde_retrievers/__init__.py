@@ -2,11 +2,11 @@
 
 from typing import TYPE_CHECKING
 
-from cde_retrievers.lazy import importer
+from cde_retrievers.util.imports import importer
 
 if TYPE_CHECKING:
-    from cde_retrievers.context import CorpusContext
-    from cde_retrievers.encoder import ContextualEncoder
+    from cde_retrievers.context.context import CorpusContext
+    from cde_retrievers.encoder.encoder import ContextualEncoder
     from cde_retrievers.model.config import ContextualConfig
     from cde_retrievers.model.contextual import ContextualModel
 
@@ -15,9 +15,9 @@ __all__ = ["ContextualConfig", "ContextualEncoder", "ContextualModel", "CorpusCo
 
 _HOMES = {
     "ContextualConfig": "cde_retrievers.model.config",
-    "ContextualEncoder": "cde_retrievers.encoder",
+    "ContextualEncoder": "cde_retrievers.encoder.encoder",
     "ContextualModel": "cde_retrievers.model.contextual",
-    "CorpusContext": "cde_retrievers.context",
+    "CorpusContext": "cde_retrievers.context.context",
 }
 
 

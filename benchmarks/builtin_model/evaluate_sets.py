@@ -37,8 +37,8 @@ from cde_retrievers.evaluation import (
     mean_over_sets,
 )
 from cde_retrievers.evaluation import mean_difference as difference
-from cde_retrievers.evaluation.embedded_once import EmbeddedOnce
 from cde_retrievers.evaluation.pictures import heat_map, save_picture
+from cde_retrievers.evaluation.precomputed import EmbeddedOnce
 
 SETS = (*SEVEN, "xquad-en", "adi")
 TRIED_FOCUS = 4.0  # the best of query_focus.py

@@ -26,10 +26,10 @@ from torch.nn.functional import normalize
 
 from cde_retrievers import ContextualEncoder, CorpusContext
 from cde_retrievers.evaluation import BiEncoder, Contextual, Evaluation, RetrievalSet, Searcher, evaluate
-from cde_retrievers.evaluation.embedded_once import EmbeddedOnce
-from cde_retrievers.hits import Hits
-from cde_retrievers.model.pooling import mean_pool
-from cde_retrievers.unit_rows import unit_rows
+from cde_retrievers.evaluation.hits import Hits
+from cde_retrievers.evaluation.precomputed import EmbeddedOnce
+from cde_retrievers.model.first_stage import mean_pool
+from cde_retrievers.validation.vectors import unit_rows
 
 FOCUSES = (0.0, 2.0, 4.0, 6.0, 8.0, 10.0)
 _SHARPNESS = 10.0  # between the mean of the cosines (0) and their maximum (infinity)

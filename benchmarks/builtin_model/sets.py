@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from cde_retrievers.evaluation import RetrievalSet
-from cde_retrievers.judged import JudgedQueries
+from cde_retrievers.retrieval.judgements import JudgedQueries
 from cde_retrievers.training import Pair, TrainingPairs, read_pairs
 
 EVALUATION = (

@@ -17,7 +17,7 @@ from sets import held_out_sets
 
 from cde_retrievers import ContextualEncoder
 from cde_retrievers.evaluation import BiEncoder, Evaluation, evaluate
-from cde_retrievers.evaluation.embedded_once import EmbeddedOnce
+from cde_retrievers.evaluation.precomputed import EmbeddedOnce
 
 QUERIES, DOCUMENTS = 200, 400
 SETTINGS = {"max_length": 64, "context_size": 256}

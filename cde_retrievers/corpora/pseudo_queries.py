@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from cde_retrievers.corpora.splitting import Section, markdown_sections
-from cde_retrievers.index.document import Document
+from cde_retrievers.retrieval.document import Document
 
 Kind = Literal["title", "heading", "sentence"]
 

@@ -7,13 +7,13 @@ from typing import Protocol
 
 import numpy as np
 
-from cde_retrievers.context import CorpusContext
+from cde_retrievers.context.context import CorpusContext
+from cde_retrievers.context.selection import check_choice
 from cde_retrievers.corpora import Corpus, Reading
-from cde_retrievers.embedder import Embedder, fitted_context
-from cde_retrievers.encoder import ContextualEncoder
+from cde_retrievers.encoder.embedder import Embedder, fitted_context
+from cde_retrievers.encoder.encoder import ContextualEncoder
 from cde_retrievers.errors import ConfigurationError
-from cde_retrievers.retrieval_set import RetrievalSet
-from cde_retrievers.selection import check_choice
+from cde_retrievers.evaluation.dataset import RetrievalSet
 
 _ANY_SIZE = 2
 

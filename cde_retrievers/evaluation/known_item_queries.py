@@ -12,10 +12,10 @@ import numpy as np
 
 from cde_retrievers.corpora.pseudo_queries import Kind, PseudoQuery, outline, pseudo_queries
 from cde_retrievers.errors import EvaluationDataError
-from cde_retrievers.index.document import Document, checked_document
-from cde_retrievers.judged import JudgedQueries
-from cde_retrievers.retrieval_set import RetrievalSet
-from cde_retrievers.signatures import validated
+from cde_retrievers.evaluation.dataset import RetrievalSet
+from cde_retrievers.retrieval.document import Document, checked_document
+from cde_retrievers.retrieval.judgements import JudgedQueries
+from cde_retrievers.validation.signatures import validated
 
 _KINDS: tuple[Kind, ...] = ("title", "sentence")
 _MIN_WORDS = 8

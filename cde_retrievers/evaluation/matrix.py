@@ -6,16 +6,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cde_retrievers.encoder import ContextualEncoder
+from cde_retrievers.encoder.encoder import ContextualEncoder
 from cde_retrievers.evaluation.contexts import Fitted, Foreign, Own
-from cde_retrievers.evaluation.contextual import Contextual, without_context
-from cde_retrievers.evaluation.embedded_once import embedded_once
-from cde_retrievers.evaluation.evaluating import evaluation_of
-from cde_retrievers.evaluation.evaluation import Evaluation
-from cde_retrievers.evaluation.measures import MAIN
-from cde_retrievers.progress import progress_bar
-from cde_retrievers.retrieval_set import RetrievalSet
-from cde_retrievers.signatures import validated
+from cde_retrievers.evaluation.dataset import RetrievalSet
+from cde_retrievers.evaluation.evaluator import evaluation_of
+from cde_retrievers.evaluation.metrics import MAIN
+from cde_retrievers.evaluation.precomputed import embedded_once
+from cde_retrievers.evaluation.results import Evaluation
+from cde_retrievers.evaluation.searchers import Contextual, without_context
+from cde_retrievers.util.progress import progress_bar
+from cde_retrievers.validation.signatures import validated
 
 
 @dataclass(frozen=True, eq=False)

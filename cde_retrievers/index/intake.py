@@ -5,7 +5,7 @@ from itertools import count, islice
 from typing import TypeVar
 
 from cde_retrievers.errors import ConfigurationError, DuplicateIdError, InvalidDocumentError
-from cde_retrievers.index.document import Document, checked_document
+from cde_retrievers.retrieval.document import Document, checked_document
 
 Item = TypeVar("Item")
 

@@ -10,11 +10,11 @@ from langchain_core.vectorstores import VectorStore
 from pydantic import ConfigDict, Field, PrivateAttr
 
 from cde_retrievers.errors import ContextMismatchError
-from cde_retrievers.langchain.building import add_documents, build_store, refuse_another_context
-from cde_retrievers.langchain.documents import checked_documents
 from cde_retrievers.langchain.embeddings import ContextualEmbeddings
-from cde_retrievers.langchain.vectorstore import ContextualFAISS
-from cde_retrievers.signatures import validated
+from cde_retrievers.langchain.guards import add_documents, build_store, refuse_another_context
+from cde_retrievers.langchain.vector_documents import checked_documents
+from cde_retrievers.langchain.vector_store import ContextualFAISS
+from cde_retrievers.validation.signatures import validated
 
 
 class ContextualRetriever(BaseRetriever):

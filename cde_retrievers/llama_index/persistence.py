@@ -8,14 +8,14 @@ from llama_index.core.indices.base import BaseIndex
 from llama_index.core.storage.index_store.types import DEFAULT_PERSIST_FNAME as INDEX_FILE
 from llama_index.core.vector_stores.types import BasePydanticVectorStore
 
-from cde_retrievers.atomic import atomic_directory, recovered
-from cde_retrievers.context import CorpusContext
+from cde_retrievers.binding.check import ContextCheck
+from cde_retrievers.context.context import CorpusContext
 from cde_retrievers.errors import ContextMismatchError
-from cde_retrievers.llama_index.checks import check_index, refuse_other_context
 from cde_retrievers.llama_index.embeddings import ContextualEmbedding
-from cde_retrievers.llama_index.folders import CONTEXT_FOLDER, seal_with_context, sealed_context
-from cde_retrievers.signatures import validated
-from cde_retrievers.verdict import ContextCheck
+from cde_retrievers.llama_index.guards import check_index, refuse_other_context
+from cde_retrievers.llama_index.storage_dir import CONTEXT_FOLDER, seal_with_context, sealed_context
+from cde_retrievers.storage.atomic import atomic_directory, recovered
+from cde_retrievers.validation.signatures import validated
 
 
 @validated

@@ -6,9 +6,9 @@ from llama_index.core.schema import BaseNode
 from llama_index.core.storage.docstore.keyval_docstore import DEFAULT_NAMESPACE
 from llama_index.core.vector_stores.types import FilterCondition, MetadataFilter, MetadataFilters
 
-from cde_retrievers.bound import BoundToContext
+from cde_retrievers.binding.check import CONTEXT_KEY
+from cde_retrievers.binding.mixin import BoundToContext
 from cde_retrievers.errors import ContextMismatchError, InvalidTextError
-from cde_retrievers.verdict import CONTEXT_KEY
 
 
 def stamped(nodes: Iterable[BaseNode], embed_model: BoundToContext, *, reembed: bool = False) -> list[BaseNode]:

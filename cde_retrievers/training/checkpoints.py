@@ -12,12 +12,11 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from cde_retrievers.atomic import replace_json
-from cde_retrievers.checksums import FileName, Sha256, check_files, sha256_of_files
-from cde_retrievers.durable import sync_directory, sync_tree
 from cde_retrievers.errors import TrainingError
-from cde_retrievers.sealed import read_sealed, sealed
-from cde_retrievers.strict_json import read_json
+from cde_retrievers.storage.atomic import replace_json
+from cde_retrievers.storage.checked_json import read_json, read_sealed, sealed
+from cde_retrievers.storage.checksums import FileName, Sha256, check_files, sha256_of_files
+from cde_retrievers.storage.sync import sync_directory, sync_tree
 
 logger = logging.getLogger(__name__)
 

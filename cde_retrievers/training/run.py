@@ -7,13 +7,11 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from cde_retrievers.encoder import ContextualEncoder
+from cde_retrievers.encoder.encoder import ContextualEncoder
 from cde_retrievers.errors import ConfigurationError, TrainingError, WriteError
+from cde_retrievers.evaluation.dataset import RetrievalSet
 from cde_retrievers.model.checkpoints import is_own_layout
 from cde_retrievers.model.config import Conditioning
-from cde_retrievers.optional import require
-from cde_retrievers.retrieval_set import RetrievalSet
-from cde_retrievers.signatures import validated
 from cde_retrievers.training.base_model import encoder_to_train
 from cde_retrievers.training.checkpoints import RunIdentity, newest_complete, starting_point
 from cde_retrievers.training.config import TrainingConfig
@@ -24,6 +22,8 @@ from cde_retrievers.training.distributed import wait_for_all
 from cde_retrievers.training.preparation import prepare
 from cde_retrievers.training.trainable import TrainableModel
 from cde_retrievers.training.trainer import ContextualTrainer
+from cde_retrievers.util.imports import require
+from cde_retrievers.validation.signatures import validated
 
 MODEL_FOLDER = "model"
 

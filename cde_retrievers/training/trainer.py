@@ -17,12 +17,12 @@ from transformers.trainer import DEFAULT_PROGRESS_CALLBACK
 from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_utils import TrainOutput
 
-from cde_retrievers.encoder import ContextualEncoder
+from cde_retrievers.encoder.encoder import ContextualEncoder
+from cde_retrievers.encoder.tokenizer import TextTokenizer
 from cde_retrievers.errors import CDEError, TrainingError
-from cde_retrievers.evaluation.contextual import Contextual
-from cde_retrievers.evaluation.evaluating import ndcg_at_10
-from cde_retrievers.retrieval_set import RetrievalSet
-from cde_retrievers.text import TextTokenizer
+from cde_retrievers.evaluation.dataset import RetrievalSet
+from cde_retrievers.evaluation.evaluator import ndcg_at_10
+from cde_retrievers.evaluation.searchers import Contextual
 from cde_retrievers.training.batches.sampler import PairBatchSampler
 from cde_retrievers.training.batches.step_plan import StepPlan
 from cde_retrievers.training.callbacks import LogLastStep, LogWriter, ProgressLine

@@ -11,11 +11,11 @@ from tiny import CORPUS
 
 pytest.importorskip("accelerate")
 from cde_retrievers import ContextualEncoder
-from cde_retrievers.cli import training_options
-from cde_retrievers.evaluation.contextual import Contextual
-from cde_retrievers.evaluation.evaluating import ndcg_at_10
+from cde_retrievers.cli.options import training as training_options
+from cde_retrievers.evaluation.dataset import RetrievalSet
+from cde_retrievers.evaluation.evaluator import ndcg_at_10
+from cde_retrievers.evaluation.searchers import Contextual
 from cde_retrievers.model.config import _BY_KIND
-from cde_retrievers.retrieval_set import RetrievalSet
 from cde_retrievers.training.base_model import encoder_to_train
 from cde_retrievers.training.checkpoints import newest_complete
 from cde_retrievers.training.config import TrainingConfig

@@ -12,10 +12,10 @@ from decimal import Decimal
 import pytest
 
 from cde_retrievers.corpora import Corpus, Reading, judged_queries
-from cde_retrievers.corpora.json_lines import json_rows
-from cde_retrievers.corpora.parsing import MAX_DEPTH, parse_json
+from cde_retrievers.corpora.decoding import MAX_DEPTH, parse_json
+from cde_retrievers.corpora.formats import json_rows
 from cde_retrievers.corpora.pseudo_queries import first_sentence, without_beginning
-from cde_retrievers.corpora.record import File
+from cde_retrievers.corpora.records import File
 from cde_retrievers.corpora.splitting import markdown_sections, parts_of
 from cde_retrievers.errors import CDEError, ConfigurationError, CorpusFileError, InvalidDocumentError
 
@@ -516,7 +516,7 @@ def test_damaged_judgements_queries_pairs_and_run_files_give_errors_of_ours_alon
 
 def test_rows_are_read_with_a_limit_by_default(tmp_path, monkeypatch):
     (tmp_path / "a.jsonl").write_text('{"text": "abc"}\n')
-    monkeypatch.setattr("cde_retrievers.corpora.reading.MAX_CHARACTERS", 5)
+    monkeypatch.setattr("cde_retrievers.corpora.options.MAX_CHARACTERS", 5)
     with pytest.raises(CorpusFileError, match=r"longer than 5 characters"):
         Corpus(tmp_path / "a.jsonl").check()
     assert len(list(json_rows(File(tmp_path / "a.jsonl", "a.jsonl")))) == 1

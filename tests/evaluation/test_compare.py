@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from searched import ANIMALS, OTHERS
 
-from cde_retrievers import optional
 from cde_retrievers.errors import ConfigurationError, ContextTooSmallError, MissingDependencyError
 from cde_retrievers.evaluation import (
     BM25,
@@ -20,6 +19,7 @@ from cde_retrievers.evaluation import (
     evaluate,
 )
 from cde_retrievers.model.config import JointConditioning
+from cde_retrievers.util import imports as optional
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from runs import write_beir
 from searched import ANIMALS, IDS, OTHERS
 from tiny import CORPUS
 
-from cde_retrievers.embedder import Embedder
+from cde_retrievers.encoder.embedder import Embedder
 from cde_retrievers.errors import ConfigurationError, ContextMismatchError
 from cde_retrievers.evaluation import (
     BM25,
@@ -26,7 +26,7 @@ from cde_retrievers.evaluation import (
     mean_difference,
     mean_over_sets,
 )
-from cde_retrievers.evaluation.contextual import without_context
+from cde_retrievers.evaluation.searchers import without_context
 from cde_retrievers.model.config import CachedConditioning
 
 

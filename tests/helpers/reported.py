@@ -4,7 +4,7 @@ import numpy as np
 
 from cde_retrievers.evaluation import Comparison, ContextMatrix, Evaluation, RetrievalSet
 from cde_retrievers.evaluation.comparison import Row
-from cde_retrievers.evaluation.measures import MEASURES
+from cde_retrievers.evaluation.metrics import MEASURES
 from cde_retrievers.evaluation.pictures import Projection
 from cde_retrievers.report.findings import Findings, MappedContext
 

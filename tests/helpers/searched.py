@@ -2,7 +2,7 @@
 
 from tiny import CORPUS
 
-from cde_retrievers.retrieval_set import RetrievalSet
+from cde_retrievers.evaluation.dataset import RetrievalSet
 
 IDS = {f"d{place}": text for place, text in enumerate(CORPUS)}
 ANIMALS = RetrievalSet.of(

@@ -18,10 +18,10 @@ from cde_retrievers.errors import (
     TrainingDataError,
     TrainingError,
 )
-from cde_retrievers.evaluation.contextual import Contextual
-from cde_retrievers.evaluation.evaluating import ndcg_at_10
+from cde_retrievers.evaluation.dataset import RetrievalSet
+from cde_retrievers.evaluation.evaluator import ndcg_at_10
+from cde_retrievers.evaluation.searchers import Contextual
 from cde_retrievers.llama_index import ContextualFinetuneEngine
-from cde_retrievers.retrieval_set import RetrievalSet
 from cde_retrievers.training import run as training_run
 from cde_retrievers.training.base_model import encoder_to_train
 from cde_retrievers.training.config import TrainingConfig
@@ -216,7 +216,7 @@ def test_what_cannot_be_trained_is_refused_before_a_model_is_loaded(tmp_path):
 
 
 def test_without_the_packages_for_training_the_extra_is_named(monkeypatch):
-    monkeypatch.setattr("cde_retrievers.optional.find_spec", lambda package: None)
+    monkeypatch.setattr("cde_retrievers.util.imports.find_spec", lambda package: None)
     with pytest.raises(MissingDependencyError, match=r"fine-tuning needs accelerate: .*'cde-retrievers\[train\]'"):
         ContextualFinetuneEngine(make_dataset())
 

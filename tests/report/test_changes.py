@@ -4,7 +4,7 @@ import pytest
 from reported import DOCUMENTS, compared, evaluated, searched
 
 from cde_retrievers.evaluation import RetrievalSet
-from cde_retrievers.report.changes import changes
+from cde_retrievers.report.findings import changes
 
 
 def test_wins_and_losses_are_the_ten_biggest_in_order():

@@ -7,14 +7,14 @@ import pytest
 from runs import PAIRS, STEPS_PER_EPOCH, same_weights, small_config, write_beir
 from tiny import CORPUS
 
-from cde_retrievers import optional
 from cde_retrievers.errors import CorpusFileError, EvaluationDataError, MissingDependencyError
-from cde_retrievers.evaluation.contextual import Contextual
-from cde_retrievers.evaluation.evaluating import ndcg_at_10
-from cde_retrievers.retrieval_set import RetrievalSet
+from cde_retrievers.evaluation.dataset import RetrievalSet
+from cde_retrievers.evaluation.evaluator import ndcg_at_10
+from cde_retrievers.evaluation.searchers import Contextual
 from cde_retrievers.training.checkpoints import checkpoints_in
 from cde_retrievers.training.run import train
 from cde_retrievers.training.trainer import ndcg_by_set
+from cde_retrievers.util import imports as optional
 
 
 @pytest.fixture

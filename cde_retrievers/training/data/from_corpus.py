@@ -10,7 +10,7 @@ import numpy as np
 
 from cde_retrievers.corpora.pseudo_queries import Kind, Outline, PseudoQuery, outline, pseudo_queries
 from cde_retrievers.errors import ConfigurationError, InvalidDocumentError, InvalidTextError, TrainingDataError
-from cde_retrievers.index.document import Document, checked_document
+from cde_retrievers.retrieval.document import Document, checked_document
 from cde_retrievers.training.data.pairs import Pair, TrainingPairs, domain_name
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
