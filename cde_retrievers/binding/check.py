@@ -34,7 +34,7 @@ class ContextCheck:
         found = "" if self.theirs == self.yours or self.theirs is None else f" ({self.theirs}, yours is {self.yours})"
         return self.verdict + found
 
-    def require_same(self) -> None:
+    def raise_if_different(self) -> None:
         """Return if the index was built under your context.
 
         Raises:

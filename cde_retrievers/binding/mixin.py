@@ -9,7 +9,7 @@ from cde_retrievers.encoder.delegating import LazyEmbedder
 from cde_retrievers.encoder.embedder import Embedder
 
 
-class BoundToContext:
+class ContextBoundMixin:
     """Mixed into a framework's pydantic model, before the framework's class."""
 
     _binding: ContextBinding
@@ -90,8 +90,8 @@ class BoundToContext:
 
 
 def _restored(
-    kind: type[BoundToContext], settings: dict[str, Any], embedder: Embedder, context: CorpusContext | None
-) -> BoundToContext:
+    kind: type[ContextBoundMixin], settings: dict[str, Any], embedder: Embedder, context: CorpusContext | None
+) -> ContextBoundMixin:
     """Unpickle: the context travels along; nothing is loaded, paid for or refused before the first use."""
     twin = kind(**settings)
     twin._binding = twin._binding.over(embedder)

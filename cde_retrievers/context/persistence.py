@@ -15,7 +15,7 @@ from safetensors.numpy import save_file
 
 from cde_retrievers.errors import ContextFileError
 from cde_retrievers.storage.atomic import atomic_directory, recovered
-from cde_retrievers.storage.checked_json import read_sealed, sealed
+from cde_retrievers.storage.checked_json import read_checksummed, sealed
 from cde_retrievers.storage.checksums import Sha256
 from cde_retrievers.storage.hashing import sha256_of_file, write_json
 from cde_retrievers.validation.problems import readable
@@ -92,7 +92,7 @@ def read_context(path: str | Path) -> StoredContext:
     directory = recovered(path)
     if not os.path.isfile(directory / HEADER_FILE):  # false where pathlib raises, such as for a name too long
         raise ContextFileError(f"{directory} holds no context: there is no {HEADER_FILE} in it; {_REMEDY}")
-    content = read_sealed(directory / HEADER_FILE, ContextFileError, _REMEDY, FORMAT_VERSION)
+    content = read_checksummed(directory / HEADER_FILE, ContextFileError, _REMEDY, FORMAT_VERSION)
     try:
         file = _HeaderFile(**content)
     except ValidationError as error:

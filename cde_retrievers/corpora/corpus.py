@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cde_retrievers.corpora.discovery import Source, find_source
 from cde_retrievers.corpora.formats import csv_rows, json_rows, parquet_rows, text_records
-from cde_retrievers.corpora.options import Format, Reading
+from cde_retrievers.corpora.options import Format, ReadOptions
 from cde_retrievers.corpora.paths import as_path
 from cde_retrievers.corpora.records import File, Record, Row, to_record
 from cde_retrievers.corpora.splitting import split_record
@@ -37,10 +37,10 @@ class Corpus:
     """
 
     @validated
-    def __init__(self, path: str | Path, reading: Reading | None = None) -> None:
+    def __init__(self, path: str | Path, reading: ReadOptions | None = None) -> None:
         self.path = as_path(path)
-        self.reading = Reading() if reading is None else reading
-        if not isinstance(self.reading, Reading):
+        self.reading = ReadOptions() if reading is None else reading
+        if not isinstance(self.reading, ReadOptions):
             raise ConfigurationError(f"reading must be a Reading, found a {type(reading).__name__}; give Reading(...)")
         self._source: Source = find_source(self.path, self.reading)
         self.reading.check_format(self._source.format)

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cde_retrievers.corpora.options import Format, Reading
+from cde_retrievers.corpora.options import Format, ReadOptions
 from cde_retrievers.corpora.paths import is_file, is_folder, leads_out, refuse_link_out, special_kind
 from cde_retrievers.corpora.records import File
 from cde_retrievers.errors import ConfigurationError, CorpusFileError
@@ -37,7 +37,7 @@ class Source:
     files: tuple[File, ...]
 
 
-def find_source(path: Path, reading: Reading) -> Source:
+def find_source(path: Path, reading: ReadOptions) -> Source:
     """The files at `path`, a file or a folder; hidden ones, those of other formats and links out of it are left out.
 
     Raises:

@@ -10,7 +10,7 @@ from typing import Any
 
 from cde_retrievers.corpora.decoding import MAX_CHARACTERS, Lines, open_text, parse_json, read_text, too_long
 from cde_retrievers.corpora.discovery import Source
-from cde_retrievers.corpora.options import Reading
+from cde_retrievers.corpora.options import ReadOptions
 from cde_retrievers.corpora.paths import refuse_special, unreadable
 from cde_retrievers.corpora.records import File, Record, Row, needed_columns
 from cde_retrievers.errors import CDEError, CorpusFileError, InvalidDocumentError, MissingDependencyError, shown
@@ -19,7 +19,7 @@ from cde_retrievers.retrieval.document import Document
 _ROWS_AT_ONCE = 256
 
 
-def csv_rows(file: File, reading: Reading) -> Iterator[Row]:
+def csv_rows(file: File, reading: ReadOptions) -> Iterator[Row]:
     """The rows below the file's head of column names; an empty cell is no value.
 
     Raises:
@@ -47,7 +47,7 @@ def csv_rows(file: File, reading: Reading) -> Iterator[Row]:
             ) from error
 
 
-def _checked_head(columns: list[str], reading: Reading, file: File) -> list[str]:
+def _checked_head(columns: list[str], reading: ReadOptions, file: File) -> list[str]:
     _refuse_twice(columns, file)
     missing = sorted(set(reading.numbers) - set(columns))
     if missing and columns:
@@ -89,7 +89,7 @@ def _number(cell: str, column: str, place: str) -> int | float:
     )
 
 
-def parquet_rows(file: File, reading: Reading) -> Iterator[Row]:
+def parquet_rows(file: File, reading: ReadOptions) -> Iterator[Row]:
     """The rows of the file, read a few at a time; dates and decimals become text.
 
     Raises:
@@ -123,7 +123,7 @@ def parquet_rows(file: File, reading: Reading) -> Iterator[Row]:
         ) from error
 
 
-def _batch_rows(batch: Any, place: str, reading: Reading) -> Iterator[dict[str, Any]]:
+def _batch_rows(batch: Any, place: str, reading: ReadOptions) -> Iterator[dict[str, Any]]:
     """The rows of a batch; columns that no document is made of are None."""
     needed = needed_columns(reading)
     columns = {
@@ -166,7 +166,7 @@ def _json_value(value: Any) -> Any:
     return [_json_value(item) for item in value] if isinstance(value, list) else value
 
 
-def text_records(source: Source, reading: Reading) -> Iterator[Record]:
+def text_records(source: Source, reading: ReadOptions) -> Iterator[Record]:
     """Each file as a document, with its name as id.
 
     Raises:

@@ -26,7 +26,7 @@ _MEANT_FOR: Mapping[str, tuple[Format, ...]] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
+class ReadOptions:
     """Choices that hold for all files of a source.
 
     Attributes:

@@ -63,7 +63,7 @@ def outline(document: Document) -> Outline:
     """How the document is divided.
 
     Its title is the metadata's `title`, else the heading that a Markdown text of several begins with. A part that
-    `Reading(split="headings")` made is one section, whose heading its metadata gives.
+    `ReadOptions(split="headings")` made is one section, whose heading its metadata gives.
     """
     title, heading = (_text_or_none(document.metadata.get(field)) for field in ("title", "heading"))
     if heading is not None:

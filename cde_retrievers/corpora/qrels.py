@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cde_retrievers.corpora.discovery import BEIR_QUERIES
 from cde_retrievers.corpora.formats import csv_rows, json_rows
-from cde_retrievers.corpora.options import Reading
+from cde_retrievers.corpora.options import ReadOptions
 from cde_retrievers.corpora.paths import as_path, is_file, refuse_link_out
 from cde_retrievers.corpora.records import File, Row
 from cde_retrievers.errors import CorpusFileError, shown
@@ -73,7 +73,7 @@ def judgements(folder: Path, split: str) -> Iterator[Judgement]:
         there = sorted(found.stem for found in folder.glob("qrels/*.tsv"))
         raise CorpusFileError(f"{folder} has no judgements qrels/{split}.tsv, it has {there}; name another split")
     refuse_link_out(path, folder)
-    for row in csv_rows(File(path, path.name), Reading()):
+    for row in csv_rows(File(path, path.name), ReadOptions()):
         query, document, score = (row.values.get(column) for column in _COLUMNS)
         grade = _whole_number(score)
         if not query or not document or grade is None:

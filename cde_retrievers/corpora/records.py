@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cde_retrievers.corpora.options import Format, Reading
+from cde_retrievers.corpora.options import Format, ReadOptions
 from cde_retrievers.errors import CorpusFileError, InvalidDocumentError, InvalidTextError, shown
 from cde_retrievers.retrieval.document import Document
 
@@ -56,7 +56,7 @@ _ID_COLUMNS = ("id", "_id")
 _SPREAD = "metadata"
 
 
-def to_record(row: Row, reading: Reading, source_format: Format) -> Record:
+def to_record(row: Row, reading: ReadOptions, source_format: Format) -> Record:
     """The row as a document; its text is empty where the row has none.
 
     File and row are put into the metadata, unless columns of these names are. An object in a JSON column "metadata" is
@@ -78,7 +78,7 @@ def to_record(row: Row, reading: Reading, source_format: Format) -> Record:
     return Record(row.place, Document(text, reading.id_prefix + _id(row, id_column, reading), metadata))
 
 
-def needed_columns(reading: Reading) -> frozenset[str] | None:
+def needed_columns(reading: ReadOptions) -> frozenset[str] | None:
     """The columns that a document can be made of; None for all of them."""
     if reading.metadata is None:
         return None
@@ -96,7 +96,7 @@ def _text(row: Row, column: str) -> str:
     return value or ""
 
 
-def _id(row: Row, column: str | None, reading: Reading) -> str:
+def _id(row: Row, column: str | None, reading: ReadOptions) -> str:
     if column is None:
         return f"{row.file.name}:{row.number}"
     value = _value(row, column, "id= (--id)")
@@ -110,7 +110,7 @@ def _id(row: Row, column: str | None, reading: Reading) -> str:
     return value
 
 
-def _metadata(row: Row, reading: Reading, source_format: Format, taken: set[str | None]) -> dict[str, Any]:
+def _metadata(row: Row, reading: ReadOptions, source_format: Format, taken: set[str | None]) -> dict[str, Any]:
     values = {column: value for column, value in row.values.items() if column not in taken}
     spread = values.get(_SPREAD)
     if source_format in ("jsonl", "beir") and isinstance(spread, Mapping):

@@ -16,7 +16,7 @@ class HoldsDocuments(Protocol):
         """The id of every document."""
 
 
-class Changes:
+class CorpusSync:
     """Those of the documents that an index does not have just as they are, for `ContextualIndex.upsert`.
 
     Args:

@@ -14,7 +14,7 @@ Prepared = TypeVar("Prepared")
 _REMEMBERED = 8
 
 
-class PreparedContexts(Generic[Prepared]):
+class PreparedContextCache(Generic[Prepared]):
     """What `prepare` makes of each context; safe to use from several threads."""
 
     def __init__(self, prepare: Callable[[CorpusContext], Prepared]) -> None:

@@ -11,7 +11,7 @@ from cde_retrievers.errors import ContextMismatchError
 from cde_retrievers.validation.vectors import Embeddings
 
 
-class WrappedEmbedder(ABC):
+class DelegatingEmbedder(ABC):
     """An `Embedder` that hands every call on to the one that `_embedder` gives.
 
     Args:
@@ -64,7 +64,7 @@ class WrappedEmbedder(ABC):
         return self._embedder().encode_queries(texts, context, show_progress)
 
 
-class LazyEmbedder(WrappedEmbedder):
+class LazyEmbedder(DelegatingEmbedder):
     """Loads the model at its first use, where an error reaches whoever asked; it is pickled without the model.
 
     While a pickle is read, nothing may be loaded and no error may be raised: a process pool waits for ever if a worker

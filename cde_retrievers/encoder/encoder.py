@@ -14,7 +14,7 @@ from cde_retrievers.context.fitting import context_of, context_of_no_corpus
 from cde_retrievers.context.generic import generic_texts
 from cde_retrievers.context.selection import select_documents
 from cde_retrievers.encoder.batching import BatchRunner, Forward
-from cde_retrievers.encoder.context_cache import PreparedContexts, by_second_stage
+from cde_retrievers.encoder.context_cache import PreparedContextCache, by_second_stage
 from cde_retrievers.encoder.device import resolve_device, resolve_dtype
 from cde_retrievers.encoder.publishing import export_together, save_together, upload_together
 from cde_retrievers.encoder.tokenizer import TextTokenizer, check_tokenizer, load_tokenizer
@@ -71,7 +71,7 @@ class ContextualEncoder:
         lossy = self.dtype != next(model.parameters()).dtype
         self.model = (deepcopy(model) if lossy else model).to(self.device, self.dtype).eval()
         self._runner = BatchRunner(self._tokenizer, self.device)
-        self._prepared = PreparedContexts(by_second_stage(self.model.second_stage, self.device))
+        self._prepared = PreparedContextCache(by_second_stage(self.model.second_stage, self.device))
 
     @classmethod
     @validated
@@ -296,6 +296,11 @@ class ContextualEncoder:
     ) -> Embeddings:
         """Queries under the context of the corpus they are for; otherwise as `encode_documents`."""
         return self._encode(texts, self.config.query_prompt, context, show_progress)
+
+    # The names by which sentence-transformers and Hugging Face call the same.
+    save_pretrained = save
+    encode_query = encode_queries
+    encode_document = encode_documents
 
     def _encode(
         self, texts: Iterable[str], prompt: str, context: CorpusContext, show_progress: bool | None

@@ -7,14 +7,22 @@ from cde_retrievers.util.imports import importer
 if TYPE_CHECKING:
     from cde_retrievers.evaluation.comparison import Comparison
     from cde_retrievers.evaluation.comparison_plan import compare
-    from cde_retrievers.evaluation.contexts import Fitted, Foreign, Generic, NamedCorpus, Null, Own, Shuffled
-    from cde_retrievers.evaluation.dataset import RetrievalSet
+    from cde_retrievers.evaluation.contexts import (
+        FittedContext,
+        ForeignContext,
+        GenericContext,
+        NamedCorpus,
+        NullContext,
+        OwnContext,
+        ShuffledContext,
+    )
+    from cde_retrievers.evaluation.dataset import RetrievalDataset, RetrievalSet
     from cde_retrievers.evaluation.evaluator import evaluate
     from cde_retrievers.evaluation.known_item_queries import known_items
     from cde_retrievers.evaluation.matrix import ContextMatrix, context_matrix
     from cde_retrievers.evaluation.metrics import Interval
     from cde_retrievers.evaluation.results import Evaluation, mean_difference, mean_over_sets
-    from cde_retrievers.evaluation.searchers import BM25, BiEncoder, Contextual, Plain, Searcher
+    from cde_retrievers.evaluation.searchers import BM25, BiEncoder, Contextual, Plain, PlainEmbedding, Searcher
 
 _HOMES = {
     "BM25": "cde_retrievers.evaluation.searchers",
@@ -23,17 +31,19 @@ _HOMES = {
     "ContextMatrix": "cde_retrievers.evaluation.matrix",
     "Contextual": "cde_retrievers.evaluation.searchers",
     "Evaluation": "cde_retrievers.evaluation.results",
-    "Fitted": "cde_retrievers.evaluation.contexts",
-    "Foreign": "cde_retrievers.evaluation.contexts",
-    "Generic": "cde_retrievers.evaluation.contexts",
+    "FittedContext": "cde_retrievers.evaluation.contexts",
+    "ForeignContext": "cde_retrievers.evaluation.contexts",
+    "GenericContext": "cde_retrievers.evaluation.contexts",
     "Interval": "cde_retrievers.evaluation.metrics",
     "NamedCorpus": "cde_retrievers.evaluation.contexts",
-    "Null": "cde_retrievers.evaluation.contexts",
-    "Own": "cde_retrievers.evaluation.contexts",
+    "NullContext": "cde_retrievers.evaluation.contexts",
+    "OwnContext": "cde_retrievers.evaluation.contexts",
     "Plain": "cde_retrievers.evaluation.searchers",
+    "PlainEmbedding": "cde_retrievers.evaluation.searchers",
     "RetrievalSet": "cde_retrievers.evaluation.dataset",
+    "RetrievalDataset": "cde_retrievers.evaluation.dataset",
     "Searcher": "cde_retrievers.evaluation.searchers",
-    "Shuffled": "cde_retrievers.evaluation.contexts",
+    "ShuffledContext": "cde_retrievers.evaluation.contexts",
     "compare": "cde_retrievers.evaluation.comparison_plan",
     "context_matrix": "cde_retrievers.evaluation.matrix",
     "evaluate": "cde_retrievers.evaluation.evaluator",
@@ -49,17 +59,19 @@ __all__ = [
     "ContextMatrix",
     "Contextual",
     "Evaluation",
-    "Fitted",
-    "Foreign",
-    "Generic",
+    "FittedContext",
+    "ForeignContext",
+    "GenericContext",
     "Interval",
     "NamedCorpus",
-    "Null",
-    "Own",
+    "NullContext",
+    "OwnContext",
     "Plain",
+    "PlainEmbedding",
+    "RetrievalDataset",
     "RetrievalSet",
     "Searcher",
-    "Shuffled",
+    "ShuffledContext",
     "compare",
     "context_matrix",
     "evaluate",

@@ -9,10 +9,18 @@ from cde_retrievers.encoder.embedder import Embedder
 from cde_retrievers.encoder.encoder import ContextualEncoder
 from cde_retrievers.errors import ConfigurationError, ContextTooSmallError
 from cde_retrievers.evaluation.comparison import Comparison, Group, Row
-from cde_retrievers.evaluation.contexts import ContextSource, Fitted, Foreign, NamedCorpus, NamedTexts, Own, Shuffled
-from cde_retrievers.evaluation.dataset import RetrievalSet
+from cde_retrievers.evaluation.contexts import (
+    ContextSource,
+    FittedContext,
+    ForeignContext,
+    NamedCorpus,
+    NamedTexts,
+    OwnContext,
+    ShuffledContext,
+)
+from cde_retrievers.evaluation.dataset import RetrievalDataset
 from cde_retrievers.evaluation.evaluator import evaluation_of, searcher_of
-from cde_retrievers.evaluation.precomputed import EmbeddedOnce, embedded_once
+from cde_retrievers.evaluation.precomputed import PrecomputedEmbedder, embedded_once
 from cde_retrievers.evaluation.searchers import Contextual, Searcher, without_context
 from cde_retrievers.util.imports import require
 from cde_retrievers.util.progress import progress_bar
@@ -46,7 +54,7 @@ class Plan:
     """
 
     encoder: ContextualEncoder
-    data: RetrievalSet
+    data: RetrievalDataset
     contexts: tuple[PlannedContext, ...]
     others: tuple[Searcher, ...]
 
@@ -54,7 +62,7 @@ class Plan:
     def of(
         cls,
         model: ContextualEncoder | str | Path,
-        data: RetrievalSet | str | Path,
+        data: RetrievalDataset | str | Path,
         *,
         foreign: Sequence[NamedTexts | str | Path],
         strategies: Sequence[str],
@@ -66,38 +74,38 @@ class Plan:
         """Load and read what is named, and fit the contexts of other corpora; arguments and errors as `compare`."""
         require("ir_measures", "evaluation", extra="eval")
         encoder = model if isinstance(model, ContextualEncoder) else ContextualEncoder.from_pretrained(model)
-        judged = data if isinstance(data, RetrievalSet) else RetrievalSet.read(data, split)
+        judged = data if isinstance(data, RetrievalDataset) else RetrievalDataset.read(data, split)
         _check_sizes(encoder, sizes)
         searchers = tuple(searcher_of(other) for other in others)
         own = list(_own_contexts(strategies, seeds, sizes))
         corpora = [_named(each) for each in foreign]
-        usual = [PlannedContext(Own(), "context"), PlannedContext(Shuffled(), "context")]
+        usual = [PlannedContext(OwnContext(), "context"), PlannedContext(ShuffledContext(), "context")]
         contexts = (*usual, *_foreign_contexts(encoder, judged, corpora), *own)
         return cls(encoder, judged, contexts, searchers)
 
 
 def _own_contexts(strategies: Sequence[str], seeds: Sequence[int], sizes: Sequence[int]) -> Iterator[PlannedContext]:
     for strategy in strategies:
-        yield PlannedContext(Own(strategy=strategy), "strategy")
+        yield PlannedContext(OwnContext(strategy=strategy), "strategy")
     for seed in seeds:
-        yield PlannedContext(Own(seed=seed), "seed")
+        yield PlannedContext(OwnContext(seed=seed), "seed")
     for size in sizes:
-        yield PlannedContext(Own(size=size), "size", size)
+        yield PlannedContext(OwnContext(size=size), "size", size)
 
 
 def _foreign_contexts(
-    encoder: ContextualEncoder, data: RetrievalSet, corpora: Sequence[NamedTexts]
+    encoder: ContextualEncoder, data: RetrievalDataset, corpora: Sequence[NamedTexts]
 ) -> Iterator[PlannedContext]:
     """Fitted here and now: a corpus of which no context can be made is found before the long work."""
     for corpus in corpora:
-        source = Foreign(corpus)
+        source = ForeignContext(corpus)
         try:
             context = source.fit(encoder, data)
         except ContextTooSmallError as error:
             raise ContextTooSmallError(
                 f"no context can be made of {corpus.name}; give more of it, or leave it out ({error})"
             ) from error
-        yield PlannedContext(Fitted(context, source.label), "context")
+        yield PlannedContext(FittedContext(context, source.label), "context")
 
 
 def _named(corpus: NamedTexts | str | Path) -> NamedTexts:
@@ -120,7 +128,7 @@ def _check_sizes(encoder: ContextualEncoder, sizes: Sequence[int]) -> None:
 @validated
 def compare(
     model: ContextualEncoder | str | Path,
-    data: RetrievalSet | str | Path,
+    data: RetrievalDataset | str | Path,
     *,
     foreign: Sequence[NamedTexts | str | Path] = (),
     strategies: Sequence[str] = (),
@@ -136,13 +144,13 @@ def compare(
 
     Args:
         model: a contextual model, loaded or by name.
-        data: a `RetrievalSet`, or a BEIR folder.
+        data: a `RetrievalDataset`, or a BEIR folder.
         foreign: other corpora whose context is tried (paper, figure 7): sets, `NamedCorpus(name, texts)`, or what a
             `Corpus` can be read from.
         strategies: other ways of choosing context documents: "kmeans", "diverse".
         seeds: other random choices of context documents.
         sizes: other numbers of context documents (paper, figure 16), for models that read any number.
-        others: what else searches, as `evaluate` takes it: `BM25()`, `Plain(embedding)`, another model.
+        others: what else searches, as `evaluate` takes it: `BM25()`, `PlainEmbedding(embedding)`, another model.
         split: whose judgements of a folder are used.
         show_progress: True or False, or None for a bar only where the work is long.
 
@@ -164,10 +172,12 @@ def compare(
         others=others,
         split=split,
     )
-    return carry_out(plan, embedded_once(plan.encoder, plan.data, show_progress), show_progress)
+    return run_plan(plan, embedded_once(plan.encoder, plan.data, show_progress), show_progress)
 
 
-def carry_out(plan: Plan, embedder: ContextualEncoder | EmbeddedOnce, show_progress: bool | None = None) -> Comparison:
+def run_plan(
+    plan: Plan, embedder: ContextualEncoder | PrecomputedEmbedder, show_progress: bool | None = None
+) -> Comparison:
     """What a plan finds.
 
     Args:
@@ -185,7 +195,7 @@ def carry_out(plan: Plan, embedder: ContextualEncoder | EmbeddedOnce, show_progr
 
 
 def _searches(
-    plan: Plan, embedder: ContextualEncoder | EmbeddedOnce
+    plan: Plan, embedder: ContextualEncoder | PrecomputedEmbedder
 ) -> Iterator[tuple[str, Group, Searcher, int | None]]:
     """Label, group, searcher and context size of every row; without a context comes second."""
     own, *contexts = plan.contexts

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from cde_retrievers.corpora import Corpus, Reading, judged_queries
+from cde_retrievers.corpora import Corpus, ReadOptions, judged_queries
 from cde_retrievers.errors import ConfigurationError, EvaluationDataError, shown
 from cde_retrievers.retrieval.judgements import JudgedQueries
 from cde_retrievers.validation.signatures import validated
@@ -18,7 +18,7 @@ Relevant = Mapping[str, Collection[str] | Mapping[str, int]]
 
 
 @dataclass(frozen=True, eq=False)
-class RetrievalSet:
+class RetrievalDataset:
     """A corpus and queries whose answers in it are known.
 
     Attributes:
@@ -66,7 +66,7 @@ class RetrievalSet:
             CorpusFileError: a file is missing or not as it should be.
             EvaluationDataError: it has fewer than two different documents.
         """
-        corpus = Corpus(folder, Reading(skip_empty=True, ids_as_text=True)).check()
+        corpus = Corpus(folder, ReadOptions(skip_empty=True, ids_as_text=True)).check()
         documents = list(corpus)
         ids = tuple(str(document.id) for document in documents)
         texts = tuple(document.text for document in documents)
@@ -122,3 +122,7 @@ def _graded(query: str, relevant_docs: Relevant, corpus: Mapping[str, str]) -> d
             f"query {query!r} is answered by {missing[0]!r}, which is not in the corpus; add it, or leave it out"
         )
     return grades
+
+
+RetrievalSet = RetrievalDataset
+"""The earlier name."""

@@ -6,8 +6,8 @@ from cde_retrievers.context.context import CorpusContext
 from cde_retrievers.encoder.embedder import Embedder
 from cde_retrievers.encoder.encoder import ContextualEncoder
 from cde_retrievers.errors import ConfigurationError
-from cde_retrievers.evaluation.contexts import ContextSource, Fitted, Own
-from cde_retrievers.evaluation.dataset import RetrievalSet
+from cde_retrievers.evaluation.contexts import ContextSource, FittedContext, OwnContext
+from cde_retrievers.evaluation.dataset import RetrievalDataset
 from cde_retrievers.evaluation.metrics import DEPTH, per_query
 from cde_retrievers.evaluation.results import KEPT, Evaluation
 from cde_retrievers.evaluation.searchers import Contextual, Searcher
@@ -19,7 +19,7 @@ from cde_retrievers.validation.signatures import validated
 @validated
 def evaluate(
     model: Searcher | Embedder | str | Path,
-    data: RetrievalSet | str | Path,
+    data: RetrievalDataset | str | Path,
     context: CorpusContext | ContextSource | None = None,
     *,
     split: str = "test",
@@ -29,10 +29,10 @@ def evaluate(
 
     Args:
         model: a contextual model, loaded or by the name that `ContextualEncoder.from_pretrained` takes; or `BM25()`,
-            `Plain(embedding)` or another `Searcher`.
-        data: a `RetrievalSet`, or a BEIR folder.
-        context: under which context a contextual model embeds: one that was fitted before, or `Own`, `Foreign`,
-            `Shuffled` and the like; its own corpus' with the model's defaults if None.
+            `PlainEmbedding(embedding)` or another `Searcher`.
+        data: a `RetrievalDataset`, or a BEIR folder.
+        context: under which context a contextual model embeds: one that was fitted before, or `OwnContext`,
+            `ForeignContext`, `ShuffledContext` and the like; its own corpus' with the model's defaults if None.
         split: whose judgements of a folder are used.
         show_progress: True or False, or None for a bar only where the work is long.
 
@@ -44,11 +44,11 @@ def evaluate(
         MissingDependencyError: ir-measures, or what BM25 needs, is not installed; names the extra.
     """
     require("ir_measures", "evaluation", extra="eval")
-    judged = data if isinstance(data, RetrievalSet) else RetrievalSet.read(data, split)
+    judged = data if isinstance(data, RetrievalDataset) else RetrievalDataset.read(data, split)
     return evaluation_of(searcher_of(model, context), judged, show_progress)
 
 
-def evaluation_of(searcher: Searcher, data: RetrievalSet, show_progress: bool | None = None) -> Evaluation:
+def evaluation_of(searcher: Searcher, data: RetrievalDataset, show_progress: bool | None = None) -> Evaluation:
     """How well a searcher does on a set."""
     hits = searcher.search(data, DEPTH, show_progress)
     run = hits.run(data)
@@ -58,7 +58,7 @@ def evaluation_of(searcher: Searcher, data: RetrievalSet, show_progress: bool | 
     )
 
 
-def ndcg_at_10(searcher: Searcher, data: RetrievalSet, show_progress: bool | None = None) -> float:
+def ndcg_at_10(searcher: Searcher, data: RetrievalDataset, show_progress: bool | None = None) -> float:
     """The mean nDCG@10 of a searcher on a set, from ten hits a query: `evaluate` without intervals or other measures.
 
     Raises:
@@ -81,8 +81,8 @@ def searcher_of(
     if isinstance(model, str | Path):
         model = ContextualEncoder.from_pretrained(model)
     if isinstance(model, Embedder):
-        source = Fitted(context) if isinstance(context, CorpusContext) else context
-        return Contextual(model, Own() if source is None else source)
+        source = FittedContext(context) if isinstance(context, CorpusContext) else context
+        return Contextual(model, OwnContext() if source is None else source)
     if not isinstance(model, Searcher):
         raise ConfigurationError(
             f"{type(model).__name__} cannot be evaluated as it is; wrap an embedding that knows no context as "

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cde_retrievers.evaluation.dataset import RetrievalSet
+from cde_retrievers.evaluation.dataset import RetrievalDataset
 from cde_retrievers.retrieval.exact_search import exact_search
 from cde_retrievers.validation.vectors import Embeddings
 
@@ -32,7 +32,7 @@ class Hits:
         scores, rows = exact_search(queries, [(0, documents, everything)], depth)
         return cls(rows, scores)
 
-    def run(self, data: RetrievalSet) -> dict[str, dict[str, float]]:
+    def run(self, data: RetrievalDataset) -> dict[str, dict[str, float]]:
         """Score by document id, by query id.
 
         Args:

@@ -9,16 +9,16 @@ from numpy.typing import NDArray
 from cde_retrievers.context.context import CorpusContext, checked_context
 from cde_retrievers.context.fitting import context_of
 from cde_retrievers.context.selection import select_documents
-from cde_retrievers.encoder.context_cache import PreparedContexts, by_second_stage
+from cde_retrievers.encoder.context_cache import PreparedContextCache, by_second_stage
 from cde_retrievers.encoder.encoder import ContextualEncoder
-from cde_retrievers.evaluation.dataset import RetrievalSet
+from cde_retrievers.evaluation.dataset import RetrievalDataset
 from cde_retrievers.external.embedder import whitened_rows
 from cde_retrievers.model.config import WhiteningConditioning
 from cde_retrievers.validation.texts import checked_texts
 from cde_retrievers.validation.vectors import Embeddings
 
 
-class EmbeddedOnce:
+class PrecomputedEmbedder:
     """An `Embedder` that gives what an encoder of the closed form gives, without running it again for known texts.
 
     No context changes the plain vectors that the closed form maps, so those of a set's documents and queries are
@@ -33,7 +33,7 @@ class EmbeddedOnce:
         show_progress: True or False, or None for a bar only where the work is long.
     """
 
-    def __init__(self, encoder: ContextualEncoder, data: RetrievalSet, show_progress: bool | None = None) -> None:
+    def __init__(self, encoder: ContextualEncoder, data: RetrievalDataset, show_progress: bool | None = None) -> None:
         self._encoder = encoder
         self.name = encoder.name
         self.fingerprint = encoder.fingerprint
@@ -43,7 +43,7 @@ class EmbeddedOnce:
         self._know(data.texts, self.config.document_prompt, show_progress)
         self._know(data.judged.queries.values(), self.config.query_prompt, show_progress=False)
         # The map is applied where the vectors are kept.
-        self._prepared = PreparedContexts(by_second_stage(encoder.model.second_stage, torch.device("cpu")))
+        self._prepared = PreparedContextCache(by_second_stage(encoder.model.second_stage, torch.device("cpu")))
 
     def _know(self, texts: Iterable[str], prompt: str, show_progress: bool | None) -> None:
         known = self._known.setdefault(prompt, {})
@@ -106,8 +106,8 @@ class EmbeddedOnce:
 
 
 def embedded_once(
-    encoder: ContextualEncoder, data: RetrievalSet, show_progress: bool | None = None
-) -> ContextualEncoder | EmbeddedOnce:
+    encoder: ContextualEncoder, data: RetrievalDataset, show_progress: bool | None = None
+) -> ContextualEncoder | PrecomputedEmbedder:
     """What searches a set under many contexts with the least work: the encoder itself, unless it is the closed form.
 
     Args:
@@ -116,4 +116,4 @@ def embedded_once(
         show_progress: True or False, or None for a bar only where the work is long.
     """
     is_closed_form = isinstance(encoder.config.conditioning, WhiteningConditioning)
-    return EmbeddedOnce(encoder, data, show_progress) if is_closed_form else encoder
+    return PrecomputedEmbedder(encoder, data, show_progress) if is_closed_form else encoder

@@ -9,10 +9,10 @@ import numpy as np
 from cde_retrievers.encoder.embedder import Embedder
 from cde_retrievers.encoder.encoder import ContextualEncoder
 from cde_retrievers.errors import ConfigurationError
-from cde_retrievers.evaluation.contexts import ContextSource, Generic, Null, Own
-from cde_retrievers.evaluation.dataset import RetrievalSet
+from cde_retrievers.evaluation.contexts import ContextSource, GenericContext, NullContext, OwnContext
+from cde_retrievers.evaluation.dataset import RetrievalDataset
 from cde_retrievers.evaluation.hits import Hits
-from cde_retrievers.evaluation.precomputed import EmbeddedOnce
+from cde_retrievers.evaluation.precomputed import PrecomputedEmbedder
 from cde_retrievers.model.config import WhiteningConditioning
 from cde_retrievers.util.imports import imported, require
 from cde_retrievers.validation.vectors import checked_embeddings, checked_vectors, checked_width, unit_rows
@@ -20,13 +20,13 @@ from cde_retrievers.validation.vectors import checked_embeddings, checked_vector
 
 @runtime_checkable
 class Searcher(Protocol):
-    """Finds documents for queries. `Contextual`, `Plain` and `BM25` are some."""
+    """Finds documents for queries. `Contextual`, `PlainEmbedding` and `BM25` are some."""
 
     @property
     def name(self) -> str:
         """What it is called in tables."""
 
-    def search(self, data: RetrievalSet, depth: int, show_progress: bool | None = None) -> Hits:
+    def search(self, data: RetrievalDataset, depth: int, show_progress: bool | None = None) -> Hits:
         """The `depth` best documents of each query of a set, or all where the corpus has fewer.
 
         Args:
@@ -46,14 +46,14 @@ class Contextual:
     """
 
     encoder: Embedder
-    context: ContextSource = field(default_factory=Own)
+    context: ContextSource = field(default_factory=OwnContext)
 
     @property
     def name(self) -> str:
         """What it is called in tables."""
         return f"{self.encoder.name}, {self.context.label}"
 
-    def search(self, data: RetrievalSet, depth: int, show_progress: bool | None = None) -> Hits:
+    def search(self, data: RetrievalDataset, depth: int, show_progress: bool | None = None) -> Hits:
         """As `Searcher`."""
         context = self.context.fit(self.encoder, data)
         asked = list(data.judged.queries.values())
@@ -73,14 +73,14 @@ class BiEncoder:
         encoder: the model.
     """
 
-    encoder: ContextualEncoder | EmbeddedOnce
+    encoder: ContextualEncoder | PrecomputedEmbedder
 
     @property
     def name(self) -> str:
         """What it is called in tables."""
         return f"{self.encoder.name}, no context (its bi-encoder)"
 
-    def search(self, data: RetrievalSet, depth: int, show_progress: bool | None = None) -> Hits:
+    def search(self, data: RetrievalDataset, depth: int, show_progress: bool | None = None) -> Hits:
         """As `Searcher`."""
         config = self.encoder.config
         documents = self.encoder.biencoder_vectors(data.texts, config.document_prompt, show_progress)
@@ -88,7 +88,7 @@ class BiEncoder:
         return Hits.of_vectors(unit_rows(documents), unit_rows(queries), depth)
 
 
-def without_context(encoder: ContextualEncoder | EmbeddedOnce) -> Searcher:
+def without_context(encoder: ContextualEncoder | PrecomputedEmbedder) -> Searcher:
     """What comes nearest to the model without a context.
 
     The closed form becomes its bi-encoder, a model with a null vector is given that, and one without is given texts
@@ -97,17 +97,17 @@ def without_context(encoder: ContextualEncoder | EmbeddedOnce) -> Searcher:
     Args:
         encoder: the model.
     """
-    if isinstance(encoder, EmbeddedOnce) or isinstance(encoder.config.conditioning, WhiteningConditioning):
+    if isinstance(encoder, PrecomputedEmbedder) or isinstance(encoder.config.conditioning, WhiteningConditioning):
         return BiEncoder(encoder)
     has_null = encoder.model.second_stage.null_vector is not None
-    return Contextual(encoder, Null() if has_null else Generic())
+    return Contextual(encoder, NullContext() if has_null else GenericContext())
 
 
 Embed = Callable[[Sequence[str]], Any]
 
 
 @dataclass(frozen=True)
-class Plain:
+class PlainEmbedding:
     """Exact search by cosine of what an embedding gives.
 
     Attributes:
@@ -122,7 +122,7 @@ class Plain:
     def __post_init__(self) -> None:
         _calls(self.embedding)
 
-    def search(self, data: RetrievalSet, depth: int, show_progress: bool | None = None) -> Hits:
+    def search(self, data: RetrievalDataset, depth: int, show_progress: bool | None = None) -> Hits:
         """As `Searcher`; raises EmbeddingServiceError where an answer is not one vector for each text."""
         of_documents, of_queries = _calls(self.embedding)
         asked = list(data.judged.queries.values())
@@ -178,7 +178,7 @@ class BM25:
         """What it is called in tables."""
         return "BM25"
 
-    def search(self, data: RetrievalSet, depth: int, show_progress: bool | None = None) -> Hits:
+    def search(self, data: RetrievalDataset, depth: int, show_progress: bool | None = None) -> Hits:
         """As `Searcher`. A document that shares no word with the query is not found."""
         bm25s = imported("bm25s", "BM25", extra=_EXTRA)
         index = bm25s.BM25(k1=self.k1, b=self.b, method="lucene")
@@ -195,3 +195,7 @@ class BM25:
 def _words(bm25s: Any, texts: Any) -> Any:
     stemmer = imported("Stemmer", "BM25", extra=_EXTRA).Stemmer("english")
     return bm25s.tokenize(list(texts), stopwords="en", stemmer=stemmer, show_progress=False)
+
+
+Plain = PlainEmbedding
+"""The earlier name."""

@@ -6,14 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cde_retrievers.errors import EmbeddingServiceError
-from cde_retrievers.external.retries import CallPolicy, EmbedTexts, call_service
-from cde_retrievers.external.vector_cache import KeptVectors
+from cde_retrievers.external.retries import EmbedTexts, RetryPolicy, embed_with_retries
+from cde_retrievers.external.vector_cache import VectorCache
 from cde_retrievers.storage.hashing import sha256_of_text
 from cde_retrievers.util.progress import progress_bar
 from cde_retrievers.validation.vectors import Embeddings
 
 
-class PlainVectors:
+class EmbeddingClient:
     """Asks for the vectors of texts in batches, and only for those that are not known or kept.
 
     Args:
@@ -22,7 +22,7 @@ class PlainVectors:
         kept: where vectors stay that were paid for.
     """
 
-    def __init__(self, embed: EmbedTexts, policy: CallPolicy, kept: KeptVectors) -> None:
+    def __init__(self, embed: EmbedTexts, policy: RetryPolicy, kept: VectorCache) -> None:
         self._embed = embed
         self._policy = policy
         self._kept = kept
@@ -74,7 +74,9 @@ class PlainVectors:
             while done < len(missing):
                 rows = missing[done : done + self._policy.batch_size]
                 try:
-                    answer = call_service(self._embed, [texts[row] for row in rows], self._policy, vectors.shape[1])
+                    answer = embed_with_retries(
+                        self._embed, [texts[row] for row in rows], self._policy, vectors.shape[1]
+                    )
                 except EmbeddingServiceError as error:
                     kept = sum(self._kept.get(digests[row]) is not None for row in missing)
                     raise EmbeddingServiceError(

@@ -14,12 +14,12 @@ from torch.nn.functional import normalize
 from cde_retrievers.context.context import CorpusContext, checked_context
 from cde_retrievers.context.fitting import context_of
 from cde_retrievers.context.selection import select_documents
-from cde_retrievers.encoder.context_cache import PreparedContexts
+from cde_retrievers.encoder.context_cache import PreparedContextCache
 from cde_retrievers.errors import ContextMismatchError
-from cde_retrievers.external.client import PlainVectors
+from cde_retrievers.external.client import EmbeddingClient
 from cde_retrievers.external.identity import Probe
-from cde_retrievers.external.retries import DEFAULT_POLICY, CallPolicy, EmbedText, EmbedTexts
-from cde_retrievers.external.vector_cache import DEFAULT_MIB, KeptVectors
+from cde_retrievers.external.retries import DEFAULT_POLICY, EmbedText, EmbedTexts, RetryPolicy
+from cde_retrievers.external.vector_cache import DEFAULT_MIB, VectorCache
 from cde_retrievers.model.config import WhiteningConditioning
 from cde_retrievers.model.whitening import WhiteningMap, fit_whitening
 from cde_retrievers.storage.hashing import sha256_of_json
@@ -83,16 +83,16 @@ class WhitenedEmbedder:
         self.name = name
         self.settings = WhiteningConditioning(power=power, shrinkage=shrinkage)
         self.fingerprint = sha256_of_json(["whitened", name, self.settings.model_dump(mode="json")])
-        policy = CallPolicy(batch_size, retries, wait)
+        policy = RetryPolicy(batch_size, retries, wait)
         self._probe = Probe(name, embed_documents, policy)
-        self._documents = PlainVectors(embed_documents, policy, KeptVectors(keep_mib))
+        self._documents = EmbeddingClient(embed_documents, policy, VectorCache(keep_mib))
         self._queries = self._documents
         if embed_query is not None:
             # One at a time, so that an attempt after a failure does not pay for its neighbours again.
-            one_by_one = CallPolicy(1, retries, wait)
-            kept = KeptVectors(keep_mib)
-            self._queries = PlainVectors(lambda texts: [embed_query(text) for text in texts], one_by_one, kept)
-        self._prepared = PreparedContexts(self._prepare)
+            one_by_one = RetryPolicy(1, retries, wait)
+            kept = VectorCache(keep_mib)
+            self._queries = EmbeddingClient(lambda texts: [embed_query(text) for text in texts], one_by_one, kept)
+        self._prepared = PreparedContextCache(self._prepare)
 
     @property
     def width(self) -> int:

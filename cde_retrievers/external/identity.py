@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cde_retrievers.errors import ConfigurationError, ContextMismatchError
-from cde_retrievers.external.retries import CallPolicy, EmbedTexts, call_service
+from cde_retrievers.external.retries import EmbedTexts, RetryPolicy, embed_with_retries
 
 PROBE = "What a model makes of this sentence tells it from others: naïve CAFÉ, 1,234.50 €, snake_case, 漢字."
 SAME_MODEL = 0.999
@@ -27,7 +27,7 @@ class Probe:
         policy: attempts.
     """
 
-    def __init__(self, name: str, embed: EmbedTexts, policy: CallPolicy) -> None:
+    def __init__(self, name: str, embed: EmbedTexts, policy: RetryPolicy) -> None:
         self._name = name
         self._embed = embed
         self._policy = policy
@@ -43,7 +43,7 @@ class Probe:
         """
         with self._lock:
             if self._vector is None:
-                vector = call_service(self._embed, [PROBE], self._policy)[0]
+                vector = embed_with_retries(self._embed, [PROBE], self._policy)[0]
                 self._vector = vector / np.linalg.norm(vector)
             return self._vector
 

@@ -25,7 +25,7 @@ _LONGEST_WAIT = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class CallPolicy:
+class RetryPolicy:
     """How a service is called.
 
     Attributes:
@@ -52,10 +52,12 @@ class CallPolicy:
         return (min(self.wait * 2.0**attempt, _LONGEST_WAIT) for attempt in range(self.retries))
 
 
-DEFAULT_POLICY = CallPolicy()
+DEFAULT_POLICY = RetryPolicy()
 
 
-def call_service(embed: EmbedTexts, texts: list[str], policy: CallPolicy, width: int | None = None) -> Embeddings:
+def embed_with_retries(
+    embed: EmbedTexts, texts: list[str], policy: RetryPolicy, width: int | None = None
+) -> Embeddings:
     """One batch of texts -> their vectors (B, W) float32, as the service gives them.
 
     Args:
@@ -71,7 +73,7 @@ def call_service(embed: EmbedTexts, texts: list[str], policy: CallPolicy, width:
     return _checked(_answer(embed, texts, policy), texts, width)
 
 
-def _answer(embed: EmbedTexts, texts: list[str], policy: CallPolicy) -> Sequence[Vector]:
+def _answer(embed: EmbedTexts, texts: list[str], policy: RetryPolicy) -> Sequence[Vector]:
     waits = policy.waits()
     while True:
         try:

@@ -12,7 +12,7 @@ from cde_retrievers.validation.vectors import Embeddings
 DEFAULT_MIB = 256  # 43,000 vectors of 1,536 numbers
 
 
-class KeptVectors:
+class VectorCache:
     """Vectors by the SHA-256 of their texts; the oldest go when room runs out. Safe to use from several threads.
 
     Args:

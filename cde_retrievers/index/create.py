@@ -10,7 +10,7 @@ from cde_retrievers.encoder.embedder import Embedder, checked_embedder, fitted_c
 from cde_retrievers.errors import ConfigurationError, IndexFileError, PathInUseError, shown
 from cde_retrievers.index.build import SourceChangedError, build_generation, size_of
 from cde_retrievers.index.entries import index_directory, is_directory, is_there
-from cde_retrievers.index.intake import Intake, require_collection, require_rereadable
+from cde_retrievers.index.intake import DocumentValidator, require_collection, require_rereadable
 from cde_retrievers.index.lock import bare_lock, belongs_to_lock, writer_lock
 from cde_retrievers.index.manifest import Kind, Manifest, Staging
 from cde_retrievers.index.ownership import SEGMENTS, is_unwritten_marker, read_marker
@@ -99,7 +99,7 @@ def finish_build(
         store.check_staged(staged)
         store.sweep()
         context = store.context(staged)
-        intake = Intake()
+        intake = DocumentValidator()
         try:
             finished = build_generation(
                 store,
@@ -127,7 +127,7 @@ def _begin(
     """Fit the context, which also looks at every document before the first is embedded, and note the beginning."""
     context = request.context
     if context is None:
-        texts = (document.text for document in Intake().admit(documents))
+        texts = (document.text for document in DocumentValidator().admit(documents))
         context = fitted_context(request.embedder, texts, request.size, request.strategy, request.seed, show_progress)
     store.save_context(context)
     staging = Staging(settings=request.settings, batch=request.batch)

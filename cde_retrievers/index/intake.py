@@ -10,7 +10,7 @@ from cde_retrievers.retrieval.document import Document, checked_document
 Item = TypeVar("Item")
 
 
-class Intake:
+class DocumentValidator:
     """Checks a stream of documents as it passes.
 
     Args:

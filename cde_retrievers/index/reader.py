@@ -234,8 +234,8 @@ def require_loadable(context: CorpusContext) -> None:
     if context.probe is not None:
         raise ConfigurationError(
             f"this index was made with the embedding {context.model_name!r} of another library, which is not loaded by "
-            f"its name; give it where the index is opened: ContextualFAISS.open(path, "
-            f"ContextualizedEmbeddings(base=...)), ContextualVectorStore.open(path, ContextualizedEmbedding(base=...)) "
+            f"its name; give it where the index is opened: ContextualVectorStore.open(path, "
+            f"WhitenedEmbeddings(base=...)), ContextualVectorStore.open(path, WhitenedEmbedding(base=...)) "
             f"or ContextualIndex.open(path, embedder)"
         )
 

@@ -26,8 +26,13 @@ from cde_retrievers.langchain.keys import (
     record_manager_namespace,
 )
 from cde_retrievers.langchain.retriever import ContextualRetriever
-from cde_retrievers.langchain.vector_store import ContextualFAISS
-from cde_retrievers.langchain.whitened_embeddings import ContextualizedEmbeddings
+from cde_retrievers.langchain.vector_store import ContextualVectorStore
+from cde_retrievers.langchain.whitened_embeddings import WhitenedEmbeddings
+
+ContextualFAISS = ContextualVectorStore
+"""The earlier name."""
+ContextualizedEmbeddings = WhitenedEmbeddings
+"""The earlier name."""
 
 __all__ = [
     "CONTEXT_KEY",
@@ -35,7 +40,9 @@ __all__ = [
     "ContextualEmbeddings",
     "ContextualFAISS",
     "ContextualRetriever",
+    "ContextualVectorStore",
     "ContextualizedEmbeddings",
+    "WhitenedEmbeddings",
     "cache_key_encoder",
     "cached_embeddings",
     "check_index",

@@ -11,7 +11,7 @@ from langchain_core.embeddings import Embeddings
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from cde_retrievers.binding.binding import ContextBinding
-from cde_retrievers.binding.mixin import BoundToContext
+from cde_retrievers.binding.mixin import ContextBoundMixin
 from cde_retrievers.encoder.embedder import Embedder
 from cde_retrievers.encoder.encoder import ContextualEncoder
 from cde_retrievers.errors import ConfigurationError
@@ -22,7 +22,7 @@ _REMEDY = "embeddings.fit(documents)  # the same documents that go into the vect
 _STORE_BATCH = 100  # the largest batch that LangChain makes of a corpus by itself, in `index()`
 
 
-class ContextualEmbeddings(BoundToContext, BaseModel, Embeddings):
+class ContextualEmbeddings(ContextBoundMixin, BaseModel, Embeddings):
     """Embeddings whose context is fitted on the corpus before the index is built.
 
     Example:

@@ -8,7 +8,7 @@ from langchain_core.documents import Document
 from langchain_core.vectorstores import VectorStore
 
 from cde_retrievers.binding.check import CONTEXT_KEY, ContextCheck
-from cde_retrievers.binding.mixin import BoundToContext
+from cde_retrievers.binding.mixin import ContextBoundMixin
 from cde_retrievers.errors import ConfigurationError, ContextMismatchError, InvalidTextError
 from cde_retrievers.index import context_of_index
 from cde_retrievers.index.reader import IndexReader
@@ -16,7 +16,7 @@ from cde_retrievers.langchain.embeddings import ContextualEmbeddings
 from cde_retrievers.langchain.stores import StoreKind, askable_kind_of, can_be_asked, find_kind, kind_of
 
 
-def collection_metadata(embeddings: BoundToContext) -> dict[str, str]:
+def collection_metadata(embeddings: ContextBoundMixin) -> dict[str, str]:
     """What a new collection should be created with, so that it says under which context it is built.
 
     Chroma and PGVector take it as `collection_metadata=`, Qdrant as `collection_create_options={"metadata": ...}`.
@@ -32,19 +32,22 @@ def read_context(store: VectorStore | IndexReader | str | Path) -> str | None:
     """Fingerprint of the context that a store says it was built under, as it is stored now; None if it says nothing.
 
     Args:
-        store: Chroma, Qdrant, PGVector, InMemoryVectorStore or ContextualFAISS; a ContextualIndex, or its directory.
+        store: Chroma, Qdrant, PGVector, InMemoryVectorStore or ContextualVectorStore; a ContextualIndex, or its
+            directory.
 
     Raises:
         ConfigurationError: a store of this kind cannot be asked; the message says what to do in its place.
         ContextMismatchError: the documents of an InMemoryVectorStore name several contexts.
     """
-    own = getattr(store, "index", None) if isinstance(store, VectorStore) else store  # the index of a ContextualFAISS
+    own = (
+        getattr(store, "index", None) if isinstance(store, VectorStore) else store
+    )  # the index of a ContextualVectorStore
     if isinstance(own, IndexReader | str | Path):
         return context_of_index(own)
     return askable_kind_of(store).read(store)
 
 
-def write_context(store: VectorStore, embeddings: BoundToContext, *, replace: bool = False) -> None:
+def write_context(store: VectorStore, embeddings: ContextBoundMixin, *, replace: bool = False) -> None:
     """Make a store say that it was built under the embeddings' context. Its other metadata stay.
 
     You vouch for it: nothing can tell from vectors under which context they were made.
@@ -75,7 +78,7 @@ def write_context(store: VectorStore, embeddings: BoundToContext, *, replace: bo
         )
 
 
-def check_index(store: VectorStore | IndexReader | str | Path, embeddings: BoundToContext) -> ContextCheck:
+def check_index(store: VectorStore | IndexReader | str | Path, embeddings: ContextBoundMixin) -> ContextCheck:
     """Compare the context that a store says it was built under with the one that queries would be embedded under.
 
     Example:
@@ -91,7 +94,7 @@ def check_index(store: VectorStore | IndexReader | str | Path, embeddings: Bound
     return ContextCheck(theirs=read_context(store), yours=embeddings.context.fingerprint)
 
 
-def context_filter(embeddings: BoundToContext, store: VectorStore | str, also: Any = None) -> Any:
+def context_filter(embeddings: ContextBoundMixin, store: VectorStore | str, also: Any = None) -> Any:
     """A store's own filter for documents that are `stamped` with the embeddings' context: others give no hits at all.
 
     Args:
@@ -112,7 +115,7 @@ def context_filter(embeddings: BoundToContext, store: VectorStore | str, also: A
     return kind_of(store).filter(embeddings.context.fingerprint, also, known)
 
 
-def stamped(documents: Iterable[Document], embeddings: BoundToContext) -> list[Document]:
+def stamped(documents: Iterable[Document], embeddings: ContextBoundMixin) -> list[Document]:
     """Copies of the documents, with the context's fingerprint in their metadata under `CONTEXT_KEY`.
 
     Add these to the store in place of the documents; `context_filter` then finds those of one context only.
@@ -177,7 +180,7 @@ def refuse_another_context(store: VectorStore, embeddings: ContextualEmbeddings)
 
 def _refuse_another(check: ContextCheck) -> None:
     if check.theirs is not None:
-        check.require_same()
+        check.raise_if_different()
 
 
 def _claim(store: VectorStore, kind: StoreKind, embeddings: ContextualEmbeddings) -> None:

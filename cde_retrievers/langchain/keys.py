@@ -10,7 +10,7 @@ from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.stores import BaseStore
 
-from cde_retrievers.binding.mixin import BoundToContext
+from cde_retrievers.binding.mixin import ContextBoundMixin
 from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.langchain.optional import optional_module
 
@@ -18,7 +18,7 @@ Role = Literal["document", "query"]
 _ROLES = ("document", "query")
 
 
-def cache_key_encoder(embeddings: BoundToContext, role: Role) -> Callable[[str], str]:
+def cache_key_encoder(embeddings: ContextBoundMixin, role: Role) -> Callable[[str], str]:
     """The `key_encoder` of a cache: the context's fingerprint, the role and a SHA-256 of the text.
 
     The fingerprint is read for every key, so after a refit the cache starts afresh, and the old vectors are found
@@ -71,7 +71,7 @@ def cached_embeddings(
         ConfigurationError: the embeddings are bound to no context, so no key could tell contexts apart.
         MissingDependencyError: langchain-classic is not installed.
     """
-    if not isinstance(embeddings, BoundToContext):
+    if not isinstance(embeddings, ContextBoundMixin):
         raise ConfigurationError(
             f"embeddings that are bound to a context are needed, found {type(embeddings).__name__}; for plain ones "
             f"use CacheBackedEmbeddings.from_bytes_store"
@@ -95,7 +95,7 @@ def cached_embeddings(
     return cached
 
 
-def record_manager_namespace(embeddings: BoundToContext, collection: str) -> str:
+def record_manager_namespace(embeddings: ContextBoundMixin, collection: str) -> str:
     """A record manager's namespace for one collection under one context: "collection/fingerprint".
 
     For those who build a new collection per context. Under a new context the record manager knows nothing yet, so
@@ -107,7 +107,7 @@ def record_manager_namespace(embeddings: BoundToContext, collection: str) -> str
     return f"{collection}/{embeddings.context.fingerprint}"
 
 
-def index_key_encoder(embeddings: BoundToContext) -> Callable[[Document], str]:
+def index_key_encoder(embeddings: ContextBoundMixin) -> Callable[[Document], str]:
     """The `key_encoder` of `index()`: a SHA-256 over the context's fingerprint, the text and the metadata.
 
     For those who keep the collection, and its record manager's namespace, through a refit. Afterwards

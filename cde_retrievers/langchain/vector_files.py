@@ -5,37 +5,37 @@ from pathlib import Path
 
 from langchain_core.embeddings import Embeddings
 
-from cde_retrievers.binding.mixin import BoundToContext
+from cde_retrievers.binding.mixin import ContextBoundMixin
 from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.index import ContextualIndex, Document
-from cde_retrievers.index.intake import Intake
+from cde_retrievers.index.intake import DocumentValidator
 from cde_retrievers.index.manifest import Kind
 from cde_retrievers.index.store import IndexStore
 from cde_retrievers.index.temporary import in_temporary_directory
 
 
-def bound_to_context(embeddings: Embeddings) -> BoundToContext:
+def bound_to_context(embeddings: Embeddings) -> ContextBoundMixin:
     """The same object, if it embeds under a context.
 
     Raises:
         ConfigurationError: it does not.
     """
-    if not isinstance(embeddings, BoundToContext):
+    if not isinstance(embeddings, ContextBoundMixin):
         raise ConfigurationError(
             f"this store keeps documents together with the context they were embedded under, and "
             f"{type(embeddings).__name__} has none; pass ContextualEmbeddings, or put a context around any other model "
-            f"with ContextualizedEmbeddings(base=...)"
+            f"with WhitenedEmbeddings(base=...)"
         )
     return embeddings
 
 
-def progress_of(embeddings: BoundToContext) -> bool | None:
+def progress_of(embeddings: ContextBoundMixin) -> bool | None:
     """What the embeddings say about progress bars: always, never, or (None) for long work on a terminal."""
     shown: bool | None = getattr(embeddings, "show_progress", None)  # a setting of those that show any
     return shown
 
 
-def open_or_create(embeddings: BoundToContext, path: str | Path | None, kind: Kind | None) -> ContextualIndex:
+def open_or_create(embeddings: ContextBoundMixin, path: str | Path | None, kind: Kind | None) -> ContextualIndex:
     """The index at `path`, or an empty one that is made there, or in a temporary directory if None.
 
     Raises:
@@ -57,7 +57,7 @@ def open_or_create(embeddings: BoundToContext, path: str | Path | None, kind: Ki
 
 def build_index(
     documents: Sequence[Document],
-    embeddings: BoundToContext,
+    embeddings: ContextBoundMixin,
     path: str | Path | None,
     kind: Kind | None,
     batch_size: int,
@@ -68,7 +68,7 @@ def build_index(
         CDEError: as `ContextualIndex.build`; about a document before any is embedded.
     """
     context = embeddings.context
-    admitted = list(Intake().admit(documents))
+    admitted = list(DocumentValidator().admit(documents))
 
     def build(folder: Path) -> ContextualIndex:
         return ContextualIndex.build(

@@ -12,7 +12,7 @@ from langchain_core.vectorstores import VectorStore
 from langchain_core.vectorstores.utils import maximal_marginal_relevance
 
 from cde_retrievers.binding.check import ContextCheck
-from cde_retrievers.binding.mixin import BoundToContext
+from cde_retrievers.binding.mixin import ContextBoundMixin
 from cde_retrievers.context.context import CorpusContext
 from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.index import ContextualIndex, Filter, Hit
@@ -23,7 +23,7 @@ from cde_retrievers.validation.vectors import checked_embeddings, checked_vector
 
 
 class ContextualSearch(VectorStore):
-    """The reading half of `ContextualFAISS`.
+    """The reading half of `ContextualVectorStore`.
 
     Every search takes `k`, and `filter`, a mapping such as `{"year": {"$gte": 2020}}`: see
     `cde_retrievers.index.filters`. Each raises
@@ -45,7 +45,7 @@ class ContextualSearch(VectorStore):
 
     def __init__(self, embedding: Embeddings, index: ContextualIndex) -> None:
         self._embedding = embedding
-        self._bound: BoundToContext = bound_to_context(embedding)
+        self._bound: ContextBoundMixin = bound_to_context(embedding)
         self._index = index
         self._check_context()
         if len(index) > 0:
@@ -174,16 +174,16 @@ class ContextualSearch(VectorStore):
         return self._bound.use_context(self._index.context.fingerprint)
 
     def _check_context(self) -> None:
-        ContextCheck(theirs=self._index.context.fingerprint, yours=self._bound.context.fingerprint).require_same()
+        ContextCheck(theirs=self._index.context.fingerprint, yours=self._bound.context.fingerprint).raise_if_different()
 
 
 def refuse_unknown(options: dict[str, Any]) -> None:
     """Raise ConfigurationError if there are any: an option that is misspelt would do nothing, silently."""
     if options:
         raise ConfigurationError(
-            f"ContextualFAISS does not know the option {sorted(options)[0]!r} here; a search takes k and filter (by "
-            f"'mmr' fetch_k and lambda_mult too, by 'similarity_score_threshold' score_threshold), adding takes ids "
-            f"and batch_size, a new store path and kind"
+            f"ContextualVectorStore does not know the option {sorted(options)[0]!r} here; a search takes k and filter "
+            f"(by 'mmr' fetch_k and lambda_mult too, by 'similarity_score_threshold' score_threshold), adding takes ids"
+            f" and batch_size, a new store path and kind"
         )
 
 

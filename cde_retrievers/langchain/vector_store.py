@@ -7,11 +7,11 @@ from typing import Any, Self
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 
-from cde_retrievers.binding.mixin import BoundToContext
+from cde_retrievers.binding.mixin import ContextBoundMixin
 from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.index import ContextualIndex
 from cde_retrievers.index.contextual_index import BATCH
-from cde_retrievers.index.intake import Intake, batches
+from cde_retrievers.index.intake import DocumentValidator, batches
 from cde_retrievers.index.manifest import Kind
 from cde_retrievers.langchain.embeddings import ContextualEmbeddings
 from cde_retrievers.langchain.vector_documents import checked_documents, to_index, with_uuid
@@ -21,16 +21,16 @@ from cde_retrievers.util.progress import progress_bar
 from cde_retrievers.validation.signatures import validated
 
 
-class ContextualFAISS(ContextualSearch):
+class ContextualVectorStore(ContextualSearch):
     """Documents, vectors and the context they were embedded under, in one directory; nothing in it is pickled.
 
     Example:
         ```python
         embeddings = ContextualEmbeddings(model="minilm").fit(documents)
-        store = ContextualFAISS.from_documents(documents, embeddings, path="my_index")
+        store = ContextualVectorStore.from_documents(documents, embeddings, path="my_index")
         store.similarity_search("a question", k=3, filter={"year": {"$gte": 2020}})
 
-        store = ContextualFAISS.open("my_index")  # later: model and context come with it
+        store = ContextualVectorStore.open("my_index")  # later: model and context come with it
         ```
 
     Every change is on disk when the call returns. Without a `path` the index is in a temporary directory, which is
@@ -88,7 +88,7 @@ class ContextualFAISS(ContextualSearch):
         index = ContextualIndex.open(path, embedder, read_only=read_only)
         if embedding is None:
             embedding = ContextualEmbeddings(encoder=index.embedder)
-        if isinstance(embedding, BoundToContext) and not embedding._binding.is_fitted:
+        if isinstance(embedding, ContextBoundMixin) and not embedding._binding.is_fitted:
             embedding = embedding.with_context(index.context)
         return cls(embedding, index=index)
 
@@ -165,7 +165,7 @@ class ContextualFAISS(ContextualSearch):
         refuse_unknown(unknown)
         if not isinstance(batch_size, int) or batch_size < 1:
             raise ConfigurationError(f"batch_size must be a positive whole number, found {batch_size!r}")
-        documents = list(Intake().admit(map(with_uuid, to_index(texts, metadatas, ids))))
+        documents = list(DocumentValidator().admit(map(with_uuid, to_index(texts, metadatas, ids))))
         self._index.refresh()
         self._check_context()
         with progress_bar(len(documents), progress_of(self._bound), "Indexing", "document") as bar:

@@ -16,14 +16,14 @@ from cde_retrievers.external.vector_cache import DEFAULT_MIB
 from cde_retrievers.langchain.embeddings import ContextualEmbeddings
 
 
-class ContextualizedEmbeddings(ContextualEmbeddings):
+class WhitenedEmbeddings(ContextualEmbeddings):
     """Any embedding under the closed-form context of its corpus; otherwise a `ContextualEmbeddings`.
 
     Example:
         ```python
-        embeddings = ContextualizedEmbeddings(base=OpenAIEmbeddings(model="text-embedding-3-small")).fit(documents)
+        embeddings = WhitenedEmbeddings(base=OpenAIEmbeddings(model="text-embedding-3-small")).fit(documents)
         store = InMemoryVectorStore.from_documents(documents, embeddings)
-        embeddings.save_context("my_index/context")  # later: ContextualizedEmbeddings(base=..., context_path=...)
+        embeddings.save_context("my_index/context")  # later: WhitenedEmbeddings(base=..., context_path=...)
         ```
 
     What `fit` pays for is not paid for again when the documents are indexed; what a context costs beyond that is one

@@ -18,7 +18,10 @@ from cde_retrievers.llama_index.persistence import load_index, persist_index
 from cde_retrievers.llama_index.retriever import ContextualRetriever
 from cde_retrievers.llama_index.stamps import context_filters, docstore_namespace, stamped
 from cde_retrievers.llama_index.vector_store import ContextualVectorStore
-from cde_retrievers.llama_index.whitened_embeddings import ContextualizedEmbedding
+from cde_retrievers.llama_index.whitened_embeddings import WhitenedEmbedding
+
+ContextualizedEmbedding = WhitenedEmbedding
+"""The earlier name."""
 
 __all__ = [
     "ContextFitter",
@@ -28,6 +31,7 @@ __all__ = [
     "ContextualRetriever",
     "ContextualVectorStore",
     "ContextualizedEmbedding",
+    "WhitenedEmbedding",
     "check_index",
     "context_filters",
     "docstore_namespace",

@@ -7,7 +7,7 @@ import numpy as np
 from llama_index.core.storage.kvstore.types import DEFAULT_BATCH_SIZE, DEFAULT_COLLECTION, BaseKVStore
 
 from cde_retrievers.context.context import CorpusContext
-from cde_retrievers.encoder.delegating import WrappedEmbedder
+from cde_retrievers.encoder.delegating import DelegatingEmbedder
 from cde_retrievers.encoder.embedder import Embedder
 from cde_retrievers.errors import ConfigurationError, EmbeddingServiceError
 from cde_retrievers.validation.texts import checked_texts
@@ -85,7 +85,7 @@ _COLLECTION = "embeddings"
 _VECTOR = "vector"
 
 
-class CachedEmbedder(WrappedEmbedder):
+class CachedEmbedder(DelegatingEmbedder):
     """Looks a text up where LlamaIndex cannot: here every call says its context, and whether texts are queries.
 
     Args:

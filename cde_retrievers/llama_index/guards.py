@@ -8,7 +8,7 @@ from llama_index.core.vector_stores import SimpleVectorStore, VectorStoreQuery
 from llama_index.core.vector_stores.types import BasePydanticVectorStore
 
 from cde_retrievers.binding.check import CONTEXT_KEY, ContextCheck
-from cde_retrievers.binding.mixin import BoundToContext
+from cde_retrievers.binding.mixin import ContextBoundMixin
 from cde_retrievers.errors import ConfigurationError, ContextFileError, ContextMismatchError
 from cde_retrievers.index.reader import IndexReader, context_of_index, holds_index
 from cde_retrievers.llama_index.storage_dir import context_beside, vectors_in
@@ -20,7 +20,7 @@ Stamps = Set[str | None]
 """Every fingerprint that is found; None stands for vectors that carry none."""
 
 
-def check_index(index: Index, embed_model: BoundToContext) -> ContextCheck:
+def check_index(index: Index, embed_model: ContextBoundMixin) -> ContextCheck:
     """Compare the context that an index says it was built under with the embedding's.
 
     A persisted index says so with the context beside it, a vector store with the stamps of its nodes or with a
@@ -46,7 +46,7 @@ def check_index(index: Index, embed_model: BoundToContext) -> ContextCheck:
     return _check(_stamps_of(index, embed_model), yours)
 
 
-def refuse_other_context(index: VectorStoreIndex, embed_model: BoundToContext) -> None:
+def refuse_other_context(index: VectorStoreIndex, embed_model: ContextBoundMixin) -> None:
     """Refuse an index that is known to be of another context, without asking its vector store a query.
 
     Raises:
@@ -55,14 +55,14 @@ def refuse_other_context(index: VectorStoreIndex, embed_model: BoundToContext) -
     """
     fingerprint = embed_model.context.fingerprint
     theirs = getattr(index, "_embed_model", None)
-    if isinstance(theirs, BoundToContext):
+    if isinstance(theirs, ContextBoundMixin):
         theirs.check_context(fingerprint)
     check = _check(_stamps_at_hand(index.vector_store), fingerprint)
     if check.theirs is not None:
-        check.require_same()
+        check.raise_if_different()
 
 
-def refuse_to_mix(store: BasePydanticVectorStore, embed_model: BoundToContext) -> None:
+def refuse_to_mix(store: BasePydanticVectorStore, embed_model: ContextBoundMixin) -> None:
     """Refuse to add to a vector store what would be embedded under another context than its nodes.
 
     Raises:
@@ -92,7 +92,7 @@ def _check(stamps: Stamps, yours: str) -> ContextCheck:
     return ContextCheck(yours if stamps == {yours} else None, yours)
 
 
-def _stamps_of(index: object, embed_model: BoundToContext) -> Stamps:
+def _stamps_of(index: object, embed_model: ContextBoundMixin) -> Stamps:
     store = index if isinstance(index, BasePydanticVectorStore) else getattr(index, "vector_store", None)
     if not isinstance(store, BasePydanticVectorStore):
         raise ConfigurationError(

@@ -8,7 +8,7 @@ from llama_index.core.vector_stores.types import DEFAULT_PERSIST_FNAME
 
 from cde_retrievers.context.context import CorpusContext
 from cde_retrievers.errors import ContextFileError
-from cde_retrievers.storage.checked_json import read_sealed, sealed
+from cde_retrievers.storage.checked_json import read_checksummed, sealed
 from cde_retrievers.storage.hashing import sha256_of_file, write_json
 
 CONTEXT_FOLDER = "context"
@@ -61,7 +61,7 @@ def _read_seal(path: Path) -> dict[str, Any]:
             f"{path.parent} was not saved with persist_index: there is no {path.name} in it, so nothing says that the "
             f"context beside the index is its own; load it as LlamaIndex does, then save it with persist_index"
         )
-    return read_sealed(path, ContextFileError, _REMEDY)
+    return read_checksummed(path, ContextFileError, _REMEDY)
 
 
 def _check_file(path: Path, sha256: str) -> None:

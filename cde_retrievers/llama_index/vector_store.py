@@ -280,7 +280,7 @@ class ContextualVectorStore(ThreadedVectorStore):
     def _checked_fingerprint(self) -> str:
         """The fingerprint that the index and the embedding have in common, or ContextMismatchError."""
         yours = self._embed_model.context.fingerprint
-        ContextCheck(theirs=self._index.context.fingerprint, yours=yours).require_same()
+        ContextCheck(theirs=self._index.context.fingerprint, yours=yours).raise_if_different()
         return yours
 
 

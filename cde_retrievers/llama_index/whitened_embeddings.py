@@ -17,14 +17,14 @@ from cde_retrievers.llama_index.embeddings import ContextualEmbedding
 from cde_retrievers.validation.signatures import validated
 
 
-class ContextualizedEmbedding(ContextualEmbedding):
+class WhitenedEmbedding(ContextualEmbedding):
     """Any embedding under the closed-form context of its corpus; otherwise a `ContextualEmbedding`.
 
     Example:
         ```python
-        embed_model = ContextualizedEmbedding(OpenAIEmbedding(model="text-embedding-3-small")).fit(nodes)
+        embed_model = WhitenedEmbedding(OpenAIEmbedding(model="text-embedding-3-small")).fit(nodes)
         index = VectorStoreIndex(nodes, embed_model=embed_model)
-        embed_model.save_context("my_index/context")  # later: ContextualizedEmbedding(base, context_path=...)
+        embed_model.save_context("my_index/context")  # later: WhitenedEmbedding(base, context_path=...)
         ```
 
     What `fit` pays for is not paid for again when the nodes are indexed; what a context costs beyond that is one short
@@ -96,7 +96,7 @@ class ContextualizedEmbedding(ContextualEmbedding):
     @classmethod
     def class_name(cls) -> str:
         """The name under which LlamaIndex serialises this class."""
-        return "ContextualizedEmbedding"
+        return "WhitenedEmbedding"
 
     def _loader(self) -> Callable[[], Embedder]:
         return partial(

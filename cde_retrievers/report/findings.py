@@ -7,7 +7,7 @@ import numpy as np
 
 from cde_retrievers.encoder.embedder import Embedder, fitted_context
 from cde_retrievers.evaluation.comparison import Comparison
-from cde_retrievers.evaluation.dataset import RetrievalSet
+from cde_retrievers.evaluation.dataset import RetrievalDataset
 from cde_retrievers.evaluation.matrix import ContextMatrix
 from cde_retrievers.evaluation.metrics import MAIN, Interval
 from cde_retrievers.evaluation.pictures.corpus_map import Projection
@@ -34,8 +34,8 @@ class MappedContext:
     projection: Projection
 
     @classmethod
-    def of(cls, encoder: Embedder, data: RetrievalSet, show_progress: bool | None = None) -> Self:
-        """Fit the corpus' own context as `Own()` does, and embed its documents and at most 2,000 others under it.
+    def of(cls, encoder: Embedder, data: RetrievalDataset, show_progress: bool | None = None) -> Self:
+        """Fit the corpus' own context as `OwnContext()` does; embed its documents and at most 2,000 others under it.
 
         Args:
             encoder: the model.
@@ -63,7 +63,7 @@ class Findings:
         matrix: of several corpora by several contexts, if there is one.
     """
 
-    data: RetrievalSet
+    data: RetrievalDataset
     comparison: Comparison
     context: MappedContext
     matrix: ContextMatrix | None = None
@@ -175,7 +175,7 @@ class QueryChange:
 
 
 @dataclass(frozen=True, slots=True)
-class Changes:
+class CorpusSync:
     """All queries of a set.
 
     Attributes:
@@ -193,7 +193,7 @@ class Changes:
     same: int
 
 
-def changes(data: RetrievalSet, comparison: Comparison) -> Changes:
+def changes(data: RetrievalDataset, comparison: Comparison) -> CorpusSync:
     """What the own context changed, query by query.
 
     Args:
@@ -213,10 +213,12 @@ def changes(data: RetrievalSet, comparison: Comparison) -> Changes:
     def shown(places: list[int]) -> tuple[QueryChange, ...]:
         return tuple(_change(place, data, texts, comparison.own, without) for place in places[:SHOWN])
 
-    return Changes(shown(wins), shown(losses), len(wins), len(losses), len(gains) - len(wins) - len(losses))
+    return CorpusSync(shown(wins), shown(losses), len(wins), len(losses), len(gains) - len(wins) - len(losses))
 
 
-def _change(place: int, data: RetrievalSet, texts: dict[str, str], own: Evaluation, without: Evaluation) -> QueryChange:
+def _change(
+    place: int, data: RetrievalDataset, texts: dict[str, str], own: Evaluation, without: Evaluation
+) -> QueryChange:
     query = own.queries[place]
     grades = {document: grade for document, grade in data.judged.relevant[query].items() if grade > 0}
     answers = sorted(grades, key=lambda document: -grades[document])

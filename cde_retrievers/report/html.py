@@ -6,7 +6,7 @@ from importlib.resources import files
 
 import cde_retrievers
 from cde_retrievers.evaluation.comparison import Comparison, Row
-from cde_retrievers.evaluation.dataset import RetrievalSet
+from cde_retrievers.evaluation.dataset import RetrievalDataset
 from cde_retrievers.evaluation.metrics import MEASURES
 from cde_retrievers.evaluation.pictures.corpus_map import NUMBERED
 from cde_retrievers.report.figures import figures_of, map_of
@@ -66,7 +66,7 @@ def page(findings: Findings) -> str:
     return written
 
 
-def origin(data: RetrievalSet) -> str:
+def origin(data: RetrievalDataset) -> str:
     """Where the queries come from, and what else is to be known of them."""
     asked = f"{len(data.judged.queries):,} queries"
     if data.is_made:

@@ -7,9 +7,9 @@ from pathlib import Path
 from cde_retrievers.encoder.embedder import Embedder
 from cde_retrievers.encoder.encoder import ContextualEncoder
 from cde_retrievers.evaluation.comparison import Comparison
-from cde_retrievers.evaluation.comparison_plan import Plan, carry_out
+from cde_retrievers.evaluation.comparison_plan import Plan, run_plan
 from cde_retrievers.evaluation.contexts import NamedTexts
-from cde_retrievers.evaluation.dataset import RetrievalSet
+from cde_retrievers.evaluation.dataset import RetrievalDataset
 from cde_retrievers.evaluation.matrix import ContextMatrix
 from cde_retrievers.evaluation.precomputed import embedded_once
 from cde_retrievers.evaluation.searchers import Searcher
@@ -25,7 +25,7 @@ from cde_retrievers.validation.signatures import validated
 @validated
 def report(
     model: ContextualEncoder | str | Path,
-    data: RetrievalSet | str | Path,
+    data: RetrievalDataset | str | Path,
     path: str | Path,
     *,
     foreign: Sequence[NamedTexts | str | Path] = (),
@@ -43,7 +43,7 @@ def report(
 
     Args:
         model: a contextual model, loaded or by name.
-        data: a `RetrievalSet`, as `known_items` makes one where there are no judged queries; or a BEIR folder.
+        data: a `RetrievalDataset`, as `known_items` makes one where there are no judged queries; or a BEIR folder.
         path: of the page; an older file there is replaced, when the new one is whole.
         foreign: other corpora whose context is tried, as `compare` takes them.
         strategies: other ways of choosing context documents.
@@ -74,7 +74,7 @@ def report(
         split=split,
     )
     embedder = embedded_once(plan.encoder, plan.data, show_progress)
-    comparison = carry_out(plan, embedder, show_progress)
+    comparison = run_plan(plan, embedder, show_progress)
     context = MappedContext.of(embedder, plan.data, show_progress)
     written = page(Findings(plan.data, comparison, context, matrix))
     # A folder's name may hold bytes that are no text.

@@ -19,7 +19,7 @@ def sealed(content: Mapping[str, Any], version: int | None = None) -> dict[str, 
     return {**whole, _SEAL: sha256_of_json(whole)}
 
 
-def read_sealed(path: Path, error: type[CDEError], remedy: str, version: int | None = None) -> dict[str, Any]:
+def read_checksummed(path: Path, error: type[CDEError], remedy: str, version: int | None = None) -> dict[str, Any]:
     """What was given to `sealed`, from the file at `path`.
 
     Args:

@@ -11,7 +11,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from cde_retrievers.errors import CDEError
-from cde_retrievers.storage.checked_json import read_sealed, sealed
+from cde_retrievers.storage.checked_json import read_checksummed, sealed
 from cde_retrievers.storage.hashing import sha256_of_file, write_json
 
 CHECKSUMS_FILE = "checksums.json"
@@ -51,7 +51,7 @@ def read_checksums(directory: Path, error: type[CDEError], remedy: str) -> dict[
         CDEError: it is damaged or was edited.
     """
     path = directory / CHECKSUMS_FILE
-    content = read_sealed(path, error, remedy, FORMAT_VERSION)
+    content = read_checksummed(path, error, remedy, FORMAT_VERSION)
     try:
         return _Checksums(**content).files
     except ValidationError as reason:

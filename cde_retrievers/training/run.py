@@ -9,7 +9,7 @@ from transformers import TrainerCallback
 
 from cde_retrievers.encoder.encoder import ContextualEncoder
 from cde_retrievers.errors import ConfigurationError, TrainingError, WriteError
-from cde_retrievers.evaluation.dataset import RetrievalSet
+from cde_retrievers.evaluation.dataset import RetrievalDataset
 from cde_retrievers.model.checkpoints import is_own_layout
 from cde_retrievers.model.config import Conditioning
 from cde_retrievers.training.base_model import encoder_to_train
@@ -90,7 +90,7 @@ def train(
     pairs = data if isinstance(data, TrainingPairs) else read_pairs(data)
     check_enough(pairs, config.global_batch_size)
     encoder = as_encoder(model, conditioning, settings)
-    sets = [RetrievalSet.read(folder, config.evaluation_split) for folder in config.evaluation]
+    sets = [RetrievalDataset.read(folder, config.evaluation_split) for folder in config.evaluation]
     trainable = TrainableModel.of(encoder, config)
     identity = run_identity(encoder, pairs, config)
     resume = config.resume_from_checkpoint if resume_from_checkpoint is None else resume_from_checkpoint

@@ -10,8 +10,8 @@ from pooled import ServedEmbedding, ServedEmbeddings, vector_of_query
 from tiny import CORPUS
 
 from cde_retrievers.errors import CheckpointError, ContextMismatchError
-from cde_retrievers.langchain import ContextualEmbeddings, ContextualizedEmbeddings
-from cde_retrievers.llama_index import ContextualEmbedding, ContextualizedEmbedding
+from cde_retrievers.langchain import ContextualEmbeddings, WhitenedEmbeddings
+from cde_retrievers.llama_index import ContextualEmbedding, WhitenedEmbedding
 
 CPU = {"device": "cpu", "dtype": "float32"}
 SPAWN = multiprocessing.get_context("spawn")
@@ -43,9 +43,9 @@ def test_a_worker_that_misses_the_model_reports_an_error(task, model_folder, tmp
     served.write_text("a")
     embeddings = [
         (ContextualEmbeddings(model=folder, **CPU).fit(CORPUS), CheckpointError),
-        (ContextualizedEmbeddings(base=ServedEmbeddings(served)).fit(CORPUS), ContextMismatchError),
+        (WhitenedEmbeddings(base=ServedEmbeddings(served)).fit(CORPUS), ContextMismatchError),
         (ContextualEmbedding(str(folder), **CPU).fit(CORPUS), CheckpointError),
-        (ContextualizedEmbedding(ServedEmbedding(file=served)).fit(CORPUS), ContextMismatchError),
+        (WhitenedEmbedding(ServedEmbedding(file=served)).fit(CORPUS), ContextMismatchError),
     ]
     for embedding, _ in embeddings:
         np.testing.assert_allclose(task(embedding)(), vector_of_query(embedding), atol=1e-6)

@@ -122,7 +122,7 @@ def test_an_index_over_another_librarys_embedding_says_how_it_is_searched(run, m
     embedder = WhitenedEmbedder("paid-1", service.embed_documents, service.embed_query)
     ContextualIndex.build(CORPUS, embedder, tmp_path / "index")
     for command in (["search", tmp_path / "index", "red cat"], ["add", tmp_path / "index", more]):
-        assert_one_line(run(*command), "'paid-1' of another library", "ContextualizedEmbeddings(base=...)")
+        assert_one_line(run(*command), "'paid-1' of another library", "WhitenedEmbeddings(base=...)")
 
 
 def test_a_context_that_cannot_be_written_is_not_half_there(run, source, tmp_path, model_folder, monkeypatch):

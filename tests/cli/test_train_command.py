@@ -12,7 +12,7 @@ from tiny import CORPUS
 pytest.importorskip("accelerate")
 from cde_retrievers import ContextualEncoder
 from cde_retrievers.cli.options import training as training_options
-from cde_retrievers.evaluation.dataset import RetrievalSet
+from cde_retrievers.evaluation.dataset import RetrievalDataset
 from cde_retrievers.evaluation.evaluator import ndcg_at_10
 from cde_retrievers.evaluation.searchers import Contextual
 from cde_retrievers.model.config import _BY_KIND
@@ -202,7 +202,7 @@ def test_the_best_weights_of_an_evaluated_run_are_kept_and_compared_with_the_fir
     for folder in folders:
         for moment, encoder in encoders.items():
             assert found[folder.name][moment] == pytest.approx(
-                ndcg_at_10(Contextual(encoder), RetrievalSet.read(folder)), abs=1e-6
+                ndcg_at_10(Contextual(encoder), RetrievalDataset.read(folder)), abs=1e-6
             )
 
 

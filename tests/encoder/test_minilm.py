@@ -13,8 +13,8 @@ from tiny import CORPUS
 
 from cde_retrievers import ContextualEncoder
 from cde_retrievers.errors import CheckpointError, MissingDependencyError
-from cde_retrievers.evaluation import RetrievalSet, evaluate
-from cde_retrievers.evaluation.precomputed import EmbeddedOnce
+from cde_retrievers.evaluation import RetrievalDataset, evaluate
+from cde_retrievers.evaluation.precomputed import PrecomputedEmbedder
 from cde_retrievers.model import pretrained
 from cde_retrievers.model.config import WhiteningConditioning
 
@@ -88,8 +88,8 @@ def test_power_zero_retrieves_as_published(shared_data):
 @pytest.mark.slow
 def test_embedded_once_a_corpus_is_searched_as_ever(minilm, shared_data):
     pytest.importorskip("ir_measures", reason="needs the packages of the `eval` extra")
-    data = RetrievalSet.read(shared_data / "adi")
-    once, alone = evaluate(EmbeddedOnce(minilm, data), data), evaluate(minilm, data)
+    data = RetrievalDataset.read(shared_data / "adi")
+    once, alone = evaluate(PrecomputedEmbedder(minilm, data), data), evaluate(minilm, data)
     np.testing.assert_allclose(once.values["ndcg@10"], alone.values["ndcg@10"], atol=1e-9)
 
 

@@ -6,7 +6,7 @@ import pytest
 from runs import write_beir
 
 from cde_retrievers.errors import ConfigurationError, CorpusFileError, EvaluationDataError, InvalidTextError
-from cde_retrievers.evaluation.dataset import RetrievalSet
+from cde_retrievers.evaluation.dataset import RetrievalDataset
 
 QUERIES = {"q1": "a red cat", "q2": "a tree"}
 CORPUS = {"d1": "red cat", "d2": "green tree", "d3": "old dog"}
@@ -14,7 +14,7 @@ RELEVANT = {"q1": {"d1"}, "q2": {"d2": 2, "d3": 1}}
 
 
 def test_ones_own_data_is_taken_in_the_form_of_sentence_transformers():
-    found = RetrievalSet.of(QUERIES, CORPUS, RELEVANT, name="animals")
+    found = RetrievalDataset.of(QUERIES, CORPUS, RELEVANT, name="animals")
     assert (found.name, found.ids, found.texts) == ("animals", ("d1", "d2", "d3"), tuple(CORPUS.values()))
     assert found.judged.queries == QUERIES
     assert found.judged.relevant == {"q1": {"d1": 1}, "q2": {"d2": 2, "d3": 1}}
@@ -22,7 +22,7 @@ def test_ones_own_data_is_taken_in_the_form_of_sentence_transformers():
 
 @pytest.mark.parametrize("answers", [["d1"], ("d1",), {"d1"}, {"d1": 1}])
 def test_answers_may_be_any_collection_of_ids(answers):
-    found = RetrievalSet.of({"q1": "a red cat"}, CORPUS, {"q1": answers})
+    found = RetrievalDataset.of({"q1": "a red cat"}, CORPUS, {"q1": answers})
     assert found.judged.relevant == {"q1": {"d1": 1}}
 
 
@@ -47,20 +47,20 @@ def test_answers_may_be_any_collection_of_ids(answers):
 def test_what_cannot_be_searched_is_refused(changed, error, message):
     given = {"queries": QUERIES, "corpus": CORPUS, "relevant_docs": RELEVANT, **changed}
     with pytest.raises(error, match=message):
-        RetrievalSet.of(**given)
+        RetrievalDataset.of(**given)
 
 
 def test_ids_that_come_twice_are_refused():
-    judged = RetrievalSet.of(QUERIES, CORPUS, RELEVANT).judged
+    judged = RetrievalDataset.of(QUERIES, CORPUS, RELEVANT).judged
     with pytest.raises(EvaluationDataError, match=r"3 documents have 2 different ids"):
-        RetrievalSet("animals", ("d1", "d2", "d2"), ("a", "b", "c"), judged)
+        RetrievalDataset("animals", ("d1", "d2", "d2"), ("a", "b", "c"), judged)
 
 
 def test_documents_without_text_are_left_out_and_that_is_said(tmp_path, caplog):
     documents = {"d1": "red cat", "d2": " ", "d3": "old dog"}
     folder = write_beir(tmp_path / "animals", documents, [("red cat", "d1"), ("nothing", "d2")])
     with caplog.at_level(logging.WARNING):
-        found = RetrievalSet.read(folder)
+        found = RetrievalDataset.read(folder)
     assert (found.name, found.ids) == ("animals", ("d1", "d3"))
     assert list(found.judged.queries.values()) == ["red cat"]
     assert found.note == "1 documents without text are left out"
@@ -82,4 +82,4 @@ def test_queries_without_text_and_grades_out_of_all_measure_are_refused(tmp_path
     (folder / "queries.jsonl").write_text(query)
     (folder / "qrels" / "test.tsv").write_text(f"query-id\tcorpus-id\tscore\nq0\td1\t{grade}\n")
     with pytest.raises(CorpusFileError, match=message):
-        RetrievalSet.read(folder)
+        RetrievalDataset.read(folder)

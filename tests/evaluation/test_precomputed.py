@@ -7,7 +7,7 @@ from searched import ANIMALS, OTHERS
 from cde_retrievers.encoder.embedder import Embedder
 from cde_retrievers.errors import ContextMismatchError
 from cde_retrievers.evaluation import BM25, compare, context_matrix
-from cde_retrievers.evaluation.precomputed import EmbeddedOnce, embedded_once
+from cde_retrievers.evaluation.precomputed import PrecomputedEmbedder, embedded_once
 
 QUERIES = tuple(ANIMALS.judged.queries.values())
 PROMPTS = {"query_prompt": "query: ", "document_prompt": "document: "}
@@ -33,7 +33,7 @@ def embedded_texts(encoder, monkeypatch):
     [(ANIMALS.texts, {}), (ANIMALS.texts, {"size": 5, "strategy": "kmeans", "seed": 3}), (OTHERS.texts, {"seed": 1})],
 )
 def test_contexts_and_embeddings_are_the_encoders(encoder, texts, choice):
-    once = EmbeddedOnce(encoder, ANIMALS)
+    once = PrecomputedEmbedder(encoder, ANIMALS)
     assert isinstance(once, Embedder)
     context, expected = once.fit_context(texts, **choice), encoder.fit_context(texts, **choice)
     for field in ("model_name", "model_fingerprint", "documents", "positions", "distinct", "corpus_size"):
@@ -49,7 +49,7 @@ def test_contexts_and_embeddings_are_the_encoders(encoder, texts, choice):
 def test_another_models_context_is_refused(encoder, make_encoder):
     context = make_encoder("cached").fit_context(ANIMALS.texts)
     with pytest.raises(ContextMismatchError):
-        EmbeddedOnce(encoder, ANIMALS).encode_documents(ANIMALS.texts, context)
+        PrecomputedEmbedder(encoder, ANIMALS).encode_documents(ANIMALS.texts, context)
 
 
 def test_other_models_than_the_closed_form_are_left_as_they_are(make_encoder):

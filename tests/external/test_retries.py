@@ -9,7 +9,7 @@ from tiny import CORPUS
 
 from cde_retrievers.errors import ContextNotFittedError, EmbeddingServiceError
 from cde_retrievers.external.embedder import WhitenedEmbedder
-from cde_retrievers.external.vector_cache import KeptVectors
+from cde_retrievers.external.vector_cache import VectorCache
 
 
 @pytest.fixture
@@ -159,7 +159,7 @@ def test_texts_embedded_again_are_paid_for_again_only_where_nothing_is_kept(cont
 
 
 def test_the_oldest_vectors_go_when_room_runs_out():
-    kept = KeptVectors(1)
+    kept = VectorCache(1)
     vectors = np.arange(300 * 1024, dtype=np.float32).reshape(300, 1024)  # 4 KiB each: 256 have room
     kept.keep([str(i) for i in range(300)], vectors)
     kept.keep(["299"], vectors[:1])

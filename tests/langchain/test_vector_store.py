@@ -19,7 +19,7 @@ from cde_retrievers.errors import (
     InvalidTextError,
 )
 from cde_retrievers.index import ContextualIndex
-from cde_retrievers.langchain import ContextualEmbeddings, ContextualFAISS
+from cde_retrievers.langchain import ContextualEmbeddings, ContextualVectorStore
 
 DOCUMENTS = [
     Document(id=f"d{i}", page_content=text, metadata={"row": i, "even": i % 2 == 0}) for i, text in enumerate(CORPUS)
@@ -38,7 +38,7 @@ def embeddings(embedder):
 
 @pytest.fixture
 def store(embeddings, tmp_path):
-    return ContextualFAISS.from_documents(DOCUMENTS, embeddings, path=tmp_path / "index")
+    return ContextualVectorStore.from_documents(DOCUMENTS, embeddings, path=tmp_path / "index")
 
 
 @pytest.fixture
@@ -53,13 +53,13 @@ class TestStandardOnDisk(VectorStoreIntegrationTests):
         embeddings = ContextualEmbeddings(
             model=str(model_folder), device="cpu", dtype="float32", context_documents=CORPUS
         )
-        return ContextualFAISS(embeddings, tmp_path / "index")
+        return ContextualVectorStore(embeddings, tmp_path / "index")
 
 
 class TestStandardInATemporaryDirectory(VectorStoreIntegrationTests):
     @pytest.fixture
     def vectorstore(self, embeddings):
-        return ContextualFAISS(embeddings)
+        return ContextualVectorStore(embeddings)
 
 
 def ids_of(documents):
@@ -81,7 +81,7 @@ def test_a_search_scores_as_the_slow_twin(store, twin, query, k):
 def test_marginal_relevance_chooses_as_the_slow_twin(make_encoder, lambda_mult):
     # A real encoder: among its scores there are no ties, which either may break its own way.
     embeddings = ContextualEmbeddings(encoder=make_encoder()).fit(CORPUS)
-    store, twin = (made.from_documents(DOCUMENTS, embeddings) for made in (ContextualFAISS, InMemoryVectorStore))
+    store, twin = (made.from_documents(DOCUMENTS, embeddings) for made in (ContextualVectorStore, InMemoryVectorStore))
     options = {"k": 6, "fetch_k": 15, "lambda_mult": lambda_mult}
     for query in QUERIES:
         expected = ids_of(twin.max_marginal_relevance_search(query, **options))
@@ -172,7 +172,7 @@ async def test_retrievers_of_every_kind_find_the_same_async(store, search_type):
 
 
 async def test_async_twins_do_the_same(embeddings, tmp_path):
-    store = await ContextualFAISS.afrom_documents(DOCUMENTS, embeddings, path=tmp_path / "index")
+    store = await ContextualVectorStore.afrom_documents(DOCUMENTS, embeddings, path=tmp_path / "index")
     vector = embeddings.embed_query(QUERIES[0])
     assert await store.asimilarity_search(QUERIES[0], 3) == store.similarity_search(QUERIES[0], 3)
     assert await store.asimilarity_search_with_score(QUERIES[0], 3) == store.similarity_search_with_score(QUERIES[0], 3)
@@ -191,7 +191,7 @@ def test_an_option_nobody_knows_is_refused_and_not_ignored(store, embeddings):
         lambda: store.max_marginal_relevance_search("x", where={"row": 1}),
         lambda: store.add_texts(["x"], namespace="a"),
         lambda: store.delete(["d1"], namespace="a"),
-        lambda: ContextualFAISS.from_texts(["x"], embeddings, persist_directory="x"),
+        lambda: ContextualVectorStore.from_texts(["x"], embeddings, persist_directory="x"),
     ):
         with pytest.raises(
             ConfigurationError, match=r"does not know the option '(where|score_threshold|namespace|per)"
@@ -222,7 +222,7 @@ def test_a_bad_document_is_refused_before_anything_is_embedded(store, embeddings
     before = embedder.embedded
 
     def make(texts, *metadatas, **options):
-        return ContextualFAISS.from_texts(texts, embeddings, *metadatas, **options)
+        return ContextualVectorStore.from_texts(texts, embeddings, *metadatas, **options)
 
     for add in (store.add_texts, make):
         with pytest.raises(InvalidDocumentError, match=r"document 1: metadata\['when'\] is a object"):

@@ -26,7 +26,7 @@ from cde_retrievers.errors import (
 )
 from cde_retrievers.index import ContextualIndex
 from cde_retrievers.index.lock import writer_lock
-from cde_retrievers.langchain import ContextualEmbeddings, ContextualFAISS
+from cde_retrievers.langchain import ContextualEmbeddings, ContextualVectorStore
 
 DOCUMENTS = [Document(id=f"d{i}", page_content=text, metadata={"row": i}) for i, text in enumerate(CORPUS)]
 OTHER_CORPUS = CORPUS[:9]
@@ -58,7 +58,7 @@ def path(tmp_path):
 
 @pytest.fixture
 def store(embeddings, path):
-    return ContextualFAISS.from_documents(DOCUMENTS, embeddings, path=path)
+    return ContextualVectorStore.from_documents(DOCUMENTS, embeddings, path=path)
 
 
 @pytest.fixture
@@ -143,7 +143,7 @@ def test_after_the_index_was_refitted_the_store_is_opened_again(store, embedding
     store.index.refit(context=store.embeddings.embedder.fit_context(OTHER_CORPUS))
     with pytest.raises(ContextMismatchError):
         store.similarity_search("x")
-    again = ContextualFAISS(embeddings.with_context(store.index.context), index=store.index)
+    again = ContextualVectorStore(embeddings.with_context(store.index.context), index=store.index)
     assert again.similarity_search(CORPUS[3], 1)[0].id == "d3"
     assert again.embeddings.context.corpus_size == len(OTHER_CORPUS)
 
@@ -151,9 +151,11 @@ def test_after_the_index_was_refitted_the_store_is_opened_again(store, embedding
 @pytest.mark.parametrize(
     "make",
     [
-        ContextualFAISS,
-        lambda embeddings, path: ContextualFAISS.open(path, embeddings),
-        lambda embeddings, path: ContextualFAISS(embeddings, index=ContextualIndex.open(path, embeddings.embedder)),
+        ContextualVectorStore,
+        lambda embeddings, path: ContextualVectorStore.open(path, embeddings),
+        lambda embeddings, path: ContextualVectorStore(
+            embeddings, index=ContextualIndex.open(path, embeddings.embedder)
+        ),
     ],
     ids=["constructor", "open", "index"],
 )
@@ -170,9 +172,9 @@ def test_an_index_of_another_context_is_not_opened(store, path, embedder, make):
 def test_embeddings_without_a_context_are_told_to_fit(embedder, path, temporary):
     unfitted = ContextualEmbeddings(encoder=embedder)
     for make in (
-        lambda: ContextualFAISS(unfitted),
-        lambda: ContextualFAISS(unfitted, path),
-        lambda: ContextualFAISS.from_documents(DOCUMENTS, unfitted),
+        lambda: ContextualVectorStore(unfitted),
+        lambda: ContextualVectorStore(unfitted, path),
+        lambda: ContextualVectorStore.from_documents(DOCUMENTS, unfitted),
     ):
         with pytest.raises(ContextNotFittedError, match=r"embeddings\.fit\(documents\)"):
             make()
@@ -183,13 +185,11 @@ def test_embeddings_without_a_context_are_told_to_fit(embedder, path, temporary)
 def test_embeddings_that_know_no_context_are_refused(path):
     plain = DeterministicFakeEmbedding(size=6)
     for make in (
-        lambda: ContextualFAISS(plain),
-        lambda: ContextualFAISS.from_texts(CORPUS, plain, path=path),
-        lambda: ContextualFAISS.open(path, plain),
+        lambda: ContextualVectorStore(plain),
+        lambda: ContextualVectorStore.from_texts(CORPUS, plain, path=path),
+        lambda: ContextualVectorStore.open(path, plain),
     ):
-        with pytest.raises(
-            ConfigurationError, match=r"DeterministicFakeEmbedding has none; .*ContextualizedEmbeddings"
-        ):
+        with pytest.raises(ConfigurationError, match=r"DeterministicFakeEmbedding has none; .*WhitenedEmbeddings"):
             make()
     assert not path.exists()
 
@@ -199,21 +199,21 @@ def test_embeddings_that_know_no_context_are_refused(path):
     [
         lambda store, path: store.add_texts(["x"]),
         lambda store, path: store.similarity_search("x"),
-        lambda store, path: ContextualFAISS.from_texts(["x"], store.embeddings),
-        lambda store, path: ContextualFAISS.open(path, store.embeddings),
+        lambda store, path: ContextualVectorStore.from_texts(["x"], store.embeddings),
+        lambda store, path: ContextualVectorStore.open(path, store.embeddings),
     ],
     ids=["adding", "searching", "building", "opening"],
 )
 def test_what_a_store_embeds_keeps_the_context_from_being_replaced(embeddings, embedder, path, use):
     ContextualIndex.build(CORPUS, embedder, path, context=embeddings.context)
-    store = ContextualFAISS(embeddings)
+    store = ContextualVectorStore(embeddings)
     use(store, path)
     with pytest.raises(ContextInUseError, match=r"refit=True"):
         embeddings.fit(OTHER_CORPUS)
 
 
 def test_an_empty_store_does_not_keep_it(embeddings):
-    store = ContextualFAISS(embeddings)
+    store = ContextualVectorStore(embeddings)
     assert store.add_documents([]) == []
     embeddings.fit(OTHER_CORPUS)
     with pytest.raises(ContextMismatchError):
@@ -221,34 +221,34 @@ def test_an_empty_store_does_not_keep_it(embeddings):
 
 
 def test_a_path_is_opened_where_there_is_an_index(embeddings, path):
-    ContextualFAISS(embeddings, path, kind="hnsw").add_documents(DOCUMENTS)
-    again = ContextualFAISS(embeddings, path)
+    ContextualVectorStore(embeddings, path, kind="hnsw").add_documents(DOCUMENTS)
+    again = ContextualVectorStore(embeddings, path)
     assert (len(again.index), again.index.kind) == (len(DOCUMENTS), "hnsw")
-    assert ContextualFAISS(embeddings, path, kind="hnsw").index.kind == "hnsw"
+    assert ContextualVectorStore(embeddings, path, kind="hnsw").index.kind == "hnsw"
     with pytest.raises(ConfigurationError, match=r"is of kind 'hnsw', not 'flat'"):
-        ContextualFAISS(embeddings, path, kind="flat")
+        ContextualVectorStore(embeddings, path, kind="flat")
     with pytest.raises(ConfigurationError, match=r"give index= alone"):
-        ContextualFAISS(embeddings, path, index=again.index)
+        ContextualVectorStore(embeddings, path, index=again.index)
 
 
 @pytest.mark.slow
 def test_another_process_finds_the_same(model_folder, path):
     embeddings = ContextualEmbeddings(model=str(model_folder), device="cpu", dtype="float32").fit(CORPUS)
-    store = ContextualFAISS.from_documents(DOCUMENTS, embeddings, path=path)
+    store = ContextualVectorStore.from_documents(DOCUMENTS, embeddings, path=path)
     code = (
-        "import sys; from cde_retrievers.langchain import ContextualFAISS;"
-        f"found = ContextualFAISS.open({str(path)!r}).similarity_search({QUERIES[0]!r}, 5);"
+        "import sys; from cde_retrievers.langchain import ContextualVectorStore;"
+        f"found = ContextualVectorStore.open({str(path)!r}).similarity_search({QUERIES[0]!r}, 5);"
         "sys.stdout.write(' '.join(document.id for document in found))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == [document.id for document in store.similarity_search(QUERIES[0], 5)]
-    again = ContextualFAISS.open(path)
+    again = ContextualVectorStore.open(path)
     assert again.embeddings == embeddings
     assert again.similarity_search(QUERIES[0], 5) == store.similarity_search(QUERIES[0], 5)
 
 
 def test_a_store_opened_for_reading_changes_nothing(store, embeddings, path):
-    reader = ContextualFAISS.open(path, embeddings, read_only=True)
+    reader = ContextualVectorStore.open(path, embeddings, read_only=True)
     assert reader.similarity_search("x") == store.similarity_search("x")
     for change in (lambda: reader.add_texts(["x"]), lambda: reader.delete(["d1"])):
         with pytest.raises(ReadOnlyError):
@@ -256,7 +256,7 @@ def test_a_store_opened_for_reading_changes_nothing(store, embeddings, path):
 
 
 def test_two_stores_on_one_path_write_in_turn(store, embeddings, path):
-    other = ContextualFAISS(embeddings, path)
+    other = ContextualVectorStore(embeddings, path)
     other.add_texts(["a purple whale"], ids=["other"])
     assert store.get_by_ids(["other"]) == []
     assert store.index.refresh()
@@ -272,15 +272,15 @@ def test_the_index_speaks_for_itself_when_it_cannot(store, embeddings, embedder,
         store.add_texts(["x"])
     assert embedder.embedded == before
     with pytest.raises(PathInUseError, match=r"holds an index already"):
-        ContextualFAISS.from_documents(DOCUMENTS, embeddings, path=path)
+        ContextualVectorStore.from_documents(DOCUMENTS, embeddings, path=path)
     with pytest.raises(PathInUseError, match=r"other files"):
-        ContextualFAISS(embeddings, path.parent)
+        ContextualVectorStore(embeddings, path.parent)
     with pytest.raises(IndexFileError, match=r"holds no index"):
-        ContextualFAISS.open(path.parent)
+        ContextualVectorStore.open(path.parent)
     damaged = next(path.glob("segments/*/vectors.safetensors"))
     damaged.write_bytes(damaged.read_bytes()[:-1])
     with pytest.raises(IndexFileError, match=r"vectors\.safetensors"):
-        ContextualFAISS(embeddings, path)
+        ContextualVectorStore(embeddings, path)
 
 
 def test_an_interrupted_build_is_not_there_and_goes_on(embeddings, embedder, path, monkeypatch):
@@ -294,12 +294,12 @@ def test_an_interrupted_build_is_not_there_and_goes_on(embeddings, embedder, pat
     monkeypatch.setattr(embedder, "encode_documents", fail_at_the_third_batch)
     texts = [document.page_content for document in DOCUMENTS]
     with pytest.raises(DeviceMemoryError):
-        ContextualFAISS.from_texts(texts, embeddings, path=path, batch_size=10)
+        ContextualVectorStore.from_texts(texts, embeddings, path=path, batch_size=10)
     with pytest.raises(IndexFileError, match=r"20 documents done"):
-        ContextualFAISS.open(path, embeddings)
+        ContextualVectorStore.open(path, embeddings)
     monkeypatch.undo()
     embedder.embedded = 0
-    store = ContextualFAISS.from_texts(texts, embeddings, path=path, batch_size=10)
+    store = ContextualVectorStore.from_texts(texts, embeddings, path=path, batch_size=10)
     assert embedder.embedded == len(CORPUS) - 20
     assert [document.page_content for document in store.get_by_ids(["doc-0", "doc-53"])] == [CORPUS[0], CORPUS[53]]
 
@@ -319,8 +319,8 @@ def test_what_is_added_in_batches_stays_added(store, embedder, monkeypatch):
 
 
 def test_a_temporary_directory_lasts_as_long_as_the_index(embeddings, temporary):
-    store = ContextualFAISS.from_documents(DOCUMENTS, embeddings)
-    empty = ContextualFAISS(embeddings)
+    store = ContextualVectorStore.from_documents(DOCUMENTS, embeddings)
+    empty = ContextualVectorStore(embeddings)
     index = store.index
     assert {folder.name for folder in temporary.iterdir()} == {index.path.name, empty.index.path.name}
     del store, empty
@@ -338,12 +338,12 @@ def test_a_build_that_fails_leaves_no_temporary_directory(embeddings, embedder, 
 
     monkeypatch.setattr(embedder, "encode_documents", fail)
     with pytest.raises(DeviceMemoryError):
-        ContextualFAISS.from_documents(DOCUMENTS, embeddings)
+        ContextualVectorStore.from_documents(DOCUMENTS, embeddings)
     assert list(temporary.iterdir()) == []
 
 
 def test_a_forked_child_that_ends_leaves_the_directory_to_its_parent(embeddings, temporary, monkeypatch):
-    store = ContextualFAISS(embeddings)
+    store = ContextualVectorStore(embeddings)
     with monkeypatch.context() as child:
         child.setattr("os.getpid", lambda: -1)
         del store
@@ -375,9 +375,9 @@ def test_threads_may_search_and_add_at_once(store):
 @pytest.mark.parametrize("shown", [True, False])
 def test_progress_is_shown_once_per_call_if_the_embeddings_say_so(embedder, shown, capsys):
     embeddings = ContextualEmbeddings(encoder=embedder, show_progress=shown).fit(CORPUS)
-    ContextualFAISS.from_documents(DOCUMENTS, embeddings, batch_size=10)
+    ContextualVectorStore.from_documents(DOCUMENTS, embeddings, batch_size=10)
     assert capsys.readouterr().err.count("\n") == shown
-    ContextualFAISS(embeddings).add_documents(DOCUMENTS, batch_size=10)
+    ContextualVectorStore(embeddings).add_documents(DOCUMENTS, batch_size=10)
     assert capsys.readouterr().err.count("\n") == shown
 
 
@@ -387,9 +387,9 @@ def test_nothing_is_pickled(embeddings, path, monkeypatch):
 
     for name in ("dump", "dumps", "load", "loads", "Pickler", "Unpickler"):
         monkeypatch.setattr(pickle, name, forbidden)
-    store = ContextualFAISS.from_documents(DOCUMENTS, embeddings, path=path)
+    store = ContextualVectorStore.from_documents(DOCUMENTS, embeddings, path=path)
     store.add_texts(["x"])
-    assert ContextualFAISS.open(path, embeddings).similarity_search("x", 1)[0].page_content == "x"
+    assert ContextualVectorStore.open(path, embeddings).similarity_search("x", 1)[0].page_content == "x"
 
 
 def test_metadata_that_json_does_not_hold_is_refused(store):

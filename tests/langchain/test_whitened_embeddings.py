@@ -27,9 +27,9 @@ from cde_retrievers.errors import (
 from cde_retrievers.external.identity import PROBE
 from cde_retrievers.langchain import (
     ContextualEmbeddings,
-    ContextualFAISS,
-    ContextualizedEmbeddings,
     ContextualRetriever,
+    ContextualVectorStore,
+    WhitenedEmbeddings,
 )
 
 DOCUMENTS = [Document(page_content=text, metadata={"row": i}) for i, text in enumerate(CORPUS)]
@@ -42,7 +42,7 @@ class PaidEmbeddings(PaidService, Embeddings):
 class Ours:
     @property
     def embeddings_class(self):
-        return ContextualizedEmbeddings
+        return WhitenedEmbeddings
 
     @property
     def embedding_model_params(self):
@@ -64,7 +64,7 @@ def base():
 
 @pytest.fixture
 def embeddings(base):
-    return ContextualizedEmbeddings(base=base)
+    return WhitenedEmbeddings(base=base)
 
 
 def test_an_index_costs_its_documents_and_one_probe(base, embeddings):
@@ -76,7 +76,7 @@ def test_an_index_costs_its_documents_and_one_probe(base, embeddings):
 def test_a_saved_context_is_not_paid_for_again(base, embeddings, tmp_path):
     embeddings.fit(DOCUMENTS).save_context(tmp_path / "context")
     later = PaidEmbeddings()
-    again = ContextualizedEmbeddings(base=later, context_path=tmp_path / "context")
+    again = WhitenedEmbeddings(base=later, context_path=tmp_path / "context")
     InMemoryVectorStore.from_documents(DOCUMENTS, again)
     assert len(later.paid) == 1
     assert again == embeddings
@@ -89,7 +89,7 @@ def test_hugging_face_embeddings_become_what_the_encoder_over_the_same_model_is(
     )
     twin = ContextualEncoder.from_biencoder(biencoder_folder, "whitening", device="cpu", dtype="float32")
     expected = ContextualEmbeddings(encoder=twin).fit(DOCUMENTS)
-    found = ContextualizedEmbeddings(base=base).fit(DOCUMENTS)
+    found = WhitenedEmbeddings(base=base).fit(DOCUMENTS)
     assert found.model_name == str(biencoder_folder)
     assert found.context.documents == expected.context.documents
     np.testing.assert_allclose(found.embed_documents(CORPUS), expected.embed_documents(CORPUS), atol=1e-5)
@@ -99,19 +99,19 @@ def test_hugging_face_embeddings_become_what_the_encoder_over_the_same_model_is(
 
 def test_the_options_of_context_and_calls_are_used(base):
     options = {"context_size": 7, "context_strategy": "kmeans", "context_seed": 3, "batch_size": 20, "keep_mib": 0}
-    embeddings = ContextualizedEmbeddings(base=base, power=0.1, shrinkage=2, **options).fit(CORPUS)
+    embeddings = WhitenedEmbeddings(base=base, power=0.1, shrinkage=2, **options).fit(CORPUS)
     assert (len(embeddings.context), embeddings.context.strategy, embeddings.context.seed) == (7, "kmeans", 3)
     assert base.calls == [1, 20, 20, 14]
     embeddings.embed_documents(CORPUS)
     assert len(base.bill) == 2 * len(CORPUS) - 7, "nothing is kept but the context's own"
-    assert ContextualizedEmbeddings(base=base, power=0.1, shrinkage=2) == ContextualizedEmbeddings(
+    assert WhitenedEmbeddings(base=base, power=0.1, shrinkage=2) == WhitenedEmbeddings(
         base=base, power=0.1, shrinkage=2.0
     )
-    assert ContextualizedEmbeddings(base=base, power=0.1) != ContextualizedEmbeddings(base=base)
+    assert WhitenedEmbeddings(base=base, power=0.1) != WhitenedEmbeddings(base=base)
 
 
 def test_the_services_failures_are_waited_out_or_named(base):
-    embeddings = ContextualizedEmbeddings(base=base, retries=1, wait=0, batch_size=10)
+    embeddings = WhitenedEmbeddings(base=base, retries=1, wait=0, batch_size=10)
     base.failing = iter([True, False, True, False, False])
     embeddings.fit(CORPUS)
     base.failing = iter([True] * 2)
@@ -120,11 +120,11 @@ def test_the_services_failures_are_waited_out_or_named(base):
 
 
 def test_an_index_is_opened_with_the_base_alone(base, embeddings, tmp_path):
-    built = ContextualFAISS.from_documents(DOCUMENTS, embeddings.fit(DOCUMENTS), path=tmp_path / "index")
+    built = ContextualVectorStore.from_documents(DOCUMENTS, embeddings.fit(DOCUMENTS), path=tmp_path / "index")
     with pytest.raises(ConfigurationError, match=r"'paid-1' of another library.*base=\.\.\."):
-        ContextualFAISS.open(tmp_path / "index")
-    fresh = ContextualizedEmbeddings(base=base)
-    store = ContextualFAISS.open(tmp_path / "index", fresh)
+        ContextualVectorStore.open(tmp_path / "index")
+    fresh = WhitenedEmbeddings(base=base)
+    store = ContextualVectorStore.open(tmp_path / "index", fresh)
     assert store.embeddings == embeddings
     assert store.similarity_search(QUERIES[0]) == built.similarity_search(QUERIES[0])
     assert fresh.context_fingerprint is None
@@ -134,7 +134,7 @@ def test_a_changed_model_is_noticed(base, embeddings, tmp_path):
     embeddings.fit(CORPUS).save_context(tmp_path / "context")
     base.model = "b"
     with pytest.raises(ContextMismatchError, match="the model behind the name 'paid-1' has changed"):
-        ContextualizedEmbeddings(base=base, context_path=tmp_path / "context")
+        WhitenedEmbeddings(base=base, context_path=tmp_path / "context")
 
 
 def test_the_guards_hold(base, embeddings, tmp_path):
@@ -147,7 +147,7 @@ def test_the_guards_hold(base, embeddings, tmp_path):
         embeddings.check_context("f" * 64)
     embeddings.save_context(tmp_path / "context")
     with pytest.raises(ContextMismatchError, match="but the encoder is 'paid-2'"):
-        ContextualizedEmbeddings(base=base, base_name="paid-2", context_path=tmp_path / "context")
+        WhitenedEmbeddings(base=base, base_name="paid-2", context_path=tmp_path / "context")
 
 
 def test_the_retriever_takes_them(base, embeddings):
@@ -157,7 +157,7 @@ def test_the_retriever_takes_them(base, embeddings):
 
 
 def test_views_share_what_is_paid_for(base, embeddings):
-    view = embeddings.fit(CORPUS).with_context(ContextualizedEmbeddings(base=base).fit(QUERIES).context)
+    view = embeddings.fit(CORPUS).with_context(WhitenedEmbeddings(base=base).fit(QUERIES).context)
     assert view.context.corpus_size == len(QUERIES)
     paid = len(base.paid)
     assert view.embed_documents(CORPUS) != embeddings.embed_documents(CORPUS)
@@ -177,7 +177,7 @@ async def test_async_does_not_block_the_event_loop(base, embeddings, monkeypatch
         return PaidEmbeddings.embed_query(base, text)
 
     monkeypatch.setattr(base, "embed_query", slow)
-    again = ContextualizedEmbeddings(base=base)
+    again = WhitenedEmbeddings(base=base)
     again.fit(CORPUS)
     both = asyncio.gather(again.aembed_documents(CORPUS), again.aembed_query("red cat"))
     while not entered.is_set():
@@ -190,7 +190,7 @@ def test_pickles_carry_base_and_context(embeddings):
     twin = pickle.loads(pickle.dumps(embeddings.fit(CORPUS)))
     assert twin == embeddings
     assert twin.embed_query("red cat") == embeddings.embed_query("red cat")
-    assert not pickle.loads(pickle.dumps(ContextualizedEmbeddings(base=PaidEmbeddings()))).context_fingerprint
+    assert not pickle.loads(pickle.dumps(WhitenedEmbeddings(base=PaidEmbeddings()))).context_fingerprint
 
 
 def test_a_pickle_whose_base_came_back_different_is_refused(base, embeddings, monkeypatch):
@@ -223,25 +223,25 @@ def test_a_base_without_a_name_must_be_given_one(base):
     base.model_name = ""
     base.model = 3
     with pytest.raises(ConfigurationError, match=r"PaidEmbeddings does not say .* give base_name='...'"):
-        ContextualizedEmbeddings(base=base)
-    assert ContextualizedEmbeddings(base=base, base_name="mine").model_name == "mine"
+        WhitenedEmbeddings(base=base)
+    assert WhitenedEmbeddings(base=base, base_name="mine").model_name == "mine"
     base.model = "served-2"
-    assert ContextualizedEmbeddings(base=base).model_name == "served-2"
+    assert WhitenedEmbeddings(base=base).model_name == "served-2"
 
 
 def test_bad_settings_are_refused(base, embeddings):
     with pytest.raises(ValidationError, match="Extra inputs are not permitted"):
-        ContextualizedEmbeddings(base=base, device="cpu")
+        WhitenedEmbeddings(base=base, device="cpu")
     with pytest.raises(ValidationError, match="base"):
-        ContextualizedEmbeddings(base="text-embedding-3-small")
+        WhitenedEmbeddings(base="text-embedding-3-small")
     with pytest.raises(ConfigurationError, match="power"):
-        ContextualizedEmbeddings(base=base, power=2)
+        WhitenedEmbeddings(base=base, power=2)
     with pytest.raises(ConfigurationError, match=r"leave encoder=\.\.\. out"):
-        ContextualizedEmbeddings(base=base, encoder=embeddings._binding.encoder)
+        WhitenedEmbeddings(base=base, encoder=embeddings._binding.encoder)
 
 
 def test_repr_shows_settings_and_neither_texts_nor_the_base(base):
-    shown = repr(ContextualizedEmbeddings(base=base, context_documents=CORPUS))
+    shown = repr(WhitenedEmbeddings(base=base, context_documents=CORPUS))
     assert "model_name='paid-1'" in shown
     assert "device" not in shown
     assert CORPUS[0] not in shown

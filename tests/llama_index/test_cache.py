@@ -10,12 +10,12 @@ from llama_index.core.storage.kvstore import SimpleKVStore
 from pydantic import ValidationError
 from tiny import CORPUS
 
-from cde_retrievers.encoder.delegating import WrappedEmbedder
+from cde_retrievers.encoder.delegating import DelegatingEmbedder
 from cde_retrievers.errors import ConfigurationError, ContextNotFittedError, EmbeddingServiceError
-from cde_retrievers.llama_index import ContextualEmbedding, ContextualizedEmbedding, ContextualKVStore
+from cde_retrievers.llama_index import ContextualEmbedding, ContextualKVStore, WhitenedEmbedding
 
 
-class Counting(WrappedEmbedder):
+class Counting(DelegatingEmbedder):
     """Counts the texts that reach the model."""
 
     def __init__(self, encoder):
@@ -116,7 +116,7 @@ def test_a_wrong_answer_is_not_kept(model, monkeypatch):
 
 
 def test_a_pickle_of_another_librarys_embedding_keeps_the_cache():
-    embed_model = ContextualizedEmbedding(MockEmbedding(8), base_name="mock", embeddings_cache=SimpleKVStore())
+    embed_model = WhitenedEmbedding(MockEmbedding(8), base_name="mock", embeddings_cache=SimpleKVStore())
     embed_model._binding.encoder.store.put("key", {"number": 1})
     assert pickle.loads(pickle.dumps(embed_model))._binding.encoder.store.get("key") == {"number": 1}
 

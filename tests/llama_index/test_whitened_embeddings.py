@@ -26,7 +26,7 @@ from cde_retrievers.errors import (
     EmbeddingServiceError,
 )
 from cde_retrievers.external.identity import PROBE
-from cde_retrievers.llama_index import ContextualEmbedding, ContextualizedEmbedding, ContextualRetriever
+from cde_retrievers.llama_index import ContextualEmbedding, ContextualRetriever, WhitenedEmbedding
 
 
 class PaidEmbedding(BaseEmbedding):
@@ -82,7 +82,7 @@ def base():
 
 @pytest.fixture
 def embed_model(base):
-    return ContextualizedEmbedding(base)
+    return WhitenedEmbedding(base)
 
 
 def test_an_index_costs_its_nodes_and_one_probe(base, embed_model):
@@ -98,7 +98,7 @@ def test_build_persist_reload_without_paying_again(base, embed_model, tmp_path):
     embed_model.save_context(tmp_path / "index" / "context")
 
     later = PaidEmbedding()
-    again = ContextualizedEmbedding(later, context_path=tmp_path / "index" / "context")
+    again = WhitenedEmbedding(later, context_path=tmp_path / "index" / "context")
     storage = StorageContext.from_defaults(persist_dir=str(tmp_path / "index"))
     reloaded = load_index_from_storage(storage, embed_model=again).as_retriever(similarity_top_k=3).retrieve(CORPUS[7])
     assert [hit.node_id for hit in reloaded] == [hit.node_id for hit in found]
@@ -110,7 +110,7 @@ def test_build_persist_reload_without_paying_again(base, embed_model, tmp_path):
 def test_it_equals_the_contextual_embedding_over_the_same_model(biencoder_folder):
     twin = ContextualEncoder.from_biencoder(biencoder_folder, "whitening", device="cpu", dtype="float32")
     expected = ContextualEmbedding(encoder=twin).fit(make_nodes())
-    found = ContextualizedEmbedding(EncoderEmbedding(encoder=twin, model_name="tiny")).fit(make_nodes())
+    found = WhitenedEmbedding(EncoderEmbedding(encoder=twin, model_name="tiny")).fit(make_nodes())
     for texts in (EMBEDDED, QUERIES):
         np.testing.assert_allclose(
             found.get_text_embedding_batch(texts), expected.get_text_embedding_batch(texts), atol=1e-5
@@ -119,7 +119,7 @@ def test_it_equals_the_contextual_embedding_over_the_same_model(biencoder_folder
 
 
 def test_an_index_that_failed_midway_pays_only_for_the_rest(base):
-    embed_model = ContextualizedEmbedding(base, retries=0, context_size=4, embed_batch_size=10)
+    embed_model = WhitenedEmbedding(base, retries=0, context_size=4, embed_batch_size=10)
     embed_model.fit(make_nodes())
     base._service.failing = iter([False, False, False, True])
     with pytest.raises(EmbeddingServiceError, match="429 too many requests"):
@@ -131,14 +131,14 @@ def test_an_index_that_failed_midway_pays_only_for_the_rest(base):
 
 def test_the_options_of_context_and_calls_are_used(base):
     options = {"context_size": 7, "context_strategy": "kmeans", "context_seed": 3, "batch_size": 20, "keep_mib": 0}
-    embed_model = ContextualizedEmbedding(base, power=0.1, shrinkage=2, retries=1, wait=0, **options)
+    embed_model = WhitenedEmbedding(base, power=0.1, shrinkage=2, retries=1, wait=0, **options)
     base._service.failing = iter([True, False])
     context = embed_model.fit(CORPUS).context
     assert (len(context), context.strategy, context.seed) == (7, "kmeans", 3)
     embed_model.get_text_embedding_batch(CORPUS)
     assert len(base._service.bill) == 2 * len(CORPUS) - 7, "nothing is kept but the context's own"
     with pytest.raises(ContextMismatchError, match="use the settings it was fitted with"):
-        ContextualizedEmbedding(base)._binding.bind(context)
+        WhitenedEmbedding(base)._binding.bind(context)
 
 
 def test_the_guards_hold(base, embed_model, tmp_path):
@@ -149,29 +149,29 @@ def test_the_guards_hold(base, embed_model, tmp_path):
         embed_model.fit(QUERIES)
     embed_model.save_context(tmp_path / "context")
     with pytest.raises(ContextMismatchError, match="but the encoder is 'paid-2'"):
-        ContextualizedEmbedding(base, base_name="paid-2", context_path=tmp_path / "context")
+        WhitenedEmbedding(base, base_name="paid-2", context_path=tmp_path / "context")
     with pytest.raises(ContextMismatchError, match="the model behind the name 'paid-1' has changed"):
-        ContextualizedEmbedding(PaidEmbedding(version="b"), context_path=tmp_path / "context")
+        WhitenedEmbedding(PaidEmbedding(version="b"), context_path=tmp_path / "context")
 
 
 def test_a_restored_embedding_needs_its_base_and_accepts_its_own_context_only(base, embed_model, tmp_path):
     embed_model.fit(CORPUS).save_context(tmp_path / "context")
     saved = embed_model.to_dict()
     assert "base" not in saved
-    assert saved["class_name"] == "ContextualizedEmbedding"
+    assert saved["class_name"] == "WhitenedEmbedding"
     with pytest.raises(TypeError, match="base"):
-        ContextualizedEmbedding.from_dict(saved)
-    restored = ContextualizedEmbedding.from_dict(saved, base=base)
+        WhitenedEmbedding.from_dict(saved)
+    restored = WhitenedEmbedding.from_dict(saved, base=base)
     assert restored.get_text_embedding("cat") == embed_model.get_text_embedding("cat")
     with pytest.raises(ContextMismatchError, match="is expected; load the context that was saved with the index"):
-        ContextualizedEmbedding.from_dict({**saved, "context_path": None}, base=base).fit(QUERIES)
+        WhitenedEmbedding.from_dict({**saved, "context_path": None}, base=base).fit(QUERIES)
 
 
 def test_an_ingestion_cache_notices_another_context(base):
     cache = IngestionCache()
 
     def run(corpus):
-        embed_model = ContextualizedEmbedding(base).fit(corpus)
+        embed_model = WhitenedEmbedding(base).fit(corpus)
         nodes = IngestionPipeline(transformations=[embed_model], cache=cache).run(nodes=make_nodes())
         return np.array([node.embedding for node in nodes])
 
@@ -198,7 +198,7 @@ async def test_async_does_not_block_the_event_loop(base, embed_model, monkeypatc
         return embed_query(text)
 
     monkeypatch.setattr(base._service, "embed_query", slow)
-    again = ContextualizedEmbedding(base).fit(CORPUS)
+    again = WhitenedEmbedding(base).fit(CORPUS)
     both = asyncio.gather(again.aget_query_embedding("green dog"), again.aget_text_embedding_batch(CORPUS[:2]))
     while not entered.is_set():
         await asyncio.sleep(0.001)
@@ -250,12 +250,12 @@ def test_a_copy_is_refitted_alone(embed_model, copied):
 
 def test_a_base_without_a_name_must_be_given_one():
     with pytest.raises(ConfigurationError, match=r"PaidEmbedding does not say .* give base_name='...'"):
-        ContextualizedEmbedding(PaidEmbedding(model_name="unknown"))
-    assert ContextualizedEmbedding(PaidEmbedding(model_name="unknown"), base_name="mine").model_name == "mine"
+        WhitenedEmbedding(PaidEmbedding(model_name="unknown"))
+    assert WhitenedEmbedding(PaidEmbedding(model_name="unknown"), base_name="mine").model_name == "mine"
 
 
 def test_bad_settings_are_refused(base):
     with pytest.raises(ValidationError, match="Extra inputs are not permitted"):
-        ContextualizedEmbedding(base, device="cpu")
+        WhitenedEmbedding(base, device="cpu")
     with pytest.raises(ConfigurationError, match="shrinkage"):
-        ContextualizedEmbedding(base, shrinkage=0)
+        WhitenedEmbedding(base, shrinkage=0)

@@ -5,14 +5,14 @@ import json
 import pytest
 
 from cde_retrievers.errors import ContextFileError
-from cde_retrievers.storage.checked_json import read_sealed, sealed
+from cde_retrievers.storage.checked_json import read_checksummed, sealed
 
 
 @pytest.mark.parametrize("version", [None, 3])
 def test_what_was_sealed_is_read(tmp_path, version):
     path = tmp_path / "a.json"
     path.write_text(json.dumps(sealed({"b": [1, "é"]}, version)))
-    assert read_sealed(path, ContextFileError, "restore it", version) == {"b": [1, "é"]}
+    assert read_checksummed(path, ContextFileError, "restore it", version) == {"b": [1, "é"]}
 
 
 @pytest.mark.parametrize(
@@ -31,4 +31,4 @@ def test_any_edit_is_noticed(tmp_path, change, message):
     path = tmp_path / "a.json"
     path.write_bytes(change(json.dumps(sealed({"b": 1}, 3))).encode("utf-8", "surrogateescape"))
     with pytest.raises(ContextFileError, match=message):
-        read_sealed(path, ContextFileError, "restore it", 3)
+        read_checksummed(path, ContextFileError, "restore it", 3)

@@ -11,13 +11,13 @@ from cde_retrievers import drift
 from cde_retrievers.binding.binding import ContextBinding
 from cde_retrievers.errors import ConfigurationError, EmbeddingServiceError
 from cde_retrievers.evaluation import evaluate
-from cde_retrievers.evaluation.dataset import RetrievalSet
+from cde_retrievers.evaluation.dataset import RetrievalDataset
 from cde_retrievers.index import ContextualIndex
-from cde_retrievers.langchain import ContextualEmbeddings, ContextualFAISS
+from cde_retrievers.langchain import ContextualEmbeddings, ContextualVectorStore
 from cde_retrievers.llama_index import ContextualEmbedding
 from cde_retrievers.retrieval.judgements import JudgedQueries
 
-DATA = RetrievalSet(
+DATA = RetrievalDataset(
     "animals",
     tuple(f"d{i}" for i in range(len(CORPUS))),
     tuple(CORPUS),
@@ -245,7 +245,7 @@ def test_frameworks_refuse_wrong_answers_awaited_ones_too(embedder, wrong):
 
 
 def test_a_store_refuses_wrong_answers(embedder, wrong):
-    store = ContextualFAISS.from_texts(CORPUS, ContextualEmbeddings(encoder=embedder).fit(CORPUS))
+    store = ContextualVectorStore.from_texts(CORPUS, ContextualEmbeddings(encoder=embedder).fit(CORPUS))
     embedder.documents = embedder.queries = wrong
     for call in (
         lambda: store.add_texts(["a purple whale"]),

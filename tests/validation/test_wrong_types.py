@@ -11,11 +11,12 @@ from tiny import CORPUS
 from cde_retrievers import ContextualEncoder, CorpusContext, drift, evaluation, report
 from cde_retrievers.corpora import Corpus
 from cde_retrievers.errors import CDEError, ConfigurationError, InvalidDocumentError, InvalidTextError
-from cde_retrievers.evaluation.dataset import RetrievalSet
+from cde_retrievers.evaluation.dataset import RetrievalDataset
 from cde_retrievers.external.embedder import WhitenedEmbedder
 from cde_retrievers.index import ContextualIndex
-from cde_retrievers.langchain import ContextualEmbeddings, ContextualFAISS
+from cde_retrievers.langchain import ContextualEmbeddings
 from cde_retrievers.langchain import ContextualRetriever as ChainRetriever
+from cde_retrievers.langchain import ContextualVectorStore as ChainVectorStore
 from cde_retrievers.llama_index import ContextualEmbedding, ContextualVectorStore, load_index
 from cde_retrievers.llama_index import ContextualRetriever as LlamaRetriever
 from cde_retrievers.training import TrainingConfig, train
@@ -47,11 +48,11 @@ PATHS = {
     "index, create": lambda path, given: ContextualIndex.create(given.embedder, given.context, path),
     "index, open": lambda path, given: ContextualIndex.open(path),
     "corpus": lambda path, given: Corpus(path),
-    "retrieval set": lambda path, given: RetrievalSet.read(path),
+    "retrieval set": lambda path, given: RetrievalDataset.read(path),
     "evaluation": lambda path, given: evaluation.Evaluation.load(path),
     "report": lambda path, given: report.report("minilm", "data", path),
     "LangChain, context": lambda path, given: given.chain.save_context(path),
-    "LangChain, store": lambda path, given: ContextualFAISS.open(path),
+    "LangChain, store": lambda path, given: ChainVectorStore.open(path),
     "LlamaIndex, context": lambda path, given: given.llama.save_context(path),
     "LlamaIndex, store": lambda path, given: ContextualVectorStore.open(path),
     "LlamaIndex, load": lambda path, given: load_index(path, given.llama),
@@ -135,8 +136,8 @@ WRONG = {
     "index, open": lambda given: ContextualIndex.open("index", read_only="yes"),
     "train, config": lambda given: train("minilm", "data", {}),
     "train, checkpoint": lambda given: train("minilm", "data", TrainingConfig("out"), resume_from_checkpoint=5),
-    "LangChain, documents": lambda given: ContextualFAISS(given.chain).add_documents(5),
-    "LangChain, items": lambda given: ContextualFAISS(given.chain).add_documents([5]),
+    "LangChain, documents": lambda given: ChainVectorStore(given.chain).add_documents(5),
+    "LangChain, items": lambda given: ChainVectorStore(given.chain).add_documents([5]),
     "LangChain, retriever": lambda given: ChainRetriever.from_documents(5),
     "LangChain, k": lambda given: ChainRetriever.from_documents([Document(page_content="a")], k="4"),
     "LangChain, refit": lambda given: given.chain.fit(CORPUS, refit="yes"),

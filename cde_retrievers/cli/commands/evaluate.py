@@ -27,7 +27,7 @@ from cde_retrievers.cli.commands.build import read_once
 from cde_retrievers.cli.session import Session
 from cde_retrievers.evaluation.comparison import Comparison, in_points
 from cde_retrievers.evaluation.contexts import NamedCorpus
-from cde_retrievers.evaluation.dataset import RetrievalSet
+from cde_retrievers.evaluation.dataset import RetrievalDataset
 from cde_retrievers.evaluation.known_item_queries import known_items
 from cde_retrievers.evaluation.metrics import MAIN, MEASURES
 from cde_retrievers.evaluation.searchers import BM25
@@ -109,7 +109,9 @@ def _prepare(run: "Session", source: Path, out: Path | None, replace: bool) -> N
 _SPLIT = "test"
 
 
-def inputs(source: EvaluationSource, choice: ComparisonOptions, run: Session) -> tuple[RetrievalSet, dict[str, Any]]:
+def inputs(
+    source: EvaluationSource, choice: ComparisonOptions, run: Session
+) -> tuple[RetrievalDataset, dict[str, Any]]:
     """What is searched, and what `compare` is told of contexts and other searchers.
 
     Raises:
@@ -134,14 +136,14 @@ def _has_judgements(source: Path) -> bool:
     return (source / "qrels").is_dir()
 
 
-def _judged(source: EvaluationSource, choice: ComparisonOptions, run: Session) -> RetrievalSet:
+def _judged(source: EvaluationSource, choice: ComparisonOptions, run: Session) -> RetrievalDataset:
     source.refuse_reading_options("a BEIR folder with judgements is read as it is, so leave it out")
-    data = RetrievalSet.read(source.source, choice.qrels or _SPLIT)
+    data = RetrievalDataset.read(source.source, choice.qrels or _SPLIT)
     run.say(f"{source.source}: {len(data.texts):,} documents, {len(data.judged.queries):,} judged queries")
     return data
 
 
-def _made(source: EvaluationSource, choice: ComparisonOptions, run: Session) -> RetrievalSet:
+def _made(source: EvaluationSource, choice: ComparisonOptions, run: Session) -> RetrievalDataset:
     if choice.qrels:
         raise BadParameter(f"{source.source} has no judgements (qrels/); leave it out", param_hint="--qrels")
     # Else the title, which is to ask, would stand at the head of its own answer.
@@ -162,7 +164,7 @@ def _other_corpora(source: EvaluationSource, others: list[Path], run: Session) -
     return found
 
 
-def summary(data: RetrievalSet, comparison: Comparison) -> dict[str, Any]:
+def summary(data: RetrievalDataset, comparison: Comparison) -> dict[str, Any]:
     """Means, intervals and paired differences of every row, of types that JSON has."""
     rows = []
     for row in comparison.rows:
@@ -182,7 +184,7 @@ def summary(data: RetrievalSet, comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def lines(data: RetrievalSet, comparison: Comparison) -> Iterator[RenderableType]:
+def lines(data: RetrievalDataset, comparison: Comparison) -> Iterator[RenderableType]:
     """The same as a table, and in words."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column(Text(data.name), overflow="fold")

@@ -45,13 +45,13 @@ def add(
         )
     with session(output) as run:
         from cde_retrievers.cli.loading import open_index
-        from cde_retrievers.corpora import Changes
+        from cde_retrievers.corpora import CorpusSync
 
         index, encoder = open_index(path, model, run)
         documents = read_once(reading, run, () if upsert else index)
         before = len(index)
         run.if_interrupted = lambda: _state_of(index, before)
-        changes = Changes(documents, index)
+        changes = CorpusSync(documents, index)
         # Without --upsert no id is known yet, so that everything is new.
         (index.upsert if upsert else index.add)(changes, show_progress=run.show_progress)
         removed = index.delete(changes.vanished(reading.id_prefix)) if prune else []

@@ -24,7 +24,7 @@ IndexPath = Annotated[Path, Argument(metavar="INDEX", help="Directory of an inde
 
 @dataclass(frozen=True)
 class ReadingOptions:
-    """SOURCE, and how it is read; names as in `cde_retrievers.corpora.Reading`."""
+    """SOURCE, and how it is read; names as in `cde_retrievers.corpora.ReadOptions`."""
 
     source: Annotated[
         Path,
@@ -124,9 +124,9 @@ class ReadingOptions:
 
     def corpus(self) -> Corpus:
         """The documents, not read yet; errors as `Corpus`."""
-        from cde_retrievers.corpora import Corpus, Reading
+        from cde_retrievers.corpora import Corpus, ReadOptions
 
-        reading = Reading(
+        reading = ReadOptions(
             format=self.format,
             encoding=self.encoding,
             endings=tuple(self.ending or ()),

@@ -88,9 +88,9 @@ def pairs_from_corpus(
     """Make pairs of documents: title to body, heading to section, or else first sentence to the rest.
 
     A title is the metadata's `title`, or the heading that a Markdown text of several begins with; so read BEIR folders
-    with `Reading(text=("text",))`, which keeps the title out of the text. Headings that several documents have, such as
-    "Introduction", ask for none of them and are not used. The query is taken out of the beginning of its positive:
-    what remained to be learnt would be to compare strings.
+    with `ReadOptions(text=("text",))`, which keeps the title out of the text. Headings that several documents have,
+    such as "Introduction", ask for none of them and are not used. The query is taken out of the beginning of its
+    positive: what remained to be learnt would be to compare strings.
 
     Args:
         documents: texts, `Document`s, or a `Corpus`.
