@@ -32,10 +32,11 @@ def read_sealed(path: Path, error: type[CDEError], remedy: str, version: int | N
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as reason:
+        seal = content.pop(_SEAL, None) if isinstance(content, dict) else None
+        expected = sha256_of_json(content)
+    except (ValueError, RecursionError) as reason:
         raise error(f"{path} is damaged: it is no JSON ({reason}); {remedy}") from reason
-    seal = content.pop(_SEAL, None) if isinstance(content, dict) else None
-    if seal != sha256_of_json(content):
+    if seal != expected:
         raise error(f"{path} was edited: its content does not match its seal; {remedy}")
     found = content.pop(_VERSION, None)
     if found != version:

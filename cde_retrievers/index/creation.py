@@ -7,6 +7,7 @@ from typing import get_args
 
 from cde_retrievers.context import CorpusContext, checked_context
 from cde_retrievers.disk_errors import disk_errors_explained
+from cde_retrievers.durable import make_directory
 from cde_retrievers.embedder import Embedder, checked_embedder
 from cde_retrievers.errors import ConfigurationError, PathInUseError
 from cde_retrievers.index.building import SourceChangedError, build_generation, size_of
@@ -147,7 +148,7 @@ def _new_store(path: Path) -> IndexStore:
     if path.exists() and any(path.iterdir()) and not _is_unfinished(store):
         raise PathInUseError(f"{path} already holds other files; give a directory of its own, such as a new one inside")
     with disk_errors_explained(path, "nothing was made"):
-        path.mkdir(parents=True, exist_ok=True)
+        make_directory(path)
     return store
 
 
