@@ -18,6 +18,7 @@ from cde_retrievers.index.snapshot import Snapshot
 from cde_retrievers.index.store import IndexStore
 from cde_retrievers.retrieval.document import Document
 from cde_retrievers.storage.disk_errors import disk_errors_explained
+from cde_retrievers.storage.sync import make_directory
 from cde_retrievers.validation.vectors import checked_width
 
 _LARGEST = (1 << 63) - 1
@@ -162,7 +163,7 @@ def _new_store(path: str | Path) -> IndexStore:
         raise PathInUseError(f"{path} already holds other files; give a directory of its own, such as a new one inside")
     with disk_errors_explained(directory, "nothing was made"):
         try:
-            directory.mkdir(parents=True, exist_ok=True)
+            make_directory(directory)
         except (FileExistsError, NotADirectoryError) as error:
             raise PathInUseError(f"{path} lies inside a file; give the path of a directory") from error
         with bare_lock(directory):

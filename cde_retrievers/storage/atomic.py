@@ -137,8 +137,7 @@ def _resolved(path: str | Path) -> Path:
                     f"link"
                 )
             if part.exists() and not part.is_dir():
-                kept = "" if part == checked.absolute() else ", so nothing can be inside it"
-                raise PathInUseError(f"{part} is a file{kept}; give the path of a directory")
+                raise PathInUseError(f"{part} is a file; give the path of a directory")
     return target
 
 

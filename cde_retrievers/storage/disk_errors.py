@@ -68,9 +68,10 @@ def _reason(path: Path, error: Exception) -> str | None:
     if not isinstance(error, OSError):
         return _REASONS.get(_number_in_words(error))
     number = error.errno or 0
-    if not isinstance(error.filename, str | os.PathLike):
+    named = [Path(name) for name in (error.filename, error.filename2) if isinstance(name, str | os.PathLike)]
+    if not named:
         return _REASONS.get(number)
-    return (_REASONS | _REASONS_OF_PATHS).get(number) if _concerns(path, Path(error.filename)) else None
+    return (_REASONS | _REASONS_OF_PATHS).get(number) if any(_concerns(path, name) for name in named) else None
 
 
 def _number_in_words(error: Exception) -> int:

@@ -17,7 +17,7 @@ from cde_retrievers import ContextualEncoder, CorpusContext
 from cde_retrievers.context.generic import generic_texts
 from cde_retrievers.errors import ConfigurationError
 
-DATA = files("cde_retrievers") / "data"
+DATA = files("cde_retrievers.context") / "data"
 LINES = (DATA / "generic_texts.jsonl").read_text(encoding="utf-8").splitlines()
 ENTRIES = [json.loads(line) for line in LINES]
 TEXTS = generic_texts()

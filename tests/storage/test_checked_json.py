@@ -22,6 +22,10 @@ def test_what_was_sealed_is_read(tmp_path, version):
         (lambda text: text.replace("1", "2"), r"a\.json was edited.*; restore it"),
         (lambda text: json.dumps([text]), r"a\.json was edited"),
         (lambda text: "null", r"a\.json was edited"),
+        (
+            lambda text: '{"b": ' + 100_000 * "[" + 100_000 * "]" + "}",
+            r"a\.json is nested too deeply; restore it",
+        ),
         (lambda text: "\udcff", r"a\.json is damaged"),
         (lambda text: json.dumps(sealed({"b": 1}, 4)), r"has format version 4, this release reads 3; update"),
         (lambda text: json.dumps(sealed({"b": 1})), r"has format version None, this release reads 3"),
