@@ -93,6 +93,7 @@ class CorpusContext:
 
         Raises:
             PathInUseError: `path` is a file, or a directory with other files in it.
+            WriteError: the disk is full, or `path` cannot be written to.
         """
         header = ContextHeader(
             model_name=self.model_name,

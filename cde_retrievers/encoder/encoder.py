@@ -141,6 +141,7 @@ class ContextualEncoder:
 
         Raises:
             PathInUseError: `path` is a file, or a directory that does not hold a model saved before.
+            WriteError: the disk is full, or `path` cannot be written to.
         """
         save_together(path, self._saved_model, self._tokenizer)
 
@@ -151,6 +152,7 @@ class ContextualEncoder:
         Raises:
             ConfigurationError: the model is of another architecture.
             PathInUseError: `path` is a file, or a directory that does not hold such a model.
+            WriteError: the disk is full, or `path` cannot be written to.
         """
         export_together(path, self._saved_model, self._tokenizer)
 

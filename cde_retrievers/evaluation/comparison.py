@@ -111,8 +111,13 @@ class Comparison:
             raise ConfigurationError(f"this is no saved comparison ({error!r}); compare again") from error
 
     def save(self, path: str | Path) -> None:
-        """Write everything as JSON, whole or not at all."""
-        replace_json(Path(path), self.to_dict())
+        """Write everything as JSON, whole or not at all; an older file there is replaced.
+
+        Raises:
+            PathInUseError: something else than a file is at `path`.
+            WriteError: the disk is full, or `path` cannot be written to.
+        """
+        replace_json(path, self.to_dict())
 
     def _gain(self, row: Row) -> str:
         return "" if row is self.rows[0] else in_points(self.own.minus(row.evaluation))

@@ -80,8 +80,13 @@ class Evaluation:
 
     @validated
     def save(self, path: str | Path) -> None:
-        """Write everything as JSON, whole or not at all."""
-        replace_json(Path(path), self.to_dict())
+        """Write everything as JSON, whole or not at all; an older file there is replaced.
+
+        Raises:
+            PathInUseError: something else than a file is at `path`.
+            WriteError: the disk is full, or `path` cannot be written to.
+        """
+        replace_json(path, self.to_dict())
 
     @classmethod
     @validated

@@ -34,6 +34,7 @@ def persist_index(index: VectorStoreIndex, embed_model: ContextualEmbedding, per
         ContextNotFittedError: the embedding has no context.
         ContextMismatchError: the index was built under another context, or has nodes that do not say under which.
         PathInUseError: `persist_dir` is a file, or holds other files.
+        WriteError: the disk is full, or `persist_dir` cannot be written to.
     """
     refuse_other_context(index, embed_model)
     check = check_index(index, embed_model)

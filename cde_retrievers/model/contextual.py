@@ -162,6 +162,7 @@ class ContextualModel(nn.Module):
 
         Raises:
             PathInUseError: `path` is a file, or a directory that does not hold a model saved before.
+            WriteError: the disk is full, or `path` cannot be written to.
         """
         with atomic_directory(path, is_own_layout) as directory:
             self.write_files(directory)
@@ -177,6 +178,7 @@ class ContextualModel(nn.Module):
         Raises:
             ConfigurationError: the model is of another architecture.
             PathInUseError: `path` is a file, or a directory that does not hold such a model.
+            WriteError: the disk is full, or `path` cannot be written to.
         """
         published_files(self.config)  # refuses what cannot be written before anything is
         with atomic_directory(path, is_published_folder) as directory:

@@ -68,7 +68,7 @@ def recovered(path: str | Path) -> Path:
     return Path(path)
 
 
-def replace_json(path: Path, value: dict[str, Any]) -> None:
+def replace_json(path: str | Path, value: dict[str, Any]) -> None:
     """Put `value` in the place of the file at `path`, as `replace_bytes`."""
     replace_bytes(path, (json.dumps(value, indent=1, sort_keys=True) + "\n").encode())
 

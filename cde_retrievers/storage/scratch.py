@@ -6,7 +6,8 @@
         old                  what was there before, where the system cannot exchange
 
 It is made exclusively under a random name, so nothing that lies in wait can be written through. It is removed only if
-it is of this shape, belongs to this user, and its record names the target and is not locked.
+it is of this shape, belongs to this user, and its record is not locked and names the target, or lost its content in a
+power cut.
 """
 
 import json
@@ -22,7 +23,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 from cde_retrievers.storage.renaming import rename_new
-from cde_retrievers.storage.sync import flush, sync_directory
+from cde_retrievers.storage.sync import sync_directory
 
 if sys.platform == "win32":
     import msvcrt
@@ -105,7 +106,6 @@ def _claimed(target: Path) -> tuple[Path, int]:
             if not _is_at(record, folder / _RECORD):
                 continue
             os.write(record, json.dumps({"made_by": _LIBRARY, "target": target.name}).encode())
-            flush(record)
             on_failure.pop_all()
             return folder, record
 
@@ -134,9 +134,8 @@ def _is_recorded(record: int, folder: Path, target: Path) -> bool:
     try:
         entries = {entry.name for entry in folder.iterdir()}
         content = os.read(record, 1 << 16)
-        if not content:  # killed before it was written
-            return entries == {_RECORD}
-        is_named = json.loads(content) == {"made_by": _LIBRARY, "target": target.name}
+        # It is not synced: a power cut leaves it empty, and then the directory's name alone tells the target.
+        is_named = not content.strip(b"\0") or json.loads(content) == {"made_by": _LIBRARY, "target": target.name}
     except (OSError, ValueError):
         return False
     return is_named and entries <= {_RECORD, NEW, OLD}

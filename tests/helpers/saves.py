@@ -118,7 +118,7 @@ def read_cache(path: Path) -> int:
     for version in (3, 2, 1):
         try:
             return int(cached_arrays(path, "rows", {"version": version}, refuse)["rows"][0, 0])
-        except FileNotFoundError:
+        except OSError:  # to make it is refused, or fails on a full disk
             pass
     raise FileNotFoundError(path)
 

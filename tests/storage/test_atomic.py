@@ -306,6 +306,15 @@ def test_what_we_did_not_record_is_not_swept(tmp_path, change):
 
 
 @needs_fork
+@pytest.mark.parametrize("content", [b"", bytes(60)])
+def test_what_a_power_cut_left_is_swept(tmp_path, content):
+    scratch = left_by_a_kill(tmp_path / "it")
+    (scratch / "record.json").write_bytes(content)
+    write(tmp_path / "it", a="1")
+    assert names(tmp_path) == ["it"]
+
+
+@needs_fork
 def test_no_link_is_followed_when_sweeping(tmp_path):
     (tmp_path / "theirs").mkdir()
     (tmp_path / "theirs" / "thesis.txt").write_text("years of work")

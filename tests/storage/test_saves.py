@@ -169,7 +169,7 @@ def mounted(folder: Path, *options: str):
     try:
         yield folder
     finally:
-        subprocess.run(["umount", str(folder)], check=True)
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 needs_root = pytest.mark.skipif(
