@@ -282,8 +282,6 @@ class ContextualIndex(IndexReader):
     def _judge(self, judged: JudgedQueries | None) -> float | None:
         if judged is None:
             return None
-        if not isinstance(judged, JudgedQueries):
-            raise ConfigurationError(f"judged queries are JudgedQueries, found {type(judged).__name__}; make some")
         found = self.search(list(judged.queries.values()), k=DEPTH)
         run = {query: {hit.id: hit.score for hit in hits} for query, hits in zip(judged.queries, found, strict=True)}
         return judged.ndcg_at_10(run)

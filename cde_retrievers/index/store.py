@@ -21,6 +21,7 @@ from cde_retrievers.index.ownership import (
 )
 from cde_retrievers.index.segment import DamagedFileError, Segment, damage_of
 from cde_retrievers.index.snapshot import Snapshot
+from cde_retrievers.storage.scratch import sweep as sweep_scratch
 from cde_retrievers.storage.sync import sync_directory
 
 logger = logging.getLogger(__name__)
@@ -338,6 +339,8 @@ class IndexStore:
         manifests = [*self._manifests(), *written]
         if not manifests:
             return  # nobody knows what is needed
+        for name in (SERVED, STAGED):
+            sweep_scratch(self.directory / name)
         listed = {name for manifest in manifests for name in manifest.names}
         listed |= {self.context_name(manifest) for manifest in manifests}
         for entry in list(self.home.own_entries()):

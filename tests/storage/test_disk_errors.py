@@ -5,11 +5,11 @@ import errno
 import faiss
 import numpy as np
 import pytest
-from cde_retrievers.storage.disk_errors import disk_errors_explained
 from safetensors.numpy import save_file
 from tiny import build_tokenizer
 
 from cde_retrievers.errors import PathInUseError, WriteError
+from cde_retrievers.storage.disk_errors import disk_errors_explained
 
 resource = pytest.importorskip("resource", reason="limits the size of files")
 
