@@ -3,8 +3,10 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 INSTALL := $(PYTHON) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 export HF_HUB_OFFLINE := 1
+# A shell's own settings must not bring another copy of the package, or other options of pytest.
+unexport PYTHONPATH PYTHONHOME PYTEST_ADDOPTS
 
-.PHONY: demo test lint fix
+.PHONY: demo test test-bfloat16 lint fix
 
 demo: $(VENV)/demo-ready
 	$(PYTHON) examples/quickstart_langchain.py
@@ -14,6 +16,12 @@ demo: $(VENV)/demo-ready
 
 test: $(VENV)/test-ready
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest --numprocesses 2 --dist loadfile
+
+# Tests that embed, as if dtype="auto" were bfloat16, which it is on CUDA devices: none may depend on it.
+test-bfloat16: $(VENV)/test-ready
+	PYTHONPATH=$(CURDIR)/tests/helpers/auto_is_bfloat16 OMP_NUM_THREADS=1 $(PYTHON) -m pytest \
+		--numprocesses 2 --dist loadfile -m "not slow" \
+		tests/cli tests/langchain tests/llama_index tests/st tests/encoder/test_encoder.py tests/encoder/test_minilm.py
 
 lint: $(VENV)/test-ready
 	$(VENV)/bin/ruff check .

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from cde_retrievers import ContextualEncoder, CorpusContext
-from cde_retrievers.generic import generic_texts
+from cde_retrievers.context.generic import generic_texts
 
 FORMATS = ("float32", "bfloat16")
 TEXTS = generic_texts()[::4]
@@ -73,6 +73,23 @@ def machine() -> dict[str, Any]:
     }
 
 
+def table(result: dict[str, Any]) -> str:
+    """How far scores are apart, and for how many queries the best texts are others."""
+    compared = {
+        "bfloat16 against float32": result["bfloat16_against_float32"],
+        **{f"{name}, alone against in a batch": row for name, row in result["alone_against_in_a_batch_of_32"].items()},
+    }
+    lines = [
+        "| scores | largest difference | another order in the top 10 | another text in it | another first text |",
+        "|---" * 5 + "|",
+    ]
+    for name, row in compared.items():
+        counts = [row[f"queries_with_another_{what}"] for what in ("order_in_the_top_10", "text_in_the_top_10")]
+        cells = [f"{count} of {result['queries']}" for count in (*counts, row["queries_with_another_first_text"])]
+        lines.append(f"| {name} | {row['largest']:.7f} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     """Measure all of it and write one JSON file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -98,7 +115,7 @@ def main() -> None:
         "machine": machine(),
     }
     arguments.output.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    print(json.dumps(result, indent=2))
+    print(table(result))
 
 
 if __name__ == "__main__":

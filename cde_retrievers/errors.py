@@ -1,5 +1,7 @@
 """Every exception the library raises. Each message names the rule, what was found and the way out."""
 
+_SHOWN = 100  # characters
+
 
 class CDEError(Exception):
     """Base of all errors raised by cde_retrievers.
@@ -106,3 +108,12 @@ class DeviceMemoryError(CDEError, MemoryError):
 
 class MissingDependencyError(CDEError, ImportError):
     """An optional package is not installed."""
+
+
+def shown(value: object) -> str:
+    """A value that was found, for a message: in one line, cut, and whatever it is."""
+    try:
+        text = repr(value)
+    except Exception:  # numbers of more than 4,300 digits, nesting without end, objects that fail
+        return f"something of type {type(value).__name__}"
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

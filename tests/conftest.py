@@ -1,5 +1,6 @@
 """Fixtures: tiny bi-encoders on disk, and contextual models and encoders made from them."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,20 @@ import torch
 from tiny import build_tokenizer, tiny_bert, write_biencoder
 
 from cde_retrievers import ContextualEncoder, ContextualModel
+from cde_retrievers.encoder.device import resolve_dtype
+
+# What a shell or a CI service sets to change how programs print.
+LEFTOVERS = ("FORCE_COLOR", "NO_COLOR", "PY_COLORS", "GITHUB_ACTIONS", "TTY_COMPATIBLE", "TRANSFORMERS_VERBOSITY")
+
+
+def pytest_configure():
+    """Tests compare what programs print, and start some themselves."""
+    for name in LEFTOVERS:
+        os.environ.pop(name, None)
+
+
+def pytest_report_header():
+    return f'dtype="auto" on a CPU: {resolve_dtype("auto", torch.device("cpu"))}'
 
 
 @pytest.fixture(scope="session")

@@ -236,6 +236,7 @@ IN_RESULTS = [
     ("index_growth", "index_growth"),
     ("joint_forward", "joint_forward"),
     ("load_memory", "load_memory"),
+    ("number_format", "number_format"),
     ("whitening_power", "whitening_power"),
 ]
 IN_CARD = [
@@ -299,6 +300,10 @@ def sentences() -> Iterator[tuple[str, str]]:
 
     for row in result_of("any_embedding")["sets"]:
         yield "any-embedding.md", f"from {row['plain']:.3f} to {row['contextualized']:.3f} on {row['set']}"
+
+    formats = result_of("number_format")
+    yield "results.md", f"{formats['queries']} queries over {formats['texts']} texts"
+    yield "results.md", f"takes {formats['time_bfloat16_over_float32']:.1f} times as long"
 
     row = result_of("index_growth")["rows"][-1]
     yield "index.md", f"up to {row['documents']:,} documents"

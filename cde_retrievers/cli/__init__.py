@@ -15,4 +15,8 @@ def main() -> None:
         from cde_retrievers.cli.app import app
     except MissingDependencyError as error:
         sys.exit(f"error: {error}")
-    app(prog_name="cde-retrievers")
+    try:
+        app(prog_name="cde-retrievers")
+    except OSError as error:  # outside of a command nothing is written but help
+        sys.stdout = None
+        sys.exit(f"error: {error}")

@@ -1,18 +1,19 @@
 """What surrounds every command: answers on stdout, everything else on stderr, errors in one line, Ctrl-C in order."""
 
-import json
 import logging
+import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import typer
 from rich.console import Console, RenderableType
 from rich.text import Text
 
-from cde_retrievers.cli.options import OutputOptions
-from cde_retrievers.errors import CDEError
+from cde_retrievers.cli.options.common import OutputOptions
+from cde_retrievers.cli.printing import Printable, printable_json
+from cde_retrievers.errors import CDEError, WriteError
 
 ERROR, ANOTHER, INTERRUPTED = 1, 3, 130
 """Exit codes: something was wrong; the answer is one that a script should notice; Ctrl-C."""
@@ -28,8 +29,8 @@ class Session:
 
     def __init__(self, options: OutputOptions) -> None:
         self._options = options
-        self._stdout = Console(highlight=False)
-        self._stderr = Console(stderr=True, highlight=False)
+        self._stdout = Console(highlight=False, markup=False, emoji=False)
+        self._stderr = Console(stderr=True, highlight=False, markup=False, emoji=False)
         self.if_interrupted: Callable[[], str] = lambda: "Nothing was changed."
         self.way_out: Mapping[type[CDEError], str] = {}
 
@@ -40,34 +41,55 @@ class Session:
 
     def say(self, message: str, style: str = "") -> None:
         """One line for people, on stderr."""
-        self._stderr.print(Text(message, style=style), soft_wrap=True)
+        self._tell(Text(message, style=style))
 
     def warn(self, message: str) -> None:
         """One line that should not be missed."""
-        self._stderr.print(Text.assemble(("warning: ", "yellow"), message), soft_wrap=True)
+        self._tell(Text.assemble(("warning: ", "yellow"), message))
 
     def answer(self, data: Mapping[str, Any], *lines: RenderableType) -> None:
-        """The result, on stdout: as JSON if that was asked for, else in lines for people."""
-        if self._options.as_json:
-            typer.echo(json.dumps(data, ensure_ascii=False))
-            return
-        for line in lines:
-            self._stdout.print(line, markup=False, soft_wrap=isinstance(line, str))
+        """The result, on stdout: as JSON if that was asked for, else in lines for people.
+
+        Raises:
+            WriteError: it cannot be written there.
+            BrokenPipeError: nobody reads it.
+        """
+        try:
+            if self._options.as_json:
+                typer.echo(printable_json(data))
+                return
+            for line in lines:
+                self._stdout.print(Printable(line), soft_wrap=isinstance(line, str))
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            sys.stdout = None  # else what it still holds is tried once more at the end, with a message of Python's
+            raise WriteError(
+                f"the answer cannot be written to stdout: {error.strerror}; the command itself has done its work"
+            ) from error
 
     def fail(self, error: Exception) -> None:
         """Say what went wrong in one line."""
         if self._options.verbose:
             self.say("".join(traceback.format_exception(error)).rstrip(), style="dim")
         message = " ".join(str(error).split())
+        if not isinstance(error, CDEError | OSError):
+            message = f"unexpected {type(error).__name__}: {message}"
+            message += "" if self._options.verbose else " (--verbose shows where it arose; please report it)"
         for kind, way_out in self.way_out.items():
             if isinstance(error, kind):
                 message += f" (on the command line: {way_out})"
-        self._stderr.print(Text.assemble(("error: ", "red"), message), soft_wrap=True)
+        self._tell(Text.assemble(("error: ", "red"), message))
+
+    def _tell(self, message: Text) -> None:
+        # Work is not given up because what is said about it goes nowhere.
+        with suppress(OSError):
+            self._stderr.print(Printable(message), soft_wrap=True)
 
 
 @contextmanager
 def session(options: OutputOptions) -> Iterator[Session]:
-    """Run a command's work: its errors and Ctrl-C end in a message and an exit code; mistakes of ours do not hide.
+    """Run a command's work: errors and Ctrl-C end in one line and an exit code; unexpected ones are called so.
 
     Raises:
         typer.Exit: with code 1 or 130.
@@ -83,7 +105,9 @@ def session(options: OutputOptions) -> Iterator[Session]:
         raise typer.Exit(INTERRUPTED) from error
     except BrokenPipeError:  # whoever reads our answer has had enough; typer knows what to do
         raise
-    except (CDEError, OSError) as error:
+    except (typer.Exit, typer.Abort, typer.BadParameter):
+        raise
+    except Exception as error:
         current.fail(error)
         raise typer.Exit(ERROR) from error
     finally:

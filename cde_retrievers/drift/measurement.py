@@ -1,18 +1,19 @@
 """How far new documents lie from those a context was fitted on."""
 
 from collections.abc import Iterable
-from numbers import Integral
 
-from cde_retrievers.context import CorpusContext
+from cde_retrievers.context.context import CorpusContext
+from cde_retrievers.context.selection import draw_candidates
 from cde_retrievers.drift.report import DriftReport
 from cde_retrievers.drift.samples import IndexedCorpus, Unknown, sample_of_corpus
 from cde_retrievers.drift.two_sample import SMALLEST_SAMPLE, compare
-from cde_retrievers.embedder import Embedder, checked_embedder
+from cde_retrievers.encoder.embedder import Embedder, checked_embedder
 from cde_retrievers.errors import ConfigurationError, SampleTooSmallError
-from cde_retrievers.selection import draw_candidates
-from cde_retrievers.vectors import checked_vectors
+from cde_retrievers.validation.signatures import validated
+from cde_retrievers.validation.vectors import checked_vectors
 
 
+@validated
 def measure(
     reference: CorpusContext | IndexedCorpus,
     new_texts: Iterable[str],
@@ -66,7 +67,7 @@ def measure(
     new_vectors = checked_vectors(
         embedder.first_stage_vectors(new.texts, show_progress), len(new.texts), corpus_vectors.shape[1]
     )
-    found = compare(corpus_vectors, new_vectors, int(seed))
+    found = compare(corpus_vectors, new_vectors, seed)
     return DriftReport(
         statistic=found.statistic,
         threshold=found.threshold,
@@ -81,11 +82,11 @@ def measure(
     )
 
 
-def _check_options(sample: object, seed: object) -> None:
-    if not isinstance(sample, Integral) or isinstance(sample, bool) or sample < SMALLEST_SAMPLE:
-        raise ConfigurationError(f"sample must be a whole number of at least {SMALLEST_SAMPLE}, found {sample!r}")
-    if not isinstance(seed, Integral) or isinstance(seed, bool) or seed < 0:
-        raise ConfigurationError(f"seed must be a whole number of at least 0, found {seed!r}")
+def _check_options(sample: int, seed: int) -> None:
+    if sample < SMALLEST_SAMPLE:
+        raise ConfigurationError(f"sample must be a whole number of at least {SMALLEST_SAMPLE}, found {sample}")
+    if seed < 0:
+        raise ConfigurationError(f"seed must be a whole number of at least 0, found {seed}")
 
 
 def _context_and_embedder(reference: object, embedder: Embedder | None) -> tuple[CorpusContext, Embedder]:

@@ -9,31 +9,34 @@ Axes: Q queries, R rows, W width, C candidates.
 import math
 from collections.abc import Iterable
 from pathlib import Path
-from uuid import uuid4
 
 import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from cde_retrievers.batches import Embeddings
-from cde_retrievers.durable import sync_file
-from cde_retrievers.index.manifest import ACCELERATORS, AcceleratorEntry, FileEntry, Kind, SegmentEntry
+from cde_retrievers.errors import IndexFileError
+from cde_retrievers.index.entries import new_file
+from cde_retrievers.index.manifest import AcceleratorEntry, AcceleratorFile, Kind, SegmentEntry
+from cde_retrievers.index.ownership import OwnedDirectory
+from cde_retrievers.storage.sync import sync_file
+from cde_retrievers.validation.vectors import Embeddings
 
 MIN_ROWS = 10_000
 """Below this, exact search is as fast."""
 _TRAINING_ROWS = 50_000
 _HNSW_NEIGHBOURS, _HNSW_BUILD_EFFORT = 32, 100
 _SEARCH_EFFORT = {"hnsw": 256, "ivf": 4}  # nodes visited; the share of lists is one in this many
+_WRITTEN_AT_ONCE = 1 << 20
 _CANDIDATES_PER_HIT, _MIN_CANDIDATES = 4, 100
 
 
 def build_accelerator(
-    directory: Path, kind: Kind, segments: tuple[SegmentEntry, ...], parts: list[Embeddings]
+    home: OwnedDirectory, kind: Kind, segments: tuple[SegmentEntry, ...], parts: list[Embeddings]
 ) -> AcceleratorEntry:
     """A faiss index over the vectors of the segments, in the file that the entry names.
 
     Args:
-        directory: of the index.
+        home: the directory of the index.
         kind: "ivf" or "hnsw".
         segments: what it covers.
         parts: their vectors, each (R, W).
@@ -43,10 +46,16 @@ def build_accelerator(
     index.train(_sample(parts, rows))
     for part in parts:
         index.add(np.ascontiguousarray(part))
-    path = directory / ACCELERATORS.replace("*", uuid4().hex[:12])
-    faiss.write_index(index, str(path))
-    sync_file(path)
-    return AcceleratorEntry(file=FileEntry.of(path), rows=rows, segments=tuple(entry.name for entry in segments))
+    path = home.path / f"accelerator-{home.new_name()}.faiss"
+    try:
+        # By our own file: faiss would overlook a full disk when it closes its own.
+        with new_file(path) as file:
+            faiss.write_index(index, faiss.PyCallbackIOWriter(file.write, _WRITTEN_AT_ONCE))
+        sync_file(path)
+    except BaseException:
+        home.remove(path)  # at once: the disk may be full
+        raise
+    return AcceleratorEntry(file=AcceleratorFile.of(path), rows=rows, segments=tuple(entry.name for entry in segments))
 
 
 def _empty(kind: Kind, rows: int, width: int) -> "faiss.Index":
@@ -77,11 +86,14 @@ class Accelerator:
         entry: the file, which is undamaged.
         kind: of the index.
 
+        width: of the vectors.
+
     Raises:
         FileNotFoundError: a writer has removed the file in the meantime.
+        IndexFileError: it is another index than the entry says.
     """
 
-    def __init__(self, directory: Path, entry: AcceleratorEntry, kind: Kind) -> None:
+    def __init__(self, directory: Path, entry: AcceleratorEntry, kind: Kind, width: int) -> None:
         self.rows = entry.rows
         self._kind = kind
         path = directory / entry.file.name
@@ -89,8 +101,11 @@ class Accelerator:
             self._index = faiss.read_index(str(path))
         except RuntimeError as error:
             if path.exists():
-                raise
+                raise IndexFileError(f"{path} is not a file of faiss: {error}") from error
             raise FileNotFoundError(f"{path} was removed while it was opened") from error
+        wanted = faiss.IndexHNSWSQ if kind == "hnsw" else faiss.IndexIVFScalarQuantizer
+        if not isinstance(self._index, wanted) or (self._index.d, self._index.ntotal) != (width, entry.rows):
+            raise IndexFileError(f"{path} does not cover {entry.rows} rows of {width} numbers as {kind!r} does")
 
     def candidates(self, queries: Embeddings, k: int, allowed: NDArray[np.bool_]) -> NDArray[np.int64]:
         """Row numbers (Q, C) to score; -1 where there are fewer.

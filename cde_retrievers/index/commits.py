@@ -1,17 +1,21 @@
 """From one generation to the next: rows added, rows deleted, segments merged, candidates kept up to date."""
 
-from collections.abc import Callable, Iterable
+import errno
+import logging
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cde_retrievers.index.accelerator import MIN_ROWS, build_accelerator
-from cde_retrievers.index.growth import compacted, merged_tail
+from cde_retrievers.index.compaction import compacted, merged_tail
 from cde_retrievers.index.manifest import Manifest, SegmentEntry
-from cde_retrievers.index.segment import Segment, write_deletions
+from cde_retrievers.index.segment import Segment
+from cde_retrievers.index.segment_writer import write_deletions
 from cde_retrievers.index.snapshot import Snapshot
 from cde_retrievers.index.store import IndexStore
 
+logger = logging.getLogger(__name__)
 _STALE_SHARE = 0.25  # of rows that the accelerator does not cover, from which it is made again
 
 
@@ -31,15 +35,25 @@ def commit_change(
     if added is not None:
         entries = (*entries, added)
     after = before.manifest.changed(generation=before.manifest.generation + 1, segments=entries, named=named)
-    rows = sum(entry.rows for entry in entries)
-    after = compact(store, after) if rows > 2 * after.documents else _merged(store, after)
-    store.commit(after)
-    return after
+    return store.commit(_tidied(store, after))
+
+
+def _tidied(store: IndexStore, manifest: Manifest) -> Manifest:
+    """The manifest with its files in order; as it is where there is no room for that."""
+    rows = sum(entry.rows for entry in manifest.segments)
+    try:
+        return compact(store, manifest) if rows > 2 * manifest.documents else _merged(store, manifest)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        logger.warning("there is no room in %s to merge its files; the next change tries again", store.directory)
+        store.sweep(manifest)  # what was merged until then
+        return manifest
 
 
 def compact(store: IndexStore, manifest: Manifest) -> Manifest:
     """The manifest without deleted rows, in as few segments as may be; a new accelerator where the kind has one."""
-    entries = compacted(store.directory, manifest.segments, manifest.width, _opener(store))
+    entries = compacted(store.home, manifest.segments, manifest.width)
     return accelerated(store, manifest.changed(segments=entries, accelerator=None))
 
 
@@ -47,8 +61,8 @@ def accelerated(store: IndexStore, manifest: Manifest) -> Manifest:
     """The manifest with an accelerator over all its segments, if its kind has one and there are rows enough."""
     if manifest.kind == "flat" or sum(entry.rows for entry in manifest.segments) < MIN_ROWS:
         return manifest.changed(accelerator=None)
-    parts = [Segment(store.directory, entry).vectors for entry in manifest.segments]
-    entry = build_accelerator(store.directory, manifest.kind, manifest.segments, parts)
+    parts = [Segment(store.directory, entry, manifest.width).vectors for entry in manifest.segments]
+    entry = build_accelerator(store.home, manifest.kind, manifest.segments, parts)
     return manifest.changed(accelerator=entry)
 
 
@@ -56,7 +70,7 @@ def _merged(store: IndexStore, manifest: Manifest) -> Manifest:
     """Merge young segments; those that the accelerator covers stay as they are, until it is made again."""
     covered = len(manifest.accelerator.segments) if manifest.accelerator else 0
     old, young = manifest.segments[:covered], manifest.segments[covered:]
-    young = merged_tail(store.directory, young, manifest.width, _opener(store))
+    young = merged_tail(store.home, young, manifest.width)
     manifest = manifest.changed(segments=(*old, *young))
     uncovered = sum(entry.rows for entry in young)
     if manifest.kind != "flat" and uncovered > max(MIN_ROWS, _STALE_SHARE * sum(entry.rows for entry in old)):
@@ -82,8 +96,4 @@ def _marked(
     """The segment with the rows that count `after`, (R,) as before."""
     if np.array_equal(before, after):
         return entry
-    return write_deletions(store.directory, entry, np.flatnonzero(~after).tolist())
-
-
-def _opener(store: IndexStore) -> Callable[[SegmentEntry], Segment]:
-    return lambda entry: Segment(store.directory, entry)
+    return write_deletions(store.home, entry, np.flatnonzero(~after).tolist())

@@ -5,28 +5,28 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
-from cde_retrievers.atomic import recovered
-from cde_retrievers.batches import Embeddings
-from cde_retrievers.context import CorpusContext
-from cde_retrievers.disk_errors import disk_errors_explained
-from cde_retrievers.embedder import Embedder
+from cde_retrievers.context.context import CorpusContext
+from cde_retrievers.encoder.embedder import Embedder
 from cde_retrievers.errors import ConfigurationError, ReadOnlyError
-from cde_retrievers.index.building import size_of
+from cde_retrievers.index.build import embedded, size_of
 from cde_retrievers.index.commits import commit_change, compact
-from cde_retrievers.index.creation import BuildRequest, create_index, finish_build
-from cde_retrievers.index.document import Document, checked_ids
-from cde_retrievers.index.embedding import embedded
-from cde_retrievers.index.intake import Intake, batches
+from cde_retrievers.index.create import BuildRequest, create_index, finish_build
+from cde_retrievers.index.entries import index_directory
+from cde_retrievers.index.intake import DocumentValidator, batches, require_collection
 from cde_retrievers.index.lock import writer_lock
 from cde_retrievers.index.manifest import Kind, Manifest
 from cde_retrievers.index.reader import IndexReader
-from cde_retrievers.index.refitting import RefitReport, build_next
-from cde_retrievers.index.segment import write_segment
+from cde_retrievers.index.refit import RefitReport, build_next
+from cde_retrievers.index.segment_writer import write_segment
 from cde_retrievers.index.snapshot import Snapshot
 from cde_retrievers.index.store import IndexStore
-from cde_retrievers.judged import DEPTH, JudgedQueries
-from cde_retrievers.progress import progress_bar
-from cde_retrievers.vectors import checked_embeddings
+from cde_retrievers.retrieval.document import Document, checked_ids
+from cde_retrievers.retrieval.judgements import DEPTH, JudgedQueries
+from cde_retrievers.storage.atomic import recovered
+from cde_retrievers.storage.disk_errors import disk_errors_explained
+from cde_retrievers.util.progress import progress_bar
+from cde_retrievers.validation.signatures import validated
+from cde_retrievers.validation.vectors import Embeddings, checked_embeddings
 
 BATCH = 2_048
 """Documents per commit."""
@@ -65,6 +65,7 @@ class ContextualIndex(IndexReader):
         self.read_only = read_only
 
     @classmethod
+    @validated
     def build(
         cls,
         documents: Iterable[Document | str],
@@ -109,16 +110,18 @@ class ContextualIndex(IndexReader):
         request = BuildRequest(
             embedder=embedder, context=context, size=size, strategy=strategy, seed=seed, kind=kind, batch=batch_size
         )
-        store, snapshot, fitted = finish_build(documents, request, Path(path), show_progress)
+        store, snapshot, fitted = finish_build(documents, request, path, show_progress)
         return cls(store, snapshot, fitted, embedder, read_only=False)
 
     @classmethod
+    @validated
     def create(cls, embedder: Embedder, context: CorpusContext, path: str | Path, *, kind: Kind = "flat") -> Self:
         """An index without documents, under a context that is fitted already; arguments and errors as in `build`."""
-        store, snapshot = create_index(embedder, context, Path(path), kind)
+        store, snapshot = create_index(embedder, context, path, kind)
         return cls(store, snapshot, context, embedder, read_only=False)
 
     @classmethod
+    @validated
     def open(
         cls, path: str | Path, embedder: Embedder | None = None, *, read_only: bool = False, salvage: bool = False
     ) -> Self:
@@ -133,15 +136,17 @@ class ContextualIndex(IndexReader):
                 damaged are in `documents()` but are not found by searches.
 
         Raises:
+            ConfigurationError: no directory can have that path.
             IndexFileError: there is no index, it is not finished, or files are damaged; names them. Without the
                 candidates of "ivf" and "hnsw" all is searched exactly, with a warning, until `optimize` is called.
             ContextFileError: the context is missing or damaged.
             ContextMismatchError: the embedder is another model.
         """
-        store = IndexStore(recovered(path).resolve())
+        store = IndexStore(index_directory(recovered(path)))
         snapshot, context = store.salvage() if salvage else store.open()
         return cls(store, snapshot, context, embedder, read_only=read_only or salvage)
 
+    @validated
     def add(self, documents: Iterable[Document | str], *, show_progress: bool | None = None) -> list[str]:
         """Embed documents under the index's context and append them; batches of 2,048 count at once.
 
@@ -160,15 +165,18 @@ class ContextualIndex(IndexReader):
             WriteError: the disk is full or not to be written to; the index is as it was, or has whole batches more.
         """
         with self._writing("adding documents") as snapshot:
-            return self._append(Intake(snapshot.rows_by_id, snapshot.manifest.named), documents, show_progress)
+            return self._append(
+                DocumentValidator(snapshot.rows_by_id, snapshot.manifest.named), documents, show_progress
+            )
 
+    @validated
     def upsert(self, documents: Iterable[Document | str], *, show_progress: bool | None = None) -> list[str]:
         """As `add`, but a document whose id is in the index already takes the other's place, in one instant.
 
         A document without an id is a new one.
         """
         with self._writing("replacing documents") as snapshot:
-            intake = Intake(snapshot.rows_by_id, snapshot.manifest.named, replacing=True)
+            intake = DocumentValidator(snapshot.rows_by_id, snapshot.manifest.named, replacing=True)
             return self._append(intake, documents, show_progress)
 
     def add_embedded(self, documents: Sequence[Document | str], vectors: Embeddings, fingerprint: str) -> list[str]:
@@ -183,10 +191,12 @@ class ContextualIndex(IndexReader):
             ContextMismatchError: that is another context than the index's.
             ConfigurationError: the vectors have another shape or length.
         """
+        require_collection(documents)
+        documents = list(documents)
         with self._writing("adding documents") as snapshot:
             self._view.check(fingerprint)
             matrix = checked_embeddings(vectors, len(documents), self._view.width, ConfigurationError)
-            intake = Intake(snapshot.rows_by_id, snapshot.manifest.named, replacing=True)
+            intake = DocumentValidator(snapshot.rows_by_id, snapshot.manifest.named, replacing=True)
             admitted = list(intake.admit(documents))
             if admitted:
                 self._commit(admitted, matrix, intake.named)
@@ -215,9 +225,9 @@ class ContextualIndex(IndexReader):
         with self._writing("optimizing") as snapshot:
             manifest = compact(self._store, snapshot.manifest)
             manifest = manifest.changed(generation=manifest.generation + 1)
-            self._store.commit(manifest)
-            self._serve(manifest)
+            self._serve(self._store.commit(manifest))
 
+    @validated
     def refit(
         self,
         *,
@@ -272,11 +282,15 @@ class ContextualIndex(IndexReader):
     def _judge(self, judged: JudgedQueries | None) -> float | None:
         if judged is None:
             return None
+        if not isinstance(judged, JudgedQueries):
+            raise ConfigurationError(f"judged queries are JudgedQueries, found {type(judged).__name__}; make some")
         found = self.search(list(judged.queries.values()), k=DEPTH)
         run = {query: {hit.id: hit.score for hit in hits} for query, hits in zip(judged.queries, found, strict=True)}
         return judged.ndcg_at_10(run)
 
-    def _append(self, intake: Intake, documents: Iterable[Document | str], show_progress: bool | None) -> list[str]:
+    def _append(
+        self, intake: DocumentValidator, documents: Iterable[Document | str], show_progress: bool | None
+    ) -> list[str]:
         admitted: Iterable[Document] = intake.admit(documents)
         if isinstance(documents, Sequence):
             admitted = list(admitted)  # so that a bad one at the end is noticed before the first is embedded
@@ -291,7 +305,7 @@ class ContextualIndex(IndexReader):
     def _commit(self, batch: Sequence[Document], vectors: Embeddings, named: int) -> None:
         snapshot = self._view.snapshot
         replaced = [snapshot.rows_by_id[str(d.id)] for d in batch if d.id in snapshot.rows_by_id]
-        entry = write_segment(self.path, batch, vectors)
+        entry = write_segment(self._store.home, batch, vectors)
         self._serve(commit_change(self._store, snapshot, entry, replaced, named))
 
     def _serve(self, manifest: Manifest) -> None:
@@ -304,7 +318,11 @@ class ContextualIndex(IndexReader):
         if self.read_only:
             raise ReadOnlyError(f"the index in {self.path} was opened for reading; open it without read_only=True")
         state = f"the index is still there, at generation {self.generation} or later"
-        with self._changing, disk_errors_explained(self.path, state), writer_lock(self.path, task):
-            self.refresh()
-            self._store.sweep()
-            yield self._view.snapshot
+        with self._changing, disk_errors_explained(self.path, state):
+            self._store.served()  # where the index was moved away, not even a lock is left behind
+            with writer_lock(self.path, task):
+                self.refresh()
+                self._store.set_aside_damaged_staging()
+                self._store.claim()
+                self._store.sweep()
+                yield self._view.snapshot

@@ -11,7 +11,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any
 
-from cde_retrievers.errors import FilterError
+from cde_retrievers.errors import FilterError, shown
+from cde_retrievers.retrieval.document import MAX_DEPTH
 
 Filter = Mapping[str, Any]
 Predicate = Callable[[Mapping[str, Any]], bool]
@@ -75,12 +76,23 @@ def compile_filter(query_filter: Filter, known_fields: Collection[str]) -> Predi
     """
     if not isinstance(query_filter, Mapping):
         raise FilterError(f"a filter is a mapping such as {{'year': 2024}}, found {type(query_filter).__name__}")
-    unknown = sorted(set(fields_of(query_filter)) - set(known_fields))
+    _check_depth(query_filter, 1)
+    unknown = sorted(set(fields_of(query_filter)) - set(known_fields), key=shown)
     if unknown:
         raise FilterError(
-            f"no document has the metadata field {unknown[0]!r}; the fields of this index are {sorted(known_fields)}"
+            f"no document has the metadata field {shown(unknown[0])}; the fields of this index are "
+            f"{sorted(known_fields)}"
         )
     return _all([_compile_entry(key, value) for key, value in query_filter.items()])
+
+
+def _check_depth(value: object, depth: int) -> None:
+    if not isinstance(value, Mapping | list | tuple):
+        return
+    if depth > MAX_DEPTH:
+        raise FilterError(f"a filter may be nested {MAX_DEPTH} levels deep, and this one goes deeper; flatten it")
+    for part in value.values() if isinstance(value, Mapping) else value:
+        _check_depth(part, depth + 1)
 
 
 def fields_of(query_filter: Filter) -> Iterator[str]:
@@ -105,10 +117,10 @@ def _compile_entry(key: str, value: Any) -> Predicate:
         denied = _compile(_part(key, value))
         return lambda metadata: not denied(metadata)
     if not isinstance(key, str) or key.startswith("$"):
-        raise FilterError(f"{key!r} is no field and none of '$and', '$or', '$not'")
-    if isinstance(value, Mapping) and any(str(name).startswith("$") for name in value):
+        raise FilterError(f"{shown(key)} is no field and none of '$and', '$or', '$not'")
+    if isinstance(value, Mapping) and any(isinstance(name, str) and name.startswith("$") for name in value):
         return _all([_condition(key, operator, wanted) for operator, wanted in value.items()])
-    if isinstance(value, Mapping) and value and all(f"${name}" in _KNOWN for name in value):
+    if isinstance(value, Mapping) and value and all(isinstance(name, str) and f"${name}" in _KNOWN for name in value):
         raise FilterError(f"operators begin with a dollar sign: write '${next(iter(value))}' in the filter on {key!r}")
     return _condition(key, "$eq", value)
 
@@ -120,19 +132,19 @@ def _compile(part: Filter) -> Predicate:
 def _condition(field: str, operator: str, wanted: Any) -> Predicate:
     if operator == "$exists":
         if not isinstance(wanted, bool):
-            raise FilterError(f"'$exists' on {field!r} takes True or False, found {wanted!r}")
+            raise FilterError(f"'$exists' on {field!r} takes True or False, found {shown(wanted)}")
         return lambda metadata: (field in metadata) == wanted
     if operator not in _KNOWN:
-        raise FilterError(f"operator {operator!r} on {field!r} is unknown; use one of {sorted(_KNOWN)}")
+        raise FilterError(f"operator {shown(operator)} on {field!r} is unknown; use one of {sorted(_KNOWN)}")
     holds, without_field = _OPERATORS[operator]
     if operator in ("$in", "$nin"):
         if isinstance(wanted, str) or not isinstance(wanted, Collection):
-            raise FilterError(f"{operator!r} on {field!r} takes a list of values, found {wanted!r}")
+            raise FilterError(f"{operator!r} on {field!r} takes a list of values, found {shown(wanted)}")
         wanted = _Values([_as_stored(value, field) for value in wanted])
     else:
         wanted = _as_stored(wanted, field)
     if operator in ("$gt", "$gte", "$lt", "$lte") and not isinstance(wanted, str | int | float):
-        raise FilterError(f"{operator!r} on {field!r} takes a number or a text, found {wanted!r}")
+        raise FilterError(f"{operator!r} on {field!r} takes a number or a text, found {shown(wanted)}")
 
     def test(metadata: Mapping[str, Any]) -> bool:
         found = metadata.get(field, _MISSING)
@@ -154,7 +166,10 @@ def _as_stored(wanted: Any, field: str) -> Any:
     if wanted is None or isinstance(wanted, str | bool):
         return wanted
     if isinstance(wanted, Real):
-        return int(wanted) if isinstance(wanted, Integral) else float(wanted)
+        try:
+            return int(wanted) if isinstance(wanted, Integral) else float(wanted)
+        except OverflowError as error:
+            raise FilterError(f"the filter on {field!r} looks for a number that is too large: {error}") from error
     raise FilterError(
         f"the filter on {field!r} looks for a {type(wanted).__name__}, which no metadata can hold; give a text or a "
         f"number in its place"
@@ -167,11 +182,11 @@ def _all(conditions: Sequence[Predicate]) -> Predicate:
 
 def _parts(key: str, value: Any) -> Sequence[Filter]:
     if not isinstance(value, list | tuple) or not value:
-        raise FilterError(f"{key!r} takes a list of filters that is not empty, found {value!r}")
+        raise FilterError(f"{key!r} takes a list of filters that is not empty, found {shown(value)}")
     return [_part(key, part) for part in value]
 
 
 def _part(key: str, value: Any) -> Filter:
     if not isinstance(value, Mapping):
-        raise FilterError(f"{key!r} takes filters, which are mappings, found {value!r}")
+        raise FilterError(f"{key!r} takes filters, which are mappings, found {shown(value)}")
     return value

@@ -5,12 +5,12 @@ from itertools import count, islice
 from typing import TypeVar
 
 from cde_retrievers.errors import ConfigurationError, DuplicateIdError, InvalidDocumentError
-from cde_retrievers.index.document import Document, checked_document
+from cde_retrievers.retrieval.document import Document, checked_document
 
 Item = TypeVar("Item")
 
 
-class Intake:
+class DocumentValidator:
     """Checks a stream of documents as it passes.
 
     Args:
@@ -33,10 +33,7 @@ class Intake:
             InvalidTextError: a text is none.
             DuplicateIdError: an id comes a second time, or is taken.
         """
-        if isinstance(documents, str | bytes | Document | Mapping) or not isinstance(documents, Iterable):
-            raise InvalidDocumentError(
-                f"a collection of documents is expected, found {type(documents).__name__}; put a single one into a list"
-            )
+        require_collection(documents)
         for position, document in enumerate(documents):
             checked = checked_document(document, position)
             if checked.id is None:
@@ -65,6 +62,18 @@ class Intake:
                 self.named = number + 1
                 return identity
         raise AssertionError("count() has no end")
+
+
+def require_collection(documents: object) -> None:
+    """Refuse what holds no documents, and a single one.
+
+    Raises:
+        InvalidDocumentError: that is what was given.
+    """
+    if isinstance(documents, str | bytes | Document | Mapping) or not isinstance(documents, Iterable):
+        raise InvalidDocumentError(
+            f"a collection of documents is expected, found {type(documents).__name__}; put a single one into a list"
+        )
 
 
 def require_rereadable(documents: Iterable[object]) -> None:

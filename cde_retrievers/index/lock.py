@@ -1,6 +1,6 @@
 """One writer at a time, whichever process it is in; whoever is refused learns who holds the index."""
 
-import json
+import errno
 import os
 import socket
 from collections.abc import Iterator
@@ -9,11 +9,26 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+from pydantic import BaseModel, ConfigDict, ValidationError
 
-from cde_retrievers.errors import IndexLockedError
+from cde_retrievers.errors import IndexFileError, IndexLockedError
+from cde_retrievers.index.entries import is_file, is_there, new_file, obstacle
 
 LOCK_FILE = "writer.lock"
 HOLDER_FILE = "writer.json"
+
+
+class _Holder(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+    pid: int
+    host: str
+    task: str
+    since: str
+
+    def __str__(self) -> str:
+        told = f"process {self.pid} on {self.host} ({self.task}, since {self.since})"
+        return told if told.isprintable() else "another process"
 
 
 @contextmanager
@@ -26,7 +41,22 @@ def writer_lock(directory: Path, task: str) -> Iterator[None]:
 
     Raises:
         IndexLockedError: another writer holds it; names process, machine, task and since when.
+        IndexFileError: the directory is gone, or links are where the lock's files belong.
     """
+    with bare_lock(directory):
+        _sign(directory, task)
+        try:
+            yield
+        finally:
+            (directory / HOLDER_FILE).unlink(missing_ok=True)
+
+
+@contextmanager
+def bare_lock(directory: Path) -> Iterator[None]:
+    """As `writer_lock`, but nothing is left in the directory than the lock's empty file."""
+    if not directory.is_dir():
+        raise IndexFileError(f"{directory} was moved or removed; open the index where it is now")
+    _refuse_links(directory, LOCK_FILE)
     lock = FileLock(directory / LOCK_FILE, timeout=0, thread_local=False)
     try:
         lock.acquire()
@@ -36,20 +66,50 @@ def writer_lock(directory: Path, task: str) -> Iterator[None]:
             f"read_only=True"
         ) from error
     try:
-        holder = {"pid": os.getpid(), "host": socket.gethostname(), "task": task, "since": _now()}
-        (directory / HOLDER_FILE).write_text(json.dumps(holder), encoding="utf-8")
         yield
     finally:
-        (directory / HOLDER_FILE).unlink(missing_ok=True)
         lock.release()
 
 
-def _holder(directory: Path) -> str:
+def _sign(directory: Path, task: str) -> None:
+    """Say who holds the lock; without room on the disk that stays unsaid."""
+    _refuse_links(directory, HOLDER_FILE)
+    path = directory / HOLDER_FILE
+    path.unlink(missing_ok=True)  # of a writer that was killed
+    holder = _Holder(pid=os.getpid(), host=socket.gethostname(), task=task, since=_now())
     try:
-        holder = json.loads((directory / HOLDER_FILE).read_text(encoding="utf-8"))
-        return f"process {holder['pid']} on {holder['host']} ({holder['task']}, since {holder['since']})"
-    except (OSError, ValueError, KeyError):  # it has the lock, but has not yet, or no longer, signed
-        return "another process"
+        with new_file(path) as file:
+            file.write(holder.model_dump_json().encode("utf-8"))
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+
+
+def _refuse_links(directory: Path, name: str) -> None:
+    wrong = obstacle(directory, name) if is_there(directory / name) else None
+    if wrong is not None:
+        raise IndexFileError(f"{wrong}; remove it, the index makes its own")
+
+
+def belongs_to_lock(entry: Path) -> bool:
+    """Whether this is one of the lock's files, by what is in it."""
+    if entry.name == LOCK_FILE:
+        return is_file(entry) and entry.stat().st_size == 0
+    return entry.name == HOLDER_FILE and _read_holder(entry.parent) is not None
+
+
+def _read_holder(directory: Path) -> _Holder | None:
+    if obstacle(directory, HOLDER_FILE) is not None:
+        return None
+    try:
+        return _Holder.model_validate_json((directory / HOLDER_FILE).read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def _holder(directory: Path) -> str:
+    holder = _read_holder(directory)
+    return "another process" if holder is None else str(holder)  # which has not yet, or no longer, signed
 
 
 def _now() -> str:

@@ -1,29 +1,45 @@
 """What an index consists of: one small sealed file that is replaced as a whole, so that a generation is one instant.
 
 `index.json` is the generation that is served; `next.json` one that is still being built, from nothing or beside it.
+
+A seal is no signature: whoever can write the file can seal it. So every name in it has to be one that an index gives,
+and every number one that can be, before any of it is relied on.
 """
 
+import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from cde_retrievers.atomic import replace_json
 from cde_retrievers.errors import IndexFileError
-from cde_retrievers.files import sha256_of_file
-from cde_retrievers.sealed import read_sealed, sealed
+from cde_retrievers.index.entries import is_there, obstacle
+from cde_retrievers.index.ownership import CONTEXTS, SEGMENTS
+from cde_retrievers.storage.atomic import replace_json
+from cde_retrievers.storage.checked_json import read_checksummed, sealed
+from cde_retrievers.storage.hashing import sha256_of_file
 
 FORMAT_VERSION = 1
 SERVED = "index.json"
 STAGED = "next.json"
-SEGMENTS = "segments"
-CONTEXTS = "contexts"
-ACCELERATORS = "accelerator-*.faiss"
+VECTORS = "vectors.safetensors"
+DOCUMENTS = "documents.jsonl"
+LINES = "lines.json"
 Kind = Literal["flat", "ivf", "hnsw"]
+_SHOWN_PROBLEMS = 3
+
+Count = Annotated[int, Field(ge=0, le=1 << 53)]
+Positive = Annotated[int, Field(ge=1, le=1 << 53)]
+Sha256 = Annotated[str, Field(pattern=r"\A[0-9a-f]{64}\z")]
+# Twelve random digits, and behind them the check of `ownership`, which earlier releases did not give.
+_NAME = r"[0-9a-f]{12}([0-9a-f]{8})?"
+SegmentName = Annotated[str, Field(pattern=rf"\A{_NAME}\z")]
+_DELETIONS, _ACCELERATOR = rf"\Adeleted-{_NAME}\.json\z", rf"\Aaccelerator-{_NAME}\.faiss\z"
 
 
 class _Sealed(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), strict=True)
 
 
 class FileEntry(_Sealed):
@@ -36,22 +52,41 @@ class FileEntry(_Sealed):
     """
 
     name: str
-    bytes: int
-    sha256: str
+    bytes: Positive
+    sha256: Sha256
 
     @classmethod
     def of(cls, path: Path) -> Self:
         """The entry of a file that was just written."""
         return cls(name=path.name, bytes=path.stat().st_size, sha256=sha256_of_file(path))
 
-    def damage(self, directory: Path) -> str | None:
-        """What is wrong with the file in `directory`, or None."""
-        path = directory / self.name
-        if not path.is_file():
+    def damage(self, root: Path, *folders: str) -> str | None:
+        """What is wrong with the file in these folders below `root`, or None."""
+        path = root.joinpath(*folders, self.name)
+        wrong = obstacle(root, *folders, self.name)
+        if wrong is not None:
+            return wrong
+        try:
+            found = path.stat().st_size
+            if found != self.bytes:
+                return f"{path} has {found} bytes in place of {self.bytes}"
+            return None if sha256_of_file(path) == self.sha256 else f"{path} was damaged or changed: its sha256 differs"
+        except FileNotFoundError:
             return f"{path} is missing"
-        if path.stat().st_size != self.bytes:
-            return f"{path} has {path.stat().st_size} bytes in place of {self.bytes}"
-        return None if sha256_of_file(path) == self.sha256 else f"{path} was damaged or changed: its sha256 differs"
+        except OSError as error:
+            return f"{path} cannot be read ({error.strerror})"
+
+
+class DeletionsEntry(FileEntry):
+    """The rows of a segment that no longer count."""
+
+    name: Annotated[str, Field(pattern=_DELETIONS)]
+
+
+class AcceleratorFile(FileEntry):
+    """A faiss index."""
+
+    name: Annotated[str, Field(pattern=_ACCELERATOR)]
 
 
 class SegmentEntry(_Sealed):
@@ -65,11 +100,19 @@ class SegmentEntry(_Sealed):
         deleted: how many these are.
     """
 
-    name: str
-    rows: int
+    name: SegmentName
+    rows: Positive
     files: tuple[FileEntry, ...]
-    deletions: FileEntry | None = None
-    deleted: int = 0
+    deletions: DeletionsEntry | None = None
+    deleted: Count = 0
+
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> Self:
+        if sorted(file.name for file in self.files) != sorted((VECTORS, DOCUMENTS, LINES)):
+            raise ValueError(f"segment {self.name} does not consist of {VECTORS}, {DOCUMENTS} and {LINES}")
+        if self.deleted > self.rows or (self.deleted == 0) != (self.deletions is None):
+            raise ValueError(f"segment {self.name} has {self.deleted} of {self.rows} documents deleted")
+        return self
 
 
 class AcceleratorEntry(_Sealed):
@@ -81,9 +124,9 @@ class AcceleratorEntry(_Sealed):
         segments: names of the segments that it covers.
     """
 
-    file: FileEntry
-    rows: int
-    segments: tuple[str, ...]
+    file: AcceleratorFile
+    rows: Positive
+    segments: tuple[SegmentName, ...]
 
 
 class Staging(_Sealed):
@@ -98,10 +141,10 @@ class Staging(_Sealed):
     """
 
     settings: dict[str, Any]
-    batch: int
-    consumed: int = 0
-    digest: str = ""
-    seconds: float = 0.0
+    batch: Positive
+    consumed: Count = 0
+    digest: Annotated[str, Field(pattern=r"\A([0-9a-f]{64})?\z")] = ""
+    seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
 
 
 class Manifest(_Sealed):
@@ -118,23 +161,52 @@ class Manifest(_Sealed):
         segments: in the order they were written.
         accelerator: for kinds other than "flat", once there are enough rows.
         staging: None for a generation that is served.
+        identity: of the index, as in its marker; None where an earlier release wrote the manifest.
     """
 
-    generation: int
+    generation: Positive
     model_name: str
     model_fingerprint: str
-    context: str
-    width: int
+    context: Sha256
+    width: Positive
     kind: Kind
-    named: int = 0
+    named: Count = 0
     segments: tuple[SegmentEntry, ...] = ()
     accelerator: AcceleratorEntry | None = None
     staging: Staging | None = None
+    identity: Annotated[str, Field(pattern=r"\A[0-9a-f]{32}\z")] | None = None
+
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> Self:
+        names = [segment.name for segment in self.segments]
+        if len(set(names)) < len(names):
+            raise ValueError("a segment is listed twice")
+        if self.accelerator is not None:
+            covered = self.segments[: len(self.accelerator.segments)]
+            rows = sum(segment.rows for segment in covered)
+            if (list(self.accelerator.segments), self.accelerator.rows) != ([s.name for s in covered], rows):
+                raise ValueError("the accelerator does not cover the first segments")
+            if self.kind == "flat":
+                raise ValueError('an index of kind "flat" has no accelerator')
+        if self.staging is not None and self.staging.consumed != self.documents:
+            raise ValueError(f"{self.staging.consumed} documents were read, but {self.documents} are listed")
+        return self
 
     @property
     def documents(self) -> int:
         """Documents that count."""
         return sum(segment.rows - segment.deleted for segment in self.segments)
+
+    @property
+    def names(self) -> Iterator[str]:
+        """What it lists, relative to the directory and with slashes; the context as earlier releases called it."""
+        yield f"{CONTEXTS}/{self.context[:16]}"
+        if self.accelerator is not None:
+            yield self.accelerator.file.name
+        for segment in self.segments:
+            yield f"{SEGMENTS}/{segment.name}"
+            if segment.deletions is not None:
+                yield f"{SEGMENTS}/{segment.name}/{segment.deletions.name}"
 
     def changed(self, **fields: Any) -> Self:
         """This manifest with other values in some fields."""
@@ -151,13 +223,31 @@ def read_manifest(path: Path) -> Manifest:
 
     Raises:
         FileNotFoundError: there is none.
-        IndexFileError: it is in no directory, is damaged, was edited, or was written by a later release.
+        IndexFileError: it is in no directory, is damaged or no file, was edited, or was written by a later release.
     """
-    remedy = f"restore it from a copy; the documents are still readable in {path.parent / SEGMENTS}/*/documents.jsonl"
+    remedy = f"restore it from a copy; the documents are still readable in {path.parent / SEGMENTS}/*/{DOCUMENTS}"
+    if path.name == STAGED:
+        remedy = "restore it from a copy, or remove it; what was being built then has to be built anew"
     if path.parent.is_file():
         raise IndexFileError(f"{path.parent} is a file; an index is a directory")
-    content = read_sealed(path, IndexFileError, remedy, FORMAT_VERSION)
+    wrong = obstacle(path.parent, path.name) if is_there(path) else None
+    if wrong is not None:
+        raise IndexFileError(f"{wrong}; {remedy}")
     try:
-        return Manifest(**content)
+        content = read_checksummed(path, IndexFileError, remedy, FORMAT_VERSION)
+        # As JSON, since a list stands for a tuple there and everything else is taken strictly.
+        return Manifest.model_validate_json(json.dumps(content))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise FileNotFoundError(f"there is no {path}") from error
+    except OSError as error:
+        raise IndexFileError(f"{path} cannot be read ({error.strerror}); {remedy}") from error
     except ValidationError as error:
-        raise IndexFileError(f"{path} is not the manifest of an index: {error}; {remedy}") from error
+        raise IndexFileError(f"{path} is not the manifest of an index: {problems(error)}; {remedy}") from error
+    except RecursionError as error:
+        raise IndexFileError(f"{path} is nested too deeply for the manifest of an index; {remedy}") from error
+
+
+def problems(error: ValidationError) -> str:
+    """What pydantic found wrong, in one line."""
+    found = [f"{'.'.join(map(str, e['loc'])) or 'it'}: {e['msg']}" for e in error.errors(include_url=False)]
+    return "; ".join(found[:_SHOWN_PROBLEMS])

@@ -1,4 +1,4 @@
-"""The reading side of an index: documents, searches, and looking at a newer generation.
+"""The reading side of an index: documents, searches, and moving to a newer generation.
 
 Axes: Q queries, W width.
 """
@@ -8,19 +8,20 @@ from pathlib import Path
 from threading import Lock, RLock
 from typing import overload
 
-from cde_retrievers.batches import Embeddings
-from cde_retrievers.context import CorpusContext
-from cde_retrievers.embedder import Embedder
-from cde_retrievers.encoder import ContextualEncoder
-from cde_retrievers.errors import ConfigurationError
-from cde_retrievers.index.document import Document, Hit, checked_ids
+from cde_retrievers.context.context import CorpusContext
+from cde_retrievers.encoder.embedder import Embedder
+from cde_retrievers.encoder.encoder import ContextualEncoder
+from cde_retrievers.errors import ConfigurationError, shown
+from cde_retrievers.index.entries import index_directory
 from cde_retrievers.index.filters import Filter
-from cde_retrievers.index.manifest import Kind
+from cde_retrievers.index.manifest import Kind, Manifest
 from cde_retrievers.index.snapshot import Snapshot
 from cde_retrievers.index.store import IndexStore
 from cde_retrievers.index.view import View
-from cde_retrievers.text import checked_texts
-from cde_retrievers.vectors import checked_embeddings, checked_vectors
+from cde_retrievers.retrieval.document import Document, Hit, checked_ids
+from cde_retrievers.validation.signatures import validated
+from cde_retrievers.validation.texts import checked_texts
+from cde_retrievers.validation.vectors import Embeddings, checked_embeddings, checked_vectors
 
 
 class IndexReader:
@@ -49,7 +50,7 @@ class IndexReader:
         return len(self._view.snapshot)
 
     def __contains__(self, document_id: object) -> bool:
-        return document_id in self._view.snapshot.rows_by_id
+        return isinstance(document_id, str) and document_id in self._view.snapshot.rows_by_id
 
     def __repr__(self) -> str:
         return (
@@ -129,9 +130,10 @@ class IndexReader:
 
         Raises:
             KeyError: an id is not in the index.
+            ConfigurationError: that is no collection of ids.
         """
         snapshot = self._view.snapshot
-        return snapshot.vectors([snapshot.rows_by_id[identity] for identity in ids])
+        return snapshot.vectors([snapshot.rows_by_id[identity] for identity in checked_ids(ids)])
 
     @overload
     def search(self, query: str, k: int = 10, filter: Filter | None = None) -> list[Hit]: ...
@@ -141,6 +143,7 @@ class IndexReader:
         self, query: list[str] | tuple[str, ...], k: int = 10, filter: Filter | None = None
     ) -> list[list[Hit]]: ...
 
+    @validated
     def search(
         self, query: str | list[str] | tuple[str, ...], k: int = 10, filter: Filter | None = None
     ) -> list[Hit] | list[list[Hit]]:
@@ -168,6 +171,7 @@ class IndexReader:
         hits = view.search(checked_embeddings(answer, len(queries), view.width), k, filter)
         return hits[0] if isinstance(query, str) else hits
 
+    @validated
     def search_embedded(
         self, queries: Embeddings, fingerprint: str, k: int = 10, filter: Filter | None = None
     ) -> list[list[Hit]]:
@@ -196,10 +200,17 @@ class IndexReader:
             ContextMismatchError: the index was refitted by another model than the one given to `open`.
         """
         with self._changing:
-            if self._store.served().generation == self.generation:
+            if self._is_newest(self._store.served()):
                 return False
             self._adopt(*self._store.open())
             return True
+
+    def _is_newest(self, served: Manifest) -> bool:
+        """Whether this is the generation that is served."""
+        own = self._view.snapshot.manifest
+        if self.damaged:  # and therefore not all of its manifest is there
+            return (own.identity, own.generation) == (served.identity, served.generation)
+        return own == served  # all of it: a copy that was put back may have the same number and other files
 
     def _adopt(self, snapshot: Snapshot, context: CorpusContext, embedder: Embedder | None = None) -> None:
         snapshot.take_ids_of(self._view.snapshot)
@@ -223,12 +234,27 @@ def require_loadable(context: CorpusContext) -> None:
     if context.probe is not None:
         raise ConfigurationError(
             f"this index was made with the embedding {context.model_name!r} of another library, which is not loaded by "
-            f"its name; give it where the index is opened: ContextualFAISS.open(path, "
-            f"ContextualizedEmbeddings(base=...)), ContextualVectorStore.open(path, ContextualizedEmbedding(base=...)) "
+            f"its name; give it where the index is opened: ContextualVectorStore.open(path, "
+            f"WhitenedEmbeddings(base=...)), ContextualVectorStore.open(path, WhitenedEmbedding(base=...)) "
             f"or ContextualIndex.open(path, embedder)"
         )
 
 
 def _check_k(k: object) -> None:
     if not isinstance(k, int) or isinstance(k, bool) or k < 1:
-        raise ConfigurationError(f"k must be a positive whole number of hits, found {k!r}")
+        raise ConfigurationError(f"k must be a positive whole number of hits, found {shown(k)}")
+
+
+def holds_index(path: str | Path) -> bool:
+    """Whether there is a finished index in the directory."""
+    return IndexStore(index_directory(path)).is_served
+
+
+def context_of_index(index: IndexReader | str | Path) -> str:
+    """Fingerprint of the context of an index, or of the one in a directory, as it is served now.
+
+    Raises:
+        IndexFileError: there is no index, it is not finished, or its manifest is damaged.
+    """
+    directory = index.path if isinstance(index, IndexReader) else index_directory(index)
+    return IndexStore(directory).served().context

@@ -1,103 +1,55 @@
-"""Documents and vectors that were written together: three files that never change, mapped into memory when read.
-
-    vectors.safetensors   (rows, width) float32
-    documents.jsonl       one document a line, for people and other programs too
-    lines.json            the ids, and where each line ends
+"""Documents and vectors that were written together, mapped into memory. Nothing in their files is relied on unchecked.
 
 Axes: R rows, W width.
 """
 
 import json
 import mmap
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, Self
-from uuid import uuid4
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cde_retrievers.batches import Embeddings
-from cde_retrievers.durable import sync_directory, sync_file
 from cde_retrievers.errors import IndexFileError
-from cde_retrievers.index.document import Document, from_line, to_line
-from cde_retrievers.index.manifest import SEGMENTS, FileEntry, SegmentEntry
+from cde_retrievers.index.entries import obstacle
+from cde_retrievers.index.manifest import DOCUMENTS, LINES, VECTORS, FileEntry, SegmentEntry
+from cde_retrievers.index.ownership import SEGMENTS
+from cde_retrievers.index.segment_writer import safetensors_head
+from cde_retrievers.retrieval.document import Document, from_line
+from cde_retrievers.validation.vectors import Embeddings
 
-VECTORS = "vectors.safetensors"
-DOCUMENTS = "documents.jsonl"
-LINES = "lines.json"
-Rows = NDArray[np.int64]
 
+class DamagedFileError(IndexFileError):
+    """A file of a segment does not hold what it should.
 
-class SegmentWriter:
-    """Writes one segment piece by piece, in a `with` block; nobody sees it before a manifest lists it.
-
-    Args:
-        directory: of the index.
-        rows: R, which the file's head names before the first row is there.
-        width: W.
+    Attributes:
+        name: of the file.
     """
 
-    def __init__(self, directory: Path, rows: int, width: int) -> None:
-        self._folder = directory / SEGMENTS / uuid4().hex[:12]
-        self._folder.mkdir(parents=True)
-        self._rows = rows
-        self._ids: list[str] = []
-        self._ends: list[int] = []
-        with ExitStack() as files:
-            self._vectors = files.enter_context((self._folder / VECTORS).open("wb"))
-            self._documents = files.enter_context((self._folder / DOCUMENTS).open("wb"))
-            self._files = files.pop_all()
-        self._vectors.write(_safetensors_head(rows, width))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        # What a failure leaves is swept away by the next writer; closing may meet the full disk a second time.
-        with suppress(OSError):
-            self._files.close()
-
-    def write(self, documents: Iterable[Document], vectors: Embeddings) -> None:
-        """Append documents, all with ids, and their vectors (n, W)."""
-        end = self._ends[-1] if self._ends else 0
-        for document in documents:
-            line = to_line(document)
-            end += len(line)
-            self._documents.write(line)
-            self._ids.append(str(document.id))
-            self._ends.append(end)
-        self._vectors.write(np.ascontiguousarray(vectors, dtype=np.float32).tobytes())
-
-    def close(self) -> SegmentEntry:
-        """Bring everything onto the device and describe it."""
-        self._files.close()
-        (self._folder / LINES).write_text(json.dumps({"ids": self._ids, "ends": self._ends}), encoding="utf-8")
-        for name in (VECTORS, DOCUMENTS, LINES):
-            sync_file(self._folder / name)
-        sync_directory(self._folder)
-        sync_directory(self._folder.parent)
-        files = tuple(FileEntry.of(self._folder / name) for name in (VECTORS, DOCUMENTS, LINES))
-        return SegmentEntry(name=self._folder.name, rows=self._rows, files=files)
+    def __init__(self, path: Path, wrong: str) -> None:
+        super().__init__(
+            f"{path} {wrong}; restore it from a copy, or read what is undamaged with "
+            f"ContextualIndex.open(path, salvage=True)"
+        )
+        self.name = path.name
 
 
-def write_segment(directory: Path, documents: Sequence[Document], vectors: Embeddings) -> SegmentEntry:
-    """A segment of documents, all with ids, and their vectors (R, W)."""
-    with SegmentWriter(directory, len(documents), vectors.shape[1]) as writer:
-        writer.write(documents, vectors)
-        return writer.close()
+@dataclass(frozen=True, slots=True)
+class _Lines:
+    """What `lines.json` holds.
 
+    Attributes:
+        ids: of the documents, by row.
+        ends: where the line of each ends, in bytes.
+    """
 
-def write_deletions(directory: Path, entry: SegmentEntry, rows: Iterable[int]) -> SegmentEntry:
-    """The segment without these rows, in a new file beside it; an older such file stays for who reads it."""
-    dead = sorted(set(rows))
-    path = directory / SEGMENTS / entry.name / f"deleted-{uuid4().hex[:12]}.json"
-    path.write_text(json.dumps(dead), encoding="utf-8")
-    sync_file(path)
-    sync_directory(path.parent)
-    return entry.model_copy(update={"deletions": FileEntry.of(path), "deleted": len(dead)})
+    ids: list[str]
+    ends: list[int]
 
 
 class Segment:
@@ -106,23 +58,25 @@ class Segment:
     Args:
         directory: of the index.
         entry: as the manifest lists it.
+        width: W.
         damaged: file names that must not be read.
+
+    Raises:
+        DamagedFileError: a file does not hold what the manifest says.
     """
 
-    def __init__(self, directory: Path, entry: SegmentEntry, damaged: frozenset[str] = frozenset()) -> None:
+    def __init__(self, directory: Path, entry: SegmentEntry, width: int, damaged: frozenset[str] = frozenset()) -> None:
         self.entry = entry
+        self._root = directory
         self._folder = directory / SEGMENTS / entry.name
-        self._damaged = damaged
-        self._text = None if DOCUMENTS in damaged else _map(self._folder / DOCUMENTS)
-        self._matrix = None if VECTORS in damaged else _map_safetensors(self._folder / VECTORS)
-        lines = None if LINES in damaged else json.loads((self._folder / LINES).read_text(encoding="utf-8"))
-        self._lines: dict[str, Any] = lines if lines is not None else self._lines_of_documents()
+        self._text = None if DOCUMENTS in damaged else self._map()
+        self._matrix = None if VECTORS in damaged else self._map_vectors(width)
+        self._lines = self._lines_of_documents() if LINES in damaged else self._read_lines()
 
     @property
     def ids(self) -> list[str]:
         """Ids by row, deleted ones included."""
-        ids: list[str] = self._lines["ids"]
-        return ids
+        return self._lines.ids
 
     @property
     def is_searchable(self) -> bool:
@@ -141,12 +95,27 @@ class Segment:
             raise IndexFileError(f"{self._folder / VECTORS} is damaged and cannot be searched")
         return self._matrix
 
-    def document(self, row: int) -> Document:
-        """The document in a row, deleted or not."""
+    def line(self, row: int) -> bytes:
+        """The document in a row as it is stored, deleted or not."""
         if self._text is None:
             raise IndexFileError(f"{self._folder / DOCUMENTS} is damaged and cannot be read")
-        ends = self._lines["ends"]
-        return from_line(self._text[ends[row - 1] if row else 0 : ends[row]])
+        ends = self._lines.ends
+        return self._text[ends[row - 1] if row else 0 : ends[row]]
+
+    def document(self, row: int) -> Document:
+        """The document in a row, deleted or not.
+
+        Raises:
+            DamagedFileError: there is none.
+        """
+        line, path = self.line(row), self._folder / DOCUMENTS
+        try:
+            document = from_line(line)
+        except (ValueError, RecursionError) as error:
+            raise DamagedFileError(path, f"holds no document in line {row + 1}: {error}") from error
+        if document.id != self.ids[row]:
+            raise DamagedFileError(path, f"has another document in line {row + 1} than {self.ids[row]!r}")
+        return document
 
     @cached_property
     def metadata(self) -> list[dict[str, Any]]:
@@ -164,47 +133,109 @@ class Segment:
         """(R,) which rows count, by an entry that may be younger than the one it was opened with.
 
         None does where the documents are damaged.
+
+        Raises:
+            DamagedFileError: the list of deletions is none.
         """
-        live = np.full(entry.rows, self.is_readable)
+        live = np.full(self.entry.rows, self.is_readable)
         if entry.deletions is not None:
-            path = self._folder / entry.deletions.name
-            live[json.loads(path.read_text(encoding="utf-8"))] = False
+            path = self._path(entry.deletions.name)
+            dead = _read_json(path)
+            if not _are_rows(dead, entry.rows) or len(dead) != entry.deleted:
+                raise DamagedFileError(path, f"does not list {entry.deleted} of {entry.rows} rows, in order")
+            live[dead] = False
         return live
 
-    def _lines_of_documents(self) -> dict[str, Any]:
+    def _path(self, name: str) -> Path:
+        """Of a file of the segment.
+
+        Raises:
+            DamagedFileError: it would be reached by a link, or is no file.
+        """
+        path = self._folder / name
+        wrong = obstacle(self._root, SEGMENTS, self.entry.name, name)
+        if wrong is None:
+            return path
+        path.lstat()  # FileNotFoundError, if a writer has removed it in the meantime
+        raise DamagedFileError(path, f"cannot be used: {wrong}")
+
+    def _map(self) -> mmap.mmap:
+        path = self._path(DOCUMENTS)
+        with path.open("rb") as file:
+            try:
+                return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            except ValueError as error:  # it is empty
+                raise DamagedFileError(path, f"holds no documents: {error}") from error
+
+    def _map_vectors(self, width: int) -> Embeddings:
+        path, head = self._path(VECTORS), safetensors_head(self.entry.rows, width)
+        with path.open("rb") as file:
+            # An earlier release, or another program, may have put more spaces in front of the numbers.
+            length = int.from_bytes(file.read(8), "little")
+            found = file.read(length) if 0 < length <= 2 * len(head) else b""
+        size = 8 + length + 4 * self.entry.rows * width
+        if found.rstrip() != head[8:].rstrip() or path.stat().st_size != size:
+            raise DamagedFileError(path, f"does not hold {self.entry.rows} rows of {width} numbers")
+        return np.memmap(path, dtype="<f4", mode="r", offset=8 + length, shape=(self.entry.rows, width))
+
+    def _read_lines(self) -> _Lines:
+        path = self._path(LINES)
+        found = _read_json(path)
+        fields: dict[str, Any] = found if isinstance(found, dict) else {}
+        ids, ends = fields.get("ids"), fields.get("ends")
+        size = None if self._text is None else len(self._text)
+        if not _are_ids(ids, self.entry.rows) or not _are_ends(ends, self.entry.rows, size):
+            wanted = f"the ids of {self.entry.rows} documents and where each ends in {DOCUMENTS}"
+            raise DamagedFileError(path, f"does not say {wanted}")
+        return _Lines(ids, ends)
+
+    def _lines_of_documents(self) -> _Lines:
         """What `lines.json` said, from the documents themselves."""
         if self._text is None:
-            return {"ids": [""] * self.entry.rows, "ends": [0] * self.entry.rows}
-        ends = np.cumsum([len(line) for line in self._text[:].splitlines(keepends=True)]).tolist()
-        starts = [0, *ends[:-1]]
-        ids = [from_line(self._text[a:b]).id for a, b in zip(starts, ends, strict=True)]
-        return {"ids": ids, "ends": ends}
+            return _Lines([""] * self.entry.rows, [0] * self.entry.rows)
+        path = self._folder / DOCUMENTS
+        lines = self._text[:].splitlines(keepends=True)
+        if len(lines) != self.entry.rows:
+            raise DamagedFileError(path, f"has {len(lines)} lines in place of {self.entry.rows}")
+        try:
+            ids = [str(from_line(line).id) for line in lines]
+        except (ValueError, RecursionError) as error:
+            raise DamagedFileError(path, f"holds a line that is no document: {error}") from error
+        return _Lines(ids, np.cumsum([len(line) for line in lines]).tolist())
 
 
 def damage_of(directory: Path, entry: SegmentEntry, files: Iterable[FileEntry]) -> Iterator[tuple[str, str]]:
     """(file name, what is wrong) for each of these files of the segment, or its deletions, that was changed or lost."""
     listed = (*files, *((entry.deletions,) if entry.deletions else ()))
     for file in listed:
-        wrong = file.damage(directory / SEGMENTS / entry.name)
+        wrong = file.damage(directory, SEGMENTS, entry.name)
         if wrong is not None:
             yield file.name, wrong
 
 
-def _safetensors_head(rows: int, width: int) -> bytes:
-    """What the safetensors format puts before the numbers, so that they can be written as they come."""
-    tensor = {"dtype": "F32", "shape": [rows, width], "data_offsets": [0, rows * width * 4]}
-    head = json.dumps({"vectors": tensor}).encode("ascii")
-    head += b" " * (-(8 + len(head)) % 64)  # rows begin where vector instructions like them to
-    return len(head).to_bytes(8, "little") + head
+def _read_json(path: Path) -> Any:
+    """Raises DamagedFileError if that is no JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise DamagedFileError(path, f"is no JSON: {error}") from error
 
 
-def _map_safetensors(path: Path) -> Embeddings:
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        shape = json.loads(file.read(length))["vectors"]["shape"]
-    return np.memmap(path, dtype="<f4", mode="r", offset=8 + length, shape=tuple(shape))
+def _are_rows(found: object, rows: int) -> TypeGuard[list[int]]:
+    """Whether these are numbers of rows, in order, none of them twice."""
+    return _are_whole(found) and all(a < b for a, b in pairwise([-1, *found, rows]))
 
 
-def _map(path: Path) -> mmap.mmap:
-    with path.open("rb") as file:
-        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+def _are_ids(found: object, rows: int) -> TypeGuard[list[str]]:
+    return isinstance(found, list) and all(type(identity) is str for identity in found) and len(set(found)) == rows
+
+
+def _are_ends(found: object, rows: int, size: int | None) -> TypeGuard[list[int]]:
+    """Whether these are the ends of so many lines, the last of them at `size`, if that is known."""
+    if not _are_whole(found) or len(found) != rows:
+        return False
+    return all(a < b for a, b in pairwise([0, *found])) and size in (None, found[-1])
+
+
+def _are_whole(found: object) -> TypeGuard[list[int]]:
+    return isinstance(found, list) and all(type(number) is int for number in found)

@@ -10,13 +10,14 @@ from itertools import takewhile
 import numpy as np
 from numpy.typing import NDArray
 
-from cde_retrievers.batches import Embeddings
+from cde_retrievers.errors import IndexFileError
 from cde_retrievers.index.accelerator import Accelerator
-from cde_retrievers.index.document import Document
-from cde_retrievers.index.exact import Rows, Scores, best_of, exact_search
 from cde_retrievers.index.filters import Filter, compile_filter
 from cde_retrievers.index.manifest import Manifest
 from cde_retrievers.index.segment import Segment
+from cde_retrievers.retrieval.document import Document
+from cde_retrievers.retrieval.exact_search import Rows, Scores, best_of, exact_search
+from cde_retrievers.validation.vectors import Embeddings
 
 
 class Snapshot:
@@ -53,9 +54,16 @@ class Snapshot:
 
     @cached_property
     def rows_by_id(self) -> dict[str, int]:
-        """Row of every document that counts; built at the first need and kept."""
+        """Row of every document that counts; built at the first need and kept.
+
+        Raises:
+            IndexFileError: an id comes twice.
+        """
         ids = (identity for segment in self.segments for identity in segment.ids)
-        return {identity: row for row, (identity, live) in enumerate(zip(ids, self.live, strict=True)) if live}
+        rows = {identity: row for row, (identity, live) in enumerate(zip(ids, self.live, strict=True)) if live}
+        if len(rows) < len(self):
+            raise IndexFileError("two documents of the index have the same id; restore the index from a copy")
+        return rows
 
     def take_ids_of(self, before: "Snapshot") -> None:
         """Make `rows_by_id` of the one that the generation before has, if any: only what changed is looked at."""
@@ -133,6 +141,7 @@ class Snapshot:
         """
         if len(self) == 0:
             return np.empty((len(queries), 0), dtype=np.float32), np.empty((len(queries), 0), dtype=np.int64)
+        k = min(k, len(self))
         allowed = self._searchable if query_filter is None else self._searchable & self._passing(query_filter)
         if query_filter is not None or self._accelerator is None:
             return self._exact(queries, k, allowed, self.starts[0])

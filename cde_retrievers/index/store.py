@@ -1,38 +1,32 @@
 """The directory of an index: opening a generation, putting the next one in its place, removing what is left over."""
 
 import logging
-import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from uuid import uuid4
 
-from cde_retrievers.context import CorpusContext
-from cde_retrievers.durable import sync_directory
+from cde_retrievers.context.context import CorpusContext
+from cde_retrievers.context.persistence import HEADER_FILE, VECTORS_FILE
 from cde_retrievers.errors import ContextFileError, IndexFileError
 from cde_retrievers.index.accelerator import Accelerator
-from cde_retrievers.index.lock import HOLDER_FILE, LOCK_FILE
-from cde_retrievers.index.manifest import (
-    ACCELERATORS,
+from cde_retrievers.index.entries import is_there, obstacle, own_folder
+from cde_retrievers.index.manifest import SERVED, STAGED, Manifest, SegmentEntry, read_manifest, write_manifest
+from cde_retrievers.index.ownership import (
     CONTEXTS,
-    SEGMENTS,
-    SERVED,
-    STAGED,
-    Manifest,
-    SegmentEntry,
-    read_manifest,
-    write_manifest,
+    SCRATCH,
+    OwnedDirectory,
+    checked_name,
+    read_marker,
+    write_marker,
 )
-from cde_retrievers.index.segment import Segment, damage_of
+from cde_retrievers.index.segment import DamagedFileError, Segment, damage_of
 from cde_retrievers.index.snapshot import Snapshot
-from cde_retrievers.scratch import is_scratch
+from cde_retrievers.storage.sync import sync_directory
 
 logger = logging.getLogger(__name__)
 _ATTEMPTS = 5
-
-
-def belongs_to_index(entry: Path) -> bool:
-    """Whether what lies in a directory has a name that an index, finished or not, gives its files."""
-    names = {SERVED, STAGED, CONTEXTS, SEGMENTS, LOCK_FILE, HOLDER_FILE}
-    return entry.name in names or entry.match(ACCELERATORS) or is_scratch(entry)
+_CONTEXT_DIGITS = 16  # of its fingerprint, in the name of its directory
+_Opened = tuple[Snapshot, CorpusContext]
 
 
 class IndexStore:
@@ -46,11 +40,12 @@ class IndexStore:
         self.directory = directory
         self._open: dict[str, Segment] = {}
         self._accelerator: tuple[str, Accelerator] | None = None
+        self._home: OwnedDirectory | None = None
 
     @property
     def is_served(self) -> bool:
-        """Whether there is a finished generation."""
-        return (self.directory / SERVED).is_file()
+        """Whether there is a finished generation; it may be damaged."""
+        return is_there(self.directory / SERVED)
 
     def served(self) -> Manifest:
         """The manifest of the generation that is served.
@@ -61,6 +56,11 @@ class IndexStore:
         try:
             return read_manifest(self.directory / SERVED).changed(staging=None)
         except FileNotFoundError as error:
+            if not self.directory.is_dir():
+                raise IndexFileError(
+                    f"{self.directory} holds no index: there is no such directory; make one with "
+                    f"ContextualIndex.build(documents, embedder, path), or give the path it was moved to"
+                ) from error
             staged = self.staged()
             if staged is None:
                 raise IndexFileError(
@@ -73,25 +73,56 @@ class IndexStore:
             ) from error
 
     def staged(self) -> Manifest | None:
-        """The generation that is being built, or whose building was interrupted."""
+        """The generation that is being built, or whose building was interrupted.
+
+        Raises:
+            IndexFileError: its manifest is damaged.
+        """
         try:
             return read_manifest(self.directory / STAGED)
         except FileNotFoundError:
             return None
 
+    def check_staged(self, manifest: Manifest) -> None:
+        """Make sure that what was built before an interruption is undamaged.
+
+        Raises:
+            IndexFileError: it is not.
+        """
+        damaged = [wrong for _, _, wrong in self._damage(manifest)]
+        if damaged:
+            raise IndexFileError(
+                f"{'; '.join(damaged)}. Restore these from a copy, or remove {self.directory} and build anew"
+            )
+
     def context(self, manifest: Manifest) -> CorpusContext:
         """The context of a generation.
 
         Raises:
-            ContextFileError: it is missing or damaged.
+            ContextFileError: it is missing or damaged, or another one lies in its place.
         """
-        return CorpusContext.load(self.context_path(manifest.context))
+        path = self.directory / self.context_name(manifest)
+        for name in (HEADER_FILE, VECTORS_FILE):
+            wrong = obstacle(self.directory, CONTEXTS, path.name, name)
+            if wrong is not None:
+                raise ContextFileError(f"{wrong}; restore the context from a copy")
+        context = CorpusContext.load(path)
+        if (context.fingerprint, context.model_fingerprint) != (manifest.context, manifest.model_fingerprint):
+            raise ContextFileError(
+                f"{path} holds context {context.fingerprint} of model {context.model_fingerprint}, but the index was "
+                f"built under {manifest.context} of model {manifest.model_fingerprint}; restore that from a copy"
+            )
+        return context
 
-    def context_path(self, fingerprint: str) -> Path:
-        """Where a context lies."""
-        return self.directory / CONTEXTS / fingerprint[:16]
+    def context_name(self, manifest: Manifest) -> str:
+        """Where the context of a generation lies, relative to the directory and with slashes."""
+        digits = manifest.context[:_CONTEXT_DIGITS]
+        name = checked_name(manifest.identity or "", digits)
+        if not is_there(self.directory / CONTEXTS / name):
+            name = digits  # as an earlier release called it
+        return f"{CONTEXTS}/{name}"
 
-    def open(self) -> tuple[Snapshot, CorpusContext]:
+    def open(self) -> _Opened:
         """The served generation and its context, every file checked against its sum.
 
         A damaged accelerator is done without, since it can be made again: the snapshot's `damaged` names it.
@@ -100,10 +131,25 @@ class IndexStore:
             IndexFileError: files are missing or damaged; names them all.
             ContextFileError: the context is missing or damaged.
         """
+        snapshot, context = self._read(self._checked)
+        for wrong in snapshot.damaged:
+            logger.warning("%s; searches are exact, and slower, until optimize() makes it again", wrong)
+        return snapshot, context
+
+    def salvage(self) -> _Opened:
+        """What is undamaged of the served generation; the snapshot's `damaged` says what is wrong with each file.
+
+        Raises:
+            IndexFileError: the manifest is missing or damaged.
+            ContextFileError: the context is missing or damaged.
+        """
+        return self._read(self._undamaged)
+
+    def _read(self, read: Callable[[Manifest], Snapshot]) -> _Opened:
         for _ in range(_ATTEMPTS):
             manifest = self.served()
             try:
-                snapshot, context = self._checked(manifest), self.context(manifest)
+                snapshot, context = read(manifest), self.context(manifest)
             except (FileNotFoundError, IndexFileError, ContextFileError):
                 # A writer may have replaced the generation, and removed its files, while they were being looked at.
                 if self.served() == manifest:
@@ -111,12 +157,11 @@ class IndexStore:
                 continue
             if snapshot.damaged and self.served() != manifest:
                 continue
-            for wrong in snapshot.damaged:
-                logger.warning("%s; searches are exact, and slower, until optimize() makes it again", wrong)
             return snapshot, context
         raise IndexFileError(f"{self.directory} is replaced faster than it can be opened; try again")
 
     def _checked(self, manifest: Manifest) -> Snapshot:
+        self._checked_marker([manifest])
         damaged = list(self._damage(manifest))
         if damaged:
             readable = manifest.documents - sum(e.rows - e.deleted for e in {e.name: e for e, _, _ in damaged}.values())
@@ -128,34 +173,47 @@ class IndexStore:
         wrong = self._damage_of_accelerator(manifest)
         return self.snapshot(manifest.changed(accelerator=None) if wrong else manifest, wrong)
 
-    def salvage(self) -> tuple[Snapshot, CorpusContext]:
-        """What is undamaged of the served generation; the snapshot's `damaged` says what is wrong with each file.
-
-        Raises:
-            ContextFileError: the context is missing or damaged.
-        """
-        manifest = self.served()
+    def _undamaged(self, manifest: Manifest) -> Snapshot:
         damaged = list(self._damage(manifest))
-        segments, entries = [], []
+        wrong = [wrong for _, _, wrong in damaged]
+        segments = []
         for entry in manifest.segments:
-            names = frozenset(name for other, name, _ in damaged if other is entry)
-            if entry.deletions is not None and entry.deletions.name in names:
+            names = {name for other, name, _ in damaged if other is entry}
+            segment = self._salvaged(entry, manifest.width, names, wrong)
+            if segment is not None:
+                segments.append(segment)
+        kept = manifest.changed(segments=tuple(segment.entry for segment in segments), accelerator=None)
+        return Snapshot(kept, segments, damaged=(*wrong, *self._damage_of_accelerator(manifest)))
+
+    def _salvaged(self, entry: SegmentEntry, width: int, damaged: set[str], wrong: list[str]) -> Segment | None:
+        """What is undamaged of a segment, or None; `wrong` is told of damage that shows only now."""
+        while damaged < {file.name for file in entry.files}:
+            if entry.deletions is not None and entry.deletions.name in damaged:
                 # Which of its documents were deleted is not known any more: none is shown rather than a deleted one.
-                continue
-            segments.append(Segment(self.directory, entry, names))
-            entries.append(entry)
-        kept = manifest.changed(segments=tuple(entries), accelerator=None)
-        wrong = (*(wrong for _, _, wrong in damaged), *self._damage_of_accelerator(manifest))
-        return Snapshot(kept, segments, damaged=wrong), self.context(manifest)
+                return None
+            try:
+                segment = Segment(self.directory, entry, width, frozenset(damaged))
+                segment.live_rows(entry)
+            except DamagedFileError as error:
+                damaged.add(error.name)
+                wrong.append(str(error))
+            else:
+                return segment
+        return None
 
     def snapshot(self, manifest: Manifest, damaged: tuple[str, ...] = ()) -> Snapshot:
         """A generation whose files have been checked, or were just written; what is open already is shared."""
         for entry in manifest.segments:
             if entry.name not in self._open:
-                self._open[entry.name] = Segment(self.directory, entry)
+                self._open[entry.name] = Segment(self.directory, entry, manifest.width)
         names = [entry.name for entry in manifest.segments]
         self._open = {name: segment for name, segment in self._open.items() if name in names}
-        return Snapshot(manifest, [self._open[name] for name in names], self._opened_accelerator(manifest), damaged)
+        accelerator = None
+        try:
+            accelerator = self._opened_accelerator(manifest)
+        except IndexFileError as error:
+            manifest, damaged = manifest.changed(accelerator=None), (*damaged, str(error))
+        return Snapshot(manifest, [self._open[name] for name in names], accelerator, damaged)
 
     def _opened_accelerator(self, manifest: Manifest) -> Accelerator | None:
         entry = manifest.accelerator
@@ -163,52 +221,11 @@ class IndexStore:
             self._accelerator = None
             return None
         if self._accelerator is None or self._accelerator[0] != entry.file.name:
-            self._accelerator = entry.file.name, Accelerator(self.directory, entry, manifest.kind)
+            self._accelerator = (
+                entry.file.name,
+                Accelerator(self.directory, entry, manifest.kind, manifest.width),
+            )
         return self._accelerator[1]
-
-    def commit(self, manifest: Manifest) -> None:
-        """Serve this generation from now on. Everything it lists must be on the device already."""
-        write_manifest(self.directory / SERVED, manifest)
-
-    def stage(self, manifest: Manifest) -> None:
-        """Note how far the next generation is."""
-        write_manifest(self.directory / STAGED, manifest)
-
-    def serve_staged(self, manifest: Manifest) -> Manifest:
-        """Serve the staged generation in place of the present one, in one instant.
-
-        Returns:
-            The manifest as it is served.
-        """
-        # With what was asked for still in it: who is killed before the next line goes on from here.
-        self.stage(manifest)
-        (self.directory / STAGED).replace(self.directory / SERVED)
-        sync_directory(self.directory)
-        return manifest.changed(staging=None)
-
-    def unstage(self) -> None:
-        """Forget the generation that was being built."""
-        (self.directory / STAGED).unlink(missing_ok=True)
-
-    def sweep(self) -> None:
-        """Remove files that no generation lists: what a killed writer left, and what was replaced."""
-        manifests = [m for m in (self.served() if self.is_served else None, self.staged()) if m is not None]
-        segments = {entry.name for m in manifests for entry in m.segments}
-        contexts = {self.context_path(m.context).name for m in manifests}
-        self._keep(self.directory / SEGMENTS, segments)
-        self._keep(self.directory / CONTEXTS, contexts)
-        deletions = {e.deletions.name for m in manifests for e in m.segments if e.deletions is not None}
-        accelerators = {m.accelerator.file.name for m in manifests if m.accelerator is not None}
-        stale = [p for p in self.directory.glob(f"{SEGMENTS}/*/deleted-*.json") if p.name not in deletions]
-        stale += [p for p in self.directory.glob(ACCELERATORS) if p.name not in accelerators]
-        for path in stale:
-            path.unlink(missing_ok=True)
-
-    @staticmethod
-    def _keep(folder: Path, names: set[str]) -> None:
-        for path in folder.iterdir() if folder.is_dir() else ():
-            if path.name not in names:
-                shutil.rmtree(path, ignore_errors=True)
 
     def _damage(self, manifest: Manifest) -> Iterator[tuple[SegmentEntry, str, str]]:
         """(segment, file name, what is wrong) for every file that is not as it was written."""
@@ -220,3 +237,109 @@ class IndexStore:
     def _damage_of_accelerator(self, manifest: Manifest) -> tuple[str, ...]:
         wrong = manifest.accelerator and manifest.accelerator.file.damage(self.directory)
         return (wrong,) if wrong else ()
+
+    @property
+    def home(self) -> OwnedDirectory:
+        """The directory for who writes to it, after `claim`."""
+        if self._home is None:
+            raise AssertionError("the directory was not claimed")
+        return self._home
+
+    def claim(self) -> None:
+        """Make sure that the directory is this index's own, before anything is written; the lock is held.
+
+        Raises:
+            IndexFileError: the marker or a manifest is damaged, or they are of two indexes.
+        """
+        manifests = self._manifests()
+        home = self._checked_marker(manifests)
+        if home is None:
+            identity = next((manifest.identity for manifest in manifests if manifest.identity), None)
+            home = write_marker(self.directory, identity, {name for manifest in manifests for name in manifest.names})
+        self._home = home
+
+    def _checked_marker(self, manifests: list[Manifest]) -> OwnedDirectory | None:
+        home = read_marker(self.directory)
+        found = {manifest.identity for manifest in manifests if manifest.identity}
+        if home is not None:
+            found.add(home.identity)
+        if len(found) > 1:
+            raise IndexFileError(
+                f"{self.directory} holds files of two indexes: its marker and its manifests have different identities; "
+                f"restore all of it from one copy"
+            )
+        return home
+
+    def _manifests(self) -> list[Manifest]:
+        return [m for m in (self.served() if self.is_served else None, self.staged()) if m is not None]
+
+    def commit(self, manifest: Manifest) -> Manifest:
+        """Serve this generation from now on. Everything it lists must be on the device already.
+
+        Returns:
+            The manifest as it is served.
+        """
+        manifest = manifest.changed(identity=self.home.identity)
+        write_manifest(self.directory / SERVED, manifest)
+        return manifest
+
+    def stage(self, manifest: Manifest) -> Manifest:
+        """Note how far the next generation is; returns what was noted."""
+        manifest = manifest.changed(identity=self.home.identity)
+        write_manifest(self.directory / STAGED, manifest)
+        return manifest
+
+    def serve_staged(self, manifest: Manifest) -> Manifest:
+        """Serve the staged generation in place of the present one, in one instant.
+
+        Returns:
+            The manifest as it is served.
+        """
+        # With what was asked for still in it: who is killed before the next line goes on from here.
+        manifest = self.stage(manifest)
+        (self.directory / STAGED).replace(self.directory / SERVED)
+        sync_directory(self.directory)
+        return manifest.changed(staging=None)
+
+    def unstage(self) -> None:
+        """Forget the generation that was being built."""
+        (self.directory / STAGED).unlink(missing_ok=True)
+        sync_directory(self.directory)  # before its segments are removed
+
+    def set_aside_damaged_staging(self) -> None:
+        """Move the notes of an interrupted refit out of the way if they are damaged: nothing can go on from them."""
+        try:
+            self.staged()
+        except IndexFileError as error:
+            aside = self.directory / f"damaged-{uuid4().hex}-{STAGED}"
+            (self.directory / STAGED).rename(aside)
+            logger.warning("%s. An interrupted refit has to start over; %s may be deleted", error, aside)
+
+    def save_context(self, context: CorpusContext) -> None:
+        """Keep the context of a generation that is about to be begun; no manifest lists it yet."""
+        name = checked_name(self.home.identity, context.fingerprint[:_CONTEXT_DIGITS])
+        target = own_folder(self.directory / CONTEXTS) / name
+        scratch = self.directory / f"{SCRATCH}{self.home.new_name()}"
+        try:
+            scratch.mkdir()
+            context.save(scratch / name)
+            self.home.remove(target)
+            (scratch / name).rename(target)
+        finally:
+            self.home.remove(scratch)
+        sync_directory(target.parent)
+
+    def sweep(self, *written: Manifest) -> None:
+        """Remove what this index made and no generation lists: what a killed writer left, and what was replaced.
+
+        Args:
+            written: further manifests whose files stay.
+        """
+        manifests = [*self._manifests(), *written]
+        if not manifests:
+            return  # nobody knows what is needed
+        listed = {name for manifest in manifests for name in manifest.names}
+        listed |= {self.context_name(manifest) for manifest in manifests}
+        for entry in list(self.home.own_entries()):
+            if entry.relative_to(self.directory).as_posix() not in listed:
+                self.home.remove(entry)

@@ -10,9 +10,11 @@ from langchain_core.vectorstores import VectorStore
 from pydantic import ConfigDict, Field, PrivateAttr
 
 from cde_retrievers.errors import ContextMismatchError
-from cde_retrievers.langchain.building import add_documents, build_store, refuse_another_context
 from cde_retrievers.langchain.embeddings import ContextualEmbeddings
-from cde_retrievers.langchain.vectorstore import ContextualFAISS
+from cde_retrievers.langchain.guards import add_documents, build_store, refuse_another_context
+from cde_retrievers.langchain.vector_documents import checked_documents
+from cde_retrievers.langchain.vector_store import ContextualVectorStore
+from cde_retrievers.validation.signatures import validated
 
 
 class ContextualRetriever(BaseRetriever):
@@ -48,6 +50,7 @@ class ContextualRetriever(BaseRetriever):
         self.metadata = {**identity, **(self.metadata or {})}
 
     @classmethod
+    @validated
     def from_documents(
         cls,
         documents: Iterable[Document],
@@ -55,7 +58,7 @@ class ContextualRetriever(BaseRetriever):
         model: str = "minilm",
         k: int = 4,
         embeddings: ContextualEmbeddings | None = None,
-        vectorstore_class: type[VectorStore] = ContextualFAISS,
+        vectorstore_class: type[VectorStore] = ContextualVectorStore,
         **vectorstore_options: Any,
     ) -> Self:
         """Fit a context on the documents, index them under it, and retrieve from that index.
@@ -70,13 +73,13 @@ class ContextualRetriever(BaseRetriever):
             embeddings: to use instead; fitted on the documents if they have no context yet.
             vectorstore_class: any LangChain vector store; by default one that keeps the context with the documents.
             vectorstore_options: passed on to the store's `from_documents`; `path=` keeps the index of the default one,
-                for `ContextualFAISS.open(path)`.
+                for `ContextualVectorStore.open(path)`.
 
         Raises:
             ContextMismatchError: the options name a collection that exists, and it was built under another context,
                 or holds documents and does not say. Nothing is added to it.
         """
-        known = list(documents)
+        known = checked_documents(documents)
         embeddings = embeddings if embeddings is not None else ContextualEmbeddings(model_name=model)
         if embeddings.context_fingerprint is None:
             embeddings.fit(known)
@@ -98,7 +101,7 @@ class ContextualRetriever(BaseRetriever):
                 another context. Nothing is added then.
         """
         self._check_context()
-        return add_documents(self.vectorstore, list(documents), self.embeddings, options)
+        return add_documents(self.vectorstore, checked_documents(documents), self.embeddings, options)
 
     def _check_context(self) -> None:
         self.embeddings.check_context(self._fingerprint)

@@ -9,10 +9,12 @@ from llama_index.core.ingestion import run_transformations
 from llama_index.core.retrievers import BaseRetriever
 from llama_index.core.schema import BaseNode, Document, NodeWithScore, QueryBundle, TransformComponent
 
-from cde_retrievers.llama_index.checks import refuse_other_context
 from cde_retrievers.llama_index.embeddings import ContextualEmbedding
+from cde_retrievers.llama_index.guards import refuse_other_context
 from cde_retrievers.llama_index.stamps import stamped
 from cde_retrievers.llama_index.vector_store import ContextualVectorStore
+from cde_retrievers.validation.signatures import validated
+from cde_retrievers.validation.texts import check_collection
 
 
 class ContextualRetriever(BaseRetriever):
@@ -40,6 +42,7 @@ class ContextualRetriever(BaseRetriever):
         self._nearest = index.as_retriever(similarity_top_k=similarity_top_k, embed_model=embed_model)
 
     @classmethod
+    @validated
     def from_nodes(
         cls,
         nodes: Iterable[BaseNode],
@@ -66,6 +69,7 @@ class ContextualRetriever(BaseRetriever):
             ContextMismatchError: a node already has a vector that is not of this context.
             PathInUseError: there is an index at `path` already, or something else.
         """
+        check_collection(nodes)
         known = list(nodes)
         embed_model = embed_model if embed_model is not None else ContextualEmbedding(model)
         if embed_model.context_fingerprint is None:
@@ -78,6 +82,7 @@ class ContextualRetriever(BaseRetriever):
         return cls(index, embed_model, similarity_top_k)
 
     @classmethod
+    @validated
     def from_documents(
         cls,
         documents: Iterable[Document],
@@ -92,6 +97,7 @@ class ContextualRetriever(BaseRetriever):
             transformations: what makes nodes of them; `Settings.transformations` if None.
             options: keyword arguments of `from_nodes`.
         """
+        check_collection(documents)
         steps = Settings.transformations if transformations is None else transformations
         return cls.from_nodes(run_transformations(list(documents), steps), **options)
 

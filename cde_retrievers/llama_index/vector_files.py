@@ -1,23 +1,21 @@
 """Where the index of a vector store lies on disk, and copies of it."""
 
-import shutil
 from pathlib import Path
 from typing import Any
 
 from llama_index.core.vector_stores.simple import NAMESPACE_SEP
 from llama_index.core.vector_stores.types import DEFAULT_PERSIST_FNAME
 
-from cde_retrievers.atomic import atomic_directory
-from cde_retrievers.context import CorpusContext
-from cde_retrievers.disk_errors import disk_errors_explained
-from cde_retrievers.embedder import Embedder
+from cde_retrievers.context.context import CorpusContext
+from cde_retrievers.encoder.embedder import Embedder
 from cde_retrievers.errors import ConfigurationError, PathInUseError
 from cde_retrievers.index import ContextualIndex
-from cde_retrievers.index.check import holds_index
-from cde_retrievers.index.lock import HOLDER_FILE, writer_lock
-from cde_retrievers.index.store import belongs_to_index
+from cde_retrievers.index.copies import copy_files, is_only_index
+from cde_retrievers.index.lock import writer_lock
+from cde_retrievers.index.reader import holds_index
 from cde_retrievers.index.temporary import in_temporary_directory
-from cde_retrievers.scratch import is_scratch
+from cde_retrievers.storage.atomic import atomic_directory
+from cde_retrievers.storage.disk_errors import disk_errors_explained
 
 
 def new_index(embedder: Embedder, context: CorpusContext, path: str | Path | None) -> ContextualIndex:
@@ -54,22 +52,10 @@ def copy_index(index: ContextualIndex, path: str | Path) -> None:
         return
     with (
         disk_errors_explained(Path(path), "what was there before is as it was"),
-        atomic_directory(path, is_ours=holds_index, may_go=belongs_to_index) as folder,
+        atomic_directory(path, is_ours=is_only_index, may_go=lambda _: True) as folder,
         writer_lock(index.path, "copying it"),
     ):
-        _copy_files(index.path, folder)
-
-
-def _copy_files(source: Path, target: Path) -> None:
-    """One by one: `shutil.copytree` would go on after an error, and bury what it was."""
-    for path in sorted(source.rglob("*")):
-        copy = target / path.relative_to(source)
-        if any(is_scratch(part) for part in (path, *path.parents)) or path.name == HOLDER_FILE:
-            continue
-        if path.is_dir():
-            copy.mkdir()
-        else:
-            shutil.copy2(path, copy)
+        copy_files(index.path, folder)
 
 
 def require_local(fs: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from tqdm.auto import tqdm
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from cde_retrievers.durable import make_directory
+from cde_retrievers.storage.sync import make_directory
 
 LOG_FILE = "training_log.jsonl"
 
@@ -61,7 +61,7 @@ class ProgressLine(TrainerCallback):
     """A bar over the steps with the last loss, accuracy, pairs per second, masked share and memory.
 
     Args:
-        show: True or False, or None for where somebody watches: in a terminal or a notebook. On the first process only.
+        show: True or False, or None for in a terminal or a notebook only. On the first process only.
     """
 
     def __init__(self, show: bool | None = None) -> None:

@@ -1,5 +1,6 @@
 """All settings of a training run: those of transformers' Trainer, and those of the method."""
 
+import math
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from functools import lru_cache
@@ -10,8 +11,8 @@ from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 from transformers import TrainingArguments
 
 from cde_retrievers.errors import ConfigurationError
-from cde_retrievers.optional import require
 from cde_retrievers.training.trainer_settings import check_trainer_settings
+from cde_retrievers.util.imports import require
 
 MEAN_NDCG = "ndcg@10"  # over all evaluation folders
 # Strict: neither True nor "3" is a number here.
@@ -183,6 +184,8 @@ def _valid(name: str, value: Any, kind: TypeAdapter[Any]) -> Any:
     # TrainingArguments takes any value for its settings, and fails on some of them in the middle of a run.
     if value is not None and not isinstance(value, _PLAIN):
         return value
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ConfigurationError(f"training setting {name} is {value}; it must be a finite number; change it")
     try:
         return kind.validate_python(value)
     except ValidationError as error:

@@ -47,7 +47,7 @@ class _Gathered(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        # A copy, since the gradient may be somebody else's too, and is summed in place.
+        # A copy, since the gradient may be used elsewhere too, and is summed in place.
         total = gradient.clone(memory_format=torch.contiguous_format)
         dist.all_reduce(total)
         return total.chunk(world_size())[rank()]

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from cde_retrievers.encoder import ContextualEncoder
+from cde_retrievers.encoder.encoder import ContextualEncoder
 from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.model.contextual import ContextualModel
 from cde_retrievers.training.config import TrainingConfig
@@ -12,6 +12,9 @@ from cde_retrievers.training.lora import Adapters, check_lora
 from cde_retrievers.training.losses.contrastive import ContrastiveLoss
 from cde_retrievers.training.model import ContrastiveModel
 from cde_retrievers.training.optimizer import check_gate_learning_rate
+
+# NomicBERT's and ModernBERT's layers keep the probability for attention as a number, not in a module.
+_FOR_ATTENTION = "attention_dropout"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +81,6 @@ def context_size(encoder: ContextualEncoder, config: TrainingConfig) -> int:
             f"for; leave it out"
         )
     return encoder.config.context_size if config.context_size is None else config.context_size
-
-
-# Where encoders keep the probability for attention, which is no module: NomicBERT's and ModernBERT's layers.
-_FOR_ATTENTION = "attention_dropout"
 
 
 def disable_dropout(model: nn.Module) -> None:

@@ -9,10 +9,10 @@ import pytest
 from services import PaidService
 from tiny import CORPUS
 
+from cde_retrievers.external.embedder import WhitenedEmbedder
 from cde_retrievers.index import ContextualIndex
 from cde_retrievers.index.lock import writer_lock
-from cde_retrievers.index.segment import SegmentWriter
-from cde_retrievers.whitened import WhitenedEmbedder
+from cde_retrievers.index.segment_writer import SegmentWriter
 
 GOOD = '{"id": "good", "text": "a good text"}\n'
 
@@ -122,14 +122,14 @@ def test_an_index_over_another_librarys_embedding_says_how_it_is_searched(run, m
     embedder = WhitenedEmbedder("paid-1", service.embed_documents, service.embed_query)
     ContextualIndex.build(CORPUS, embedder, tmp_path / "index")
     for command in (["search", tmp_path / "index", "red cat"], ["add", tmp_path / "index", more]):
-        assert_one_line(run(*command), "'paid-1' of another library", "ContextualizedEmbeddings(base=...)")
+        assert_one_line(run(*command), "'paid-1' of another library", "WhitenedEmbeddings(base=...)")
 
 
 def test_a_context_that_cannot_be_written_is_not_half_there(run, source, tmp_path, model_folder, monkeypatch):
     def full(*arguments):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("cde_retrievers.context_files.save_file", full)
+    monkeypatch.setattr("cde_retrievers.context.persistence.save_file", full)
     result = run("fit", source, "--out", tmp_path / "out", "--model", model_folder)
     assert_one_line(result, "there is no space left on the device", "no context was written")
     assert sorted(path.name for path in tmp_path.iterdir()) == [source.name]
@@ -235,10 +235,14 @@ def test_an_unexpected_error_of_the_system_is_one_line_too(run, indexed, monkeyp
 
 def test_a_mistake_of_ours_does_not_look_like_one_of_theirs(run, indexed, monkeypatch):
     def failing(*arguments, **options):
-        raise ZeroDivisionError
+        raise ZeroDivisionError("division by\nzero")
 
     monkeypatch.setattr(ContextualIndex, "open", failing)
-    assert isinstance(run("info", indexed).exception, ZeroDivisionError)
+    assert_one_line(run("info", indexed), "unexpected ZeroDivisionError: division by zero", "--verbose shows where")
+    shown = run("info", indexed, "--verbose")
+    assert shown.exit_code == 1
+    assert "Traceback" in shown.stderr
+    assert "in failing" in shown.stderr
 
 
 def test_verbose_shows_where_an_error_arose(run, tmp_path):

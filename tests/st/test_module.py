@@ -14,7 +14,9 @@ from sentence_transformers import SentenceTransformer
 
 from cde_retrievers import ContextualEncoder
 from cde_retrievers.errors import (
+    CheckpointError,
     ConfigurationError,
+    ContextFileError,
     ContextMismatchError,
     DeviceError,
     InvalidTextError,

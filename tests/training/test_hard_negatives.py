@@ -171,7 +171,7 @@ def test_impossible_settings_are_refused_before_anything_is_embedded(settings, m
 
 def test_an_embedding_without_contexts_is_refused():
     pairs = TrainingPairs.of([Pair("red cat", CORPUS[0]), Pair("green dog", CORPUS[1])])
-    with pytest.raises(ConfigurationError, match=r"list knows nothing of; give a ContextualEncoder"):
+    with pytest.raises(ConfigurationError, match=r"list does not take; give a ContextualEncoder"):
         mine_hard_negatives(pairs, [])
 
 

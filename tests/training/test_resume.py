@@ -21,7 +21,7 @@ from cde_retrievers.training.checkpoints import MARKER, mark_complete, newest_co
 from cde_retrievers.training.run import run_identity, train
 
 KILLABLE = Path(__file__).parents[1] / "helpers" / "killable_training.py"
-LINES = 5_000  # of the library, from a checkpoint until a process is killed: a few steps at most
+LINES = 5_000  # of the library, from a checkpoint until a process is killed; a step takes some 4,000
 
 
 class StopAt(TrainerCallback):

@@ -1,1 +1,1 @@
-"""Which pairs share a batch, which of them are false negatives, and hard negatives (paper section 4.1)."""
+"""From pairs to the tensors of a step: clusters, batches, negatives and context (paper, section 4.1)."""

@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cde_retrievers.batches import text_windows
-from cde_retrievers.text import TextTokenizer
+from cde_retrievers.encoder.batching import text_windows
+from cde_retrievers.encoder.tokenizer import TextTokenizer
 from cde_retrievers.training.batches.false_negatives import Mask, false_negatives
 from cde_retrievers.training.batches.step_plan import StepPlan
 from cde_retrievers.training.batches.surrogate import PairVectors
@@ -106,7 +106,7 @@ class Collator:
         return _tokens("context", self.documents, plan.context[start:stop])
 
     def _excluded(self, plan: StepPlan, batch: Rows) -> Mask:
-        """(B, R * M): which documents of all processes are no negatives of this process's queries."""
+        """(B, R * M): which documents of all processes do not count against this process's queries."""
         shards = [ProcessShard(rank, self.shard.world_size) for rank in range(self.shard.world_size)]
         candidates = np.concatenate([plan.documents(*shard.of(len(plan.pairs))) for shard in shards])
         own = own_columns(len(batch), plan.negatives.shape[1], self.shard.rank)

@@ -12,16 +12,19 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from cde_retrievers.embedder import Embedder
-from cde_retrievers.encoder import ContextualEncoder
+from cde_retrievers.encoder.embedder import Embedder
+from cde_retrievers.encoder.encoder import ContextualEncoder
 from cde_retrievers.errors import ConfigurationError, ContextTooSmallError
-from cde_retrievers.index.exact import exact_search
-from cde_retrievers.progress import progress_bar
+from cde_retrievers.retrieval.exact_search import exact_search
 from cde_retrievers.training.data.pairs import Indices, TrainingPairs, check_table
+from cde_retrievers.util.progress import progress_bar
+
+logger = logging.getLogger(__name__)
 
 Strategy = Literal["top", "random"]
 STRATEGIES: tuple[Strategy, ...] = ("top", "random")
 _MORE_TO_CHOOSE_FROM = 10  # candidates per negative where some may be refused, as sentence-transformers takes
+_QUERIES_AT_ONCE = 4_096
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,11 +109,6 @@ class MiningRules:
         return window[: self.num_negatives]
 
 
-logger = logging.getLogger(__name__)
-
-_QUERIES_AT_ONCE = 4_096
-
-
 def mine_hard_negatives(
     pairs: TrainingPairs,
     encoder: ContextualEncoder,
@@ -130,7 +128,7 @@ def mine_hard_negatives(
     """The pairs with hard negatives added behind those they have (paper, section 5).
 
     Each query is searched among the positives and negatives of its own domain, under a context fitted on these.
-    Documents known as an answer to it, from whichever pair, are never taken. How many pairs got fewer than asked for is
+    Documents that any pair gives as an answer to it are never taken. How many pairs got fewer than asked for is
     logged. Names of the settings are those of sentence-transformers; `MiningRules` says what each means.
 
     Args:
@@ -150,7 +148,7 @@ def mine_hard_negatives(
 
     Raises:
         TrainingDataError: the pairs are something else, such as rows that were not read yet.
-        ConfigurationError: a setting is impossible, or the encoder is none.
+        ConfigurationError: a setting is impossible, or the encoder is of another kind.
     """
     check_table(pairs)
     rules = MiningRules(
@@ -160,7 +158,7 @@ def mine_hard_negatives(
     )  # fmt: skip
     if not isinstance(encoder, Embedder):
         raise ConfigurationError(
-            f"hard negatives are searched for under a context, which {type(encoder).__name__} knows nothing of; give a "
+            f"hard negatives are searched for under a context, which a {type(encoder).__name__} does not take; give a "
             f"ContextualEncoder, such as ContextualEncoder.from_biencoder('path/or/name')"
         )
     search = _Search(pairs, encoder, rules, context_size, seed)

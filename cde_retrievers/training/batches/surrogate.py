@@ -13,17 +13,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cde_retrievers.encoder import ContextualEncoder
+from cde_retrievers.encoder.encoder import ContextualEncoder
 from cde_retrievers.errors import TrainingDataError, TrainingError
-from cde_retrievers.files import sha256_of_json, sha256_of_text
 from cde_retrievers.model.checkpoints import is_own_layout
 from cde_retrievers.model.config import WhiteningConditioning
 from cde_retrievers.model.hub import local_folder
 from cde_retrievers.model.pretrained import BUILT_IN
 from cde_retrievers.model.released import is_published_folder
-from cde_retrievers.progress import progress_bar
+from cde_retrievers.storage.hashing import sha256_of_json, sha256_of_text
 from cde_retrievers.training.array_cache import cached_arrays, write_rows
 from cde_retrievers.training.data.pairs import TrainingPairs
+from cde_retrievers.util.progress import progress_bar
 
 Vectors = NDArray[np.float32]
 _BLOCK_ROWS = 4_096
@@ -40,7 +40,7 @@ class PairVectors:
         model: what made them, for messages.
 
     Raises:
-        TrainingDataError: they are no float32 unit rows of one width.
+        TrainingDataError: they are not float32 unit rows of one width.
     """
 
     queries: Vectors = field(repr=False)
@@ -183,9 +183,6 @@ def _check_unit_rows(role: str, vectors: Vectors) -> None:
                 f"{role} vectors must have length 1, row {start + wrong[0]} has {lengths[wrong[0]]:.4g}; "
                 f"divide every row by its length"
             )
-
-
-_BLOCK_ROWS = 4_096
 
 
 def context_vectors(pairs: TrainingPairs, encoder: ContextualEncoder, cache_folder: Path) -> NDArray[np.float32]:

@@ -1,1 +1,1 @@
-"""Pairs: read, made of documents, and looked at before training."""
+"""Pairs to train on: read from files and data sets, made from documents, described before training."""

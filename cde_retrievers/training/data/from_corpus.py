@@ -10,7 +10,7 @@ import numpy as np
 
 from cde_retrievers.corpora.pseudo_queries import Kind, Outline, PseudoQuery, outline, pseudo_queries
 from cde_retrievers.errors import ConfigurationError, InvalidDocumentError, InvalidTextError, TrainingDataError
-from cde_retrievers.index.document import Document, checked_document
+from cde_retrievers.retrieval.document import Document, checked_document
 from cde_retrievers.training.data.pairs import Pair, TrainingPairs, domain_name
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -88,9 +88,9 @@ def pairs_from_corpus(
     """Make pairs of documents: title to body, heading to section, or else first sentence to the rest.
 
     A title is the metadata's `title`, or the heading that a Markdown text of several begins with; so read BEIR folders
-    with `Reading(text=("text",))`, which keeps the title out of the text. Headings that several documents have, such as
-    "Introduction", ask for none of them and are not used. The query is taken out of the beginning of its positive:
-    what remained to be learnt would be to compare strings.
+    with `ReadOptions(text=("text",))`, which keeps the title out of the text. Headings that several documents have,
+    such as "Introduction", ask for none of them and are not used. The query is taken out of the beginning of its
+    positive: what remained to be learnt would be to compare strings.
 
     Args:
         documents: texts, `Document`s, or a `Corpus`.
@@ -99,16 +99,16 @@ def pairs_from_corpus(
         min_words: words that a positive has at least.
 
     Raises:
-        TrainingDataError: no pair could be made, with the reasons; or something is no document, or no collection.
+        TrainingDataError: no pair could be made, with the reasons; or something is not a document, or not a collection.
         ConfigurationError: a kind is unknown, or there is none, or `min_words` is not above 0.
     """
     _check_choices(kinds, min_words)
     read = _checked(documents)
     outlines = [outline(document) for document in read]
     general = _general_headings(read, outlines) if "heading" in kinds else ()
-    left_out = frozenset(general)
+    not_asked = frozenset(general)
     made = [
-        pseudo_queries(document, parts, left_out, kinds, min_words)
+        pseudo_queries(document, parts, not_asked, kinds, min_words)
         for document, parts in zip(read, outlines, strict=True)
     ]
     found, without = _gathered(read, made, domain)

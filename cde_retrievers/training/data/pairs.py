@@ -12,11 +12,12 @@ from typing import Any, Self, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from cde_retrievers.errors import InvalidTextError, TrainingDataError
-from cde_retrievers.files import sha256_of_json, sha256_of_text
-from cde_retrievers.text import checked_text, shown
+from cde_retrievers.errors import InvalidTextError, TrainingDataError, shown
+from cde_retrievers.storage.hashing import sha256_of_json, sha256_of_text
+from cde_retrievers.validation.texts import checked_text
 
 Indices = NDArray[np.int64]
+_DOMAIN_FIELD = "domain"  # of a document's metadata
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +124,7 @@ class TrainingPairs(Sequence[Pair]):
 
 
 def check_table(pairs: object) -> None:
-    """Refuse what is no `TrainingPairs`.
+    """Refuse anything but `TrainingPairs`.
 
     Raises:
         TrainingDataError: it is something else, such as rows that were not read yet.
@@ -146,15 +147,13 @@ def check_pair(pair: Pair, place: str) -> None:
     """
     if not isinstance(pair.negatives, tuple | list):
         raise TrainingDataError(
-            f"{place}: the negatives are no collection but {type(pair.negatives).__name__}; put a single one into a "
-            f"tuple: (text,)"
+            f"{place}: the negatives must be a tuple or list, found {type(pair.negatives).__name__}; put a single "
+            f"one into a tuple: (text,)"
         )
     texts = (("query", pair.query), ("positive", pair.positive), *(("negative", text) for text in pair.negatives))
     for role, text in texts:
         if not isinstance(text, str):
-            raise TrainingDataError(
-                f"{place}: the {role} is no text but {type(text).__name__}: {shown(text)}; give texts"
-            )
+            raise TrainingDataError(f"{place}: the {role} must be a text, found {type(text).__name__}: {shown(text)}")
         if not text.strip():
             raise TrainingDataError(f"{place}: the {role} is empty; leave the pair out or fill it in")
         try:
@@ -164,7 +163,7 @@ def check_pair(pair: Pair, place: str) -> None:
     if pair.positive in pair.negatives:
         raise TrainingDataError(f"{place}: the positive is among its own negatives; leave it out there")
     if not isinstance(pair.domain, str):
-        raise TrainingDataError(f"{place}: the domain is no text but {type(pair.domain).__name__}; give a name")
+        raise TrainingDataError(f"{place}: the domain must be a text, found {type(pair.domain).__name__}; give a name")
 
 
 class _Rows:
@@ -202,9 +201,6 @@ def _texts(pairs: TrainingPairs) -> Indices:
     return numbers
 
 
-_FIELD = "domain"
-
-
 def domain_name(name: str, metadata: Mapping[str, Any], place: str) -> str:
     """The set, and behind it the part of the set that the document's metadata names as `domain`, if any.
 
@@ -214,11 +210,13 @@ def domain_name(name: str, metadata: Mapping[str, Any], place: str) -> str:
         place: where the document is, for messages.
 
     Raises:
-        TrainingDataError: the metadata's domain is no text.
+        TrainingDataError: the metadata's domain is not a text.
     """
-    part = metadata.get(_FIELD)
+    part = metadata.get(_DOMAIN_FIELD)
     if part is None or part == "":
         return name
     if not isinstance(part, str):
-        raise TrainingDataError(f"{place}: metadata {_FIELD!r} is no text but {type(part).__name__}; give a name")
+        raise TrainingDataError(
+            f"{place}: metadata {_DOMAIN_FIELD!r} must be a text, found {type(part).__name__}; give a name"
+        )
     return f"{name}/{part}" if name else part

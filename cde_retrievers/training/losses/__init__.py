@@ -1,1 +1,1 @@
-"""One step as a module: both stages under a contrastive loss, their gradients cached."""
+"""The contrastive loss, and the gradients of both stages in the memory of a few texts."""

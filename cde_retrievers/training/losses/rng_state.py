@@ -60,7 +60,7 @@ class ForwardState:
         """Autocast as it was, without its cache of weights.
 
         In older versions of PyTorch a weight that is cast while no graph is recorded is handed out of that cache, cut
-        off from its gradient, to whatever records one afterwards (its issues 112583 and 158232).
+        off from its gradient, to a graph recorded afterwards (its issues 112583 and 158232).
         """
         with ExitStack() as stack:
             for kind, dtype, enabled in self.autocast:

@@ -1,0 +1,75 @@
+"""Texts and names come from anywhere: they are written in characters that steer no terminal."""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.segment import Segment
+from typer.core import TyperGroup
+
+# Not seen themselves, and part of words in some scripts: joiners, soft hyphen, marks of direction that turn nothing.
+_WITHIN_WORDS = "\u200c\u200d\u00ad\u200e\u200f\u061c"
+
+
+def printable(text: str) -> str:
+    """The text with escapes for what is not seen but does something, such as ESC or a reversal of the direction."""
+    return text if text.isprintable() else "".join(map(_printable, text))
+
+
+def _printable(character: str) -> str:
+    if character.isprintable() or character in "\n\t" or character in _WITHIN_WORDS:
+        return character
+    return " " if character.isspace() else _escaped(character)
+
+
+def printable_json(data: Mapping[str, Any]) -> str:
+    """The data as one line of JSON, which gives back exactly what went in."""
+    text = json.dumps(data, ensure_ascii=False)
+    if text.isprintable():
+        return text
+    return "".join(character if character.isprintable() else json.dumps(character)[1:-1] for character in text)
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
+
+
+class Printable:
+    """Anything that rich shows, with the texts in it printable; its styles stay.
+
+    Args:
+        shown: a text, a table or another renderable.
+    """
+
+    def __init__(self, shown: RenderableType) -> None:
+        self._shown = shown
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for segment in console.render(self._shown, options):
+            yield segment if segment.control else Segment(printable(segment.text), segment.style)
+
+
+class PrintableErrors(TyperGroup):
+    """The commands; what they say of wrong usage quotes what was typed, in printable characters."""
+
+    def make_context(self, *arguments: Any, **options: Any) -> Any:
+        """As usual."""
+        with _printable_errors():
+            return super().make_context(*arguments, **options)
+
+    def invoke(self, ctx: Any) -> Any:
+        """As usual."""
+        with _printable_errors():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _printable_errors() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        if isinstance(message := getattr(error, "message", None), str):
+            error.message = printable(message)  # type: ignore[attr-defined]
+        raise

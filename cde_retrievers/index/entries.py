@@ -1,0 +1,92 @@
+"""What lies in an index's directory, looked at without following links: they may lead to what belongs to others."""
+
+import os
+import stat
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from cde_retrievers.errors import ConfigurationError, IndexFileError, shown
+
+
+def index_directory(path: object) -> Path:
+    """The directory that a caller names, absolute; links on the way to it are followed, those inside it never are.
+
+    Raises:
+        ConfigurationError: it is no path, or none that this system can have.
+    """
+    try:
+        named = os.fspath(cast("str | os.PathLike[str]", path))
+        if isinstance(named, bytes):
+            raise TypeError("it is bytes; use os.fsdecode(path)")
+        os.fsencode(named)
+        directory = Path(named).resolve()
+        _mode(directory)
+    except PermissionError:
+        return directory  # the first look into it says so
+    except (TypeError, ValueError, RuntimeError, OSError) as error:  # RuntimeError: a circle of links
+        raise ConfigurationError(
+            f"the path of an index is expected, such as 'my_index', found {shown(path)}: {error}; give another one"
+        ) from error
+    return directory
+
+
+def obstacle(root: Path, *parts: str) -> str | None:
+    """What keeps `parts`, below `root`, from being a file that is reached without a link; None if nothing does."""
+    path = root
+    for part in parts[:-1]:
+        path = path / part
+        if not is_directory(path):
+            return _named(path, "directory")
+    path = path / parts[-1]
+    return None if is_file(path) else _named(path, "file")
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is a file, and not a link to one."""
+    mode = _mode(path)
+    return mode is not None and stat.S_ISREG(mode)
+
+
+def is_directory(path: Path) -> bool:
+    """Whether there is a directory, and not a link to one."""
+    mode = _mode(path)
+    return mode is not None and stat.S_ISDIR(mode)
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is anything, a link that leads nowhere too."""
+    return _mode(path) is not None
+
+
+def own_folder(path: Path) -> Path:
+    """The directory at `path`, which is made if there is nothing.
+
+    Raises:
+        IndexFileError: there is a link or a file.
+    """
+    if not is_there(path):
+        path.mkdir()
+    elif not is_directory(path):
+        raise IndexFileError(_named(path, "directory"))
+    return path
+
+
+def new_file(path: Path) -> BinaryIO:
+    """A file to write, where nothing is yet, a link neither."""
+    return path.open("xb")
+
+
+def _mode(path: Path) -> int | None:
+    try:
+        return path.lstat().st_mode
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: no file can have that name
+        return None
+
+
+def _named(path: Path, wanted: str) -> str:
+    mode = _mode(path)
+    if mode is None:
+        return f"{path} is missing"
+    if stat.S_ISLNK(mode):
+        return f"{path} is a link, and an index follows none; put the {wanted} itself in its place"
+    return f"{path} is no {wanted}"

@@ -1,0 +1,156 @@
+"""Whose the files in a directory are: an index touches only what it made itself.
+
+`identity.json`, which an index writes before anything else, holds a random identity. Every name that the index gives
+later ends in a check that only this identity yields. So it is known after a kill at any moment which entries are its
+own, though no list of them is kept; what others put there has no such name.
+
+An index of an earlier release has no marker. It is given one at the first write, if a manifest with an intact seal is
+there; the names that this manifest lists are noted in the marker, since they carry no check.
+"""
+
+import json
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from cde_retrievers.errors import IndexFileError
+from cde_retrievers.index.entries import is_directory, is_file, is_there, new_file, obstacle
+from cde_retrievers.storage.checked_json import read_checksummed, sealed
+from cde_retrievers.storage.hashing import sha256_of_text
+from cde_retrievers.storage.sync import sync_directory
+
+MARKER = "identity.json"
+SEGMENTS = "segments"
+CONTEXTS = "contexts"
+SCRATCH = "scratch-"
+_VERSION = 1
+_CHECKED = re.compile(r"(?:accelerator-|deleted-|scratch-)?([0-9a-f]{12}|[0-9a-f]{16})([0-9a-f]{8})(?:\.faiss|\.json)?")
+# What segments and contexts consist of, beside lists of deletions.
+PARTS = ("vectors.safetensors", "documents.jsonl", "lines.json", "context.json")
+
+
+class _Marker(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    identity: Annotated[str, Field(pattern=r"\A[0-9a-f]{32}\z")]
+    adopted: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class OwnedDirectory:
+    """The directory of an index that may be written to.
+
+    Attributes:
+        path: of the directory.
+        identity: of the index.
+        adopted: names of an earlier release that are its own too, relative to the directory, with slashes.
+    """
+
+    path: Path
+    identity: str
+    adopted: frozenset[str] = frozenset()
+
+    def new_name(self) -> str:
+        """A name for something new."""
+        return checked_name(self.identity, secrets.token_hex(6))
+
+    def is_own(self, entry: Path) -> bool:
+        """Whether this index made the entry, by the name that it has."""
+        found = _CHECKED.fullmatch(entry.name)
+        known = found is not None and found[1] + found[2] == checked_name(self.identity, found[1])
+        return known or entry.relative_to(self.path).as_posix() in self.adopted
+
+    def own_entries(self) -> Iterator[Path]:
+        """All that this index made, but for manifests, the marker and what belongs to the lock."""
+        for folder in (self.path, self.path / SEGMENTS, self.path / CONTEXTS):
+            for entry in sorted(folder.iterdir()) if is_directory(folder) else ():
+                if self.is_own(entry):
+                    yield entry
+                    if folder == self.path / SEGMENTS and is_directory(entry):
+                        yield from filter(self.is_own, sorted(entry.iterdir()))
+
+    def remove(self, entry: Path) -> None:
+        """Remove one of these; a link that took its place stays, and so does what others put into a directory."""
+        with suppress(OSError):  # where it cannot be done now, the next writer tries again
+            if is_file(entry):
+                entry.unlink()
+            elif is_directory(entry) and entry.name.startswith(SCRATCH):
+                shutil.rmtree(entry)
+            elif is_directory(entry):
+                for part in entry.iterdir():
+                    if is_file(part) and (part.name in PARTS or self.is_own(part)):
+                        part.unlink()
+                entry.rmdir()
+
+
+def checked_name(identity: str, token: str) -> str:
+    """The token with the check of an identity behind it."""
+    return token + sha256_of_text(f"{identity} {token}")[:8]
+
+
+def read_marker(directory: Path) -> OwnedDirectory | None:
+    """What the marker in a directory says; None if there is none, or one that was never written to its end.
+
+    Raises:
+        IndexFileError: it is damaged, was edited, or is a link.
+    """
+    path = directory / MARKER
+    if not is_there(path):
+        return None
+    remedy = "delete it, and the next change of the index makes it again from the manifest"
+    wrong = obstacle(directory, MARKER)
+    if wrong is not None:
+        raise IndexFileError(f"{wrong}; {remedy}")
+    if not _is_begun(path):
+        return None
+    try:
+        marker = _Marker.model_validate_json(json.dumps(read_checksummed(path, IndexFileError, remedy, _VERSION)))
+    except (ValidationError, RecursionError) as error:
+        raise IndexFileError(f"{path} is not the marker of an index; {remedy}") from error
+    except OSError as error:
+        raise IndexFileError(f"{path} cannot be read ({error.strerror}); {remedy}") from error
+    return OwnedDirectory(directory, marker.identity, frozenset(marker.adopted))
+
+
+def write_marker(directory: Path, identity: str | None = None, adopted: Iterable[str] = ()) -> OwnedDirectory:
+    """Make the directory that of an index; the writer's lock is held. Returns once the marker is on the device.
+
+    Args:
+        directory: without a marker.
+        identity: as manifests that are there already have it; a random one if None.
+        adopted: names in these manifests.
+    """
+    marker = _Marker(identity=identity or secrets.token_hex(16), adopted=tuple(sorted(adopted)))
+    path = directory / MARKER
+    if is_file(path):
+        path.unlink()  # begun and never written; nothing is in it
+    with new_file(path) as file:
+        try:
+            file.write(json.dumps(sealed(marker.model_dump(mode="json"), _VERSION)).encode("ascii"))
+            file.flush()
+            os.fsync(file.fileno())
+        except OSError:
+            file.truncate(0)
+            raise
+    sync_directory(directory)
+    sync_directory(directory.parent)
+    return OwnedDirectory(directory, marker.identity, frozenset(marker.adopted))
+
+
+def is_unwritten_marker(entry: Path) -> bool:
+    """Whether this is a marker that a kill kept from being written; nothing is in it."""
+    return entry.name == MARKER and is_file(entry) and not _is_begun(entry)
+
+
+def _is_begun(path: Path) -> bool:
+    """Whether anything was written; a power cut may leave zeros of what had not reached the device."""
+    with path.open("rb") as file:
+        return bool(file.read(1 << 16).strip(b"\0"))

@@ -1,0 +1,106 @@
+"""Writing a segment, which is three files that never change.
+
+    vectors.safetensors   (rows, width) float32
+    documents.jsonl       one document a line, for people and other programs too
+    lines.json            the ids, and where each line ends
+
+Axes: R rows, W width.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack, suppress
+from typing import Self
+
+import numpy as np
+
+from cde_retrievers.index.entries import new_file, own_folder
+from cde_retrievers.index.manifest import DOCUMENTS, LINES, VECTORS, DeletionsEntry, FileEntry, SegmentEntry
+from cde_retrievers.index.ownership import SEGMENTS, OwnedDirectory
+from cde_retrievers.retrieval.document import Document, to_line
+from cde_retrievers.storage.sync import sync_directory, sync_file
+from cde_retrievers.validation.vectors import Embeddings
+
+
+class SegmentWriter:
+    """Writes one segment piece by piece, in a `with` block; nobody sees it before a manifest lists it.
+
+    Args:
+        home: the directory of the index.
+        rows: R, which the file's head names before the first row is there.
+        width: W.
+    """
+
+    def __init__(self, home: OwnedDirectory, rows: int, width: int) -> None:
+        self._home = home
+        self._folder = own_folder(home.path / SEGMENTS) / home.new_name()
+        self._folder.mkdir()
+        self._rows = rows
+        self._ids: list[str] = []
+        self._ends: list[int] = []
+        with ExitStack() as files:
+            self._vectors = files.enter_context(new_file(self._folder / VECTORS))
+            self._documents = files.enter_context(new_file(self._folder / DOCUMENTS))
+            self._files = files.pop_all()
+        self._vectors.write(safetensors_head(rows, width))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, failure: type[BaseException] | None, *_: object) -> None:
+        with suppress(OSError):  # closing may meet the full disk a second time
+            self._files.close()
+        if failure is not None:
+            self._home.remove(self._folder)  # at once: the disk may be full
+
+    def write(self, documents: Iterable[Document], vectors: Embeddings) -> None:
+        """Append documents, all with ids, and their vectors (n, W)."""
+        self.write_lines([(str(document.id), to_line(document)) for document in documents], vectors)
+
+    def write_lines(self, lines: Iterable[tuple[str, bytes]], vectors: Embeddings) -> None:
+        """Append documents as (id, line), and their vectors (n, W)."""
+        end = self._ends[-1] if self._ends else 0
+        for identity, line in lines:
+            end += len(line)
+            self._documents.write(line)
+            self._ids.append(identity)
+            self._ends.append(end)
+        self._vectors.write(np.ascontiguousarray(vectors, dtype=np.float32).tobytes())
+
+    def close(self) -> SegmentEntry:
+        """Bring everything onto the device and describe it."""
+        self._files.close()
+        with new_file(self._folder / LINES) as file:
+            file.write(json.dumps({"ids": self._ids, "ends": self._ends}).encode("ascii"))
+        for name in (VECTORS, DOCUMENTS, LINES):
+            sync_file(self._folder / name)
+        sync_directory(self._folder)
+        sync_directory(self._folder.parent)
+        files = tuple(FileEntry.of(self._folder / name) for name in (VECTORS, DOCUMENTS, LINES))
+        return SegmentEntry(name=self._folder.name, rows=self._rows, files=files)
+
+
+def write_segment(home: OwnedDirectory, documents: Sequence[Document], vectors: Embeddings) -> SegmentEntry:
+    """A segment of documents, all with ids, and their vectors (R, W)."""
+    with SegmentWriter(home, len(documents), vectors.shape[1]) as writer:
+        writer.write(documents, vectors)
+        return writer.close()
+
+
+def write_deletions(home: OwnedDirectory, entry: SegmentEntry, rows: Iterable[int]) -> SegmentEntry:
+    """The segment without these rows, in a new file beside it; an older such file stays for who reads it."""
+    dead = sorted(set(rows))
+    path = home.path / SEGMENTS / entry.name / f"deleted-{home.new_name()}.json"
+    with new_file(path) as file:
+        file.write(json.dumps(dead).encode("ascii"))
+    sync_file(path)
+    sync_directory(path.parent)
+    return entry.model_copy(update={"deletions": DeletionsEntry.of(path), "deleted": len(dead)})
+
+
+def safetensors_head(rows: int, width: int) -> bytes:
+    """What the safetensors format puts before the numbers, so that they can be written as they come."""
+    tensor = {"dtype": "F32", "shape": [rows, width], "data_offsets": [0, rows * width * 4]}
+    head = json.dumps({"vectors": tensor}).encode("ascii")
+    head += b" " * (-(8 + len(head)) % 64)  # rows begin where vector instructions like them to
+    return len(head).to_bytes(8, "little") + head
