@@ -38,16 +38,20 @@ class ContextHeader(BaseModel):
     model_name: str
     model_fingerprint: str
     documents: tuple[str, ...]
-    positions: tuple[Count, ...]
-    distinct: Count
-    corpus_size: Count
+    positions: tuple[int, ...]
+    distinct: int
+    corpus_size: int
     strategy: str
-    seed: Annotated[int, Field(strict=True)]
+    seed: int
 
 
 class _HeaderFile(ContextHeader):
-    """All of `context.json`: the header, and what vouches for the rest."""
+    """All of `context.json`: the header, in the types that JSON has for it, and what vouches for the rest."""
 
+    positions: tuple[Count, ...]
+    distinct: Count
+    corpus_size: Count
+    seed: Annotated[int, Field(strict=True)]
     fingerprint: Sha256
     vectors_sha256: Sha256
 

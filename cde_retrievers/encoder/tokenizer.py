@@ -4,7 +4,8 @@ Axes: B texts, L tokens.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ logger = logging.getLogger(__name__)
 TokenIds = NDArray[np.int64]
 TOKENIZER_FILE = "tokenizer.json"
 _SHOWN = 100
+_MOST_TOKENS = 10_000_000
 # What tokenizers do differently shows in here: case, accents, digits, other scripts, punctuation, spaces.
 _PROBE = "Straße, naïve CAFÉ-Größe 1,234.50€ don't  re-use\tsnake_case 漢字 Привет 😀 search_query: x"
 
@@ -42,10 +44,8 @@ def load_tokenizer(folder: Path, source: str | None = None, cache_folder: str | 
             f"ContextualEncoder(model, tokenizer).save(...), and beside a bi-encoder write one with "
             f"AutoTokenizer.from_pretrained(...).save_pretrained({str(folder)!r})"
         )
-    try:
+    with _damage_explained(path):
         return Tokenizer.from_file(str(path))
-    except Exception as error:  # the tokenizers package raises nothing more specific
-        raise CheckpointError(f"{path} is damaged ({error}); fetch or save it again") from error
 
 
 class TextTokenizer:
@@ -64,7 +64,7 @@ class TextTokenizer:
                 f"a tokenizer of the `tokenizers` package is needed, found {type(tokenizer).__name__}"
             )
         # Our own copy, since changing a tokenizer's truncation while another thread encodes is an error.
-        self._tokenizer = Tokenizer.from_str(backend.to_str())
+        self._tokenizer = _copied(backend)
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(max_length)
         self.max_length = max_length
@@ -84,7 +84,7 @@ class TextTokenizer:
     @property
     def vocabulary_size(self) -> int:
         """One more than the largest token id."""
-        return max(self._tokenizer.get_vocab(with_added_tokens=True).values()) + 1
+        return _vocabulary_size(self._tokenizer)
 
     def token_id(self, token: str) -> int | None:
         """The id of a token, or None if the vocabulary does not have it."""
@@ -121,6 +121,39 @@ class TextTokenizer:
         whole.no_truncation()
         vocabulary = sorted(whole.get_vocab(with_added_tokens=True).items())
         return sha256_of_json([vocabulary, whole.encode(_PROBE).ids])
+
+
+def _vocabulary_size(tokenizer: Tokenizer) -> int:
+    return max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1) + 1
+
+
+def _copied(tokenizer: Tokenizer) -> Tokenizer:
+    # Asked first, because writing a tokenizer out takes time and memory for every number up to its largest id.
+    if _vocabulary_size(tokenizer) > _MOST_TOKENS:
+        raise CheckpointError(
+            f"the tokenizer has the token id {_vocabulary_size(tokenizer) - 1}, at most {_MOST_TOKENS:,} tokens are "
+            f"possible; fetch or save it again"
+        )
+    with _damage_explained("the tokenizer"):
+        copy = Tokenizer.from_str(tokenizer.to_str())
+        largest = max(copy.encode(_PROBE).ids, default=0)
+    if largest >= _vocabulary_size(copy):
+        raise CheckpointError(
+            f"the tokenizer is damaged (it gives token {largest}, which is not in its vocabulary); fetch or save it "
+            f"again"
+        )
+    return copy
+
+
+@contextmanager
+def _damage_explained(what: object) -> Iterator[None]:
+    try:
+        yield
+    except BaseException as error:
+        # The tokenizers package raises nothing more specific, and where Rust panics not even an Exception.
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        raise CheckpointError(f"{what} is damaged ({error}); fetch or save it again") from error
 
 
 def check_tokenizer(tokenizer: TextTokenizer, config: ContextualConfig) -> None:

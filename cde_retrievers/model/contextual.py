@@ -49,7 +49,7 @@ from cde_retrievers.model.whitening import WhiteningSecondStage
 from cde_retrievers.storage.atomic import atomic_directory, recovered
 from cde_retrievers.storage.checksums import write_checksums
 from cde_retrievers.storage.hashing import sha256_of_json, write_json
-from cde_retrievers.validation.paths import checked_path
+from cde_retrievers.validation.signatures import validated
 
 
 class ContextualModel(nn.Module):
@@ -89,6 +89,7 @@ class ContextualModel(nn.Module):
         return embeddings
 
     @classmethod
+    @validated
     def from_biencoder(
         cls,
         name_or_path: str | Path,
@@ -127,6 +128,7 @@ class ContextualModel(nn.Module):
         return model.eval()
 
     @classmethod
+    @validated
     def from_pretrained(cls, path: str | Path, variant: str | None = None) -> Self:
         """Load what `save` wrote, or a released model in its published layout (cde-small-v1 or -v2).
 
@@ -140,7 +142,7 @@ class ContextualModel(nn.Module):
                 or its weights do not fit its config.
             ConfigurationError: the model does not come in that variant.
         """
-        folder = recovered(checked_path(path))
+        folder = recovered(path)
         settings = read_config(folder)
         check_integrity(folder, settings)
         weights = read_weights(folder / WEIGHTS_FILE)

@@ -8,19 +8,20 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 from cde_retrievers.errors import CheckpointError
 from cde_retrievers.model.config import ContextualConfig
 from cde_retrievers.storage.atomic import recovered
-from cde_retrievers.validation.paths import checked_path
+from cde_retrievers.validation.signatures import validated
 
 # No pickled weights and no code is ever fetched.
 _FILES = ["*.json", "*.safetensors", "*.txt", "*.model"]
 
 
+@validated
 def local_folder(name_or_path: str | Path, cache_folder: str | Path | None = None) -> Path:
     """The directory that holds the model, downloaded first if it is a hub repository not yet in the cache.
 
     Raises:
         CheckpointError: there is no such directory, nor a repository of that name within reach.
     """
-    path = recovered(checked_path(name_or_path))
+    path = recovered(name_or_path)
     try:
         if path.is_dir():
             return path
