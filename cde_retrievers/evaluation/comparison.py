@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from cde_retrievers.atomic import replace_json
 from cde_retrievers.errors import ConfigurationError
-from cde_retrievers.evaluation.evaluation import Evaluation
-from cde_retrievers.evaluation.intervals import Interval
-from cde_retrievers.evaluation.measures import MAIN, MEASURES
+from cde_retrievers.evaluation.metrics import MAIN, MEASURES, Interval
+from cde_retrievers.evaluation.results import Evaluation
+from cde_retrievers.storage.atomic import replace_json
 
 Group = Literal["context", "strategy", "seed", "size", "other"]
 NO_CONTEXT = "no context"  # what the labels of all rows without one begin with

@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from cde_retrievers.context_files import HEADER_FILE, VECTORS_FILE
+from cde_retrievers.context.persistence import HEADER_FILE, VECTORS_FILE
 from cde_retrievers.errors import IndexFileError, PathInUseError
 from cde_retrievers.index.entries import is_directory, is_file, obstacle
 from cde_retrievers.index.lock import HOLDER_FILE, LOCK_FILE

@@ -12,7 +12,7 @@ from numbers import Integral, Real
 from typing import Any
 
 from cde_retrievers.errors import FilterError, shown
-from cde_retrievers.index.document import MAX_DEPTH
+from cde_retrievers.retrieval.document import MAX_DEPTH
 
 Filter = Mapping[str, Any]
 Predicate = Callable[[Mapping[str, Any]], bool]

@@ -13,12 +13,12 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from cde_retrievers.atomic import replace_json
 from cde_retrievers.errors import IndexFileError
-from cde_retrievers.files import sha256_of_file
 from cde_retrievers.index.entries import is_there, obstacle
 from cde_retrievers.index.ownership import CONTEXTS, SEGMENTS
-from cde_retrievers.sealed import read_sealed, sealed
+from cde_retrievers.storage.atomic import replace_json
+from cde_retrievers.storage.checked_json import read_checksummed, sealed
+from cde_retrievers.storage.hashing import sha256_of_file
 
 FORMAT_VERSION = 1
 SERVED = "index.json"
@@ -234,7 +234,7 @@ def read_manifest(path: Path) -> Manifest:
     if wrong is not None:
         raise IndexFileError(f"{wrong}; {remedy}")
     try:
-        content = read_sealed(path, IndexFileError, remedy, FORMAT_VERSION)
+        content = read_checksummed(path, IndexFileError, remedy, FORMAT_VERSION)
         # As JSON, since a list stands for a tuple there and everything else is taken strictly.
         return Manifest.model_validate_json(json.dumps(content))
     except (FileNotFoundError, NotADirectoryError) as error:

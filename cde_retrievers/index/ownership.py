@@ -21,11 +21,11 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from cde_retrievers.durable import sync_directory
 from cde_retrievers.errors import IndexFileError
-from cde_retrievers.files import sha256_of_text
 from cde_retrievers.index.entries import is_directory, is_file, is_there, new_file, obstacle
-from cde_retrievers.sealed import read_sealed, sealed
+from cde_retrievers.storage.checked_json import read_checksummed, sealed
+from cde_retrievers.storage.hashing import sha256_of_text
+from cde_retrievers.storage.sync import sync_directory
 
 MARKER = "identity.json"
 SEGMENTS = "segments"
@@ -112,7 +112,7 @@ def read_marker(directory: Path) -> OwnedDirectory | None:
     if not _is_begun(path):
         return None
     try:
-        marker = _Marker.model_validate_json(json.dumps(read_sealed(path, IndexFileError, remedy, _VERSION)))
+        marker = _Marker.model_validate_json(json.dumps(read_checksummed(path, IndexFileError, remedy, _VERSION)))
     except (ValidationError, RecursionError) as error:
         raise IndexFileError(f"{path} is not the marker of an index; {remedy}") from error
     except OSError as error:

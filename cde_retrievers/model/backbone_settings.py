@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from transformers.activations import ACT2FN
 
 from cde_retrievers.errors import ConfigurationError
-from cde_retrievers.validation import readable
+from cde_retrievers.validation.problems import readable
 
 
 def _known_activation(name: str) -> str:

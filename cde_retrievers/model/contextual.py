@@ -8,10 +8,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from cde_retrievers.atomic import atomic_directory, recovered
-from cde_retrievers.checksums import write_checksums
 from cde_retrievers.errors import CheckpointError, ConfigurationError
-from cde_retrievers.files import sha256_of_json, write_json
 from cde_retrievers.model.backbones import TRAINING_SETTINGS, build_backbone, check_conditioning, longest_text
 from cde_retrievers.model.biencoder import read_biencoder
 from cde_retrievers.model.cached import CachedSecondStage, register_attention
@@ -49,7 +46,10 @@ from cde_retrievers.model.released import (
 from cde_retrievers.model.released_weights import native_weights, published_weights
 from cde_retrievers.model.second_stage import SecondStage
 from cde_retrievers.model.whitening import WhiteningSecondStage
-from cde_retrievers.paths import checked_path
+from cde_retrievers.storage.atomic import atomic_directory, recovered
+from cde_retrievers.storage.checksums import write_checksums
+from cde_retrievers.storage.hashing import sha256_of_json, write_json
+from cde_retrievers.validation.paths import checked_path
 
 
 class ContextualModel(nn.Module):

@@ -12,11 +12,11 @@ from sentence_transformers.base.model import BaseModel
 from sentence_transformers.base.modules import InputModule
 from torch import Tensor, nn
 
-from cde_retrievers.context import CorpusContext
-from cde_retrievers.encoder import ContextualEncoder
+from cde_retrievers.context.context import CorpusContext
+from cde_retrievers.encoder.encoder import ContextualEncoder
 from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.st.saved import read_parts, requested_dtype, write_parts
-from cde_retrievers.text import checked_texts
+from cde_retrievers.validation.texts import checked_texts
 
 
 class ContextualModule(InputModule):

@@ -5,8 +5,8 @@ from typing import Any
 
 import torch
 
-from cde_retrievers.context import CorpusContext
-from cde_retrievers.encoder import ContextualEncoder
+from cde_retrievers.context.context import CorpusContext
+from cde_retrievers.encoder.encoder import ContextualEncoder
 from cde_retrievers.errors import CheckpointError, ConfigurationError
 
 _ENCODER, _CONTEXT = "encoder", "context"

@@ -14,9 +14,9 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
-from cde_retrievers.atomic import atomic_directory, recovered
-from cde_retrievers.disk_errors import disk_errors_explained
-from cde_retrievers.files import sha256_of_file, sha256_of_json, write_json
+from cde_retrievers.storage.atomic import atomic_directory, recovered
+from cde_retrievers.storage.disk_errors import disk_errors_explained
+from cde_retrievers.storage.hashing import sha256_of_file, sha256_of_json, write_json
 
 logger = logging.getLogger(__name__)
 

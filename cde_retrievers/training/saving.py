@@ -12,10 +12,10 @@ from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.utils import SAFE_WEIGHTS_NAME
 
-from cde_retrievers.durable import make_directory
 from cde_retrievers.errors import TrainingError
-from cde_retrievers.files import write_json
 from cde_retrievers.model.checkpoints import unique_weights
+from cde_retrievers.storage.hashing import write_json
+from cde_retrievers.storage.sync import make_directory
 from cde_retrievers.training.checkpoints import (
     RunIdentity,
     check_undamaged,

@@ -10,7 +10,7 @@ from bag_of_words import BagOfWords
 from resealing import read_content, reseal, without_marker
 from tiny import CORPUS, QUERIES
 
-from cde_retrievers.context import CorpusContext
+from cde_retrievers.context.context import CorpusContext
 from cde_retrievers.errors import CDEError, ContextFileError, IndexFileError, PathInUseError
 from cde_retrievers.index import ContextualIndex, Document
 from cde_retrievers.index.lock import writer_lock

@@ -252,7 +252,7 @@ def test_what_the_system_lets_nobody_read_is_said(path, monkeypatch):
         with pytest.raises(IndexFileError, match=r"vectors\.safetensors cannot be read \(Permission denied\)"):
             ContextualIndex.open(path, BagOfWords())
     with monkeypatch.context() as patch:
-        patch.setattr(module, "read_sealed", refuse)
+        patch.setattr(module, "read_checksummed", refuse)
         with pytest.raises(IndexFileError, match=r"index\.json cannot be read \(Permission denied\)") as caught:
             ContextualIndex.open(path, BagOfWords())
     assert not isinstance(caught.value, WriteError)

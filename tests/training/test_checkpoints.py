@@ -11,7 +11,7 @@ from runs import PAIRS, small_config, write_beir
 from transformers import TrainerCallback
 
 from cde_retrievers.errors import TrainingError
-from cde_retrievers.files import sha256_of_text
+from cde_retrievers.storage.hashing import sha256_of_text
 from cde_retrievers.training.checkpoints import (
     MARKER,
     checkpoints_in,

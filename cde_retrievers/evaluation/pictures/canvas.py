@@ -4,9 +4,9 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from cde_retrievers.atomic import replace_bytes
 from cde_retrievers.errors import ConfigurationError
-from cde_retrievers.optional import imported
+from cde_retrievers.storage.atomic import replace_bytes
+from cde_retrievers.util.imports import imported
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
