@@ -35,19 +35,19 @@ class _Marker(BaseModel):
     sha256: dict[FileName, Sha256] = Field(default_factory=dict)
 
 
-def mark_complete(checkpoint: Path, facts: RunIdentity) -> None:
+def mark_complete(checkpoint: Path, identity: RunIdentity) -> None:
     """Write the marker: what the checkpoint belongs to, and size and SHA-256 of every file in it.
 
     Args:
         checkpoint: its directory, all of it written.
-        facts: JSON values that a run which goes on from it must share.
+        identity: JSON values that a run which goes on from it must share.
     """
     # All of it on the device before the marker is, and the marker before an older checkpoint goes.
     sync_tree(checkpoint)
     sync_directory(checkpoint.parent)
     digests = sha256_of_files(checkpoint, leave_out=(MARKER,))
     sizes = {name: (checkpoint / name).stat().st_size for name in digests}
-    content = {"files": sizes, "run": json.loads(json.dumps(facts)), "sha256": digests}
+    content = {"files": sizes, "run": json.loads(json.dumps(identity)), "sha256": digests}
     replace_json(checkpoint / MARKER, sealed(content, _VERSION))
 
 
