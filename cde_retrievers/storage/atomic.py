@@ -11,11 +11,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from cde_retrievers.errors import ConfigurationError, PathInUseError, WriteError
+from cde_retrievers.errors import PathInUseError, WriteError
 from cde_retrievers.storage.disk_errors import disk_errors_explained
 from cde_retrievers.storage.renaming import exchange, rename_new
 from cde_retrievers.storage.scratch import NEW, OLD, recover, scratch_beside, sweep
 from cde_retrievers.storage.sync import flush, make_directory, sync_directory, sync_tree
+from cde_retrievers.validation.paths import checked_path
 
 _STATE = "nothing that was there before is lost"
 _ATTEMPTS = 5
@@ -102,7 +103,7 @@ def checked_file(path: str | Path) -> Path:
     Raises:
         PathInUseError, ConfigurationError: as `replace_bytes`.
     """
-    target = _checked(path)
+    target = checked_path(path)
     _resolved(target.parent)
     with disk_errors_explained(target, _STATE):
         if target.is_dir():
@@ -112,19 +113,9 @@ def checked_file(path: str | Path) -> Path:
     return target
 
 
-def _checked(path: str | Path) -> Path:
-    try:
-        checked = Path(path)
-        if b"\0" in os.fsencode(checked):
-            raise ValueError("embedded null byte")
-    except (TypeError, ValueError) as error:
-        raise ConfigurationError(f"{path!r} is not the path of a file or directory ({error}); give one") from error
-    return checked
-
-
 def _resolved(path: str | Path) -> Path:
     """Where the path leads."""
-    checked = _checked(path)
+    checked = checked_path(path)
     with disk_errors_explained(checked, _STATE):
         try:
             target = checked.resolve()

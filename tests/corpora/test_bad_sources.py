@@ -185,12 +185,15 @@ def test_a_list_of_endings_is_as_good_as_a_tuple(tmp_path):
 @pytest.mark.parametrize("path", [5, None, b"docs", ["docs"]])
 def test_what_is_no_path_is_refused(path):
     for read in (Corpus, lambda path: judged_queries(path, ())):
-        with pytest.raises(ConfigurationError, match=r"a path is a text or a pathlib\.Path, found a "):
+        with pytest.raises(
+            ConfigurationError,
+            match=r"a path is a text or a pathlib\.Path, found a |must be a path \(text or pathlib\.Path\), found ",
+        ):
             read(path)
 
 
 def test_a_reading_is_no_dictionary(tmp_path):
-    with pytest.raises(ConfigurationError, match=r"reading must be a Reading, found a dict"):
+    with pytest.raises(ConfigurationError, match=r"reading must be a ReadOptions or None, found .*dict"):
         Corpus(tmp_path, {"format": "text"})
     (tmp_path / "a.txt").write_text("x")
     with pytest.raises(ConfigurationError, match=r"taken holds ids, found a int"):
@@ -200,7 +203,10 @@ def test_a_reading_is_no_dictionary(tmp_path):
 @pytest.mark.parametrize("name", ["a\0b", "a\ud800b", "x" * 300, "a.txt/b"])
 def test_names_that_no_file_can_have(tmp_path, name):
     (tmp_path / "a.txt").write_text("x")
-    with pytest.raises(CorpusFileError, match=r"does not exist|cannot be read: File name too long"):
+    with pytest.raises(
+        (CorpusFileError, ConfigurationError),
+        match=r"does not exist|cannot be read: File name too long|NUL|not valid Unicode",
+    ):
         Corpus(f"{tmp_path}/{name}")
 
 
