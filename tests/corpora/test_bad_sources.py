@@ -187,7 +187,7 @@ def test_what_is_no_path_is_refused(path):
     for read in (Corpus, lambda path: judged_queries(path, ())):
         with pytest.raises(
             ConfigurationError,
-            match=r"a path is a text or a pathlib\.Path, found a |must be a path \(text or pathlib\.Path\), found ",
+            match=r"(a path is|must be a path \() ?a? ?text or (a )?pathlib\.Path\)?, found",
         ):
             read(path)
 
@@ -205,7 +205,7 @@ def test_names_that_no_file_can_have(tmp_path, name):
     (tmp_path / "a.txt").write_text("x")
     with pytest.raises(
         (CorpusFileError, ConfigurationError),
-        match=r"does not exist|cannot be read: File name too long|NUL|not valid Unicode",
+        match=r"does not exist|File name too long|NUL|not valid Unicode",
     ):
         Corpus(f"{tmp_path}/{name}")
 
