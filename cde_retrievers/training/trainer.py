@@ -19,7 +19,7 @@ from transformers.trainer_utils import TrainOutput
 
 from cde_retrievers.encoder.encoder import ContextualEncoder
 from cde_retrievers.encoder.tokenizer import TextTokenizer
-from cde_retrievers.errors import CDEError, TrainingError
+from cde_retrievers.errors import CDEError, TrainingError, WriteError
 from cde_retrievers.evaluation.dataset import RetrievalDataset
 from cde_retrievers.evaluation.evaluator import ndcg_at_10
 from cde_retrievers.evaluation.searchers import Contextual
@@ -96,10 +96,9 @@ class ContextualTrainer(Trainer):
         checkpoint = starting_point(self._config.output_folder, resume_from_checkpoint, self._identity)
         try:
             return super().train(None if checkpoint is None else str(checkpoint), *arguments, **keywords)
-        except CDEError:
-            raise
         except (OSError, RuntimeError, SafetensorError) as error:
-            explain_failed_checkpoint(error, self._keeper.writing, self._config.output_folder)
+            if isinstance(error, WriteError) or not isinstance(error, CDEError):
+                explain_failed_checkpoint(error, self._keeper.writing, self._config.output_folder)
             raise
 
     def get_train_dataloader(self) -> DataLoader[StepPlan]:
