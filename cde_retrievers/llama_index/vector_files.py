@@ -63,8 +63,9 @@ def copy_index(index: ContextualIndex, path: str | Path) -> None:
 def _copy_files(source: Path, target: Path) -> None:
     """One by one: `shutil.copytree` would go on after an error, and bury what it was."""
     for path in sorted(source.rglob("*")):
-        copy = target / path.relative_to(source)
-        if any(is_scratch(part) for part in (path, *path.parents)) or path.name == HOLDER_FILE:
+        within = path.relative_to(source)
+        copy = target / within
+        if any(is_scratch(part) for part in (within, *within.parents)) or path.name == HOLDER_FILE:
             continue
         if path.is_dir():
             copy.mkdir()

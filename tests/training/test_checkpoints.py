@@ -8,7 +8,7 @@ import pytest
 import torch
 from runs import PAIRS, small_config
 
-from cde_retrievers.errors import TrainingError
+from cde_retrievers.errors import TrainingError, WriteError
 from cde_retrievers.training.run.checkpoints import (
     MARKER,
     checkpoints_in,
@@ -93,6 +93,35 @@ def test_a_full_disk_leaves_the_last_checkpoint_and_says_which(make_encoder, tmp
     assert is_complete(tmp_path / "checkpoint-2")
     train(encoder, PAIRS, config, resume_from_checkpoint=True)
     assert checkpoints_in(tmp_path) == [tmp_path / "checkpoint-12"]
+
+
+@pytest.mark.parametrize(
+    "writer",
+    ["encoder.ContextualEncoder.save", "training.watching.training_log.draw_curves"],
+)
+def test_a_disk_that_is_full_at_the_end_loses_no_checkpoint(make_encoder, tmp_path, monkeypatch, writer):
+    def refuse(*_):
+        raise WriteError("there is no space left")
+
+    encoder, config = make_encoder("cached"), small_config(tmp_path, save_strategy="steps", save_steps=6)
+    with monkeypatch.context() as patch:
+        patch.setattr(f"cde_retrievers.{writer}", refuse)
+        with pytest.raises(TrainingError, match=r"could not be written \(there is no space left\).*checkpoint-12"):
+            train(encoder, PAIRS, config)
+    train(encoder, PAIRS, config, resume_from_checkpoint=True)
+    assert (tmp_path / "model" / "config.json").is_file()
+    assert (tmp_path / "learning_curves.png").is_file()
+
+
+def test_a_marker_that_cannot_be_written_is_a_checkpoint_that_cannot(make_encoder, tmp_path, monkeypatch):
+    def refuse(*_):
+        raise WriteError("there is no space left")
+
+    monkeypatch.setattr("cde_retrievers.training.run.checkpoints.replace_json", refuse)
+    config = small_config(tmp_path, save_strategy="steps", save_steps=6)
+    with pytest.raises(TrainingError, match=r"checkpoint-6 could not be written .*there is no complete checkpoint yet"):
+        train(make_encoder("cached"), PAIRS, config)
+    assert checkpoints_in(tmp_path) == []
 
 
 def test_other_errors_than_of_writing_are_left_alone(tmp_path):

@@ -12,7 +12,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from transformers.utils import SAFE_WEIGHTS_NAME
 
 from cde_retrievers.durable import make_directory
-from cde_retrievers.errors import TrainingError
+from cde_retrievers.errors import TrainingError, WriteError
 from cde_retrievers.files import write_json
 from cde_retrievers.model.checkpoints import unique_weights
 from cde_retrievers.training.processes import wait_for_all
@@ -83,7 +83,7 @@ def explain_failed_checkpoint(error: Exception, writing: Path | None, folder: Pa
     Raises:
         TrainingError: names the last whole checkpoint.
     """
-    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    full = isinstance(error, WriteError) or (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT))
     if not full and writing is None:
         return
     if writing is not None and not is_complete(writing):

@@ -17,7 +17,7 @@ from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_utils import TrainOutput
 
 from cde_retrievers.encoder import ContextualEncoder
-from cde_retrievers.errors import CDEError
+from cde_retrievers.errors import CDEError, WriteError
 from cde_retrievers.retrieval_set import RetrievalSet
 from cde_retrievers.text import TextTokenizer
 from cde_retrievers.training.objective.contrastive_model import ContrastiveModel
@@ -96,10 +96,9 @@ class ContextualTrainer(Trainer):
         checkpoint = starting_point(self._config.output_folder, resume_from_checkpoint, self._facts)
         try:
             return super().train(None if checkpoint is None else str(checkpoint), *arguments, **keywords)
-        except CDEError:
-            raise
         except (OSError, RuntimeError, SafetensorError) as error:
-            explain_failed_checkpoint(error, self._keeper.writing, self._config.output_folder)
+            if isinstance(error, WriteError) or not isinstance(error, CDEError):
+                explain_failed_checkpoint(error, self._keeper.writing, self._config.output_folder)
             raise
 
     def get_train_dataloader(self) -> StepLoader:

@@ -1,9 +1,11 @@
 """Learning curves as a picture."""
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from cde_retrievers.atomic import replace_bytes
 from cde_retrievers.optional import imported
 
 _PANELS = ("loss", "accuracy", "masked_share", "learning_rate")
@@ -18,6 +20,7 @@ def draw_curves(history: Sequence[dict[str, Any]], path: Path) -> None:
 
     Raises:
         MissingDependencyError: matplotlib is not installed; names the extra.
+        WriteError: the disk is full, or `path` cannot be written to.
     """
     figure_module = imported("matplotlib.figure", "learning curves", extra="train")
     panels = [{name: _points(history, name)} for name in _PANELS]
@@ -35,7 +38,9 @@ def draw_curves(history: Sequence[dict[str, Any]], path: Path) -> None:
         axes.set_xlabel("step")
         axes.legend()
         axes.grid(alpha=0.3)
-    figure.savefig(path, dpi=120)
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=120)
+    replace_bytes(path, content.getvalue())
 
 
 def _points(history: Sequence[dict[str, Any]], name: str) -> list[tuple[int, float]]:
