@@ -18,6 +18,7 @@ from cde_retrievers.errors import CheckpointError, ConfigurationError, InvalidTe
 from cde_retrievers.files import sha256_of_json
 from cde_retrievers.model.config import ContextualConfig, JointConditioning
 from cde_retrievers.model.hub import hub_file
+from cde_retrievers.signatures import is_iterable
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +53,7 @@ def read_texts(items: Iterable[Item], read: Callable[[Item], str]) -> Iterator[s
 
 def check_collection(items: object) -> None:
     """Raise InvalidTextError unless these can be several texts or documents."""
-    if isinstance(items, str | bytes | Mapping) or not isinstance(items, Iterable):
+    if isinstance(items, str | bytes | Mapping) or not is_iterable(items):
         raise InvalidTextError(
             f"a collection of texts is expected, found {type(items).__name__}; put a single text into a list: [text]"
         )

@@ -16,6 +16,7 @@ from cde_retrievers.index.manifest import Manifest, Staging
 from cde_retrievers.index.segment_writer import write_segment
 from cde_retrievers.index.store import IndexStore
 from cde_retrievers.progress import progress_bar
+from cde_retrievers.signatures import is_iterable
 
 
 class SourceChangedError(Exception):
@@ -98,4 +99,4 @@ def _chained(digest: str, batch: list[Document]) -> str:
 
 def size_of(documents: Iterable[object]) -> int | None:
     """How many documents there are, if the collection knows."""
-    return len(documents) if isinstance(documents, Sized) else None
+    return len(documents) if is_iterable(documents) and isinstance(documents, Sized) else None

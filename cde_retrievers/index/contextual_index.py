@@ -263,7 +263,7 @@ class ContextualIndex(IndexReader):
         """
         with self._writing("refitting") as served:
             request = BuildRequest(
-                embedder=embedder or self.embedder,
+                embedder=self.embedder if embedder is None else embedder,
                 context=context,
                 size=size,
                 strategy=strategy,
