@@ -6,7 +6,7 @@ export HF_HUB_OFFLINE := 1
 # A shell's own settings must not bring another copy of the package, or other options of pytest.
 unexport PYTHONPATH PYTHONHOME PYTEST_ADDOPTS
 
-.PHONY: demo test test-bfloat16 lint fix
+.PHONY: demo test test-bfloat16 fuzz lint fix
 
 demo: $(VENV)/demo-ready
 	$(PYTHON) examples/quickstart_langchain.py
@@ -22,6 +22,12 @@ test-bfloat16: $(VENV)/test-ready
 	PYTHONPATH=$(CURDIR)/tests/helpers/auto_is_bfloat16 OMP_NUM_THREADS=1 $(PYTHON) -m pytest \
 		--numprocesses 2 --dist loadfile -m "not slow" \
 		tests/cli tests/langchain tests/llama_index tests/st tests/encoder/test_encoder.py tests/encoder/test_minilm.py
+
+# The property tests with new cases, again and again until SECONDS are over or one fails.
+SECONDS := 600
+fuzz: $(VENV)/test-ready
+	end=$$(($$(date +%s) + $(SECONDS))); while [ $$(date +%s) -lt $$end ]; do \
+		CDE_FUZZ_PROFILE=long CDE_FUZZ_TIMES=5 OMP_NUM_THREADS=1 $(PYTHON) -m pytest tests/fuzz || exit 1; done
 
 lint: $(VENV)/test-ready
 	$(VENV)/bin/ruff check .

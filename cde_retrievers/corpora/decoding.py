@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, NoReturn, TextIO, cast
 from cde_retrievers.corpora.paths import refuse_special, unreadable
 from cde_retrievers.errors import CorpusFileError
 
-_CHUNK_BYTES = 1 << 20
+_CHUNK_BYTES = _CHUNK_CHARACTERS = 1 << 20
 MAX_CHARACTERS = 1 << 26
 _DAMAGES = (OSError, EOFError, zlib.error)
 
@@ -49,11 +49,15 @@ def read_text(path: Path, encoding: str, limit: int = MAX_CHARACTERS) -> str:
     Raises:
         CorpusFileError: as `open_text`; or it has more characters than `limit`.
     """
+    parts, left = [], limit
     with open_text(path, encoding) as stream:
-        text = stream.read(limit + 1)
-    if len(text) > limit:
-        raise too_long(str(path), limit)
-    return text
+        # Piece by piece, since a stream makes room at once for all that it is asked for.
+        while part := stream.read(_CHUNK_CHARACTERS):
+            parts.append(part)
+            left -= len(part)
+            if left < 0:
+                raise too_long(str(path), limit)
+    return "".join(parts)
 
 
 class Lines(Iterator[str]):

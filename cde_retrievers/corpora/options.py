@@ -1,5 +1,6 @@
 """How documents are read from files: what a caller can choose."""
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from io import BytesIO, TextIOWrapper
@@ -8,7 +9,7 @@ from typing import Any, Literal, get_args, get_type_hints
 from pydantic import TypeAdapter, ValidationError
 
 from cde_retrievers.corpora.decoding import MAX_CHARACTERS
-from cde_retrievers.errors import ConfigurationError
+from cde_retrievers.errors import ConfigurationError, shown
 
 Format = Literal["text", "jsonl", "csv", "parquet", "beir"]
 Split = Literal["paragraphs", "headings"]
@@ -74,8 +75,10 @@ class ReadOptions:
         self._check_types()
         for setting in ("max_words", "max_characters"):
             found = getattr(self, setting)
-            if found is not None and found < 1:
-                raise ConfigurationError(f"{setting} must be a positive whole number, found {found!r}")
+            if found is not None and not 1 <= found < sys.maxsize:
+                raise ConfigurationError(
+                    f"{setting} must be a positive whole number below {sys.maxsize}, found {shown(found)}"
+                )
         if self.max_words is not None and self.split is None:
             raise ConfigurationError("max_words is of parts; say where to split, at 'paragraphs' or at 'headings'")
         if self.delimiter is not None and (len(self.delimiter) != 1 or self.delimiter in '"\r\n'):
@@ -94,7 +97,7 @@ class ReadOptions:
                 TypeAdapter(kinds[field.name]).validate_python(found, strict=True)
             except ValidationError as error:
                 raise ConfigurationError(
-                    f"{field.name} is {found!r}: {error.errors()[0]['msg']}; give another value, or leave it out"
+                    f"{field.name} is {shown(found)}: {error.errors()[0]['msg']}; give another value, or leave it out"
                 ) from error
             object.__setattr__(self, field.name, found)
 
@@ -129,5 +132,5 @@ def _check_encoding(encoding: str) -> None:
 
 
 def _check_one_of(setting: str, found: Any, known: tuple[Any, ...]) -> None:
-    if found not in known:
-        raise ConfigurationError(f"{setting} {found!r} is unknown; use one of {[name for name in known if name]}")
+    if not isinstance(found, str | None) or found not in known:
+        raise ConfigurationError(f"{setting} {shown(found)} is unknown; use one of {[name for name in known if name]}")

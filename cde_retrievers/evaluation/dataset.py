@@ -9,7 +9,7 @@ from typing import Self
 from cde_retrievers.corpora import Corpus, ReadOptions, judged_queries
 from cde_retrievers.errors import ConfigurationError, EvaluationDataError, shown
 from cde_retrievers.retrieval.judgements import JudgedQueries
-from cde_retrievers.validation.signatures import validated
+from cde_retrievers.validation.signatures import is_iterable, validated
 from cde_retrievers.validation.texts import checked_texts
 
 logger = logging.getLogger(__name__)
@@ -108,7 +108,7 @@ def _graded(query: str, relevant_docs: Relevant, corpus: Mapping[str, str]) -> d
             f"query {query!r} has {'no answers' if not answers else f'the text {answers!r} as answers'}; give the ids "
             f"of documents that answer it as a set, or leave the query out"
         )
-    if not isinstance(answers, Collection):
+    if not (isinstance(answers, Collection) and is_iterable(answers)):
         raise ConfigurationError(f"query {query!r} has {shown(answers)} as answers; give the ids of documents as a set")
     grades = dict(answers) if isinstance(answers, Mapping) else dict.fromkeys(answers, 1)
     for document, grade in grades.items():

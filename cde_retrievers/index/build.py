@@ -18,6 +18,7 @@ from cde_retrievers.index.segment_writer import write_segment
 from cde_retrievers.index.store import IndexStore
 from cde_retrievers.retrieval.document import Document, to_line
 from cde_retrievers.util.progress import progress_bar
+from cde_retrievers.validation.signatures import is_iterable
 from cde_retrievers.validation.vectors import Embeddings, checked_embeddings
 
 
@@ -101,7 +102,7 @@ def _chained(digest: str, batch: list[Document]) -> str:
 
 def size_of(documents: Iterable[object]) -> int | None:
     """How many documents there are, if the collection knows."""
-    return len(documents) if isinstance(documents, Sized) else None
+    return len(documents) if is_iterable(documents) and isinstance(documents, Sized) else None
 
 
 # Seconds of work on a slow CPU: a bar that stands still for a minute looks like a program that hangs.

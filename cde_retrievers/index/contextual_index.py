@@ -179,6 +179,7 @@ class ContextualIndex(IndexReader):
             intake = DocumentValidator(snapshot.rows_by_id, snapshot.manifest.named, replacing=True)
             return self._append(intake, documents, show_progress)
 
+    @validated
     def add_embedded(self, documents: Sequence[Document | str], vectors: Embeddings, fingerprint: str) -> list[str]:
         """As `upsert`, for documents that are embedded already.
 
@@ -263,7 +264,7 @@ class ContextualIndex(IndexReader):
         """
         with self._writing("refitting") as served:
             request = BuildRequest(
-                embedder=embedder or self.embedder,
+                embedder=self.embedder if embedder is None else embedder,
                 context=context,
                 size=size,
                 strategy=strategy,

@@ -13,6 +13,7 @@ from typing import Any
 
 from cde_retrievers.errors import FilterError, shown
 from cde_retrievers.retrieval.document import MAX_DEPTH
+from cde_retrievers.validation.signatures import is_iterable
 
 Filter = Mapping[str, Any]
 Predicate = Callable[[Mapping[str, Any]], bool]
@@ -138,7 +139,7 @@ def _condition(field: str, operator: str, wanted: Any) -> Predicate:
         raise FilterError(f"operator {shown(operator)} on {field!r} is unknown; use one of {sorted(_KNOWN)}")
     holds, without_field = _OPERATORS[operator]
     if operator in ("$in", "$nin"):
-        if isinstance(wanted, str) or not isinstance(wanted, Collection):
+        if not _is_list(wanted):
             raise FilterError(f"{operator!r} on {field!r} takes a list of values, found {shown(wanted)}")
         wanted = _Values([_as_stored(value, field) for value in wanted])
     else:
@@ -151,6 +152,12 @@ def _condition(field: str, operator: str, wanted: Any) -> Predicate:
         return without_field if found is _MISSING else holds(found, wanted)
 
     return test
+
+
+def _is_list(wanted: object) -> bool:
+    """Whether its items are what is meant: those of a text, of bytes and of a mapping are not."""
+    single = isinstance(wanted, str | bytes | bytearray | Mapping)
+    return is_iterable(wanted) and isinstance(wanted, Collection) and not single
 
 
 def _as_stored(wanted: Any, field: str) -> Any:

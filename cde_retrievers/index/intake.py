@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from cde_retrievers.errors import ConfigurationError, DuplicateIdError, InvalidDocumentError
 from cde_retrievers.retrieval.document import Document, checked_document
+from cde_retrievers.validation.signatures import is_iterable
 
 Item = TypeVar("Item")
 
@@ -70,7 +71,7 @@ def require_collection(documents: object) -> None:
     Raises:
         InvalidDocumentError: that is what was given.
     """
-    if isinstance(documents, str | bytes | Document | Mapping) or not isinstance(documents, Iterable):
+    if isinstance(documents, str | bytes | Document | Mapping) or not is_iterable(documents):
         raise InvalidDocumentError(
             f"a collection of documents is expected, found {type(documents).__name__}; put a single one into a list"
         )

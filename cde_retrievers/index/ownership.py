@@ -9,7 +9,6 @@ there; the names that this manifest lists are noted in the marker, since they ca
 """
 
 import json
-import os
 import re
 import secrets
 import shutil
@@ -25,7 +24,7 @@ from cde_retrievers.errors import IndexFileError
 from cde_retrievers.index.entries import is_directory, is_file, is_there, new_file, obstacle
 from cde_retrievers.storage.checked_json import read_checksummed, sealed
 from cde_retrievers.storage.hashing import sha256_of_text
-from cde_retrievers.storage.sync import sync_directory
+from cde_retrievers.storage.sync import flush, sync_directory
 
 MARKER = "identity.json"
 SEGMENTS = "segments"
@@ -135,7 +134,7 @@ def write_marker(directory: Path, identity: str | None = None, adopted: Iterable
         try:
             file.write(json.dumps(sealed(marker.model_dump(mode="json"), _VERSION)).encode("ascii"))
             file.flush()
-            os.fsync(file.fileno())
+            flush(file.fileno())
         except OSError:
             file.truncate(0)
             raise

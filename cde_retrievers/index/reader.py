@@ -214,7 +214,7 @@ class IndexReader:
 
     def _adopt(self, snapshot: Snapshot, context: CorpusContext, embedder: Embedder | None = None) -> None:
         snapshot.take_ids_of(self._view.snapshot)
-        self._view = View(snapshot, context, embedder or self._view.embedder)
+        self._view = View(snapshot, context, self._view.embedder if embedder is None else embedder)
 
     def _embedder_of(self, view: View) -> Embedder:
         if view.embedder is not None:

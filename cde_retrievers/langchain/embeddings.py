@@ -69,7 +69,7 @@ class ContextualEmbeddings(ContextBoundMixin, BaseModel, Embeddings):
 
     def model_post_init(self, context: Any, /) -> None:
         """Load the model, and the context if one is named."""
-        encoder = self.encoder or self._loader()()
+        encoder = self._loader()() if self.encoder is None else self.encoder
         self.model_name = encoder.name
         self._binding = ContextBinding(encoder, _REMEDY)
         if self.context_path is not None and self.context_documents is not None:

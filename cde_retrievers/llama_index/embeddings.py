@@ -80,9 +80,9 @@ class ContextualEmbedding(ContextBoundMixin, BaseEmbedding):
             ContextMismatchError: `context_fingerprint` is among the settings, and `context_path` has another one.
         """
         path = None if context_path is None else str(context_path)
-        name = encoder.name if encoder else str(model_name)
+        name = str(model_name) if encoder is None else encoder.name
         super().__init__(model_name=name, context_path=path, **settings)
-        encoder = encoder or self._loader()()
+        encoder = self._loader()() if encoder is None else encoder
         if embeddings_cache is not None:
             encoder = CachedEmbedder(encoder, embeddings_cache)
         self._binding = ContextBinding(encoder, _REMEDY, expected_fingerprint=self.context_fingerprint)

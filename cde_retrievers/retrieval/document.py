@@ -2,12 +2,13 @@
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from cde_retrievers.errors import ConfigurationError, InvalidDocumentError, InvalidTextError, shown
+from cde_retrievers.validation.signatures import is_iterable
 from cde_retrievers.validation.texts import checked_text
 
 MAX_DEPTH = 64
@@ -83,7 +84,7 @@ def checked_ids(ids: object) -> list[str]:
     Raises:
         ConfigurationError: it is a single text or no collection, or one of them is no text.
     """
-    if isinstance(ids, str) or not isinstance(ids, Iterable):
+    if isinstance(ids, str) or not is_iterable(ids):
         raise ConfigurationError(f"a list of ids is expected, found {shown(ids)}; put a single one into a list")
     known = list(ids)
     for identity in known:

@@ -2,14 +2,14 @@
 
 import operator
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from inspect import Parameter, signature
 from numbers import Integral, Real
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, ParamSpec, TypeVar, Union, cast, get_args, get_origin
+from typing import Any, Literal, ParamSpec, TypeGuard, TypeVar, Union, cast, get_args, get_origin
 
 import numpy as np
 
@@ -52,6 +52,11 @@ def validated(function: Callable[P, R]) -> Callable[P, R]:
         return cast(Callable[..., R], function)(*given, **named)
 
     return checked
+
+
+def is_iterable(value: object) -> TypeGuard[Iterable[Any]]:
+    """Whether a value can be iterated over; arrays and tensors of no dimensions only look like it."""
+    return isinstance(value, Iterable) and getattr(value, "ndim", None) != 0
 
 
 @dataclass(frozen=True, slots=True)

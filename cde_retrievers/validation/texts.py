@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TypeVar
 
 from cde_retrievers.errors import InvalidTextError, shown
+from cde_retrievers.validation.signatures import is_iterable
 
 Item = TypeVar("Item")
 
@@ -31,7 +32,7 @@ def read_texts(items: Iterable[Item], read: Callable[[Item], str]) -> Iterator[s
 
 def check_collection(items: object) -> None:
     """Raise InvalidTextError unless these can be several texts or documents."""
-    if isinstance(items, str | bytes | Mapping) or not isinstance(items, Iterable):
+    if isinstance(items, str | bytes | Mapping) or not is_iterable(items):
         raise InvalidTextError(
             f"a collection of texts is expected, found {type(items).__name__}; put a single text into a list: [text]"
         )

@@ -12,6 +12,7 @@ from cde_retrievers.corpora.pseudo_queries import Kind, Outline, PseudoQuery, ou
 from cde_retrievers.errors import ConfigurationError, InvalidDocumentError, InvalidTextError, TrainingDataError
 from cde_retrievers.retrieval.document import Document, checked_document
 from cde_retrievers.training.data.pairs import Pair, TrainingPairs, domain_name
+from cde_retrievers.validation.signatures import is_iterable
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 _MEANING: Mapping[Kind, str] = {
@@ -160,7 +161,7 @@ def _whole(document: Document, place: int) -> str:
 
 
 def _checked(documents: Iterable[str | Document]) -> list[Document]:
-    if isinstance(documents, str | bytes | Mapping) or not isinstance(documents, Iterable):
+    if isinstance(documents, str | bytes | Mapping) or not is_iterable(documents):
         raise TrainingDataError(
             f"a collection of documents is expected, found {type(documents).__name__}; give a Corpus or a list"
         )

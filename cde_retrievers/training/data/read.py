@@ -20,6 +20,7 @@ from cde_retrievers.training.data.beir import beir_pairs, beir_sets
 from cde_retrievers.training.data.pairs import Pair, TrainingPairs
 from cde_retrievers.training.data.qa_dataset import QADataset, qa_file_pairs, qa_object_pairs
 from cde_retrievers.training.data.rows import RowReader
+from cde_retrievers.validation.signatures import is_iterable
 
 Rows = Iterable[Pair | Mapping[str, Any]]
 PairSource = str | PathLike[str] | QADataset | Rows | Mapping[str, Rows]
@@ -69,7 +70,7 @@ def _pairs(source: PairSource, split: str, domain: str | None) -> Iterator[Pair]
     _refuse_split(split, _called(source))
     if isinstance(source, QADataset):
         return qa_object_pairs(source, domain or "")
-    if not isinstance(source, Iterable):
+    if not is_iterable(source):
         raise TrainingDataError(
             f"pairs cannot be read from a {type(source).__name__}; give a path, a data set, or an iterable of pairs, "
             f"such as the .pairs of what pairs_from_corpus makes"
