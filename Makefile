@@ -21,7 +21,7 @@ test: $(VENV)/test-ready
 test-bfloat16: $(VENV)/test-ready
 	PYTHONPATH=$(CURDIR)/tests/helpers/auto_is_bfloat16 OMP_NUM_THREADS=1 $(PYTHON) -m pytest \
 		--numprocesses 2 --dist loadfile -m "not slow" \
-		tests/cli tests/langchain tests/llama_index tests/st tests/test_encoder.py tests/test_minilm.py
+		tests/cli tests/langchain tests/llama_index tests/st tests/encoder/test_encoder.py tests/encoder/test_minilm.py
 
 # The property tests with new cases, again and again until SECONDS are over or one fails.
 SECONDS := 600

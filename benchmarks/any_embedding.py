@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from beir import RetrievalSet, load_set, ndcg_at_10
+from beir import RetrievalDataset, load_set, ndcg_at_10
 from langchain_core.embeddings import Embeddings
 from langchain_huggingface import HuggingFaceEmbeddings
 
-from cde_retrievers.langchain import ContextualizedEmbeddings
+from cde_retrievers.langchain import WhitenedEmbeddings
 from cde_retrievers.model.pretrained import minilm_folder
 
 SETS = ("adi", "cisi")
@@ -39,17 +39,17 @@ class Counted(Embeddings):
         return self.base.embed_query(text)
 
 
-def score(data: RetrievalSet, embeddings: Embeddings) -> float:
+def score(data: RetrievalDataset, embeddings: Embeddings) -> float:
     """nDCG@10 of a set, embedded as a vector store would."""
     documents = np.array(embeddings.embed_documents(data.documents), dtype=np.float32)
     queries = np.array([embeddings.embed_query(query) for query in data.queries], dtype=np.float32)
     return ndcg_at_10(data, documents, queries)
 
 
-def evaluate(data: RetrievalSet, base: Embeddings) -> dict[str, object]:
+def evaluate(data: RetrievalDataset, base: Embeddings) -> dict[str, object]:
     """Both scores of one set, and what they cost."""
     counted = Counted(base)
-    contextualized = ContextualizedEmbeddings(base=counted, base_name="all-MiniLM-L6-v2").fit(data.documents)
+    contextualized = WhitenedEmbeddings(base=counted, base_name="all-MiniLM-L6-v2").fit(data.documents)
     after = score(data, contextualized)
     return {
         "set": data.name,

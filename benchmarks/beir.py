@@ -19,7 +19,7 @@ DEPTH = 10
 
 
 @dataclass(frozen=True)
-class RetrievalSet:
+class RetrievalDataset:
     """A corpus, queries for it, and which documents answer which query."""
 
     name: str
@@ -30,7 +30,7 @@ class RetrievalSet:
     qrels: dict[str, dict[str, int]]
 
 
-def load_set(folder: Path, split: str = "test", max_queries: int | None = None) -> RetrievalSet:
+def load_set(folder: Path, split: str = "test", max_queries: int | None = None) -> RetrievalDataset:
     """Read one folder: title and text of each document, and the judged queries of the split."""
     corpus = {row["_id"]: _text(row) for row in _rows(folder / "corpus.jsonl.gz")}
     qrels: dict[str, dict[str, int]] = {}
@@ -42,7 +42,7 @@ def load_set(folder: Path, split: str = "test", max_queries: int | None = None) 
     kept = sorted(texts)
     if max_queries is not None and len(kept) > max_queries:
         kept = sorted(np.random.default_rng(0).choice(kept, max_queries, replace=False).tolist())
-    return RetrievalSet(
+    return RetrievalDataset(
         folder.name, list(corpus), list(corpus.values()), kept, [texts[i] for i in kept], {i: qrels[i] for i in kept}
     )
 
@@ -66,7 +66,7 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
         yield from map(json.loads, file)
 
 
-def ndcg_at_10(data: RetrievalSet, documents: Vectors, queries: Vectors) -> float:
+def ndcg_at_10(data: RetrievalDataset, documents: Vectors, queries: Vectors) -> float:
     """Mean nDCG@10 over the queries; documents and queries are unit rows."""
     index = faiss.IndexFlatIP(documents.shape[1])
     index.add(documents)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from beir import RetrievalSet, Vectors, load_set
+from beir import RetrievalDataset, Vectors, load_set
 
 from cde_retrievers import ContextualEncoder
 
@@ -29,7 +29,7 @@ class EmbeddedSet:
         queries: the queries' vectors (q, 384).
     """
 
-    data: RetrievalSet
+    data: RetrievalDataset
     documents: Vectors
     queries: Vectors
 
@@ -53,7 +53,7 @@ def _split(folder: Path) -> str:
     return "test" if (folder / "qrels" / "test.tsv").is_file() else "train"
 
 
-def _small(data: RetrievalSet) -> RetrievalSet:
+def _small(data: RetrievalDataset) -> RetrievalDataset:
     """Every judged document first, then others in a random order; of two that read the same, the first stays."""
     judged = {document for row in data.qrels.values() for document in row}
     order = np.random.default_rng(0).permutation(len(data.documents))

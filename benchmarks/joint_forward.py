@@ -20,12 +20,12 @@ import torch
 from torch import Tensor
 
 from cde_retrievers import ContextualModel
-from cde_retrievers.batches import length_sorted_batches
-from cde_retrievers.device import default_token_budget
+from cde_retrievers.encoder.batching import length_sorted_batches
+from cde_retrievers.encoder.device import default_token_budget
+from cde_retrievers.encoder.tokenizer import TokenIds
 from cde_retrievers.model.config import ContextualConfig, JointConditioning
 from cde_retrievers.model.joint import JointSecondStage
 from cde_retrievers.model.released import PROMPTS, RELEASES
-from cde_retrievers.text import TokenIds
 
 CONTEXT_SIZE = 512
 # Texts per workload; the last is a mixture in random order, as a corpus is.

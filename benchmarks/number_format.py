@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from cde_retrievers import ContextualEncoder, CorpusContext
-from cde_retrievers.generic import generic_texts
+from cde_retrievers.context.generic import generic_texts
 
 FORMATS = ("float32", "bfloat16")
 TEXTS = generic_texts()[::4]

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from beir import RetrievalSet, load_set, ndcg_at_10
+from beir import RetrievalDataset, load_set, ndcg_at_10
 from torch.nn.functional import normalize
 
 from cde_retrievers import ContextualEncoder
@@ -35,7 +35,7 @@ NATURAL = (
 MINED = ("security-advisories",)
 
 
-def corpora(data: Path) -> Iterator[tuple[str, RetrievalSet]]:
+def corpora(data: Path) -> Iterator[tuple[str, RetrievalDataset]]:
     """("natural" or "mined", set) for every corpus the choice looks at."""
     for kind, names in (("natural", NATURAL), ("mined", MINED)):
         for name in names:
@@ -43,7 +43,7 @@ def corpora(data: Path) -> Iterator[tuple[str, RetrievalSet]]:
             yield kind, load_set(data / name, split, MAX_QUERIES)
 
 
-def scores(encoder: ContextualEncoder, data: RetrievalSet) -> dict[str, float]:
+def scores(encoder: ContextualEncoder, data: RetrievalDataset) -> dict[str, float]:
     """nDCG@10 for every power and shrinkage, keyed "power/shrinkage"; power 0 is plain MiniLM."""
     context = encoder.fit_context(data.documents)
     documents = torch.from_numpy(encoder.encode_documents(data.documents, context))

@@ -13,7 +13,7 @@ import numpy as np
 from stdlib_corpus import Entry, stdlib_entries
 
 from cde_retrievers import ContextualEncoder
-from cde_retrievers.evaluation import ContextMatrix, RetrievalSet, context_matrix
+from cde_retrievers.evaluation import ContextMatrix, RetrievalDataset, context_matrix
 
 TOPICS = {
     "email": {"email", "mailbox", "smtplib", "imaplib", "poplib"},
@@ -25,11 +25,11 @@ _WORDS_OF_CODE = 40
 _SHOWN = 3  # queries won, and as many lost
 
 
-def known_items(topic: str, entries: list[Entry], limit: int) -> RetrievalSet:
+def known_items(topic: str, entries: list[Entry], limit: int) -> RetrievalDataset:
     """At most `limit` functions whose code says something without the docstring, each asked for by its summary."""
     telling = {entry.name: entry for entry in entries if len(entry.code.split()) >= 12}
     chosen = dict(list(telling.items())[:limit])
-    return RetrievalSet.of(
+    return RetrievalDataset.of(
         queries={name: entry.summary for name, entry in chosen.items()},
         corpus={name: " ".join(entry.code.split()[:_WORDS_OF_CODE]) for name, entry in chosen.items()},
         relevant_docs={name: {name} for name in chosen},
@@ -46,7 +46,7 @@ def print_table(matrix: ContextMatrix) -> None:
         print(f"{none.data:10}{none.documents:4} docs" + figures)
 
 
-def print_changes(matrix: ContextMatrix, sets: list[RetrievalSet]) -> None:
+def print_changes(matrix: ContextMatrix, sets: list[RetrievalDataset]) -> None:
     """What was found first with the own context and without, where that made the most difference."""
     changes = []
     for place, data in enumerate(sets):

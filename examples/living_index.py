@@ -13,7 +13,7 @@ from stdlib_corpus import stdlib_entries
 from cde_retrievers import ContextualEncoder, drift
 from cde_retrievers.errors import ContextMismatchError
 from cde_retrievers.index import ContextualIndex, Document
-from cde_retrievers.langchain import ContextualEmbeddings, ContextualFAISS
+from cde_retrievers.langchain import ContextualEmbeddings, ContextualVectorStore
 
 FILES = {
     "os",
@@ -73,7 +73,7 @@ def main() -> None:
         # 3. Another context is an error, not a bad result.
         foreign = ContextualEmbeddings(encoder=encoder).fit([document.text for document in later])
         try:
-            ContextualFAISS(foreign, index=index)
+            ContextualVectorStore(foreign, index=index)
         except ContextMismatchError as error:
             print(f"\nUnder another context: {error}\n")
 

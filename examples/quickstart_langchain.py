@@ -8,7 +8,7 @@ import tempfile
 from langchain_core.documents import Document
 from stdlib_corpus import QUESTIONS, chosen_entries
 
-from cde_retrievers.langchain import ContextualEmbeddings, ContextualFAISS
+from cde_retrievers.langchain import ContextualEmbeddings, ContextualVectorStore
 
 
 def main() -> None:
@@ -19,7 +19,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         # The one line that is new: the context is fitted on the corpus before the index is built.
         embeddings = ContextualEmbeddings(model="minilm", show_progress=True).fit(documents)
-        store = ContextualFAISS.from_documents(documents, embeddings, path=f"{folder}/index")
+        store = ContextualVectorStore.from_documents(documents, embeddings, path=f"{folder}/index")
         print(f"\nLangChain: {len(documents)} documents indexed under\n  {embeddings.context}\n")
 
         for question in QUESTIONS:
@@ -29,7 +29,7 @@ def main() -> None:
 
         # The context travels with the index, and so does the name of the model. Any other LangChain store works too;
         # then save the context beside it: embeddings.save_context(...), ContextualEmbeddings(context_path=...).
-        again = ContextualFAISS.open(f"{folder}/index").similarity_search(QUESTIONS[0], k=1)
+        again = ContextualVectorStore.open(f"{folder}/index").similarity_search(QUESTIONS[0], k=1)
     print(f"\nReloaded from disk, the first question finds {again[0].metadata['name']}.")
 
 

@@ -13,7 +13,7 @@ import tempfile
 from stdlib_corpus import Entry, stdlib_entries
 
 from cde_retrievers import ContextualEncoder
-from cde_retrievers.evaluation import RetrievalSet, evaluate
+from cde_retrievers.evaluation import RetrievalDataset, evaluate
 from cde_retrievers.index import ContextualIndex, Document
 from cde_retrievers.training import Pair, TrainingConfig, TrainingPairs, train
 from cde_retrievers.training.data.report import describe_pairs
@@ -51,7 +51,7 @@ def main() -> None:
     # 3. Queries whose answers are known, in modules that are not trained on.
     queries = {entry.name: entry.summary for entry in held_out}
     corpus = {entry.name: entry.code for entry in held_out}
-    data = RetrievalSet.of(queries, corpus, relevant_docs={name: {name} for name in queries})
+    data = RetrievalDataset.of(queries, corpus, relevant_docs={name: {name} for name in queries})
     before = evaluate(encoder, data)
 
     with tempfile.TemporaryDirectory() as folder:

@@ -8,7 +8,7 @@ import torch
 from tiny import build_tokenizer, tiny_bert, write_biencoder
 
 from cde_retrievers import ContextualEncoder, ContextualModel
-from cde_retrievers.device import resolve_dtype
+from cde_retrievers.encoder.device import resolve_dtype
 
 # What a shell or a CI service sets to change how programs print.
 LEFTOVERS = ("FORCE_COLOR", "NO_COLOR", "PY_COLORS", "GITHUB_ACTIONS", "TTY_COMPATIBLE", "TRANSFORMERS_VERBOSITY")

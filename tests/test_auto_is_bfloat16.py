@@ -8,7 +8,7 @@ from pathlib import Path
 PATCH = Path(__file__).parent / "helpers" / "auto_is_bfloat16"
 CODE = """
 import pickle, torch
-from cde_retrievers.device import resolve_dtype
+from cde_retrievers.encoder.device import resolve_dtype
 print(pickle.loads(pickle.dumps(resolve_dtype))("auto", torch.device("cpu")))
 """
 

@@ -27,7 +27,7 @@ from torch.nn.functional import kl_div, log_softmax, normalize
 from train import under_its_conditioning
 
 from cde_retrievers import ContextualEncoder
-from cde_retrievers.evaluation import Evaluation, RetrievalSet, evaluate
+from cde_retrievers.evaluation import Evaluation, RetrievalDataset, evaluate
 from cde_retrievers.training import TrainingPairs
 
 OF_EACH, BATCH, EPOCHS, LEARNING_RATE, TEMPERATURE, SEED = 192, 64, 2, 5e-5, 0.05, 0
@@ -104,7 +104,7 @@ def run(data: Path, folder: Path, output: Path) -> dict[str, Any]:
     }
 
 
-def searched(student: ContextualEncoder, share: float, sets: list[RetrievalSet]) -> list[Evaluation]:
+def searched(student: ContextualEncoder, share: float, sets: list[RetrievalDataset]) -> list[Evaluation]:
     """Every set under the closed form of the weights that share of the way from MiniLM's to the student's."""
     arm = {"conditioning": {"kind": "whitening"}, "share": share}
     encoder = under_its_conditioning(arm, {"model": SETTINGS}, student)

@@ -30,15 +30,15 @@ from cde_retrievers.evaluation import (
     ContextMatrix,
     Contextual,
     Evaluation,
-    Fitted,
+    FittedContext,
     Interval,
-    RetrievalSet,
+    RetrievalDataset,
     evaluate,
     mean_over_sets,
 )
 from cde_retrievers.evaluation import mean_difference as difference
-from cde_retrievers.evaluation.embedded_once import EmbeddedOnce
 from cde_retrievers.evaluation.pictures import heat_map, save_picture
+from cde_retrievers.evaluation.precomputed import PrecomputedEmbedder
 
 SETS = (*SEVEN, "xquad-en", "adi")
 TRIED_FOCUS = 4.0  # the best of query_focus.py
@@ -52,11 +52,11 @@ ROWS = {
 Found = Mapping[str, Sequence[Evaluation]]
 
 
-def searched(sets: Sequence[RetrievalSet], encoder: ContextualEncoder) -> tuple[Found, ContextMatrix]:
+def searched(sets: Sequence[RetrievalDataset], encoder: ContextualEncoder) -> tuple[Found, ContextMatrix]:
     """Every row on every set; and every set under every one's context, of which the plain bi-encoder has none."""
-    generic = Fitted(encoder.generic_context())
-    embedders = [EmbeddedOnce(encoder, data) for data in sets]
-    contexts = [Fitted(embedder.fit_context(data.texts)) for embedder, data in zip(embedders, sets, strict=True)]
+    generic = FittedContext(encoder.generic_context())
+    embedders = [PrecomputedEmbedder(encoder, data) for data in sets]
+    contexts = [FittedContext(embedder.fit_context(data.texts)) for embedder, data in zip(embedders, sets, strict=True)]
     found: dict[str, list[Evaluation]] = {row: [] for row in ROWS}
     under_each = []
     for data, embedder, own in zip(sets, embedders, contexts, strict=True):
@@ -111,7 +111,7 @@ def _rounded(interval: Interval) -> dict[str, float]:
 def run(data: Path, output: Path) -> dict[str, Any]:
     """Search everything, and write figures and pictures."""
     encoder = ContextualEncoder.from_pretrained("minilm")
-    found, matrix = searched([RetrievalSet.read(data / name) for name in SETS], encoder)
+    found, matrix = searched([RetrievalDataset.read(data / name) for name in SETS], encoder)
     result = {
         "command": f"python benchmarks/builtin_model/evaluate_sets.py --data ../shared/data --output {output}",
         "conditioning": encoder.config.to_dict()["conditioning"],

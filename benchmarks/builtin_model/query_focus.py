@@ -25,11 +25,11 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from cde_retrievers import ContextualEncoder, CorpusContext
-from cde_retrievers.evaluation import BiEncoder, Contextual, Evaluation, RetrievalSet, Searcher, evaluate
-from cde_retrievers.evaluation.embedded_once import EmbeddedOnce
-from cde_retrievers.hits import Hits
-from cde_retrievers.model.pooling import mean_pool
-from cde_retrievers.unit_rows import unit_rows
+from cde_retrievers.evaluation import BiEncoder, Contextual, Evaluation, RetrievalDataset, Searcher, evaluate
+from cde_retrievers.evaluation.hits import Hits
+from cde_retrievers.evaluation.precomputed import PrecomputedEmbedder
+from cde_retrievers.model.first_stage import mean_pool
+from cde_retrievers.validation.vectors import unit_rows
 
 FOCUSES = (0.0, 2.0, 4.0, 6.0, 8.0, 10.0)
 _SHARPNESS = 10.0  # between the mean of the cosines (0) and their maximum (infinity)
@@ -62,7 +62,7 @@ class Focused:
     """A searcher: documents under the set's own context as ever, queries read with a focus."""
 
     encoder: ContextualEncoder
-    embedder: EmbeddedOnce
+    embedder: PrecomputedEmbedder
     focus: float
 
     @property
@@ -70,7 +70,7 @@ class Focused:
         """As `Searcher`."""
         return f"{self.encoder.name}, focus {self.focus:.0f}"
 
-    def search(self, data: RetrievalSet, depth: int, show_progress: bool | None = None) -> Hits:
+    def search(self, data: RetrievalDataset, depth: int, show_progress: bool | None = None) -> Hits:
         """As `Searcher`."""
         context = self.embedder.fit_context(data.texts)
         queries = focused_queries(self.encoder, context, list(data.judged.queries.values()), self.focus)
@@ -81,7 +81,7 @@ def run(data: Path, output: Path) -> dict:
     """Every held-out set under every focus."""
     encoder = ContextualEncoder.from_pretrained("minilm")
     sets = list(held_out_sets(data))
-    embedders = [EmbeddedOnce(encoder, each) for each in sets]
+    embedders = [PrecomputedEmbedder(encoder, each) for each in sets]
     unfocused = searched(sets, [Contextual(each) for each in embedders])
     plain = searched(sets, [BiEncoder(each) for each in embedders])
     rows = [(focus, searched(sets, [Focused(encoder, each, focus) for each in embedders])) for focus in FOCUSES]
@@ -93,7 +93,7 @@ def run(data: Path, output: Path) -> dict:
     }
 
 
-def searched(sets: Sequence[RetrievalSet], searchers: Sequence[Searcher]) -> list[Evaluation]:
+def searched(sets: Sequence[RetrievalDataset], searchers: Sequence[Searcher]) -> list[Evaluation]:
     """Each set by its own searcher."""
     return [evaluate(searcher, data, show_progress=False) for data, searcher in zip(sets, searchers, strict=True)]
 

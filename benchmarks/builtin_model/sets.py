@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from cde_retrievers.evaluation import RetrievalSet
-from cde_retrievers.judged import JudgedQueries
+from cde_retrievers.evaluation import RetrievalDataset
+from cde_retrievers.retrieval.judgements import JudgedQueries
 from cde_retrievers.training import Pair, TrainingPairs, read_pairs
 
 EVALUATION = (
@@ -51,30 +51,30 @@ def training_pairs(
     return TrainingPairs.of(pairs), counts
 
 
-def searched_sets(data: Path, search: dict[str, Any]) -> dict[str, list[RetrievalSet]]:
+def searched_sets(data: Path, search: dict[str, Any]) -> dict[str, list[RetrievalDataset]]:
     """The groups of sets that a recipe's table `search` asks for: "held out", "in domain" and "evaluation"."""
     groups = {"held out": held_out_sets, "in domain": in_domain_sets, "evaluation": evaluation_sets}
     return {name: list(groups[name](data, **search[name])) for name in search}
 
 
-def evaluation_sets(data: Path) -> Iterator[RetrievalSet]:
+def evaluation_sets(data: Path) -> Iterator[RetrievalDataset]:
     """The seven whose mean is aimed at."""
-    return (RetrievalSet.read(data / name) for name in SEVEN)
+    return (RetrievalDataset.read(data / name) for name in SEVEN)
 
 
-def held_out_sets(data: Path, queries: int | None = None, documents: int | None = None) -> Iterator[RetrievalSet]:
+def held_out_sets(data: Path, queries: int | None = None, documents: int | None = None) -> Iterator[RetrievalDataset]:
     """The held-out sets, whole or a part of each: some queries, what answers them, and other documents at random."""
     for name in HELD_OUT:
-        yield _part_of(RetrievalSet.read(data / name, "train"), queries, documents)
+        yield _part_of(RetrievalDataset.read(data / name, "train"), queries, documents)
 
 
-def in_domain_sets(data: Path, queries: int, documents: int) -> Iterator[RetrievalSet]:
+def in_domain_sets(data: Path, queries: int, documents: int) -> Iterator[RetrievalDataset]:
     """A part of each of the larger sets trained on, with queries that were not."""
     for name in IN_DOMAIN:
-        yield _part_of(RetrievalSet.read(data / name, "test"), queries, documents)
+        yield _part_of(RetrievalDataset.read(data / name, "test"), queries, documents)
 
 
-def _part_of(data: RetrievalSet, queries: int | None, documents: int | None) -> RetrievalSet:
+def _part_of(data: RetrievalDataset, queries: int | None, documents: int | None) -> RetrievalDataset:
     rng = np.random.default_rng(0)
     chosen = sorted(rng.permutation(list(data.judged.queries))[:queries].tolist())
     relevant = {query: data.judged.relevant[query] for query in chosen}
@@ -82,7 +82,7 @@ def _part_of(data: RetrievalSet, queries: int | None, documents: int | None) -> 
     order = sorted(rng.permutation(len(data.ids)).tolist(), key=lambda place: data.ids[place] not in needed)
     kept = sorted(order[: max(documents or len(order), len(needed))])
     judged = JudgedQueries({query: data.judged.queries[query] for query in chosen}, relevant)
-    return RetrievalSet(data.name, tuple(data.ids[i] for i in kept), tuple(data.texts[i] for i in kept), judged)
+    return RetrievalDataset(data.name, tuple(data.ids[i] for i in kept), tuple(data.texts[i] for i in kept), judged)
 
 
 def _texts_of(folders: Iterable[Path]) -> set[str]:
@@ -90,7 +90,7 @@ def _texts_of(folders: Iterable[Path]) -> set[str]:
     texts: set[str] = set()
     for folder in folders:
         for split in sorted(path.stem for path in (folder / "qrels").glob("*.tsv")):
-            found = RetrievalSet.read(folder, split)
+            found = RetrievalDataset.read(folder, split)
             texts.update(map(_plain, (*found.texts, *found.judged.queries.values())))
     return texts
 

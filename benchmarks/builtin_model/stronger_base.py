@@ -17,7 +17,7 @@ from sets import held_out_sets
 
 from cde_retrievers import ContextualEncoder
 from cde_retrievers.evaluation import BiEncoder, Evaluation, evaluate
-from cde_retrievers.evaluation.embedded_once import EmbeddedOnce
+from cde_retrievers.evaluation.precomputed import PrecomputedEmbedder
 
 QUERIES, DOCUMENTS = 200, 400
 SETTINGS = {"max_length": 64, "context_size": 256}
@@ -35,7 +35,7 @@ def run(data: Path, biencoder: Path, output: Path) -> dict[str, Any]:
     for name, source in (("all-MiniLM-L6-v2", "minilm"), (biencoder.name, str(biencoder))):
         encoder = ContextualEncoder.from_biencoder(source, "whitening", **SETTINGS)
         sets = list(held_out_sets(data, QUERIES, DOCUMENTS))
-        embedders = [EmbeddedOnce(encoder, each, show_progress=False) for each in sets]
+        embedders = [PrecomputedEmbedder(encoder, each, show_progress=False) for each in sets]
         plain = [evaluate(BiEncoder(embedder), each) for embedder, each in zip(embedders, sets, strict=True)]
         closed = [evaluate(embedder, each) for embedder, each in zip(embedders, sets, strict=True)]
         for label, found in ((name, plain), (f"{name}, closed form", closed)):

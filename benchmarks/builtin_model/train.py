@@ -25,14 +25,14 @@ from in_points import cells, interval
 from sets import searched_sets, training_pairs
 
 from cde_retrievers import ContextualEncoder
-from cde_retrievers.atomic import replace_bytes
-from cde_retrievers.evaluation import Evaluation, RetrievalSet, evaluate, mean_difference, mean_over_sets
-from cde_retrievers.files import sha256_of_json
+from cde_retrievers.evaluation import Evaluation, RetrievalDataset, evaluate, mean_difference, mean_over_sets
 from cde_retrievers.model.config import CachedConditioning, Conditioning, JointConditioning, WhiteningConditioning
+from cde_retrievers.storage.atomic import replace_bytes
+from cde_retrievers.storage.hashing import sha256_of_json
 from cde_retrievers.training import TrainingConfig, TrainingPairs, mine_hard_negatives, train
 from cde_retrievers.training.checkpoints import newest_complete
 
-Groups = dict[str, list[RetrievalSet]]
+Groups = dict[str, list[RetrievalDataset]]
 KINDS: dict[str, type[Conditioning]] = {
     "cached": CachedConditioning,
     "joint": JointConditioning,

@@ -8,14 +8,14 @@ try:
 except ImportError as error:
     raise MissingDependencyError("the command line needs typer and rich: pip install 'cde-retrievers[cli]'") from error
 
-from cde_retrievers.cli.asking import check, drift, info
-from cde_retrievers.cli.evaluating import eval, report
-from cde_retrievers.cli.groups import Command, with_groups
-from cde_retrievers.cli.growing import add, refit
-from cde_retrievers.cli.making import fit, index
+from cde_retrievers.cli.commands.build import fit, index
+from cde_retrievers.cli.commands.evaluate import eval, report
+from cde_retrievers.cli.commands.inspect import check, drift, info
+from cde_retrievers.cli.commands.search import search
+from cde_retrievers.cli.commands.train import train
+from cde_retrievers.cli.commands.update import add, refit
+from cde_retrievers.cli.options.groups import Command, with_groups
 from cde_retrievers.cli.printing import PrintableErrors
-from cde_retrievers.cli.searching import search
-from cde_retrievers.cli.training import train
 
 _EXAMPLES: dict[Command, str] = {
     fit: "cde-retrievers fit docs/ --out docs_context",

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console, RenderableType
 from rich.text import Text
 
-from cde_retrievers.cli.options import OutputOptions
+from cde_retrievers.cli.options.common import OutputOptions
 from cde_retrievers.cli.printing import Printable, printable_json
 from cde_retrievers.errors import CDEError, WriteError
 

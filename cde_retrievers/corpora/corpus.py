@@ -4,18 +4,15 @@ from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from cde_retrievers.corpora.columns import to_record
-from cde_retrievers.corpora.finding import Source, find_source
-from cde_retrievers.corpora.json_lines import json_rows
+from cde_retrievers.corpora.discovery import Source, find_source
+from cde_retrievers.corpora.formats import csv_rows, json_rows, parquet_rows, text_records
+from cde_retrievers.corpora.options import Format, ReadOptions
 from cde_retrievers.corpora.paths import as_path
-from cde_retrievers.corpora.reading import Format, Reading
-from cde_retrievers.corpora.record import File, Record, Row
+from cde_retrievers.corpora.records import File, Record, Row, to_record
 from cde_retrievers.corpora.splitting import split_record
-from cde_retrievers.corpora.tables import csv_rows, parquet_rows
-from cde_retrievers.corpora.text_files import text_records
 from cde_retrievers.errors import CDEError, ConfigurationError, CorpusFileError, DuplicateIdError, InvalidTextError
-from cde_retrievers.index.document import Document, checked_document
-from cde_retrievers.signatures import validated
+from cde_retrievers.retrieval.document import Document, checked_document
+from cde_retrievers.validation.signatures import validated
 
 
 class Corpus:
@@ -40,10 +37,10 @@ class Corpus:
     """
 
     @validated
-    def __init__(self, path: str | Path, reading: Reading | None = None) -> None:
+    def __init__(self, path: str | Path, reading: ReadOptions | None = None) -> None:
         self.path = as_path(path)
-        self.reading = Reading() if reading is None else reading
-        if not isinstance(self.reading, Reading):
+        self.reading = ReadOptions() if reading is None else reading
+        if not isinstance(self.reading, ReadOptions):
             raise ConfigurationError(f"reading must be a Reading, found a {type(reading).__name__}; give Reading(...)")
         self._source: Source = find_source(self.path, self.reading)
         self.reading.check_format(self._source.format)

@@ -1,14 +1,15 @@
-"""Text out of files, and in words why there is none."""
+"""Bytes to text within limits, and text to JSON values that are not nested too deep."""
 
 import codecs
 import gzip
+import json
 import os
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import TextIOWrapper
 from pathlib import Path
-from typing import BinaryIO, TextIO, cast
+from typing import Any, BinaryIO, NoReturn, TextIO, cast
 
 from cde_retrievers.corpora.paths import refuse_special, unreadable
 from cde_retrievers.errors import CorpusFileError
@@ -140,3 +141,41 @@ def _first_undecodable(path: Path, encoding: str) -> str | None:
     except (UnicodeError, *_DAMAGES):
         return None
     return None
+
+
+MAX_DEPTH = 100
+
+
+def parse_json(text: str) -> Any:
+    """The value of a JSON text.
+
+    Raises:
+        ValueError: it is none, has NaN or an infinity, a number is too long, or values lie too deep in each other.
+    """
+    try:
+        value = json.loads(text, parse_constant=_refuse_constant)
+    except RecursionError:  # raised at another depth by each version of Python
+        _refuse_depth()
+    # Without that many brackets it cannot be too deep, which spares most texts a second look.
+    if text.count("[") + text.count("{") > MAX_DEPTH and isinstance(value, dict | list):
+        _check_depth(value)
+    return value
+
+
+def _check_depth(value: Any) -> None:
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        # Level by level, since a walk that calls itself would need the depth that it is to refuse.
+        inner = (item for outer in level for item in (outer.values() if isinstance(outer, dict) else outer))
+        level = [item for item in inner if isinstance(item, dict | list)]
+        if not level:
+            return
+    _refuse_depth()
+
+
+def _refuse_depth() -> NoReturn:
+    raise ValueError(f"its values are nested more than {MAX_DEPTH} levels deep")
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON value")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from cde_retrievers.corpora.splitting import Section, markdown_sections
-from cde_retrievers.index.document import Document
+from cde_retrievers.retrieval.document import Document
 
 Kind = Literal["title", "heading", "sentence"]
 
@@ -63,7 +63,7 @@ def outline(document: Document) -> Outline:
     """How the document is divided.
 
     Its title is the metadata's `title`, else the heading that a Markdown text of several begins with. A part that
-    `Reading(split="headings")` made is one section, whose heading its metadata gives.
+    `ReadOptions(split="headings")` made is one section, whose heading its metadata gives.
     """
     title, heading = (_text_or_none(document.metadata.get(field)) for field in ("title", "heading"))
     if heading is not None:

@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from cde_retrievers.corpora.reading import Split
-from cde_retrievers.corpora.record import Record
-from cde_retrievers.index.document import Document
+from cde_retrievers.corpora.options import Split
+from cde_retrievers.corpora.records import Record
+from cde_retrievers.retrieval.document import Document
 
 # From the coarsest boundary to the finest; each finds what lies between two boundaries.
 _PARAGRAPH = re.compile(r"\S.*?(?=\n[^\S\n]*\n|\Z)", re.DOTALL)

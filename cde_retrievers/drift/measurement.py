@@ -2,15 +2,15 @@
 
 from collections.abc import Iterable
 
-from cde_retrievers.context import CorpusContext
+from cde_retrievers.context.context import CorpusContext
+from cde_retrievers.context.selection import draw_candidates
 from cde_retrievers.drift.report import DriftReport
 from cde_retrievers.drift.samples import IndexedCorpus, Unknown, sample_of_corpus
 from cde_retrievers.drift.two_sample import SMALLEST_SAMPLE, compare
-from cde_retrievers.embedder import Embedder, checked_embedder
+from cde_retrievers.encoder.embedder import Embedder, checked_embedder
 from cde_retrievers.errors import ConfigurationError, SampleTooSmallError
-from cde_retrievers.selection import draw_candidates
-from cde_retrievers.signatures import validated
-from cde_retrievers.vectors import checked_vectors
+from cde_retrievers.validation.signatures import validated
+from cde_retrievers.validation.vectors import checked_vectors
 
 
 @validated

@@ -5,13 +5,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from cde_retrievers.batches import Embeddings
-from cde_retrievers.context import CorpusContext
+from cde_retrievers.context.context import CorpusContext
+from cde_retrievers.context.selection import draw_candidates
 from cde_retrievers.drift.two_sample import SMALLEST_SAMPLE
-from cde_retrievers.embedder import Embedder
+from cde_retrievers.encoder.embedder import Embedder
 from cde_retrievers.errors import ConfigurationError, SampleTooSmallError
-from cde_retrievers.selection import draw_candidates
-from cde_retrievers.text import checked_texts
+from cde_retrievers.validation.texts import checked_texts
+from cde_retrievers.validation.vectors import Embeddings
 
 _UNIFORM = "random"
 

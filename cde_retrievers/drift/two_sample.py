@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cde_retrievers.unit_rows import unit_rows
+from cde_retrievers.validation.vectors import unit_rows
 
 Vectors = NDArray[np.float32]
 Floats = NDArray[np.float64]

@@ -2,47 +2,54 @@
 
 from typing import TYPE_CHECKING
 
-from cde_retrievers.lazy import importer
+from cde_retrievers.util.imports import importer
 
 if TYPE_CHECKING:
-    from cde_retrievers.evaluation.comparing import compare
     from cde_retrievers.evaluation.comparison import Comparison
-    from cde_retrievers.evaluation.contexts import Fitted, Foreign, Generic, NamedCorpus, Null, Own, Shuffled
-    from cde_retrievers.evaluation.contextual import BiEncoder, Contextual
-    from cde_retrievers.evaluation.evaluating import evaluate
-    from cde_retrievers.evaluation.evaluation import Evaluation, mean_difference, mean_over_sets
-    from cde_retrievers.evaluation.intervals import Interval
+    from cde_retrievers.evaluation.comparison_plan import compare
+    from cde_retrievers.evaluation.contexts import (
+        FittedContext,
+        ForeignContext,
+        GenericContext,
+        NamedCorpus,
+        NullContext,
+        OwnContext,
+        ShuffledContext,
+    )
+    from cde_retrievers.evaluation.dataset import RetrievalDataset, RetrievalSet
+    from cde_retrievers.evaluation.evaluator import evaluate
     from cde_retrievers.evaluation.known_item_queries import known_items
-    from cde_retrievers.evaluation.lexical import BM25
     from cde_retrievers.evaluation.matrix import ContextMatrix, context_matrix
-    from cde_retrievers.evaluation.plain import Plain
-    from cde_retrievers.evaluation.searcher import Searcher
-    from cde_retrievers.retrieval_set import RetrievalSet
+    from cde_retrievers.evaluation.metrics import Interval
+    from cde_retrievers.evaluation.results import Evaluation, mean_difference, mean_over_sets
+    from cde_retrievers.evaluation.searchers import BM25, BiEncoder, Contextual, Plain, PlainEmbedding, Searcher
 
 _HOMES = {
-    "BM25": "cde_retrievers.evaluation.lexical",
-    "BiEncoder": "cde_retrievers.evaluation.contextual",
+    "BM25": "cde_retrievers.evaluation.searchers",
+    "BiEncoder": "cde_retrievers.evaluation.searchers",
     "Comparison": "cde_retrievers.evaluation.comparison",
     "ContextMatrix": "cde_retrievers.evaluation.matrix",
-    "Contextual": "cde_retrievers.evaluation.contextual",
-    "Evaluation": "cde_retrievers.evaluation.evaluation",
-    "Fitted": "cde_retrievers.evaluation.contexts",
-    "Foreign": "cde_retrievers.evaluation.contexts",
-    "Generic": "cde_retrievers.evaluation.contexts",
-    "Interval": "cde_retrievers.evaluation.intervals",
+    "Contextual": "cde_retrievers.evaluation.searchers",
+    "Evaluation": "cde_retrievers.evaluation.results",
+    "FittedContext": "cde_retrievers.evaluation.contexts",
+    "ForeignContext": "cde_retrievers.evaluation.contexts",
+    "GenericContext": "cde_retrievers.evaluation.contexts",
+    "Interval": "cde_retrievers.evaluation.metrics",
     "NamedCorpus": "cde_retrievers.evaluation.contexts",
-    "Null": "cde_retrievers.evaluation.contexts",
-    "Own": "cde_retrievers.evaluation.contexts",
-    "Plain": "cde_retrievers.evaluation.plain",
-    "RetrievalSet": "cde_retrievers.retrieval_set",
-    "Searcher": "cde_retrievers.evaluation.searcher",
-    "Shuffled": "cde_retrievers.evaluation.contexts",
-    "compare": "cde_retrievers.evaluation.comparing",
+    "NullContext": "cde_retrievers.evaluation.contexts",
+    "OwnContext": "cde_retrievers.evaluation.contexts",
+    "Plain": "cde_retrievers.evaluation.searchers",
+    "PlainEmbedding": "cde_retrievers.evaluation.searchers",
+    "RetrievalSet": "cde_retrievers.evaluation.dataset",
+    "RetrievalDataset": "cde_retrievers.evaluation.dataset",
+    "Searcher": "cde_retrievers.evaluation.searchers",
+    "ShuffledContext": "cde_retrievers.evaluation.contexts",
+    "compare": "cde_retrievers.evaluation.comparison_plan",
     "context_matrix": "cde_retrievers.evaluation.matrix",
-    "evaluate": "cde_retrievers.evaluation.evaluating",
+    "evaluate": "cde_retrievers.evaluation.evaluator",
     "known_items": "cde_retrievers.evaluation.known_item_queries",
-    "mean_difference": "cde_retrievers.evaluation.evaluation",
-    "mean_over_sets": "cde_retrievers.evaluation.evaluation",
+    "mean_difference": "cde_retrievers.evaluation.results",
+    "mean_over_sets": "cde_retrievers.evaluation.results",
 }
 
 __all__ = [
@@ -52,17 +59,19 @@ __all__ = [
     "ContextMatrix",
     "Contextual",
     "Evaluation",
-    "Fitted",
-    "Foreign",
-    "Generic",
+    "FittedContext",
+    "ForeignContext",
+    "GenericContext",
     "Interval",
     "NamedCorpus",
-    "Null",
-    "Own",
+    "NullContext",
+    "OwnContext",
     "Plain",
+    "PlainEmbedding",
+    "RetrievalDataset",
     "RetrievalSet",
     "Searcher",
-    "Shuffled",
+    "ShuffledContext",
     "compare",
     "context_matrix",
     "evaluate",

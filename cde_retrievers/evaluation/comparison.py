@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from cde_retrievers.atomic import replace_json
 from cde_retrievers.errors import ConfigurationError
-from cde_retrievers.evaluation.evaluation import Evaluation
-from cde_retrievers.evaluation.intervals import Interval
-from cde_retrievers.evaluation.measures import MAIN, MEASURES
+from cde_retrievers.evaluation.metrics import MAIN, MEASURES, Interval
+from cde_retrievers.evaluation.results import Evaluation
+from cde_retrievers.storage.atomic import replace_json
 
 Group = Literal["context", "strategy", "seed", "size", "other"]
 NO_CONTEXT = "no context"  # what the labels of all rows without one begin with
@@ -112,8 +111,13 @@ class Comparison:
             raise ConfigurationError(f"this is no saved comparison ({error!r}); compare again") from error
 
     def save(self, path: str | Path) -> None:
-        """Write everything as JSON, whole or not at all."""
-        replace_json(Path(path), self.to_dict())
+        """Write everything as JSON, whole or not at all; an older file there is replaced.
+
+        Raises:
+            PathInUseError: something else than a file is at `path`.
+            WriteError: the disk is full, or `path` cannot be written to.
+        """
+        replace_json(path, self.to_dict())
 
     def _gain(self, row: Row) -> str:
         return "" if row is self.rows[0] else in_points(self.own.minus(row.evaluation))

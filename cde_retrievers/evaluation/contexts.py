@@ -7,30 +7,30 @@ from typing import Protocol
 
 import numpy as np
 
-from cde_retrievers.context import CorpusContext
-from cde_retrievers.corpora import Corpus, Reading
-from cde_retrievers.embedder import Embedder, fitted_context
-from cde_retrievers.encoder import ContextualEncoder
+from cde_retrievers.context.context import CorpusContext
+from cde_retrievers.context.selection import check_choice
+from cde_retrievers.corpora import Corpus, ReadOptions
+from cde_retrievers.encoder.embedder import Embedder, fitted_context
+from cde_retrievers.encoder.encoder import ContextualEncoder
 from cde_retrievers.errors import ConfigurationError
-from cde_retrievers.retrieval_set import RetrievalSet
-from cde_retrievers.selection import check_choice
+from cde_retrievers.evaluation.dataset import RetrievalDataset
 
 _ANY_SIZE = 2
 
 
 class ContextSource(Protocol):
-    """Makes the context under which a set is searched. `Own`, `Foreign`, `Shuffled` and `Fitted` are some."""
+    """Makes the context under which a set is searched, such as `OwnContext` or `ForeignContext`."""
 
     @property
     def label(self) -> str:
         """What the context is called in tables."""
 
-    def fit(self, encoder: Embedder, data: RetrievalSet) -> CorpusContext:
+    def fit(self, encoder: Embedder, data: RetrievalDataset) -> CorpusContext:
         """The context for searching `data` with this encoder."""
 
 
 @dataclass(frozen=True, slots=True)
-class Own:
+class OwnContext:
     """A context of the corpus that is searched, which is how a contextual model is meant to be used.
 
     Attributes:
@@ -57,13 +57,13 @@ class Own:
         told += [] if self.seed == 0 else [f"seed {self.seed}"]
         return ", ".join(["own context", *told])
 
-    def fit(self, encoder: Embedder, data: RetrievalSet) -> CorpusContext:
+    def fit(self, encoder: Embedder, data: RetrievalDataset) -> CorpusContext:
         """As `ContextSource`."""
         return fitted_context(encoder, data.texts, self.size, self.strategy, self.seed, show_progress=False)
 
 
 class NamedTexts(Protocol):
-    """A corpus that is not searched, such as a `RetrievalSet` whose queries play no part."""
+    """A corpus that is not searched, such as a `RetrievalDataset` whose queries play no part."""
 
     @property
     def name(self) -> str:
@@ -93,11 +93,11 @@ class NamedCorpus:
         Raises:
             CorpusFileError: files are missing or not as they should be.
         """
-        return cls(Path(path).name, tuple(Corpus(path, Reading(skip_empty=True)).texts()))
+        return cls(Path(path).name, tuple(Corpus(path, ReadOptions(skip_empty=True)).texts()))
 
 
 @dataclass(frozen=True, slots=True)
-class Foreign:
+class ForeignContext:
     """A context of another corpus: what a context costs that was not fitted anew (paper, figure 7).
 
     Attributes:
@@ -111,13 +111,13 @@ class Foreign:
         """What the context is called in tables."""
         return f"context of {self.corpus.name}"
 
-    def fit(self, encoder: Embedder, data: RetrievalSet) -> CorpusContext:
+    def fit(self, encoder: Embedder, data: RetrievalDataset) -> CorpusContext:
         """As `ContextSource`."""
         return fitted_context(encoder, self.corpus.texts, show_progress=False)
 
 
 @dataclass(frozen=True, slots=True)
-class Shuffled:
+class ShuffledContext:
     """The corpus' own context in another order: whether the order matters to the model.
 
     Attributes:
@@ -131,7 +131,7 @@ class Shuffled:
         """What the context is called in tables."""
         return "own context, shuffled"
 
-    def fit(self, encoder: Embedder, data: RetrievalSet) -> CorpusContext:
+    def fit(self, encoder: Embedder, data: RetrievalDataset) -> CorpusContext:
         """As `ContextSource`."""
         context = fitted_context(encoder, data.texts, show_progress=False)
         order = np.random.default_rng(self.seed).permutation(len(context))
@@ -144,7 +144,7 @@ class Shuffled:
 
 
 @dataclass(frozen=True, slots=True)
-class Fitted:
+class FittedContext:
     """A context that was fitted before.
 
     Attributes:
@@ -155,7 +155,7 @@ class Fitted:
     context: CorpusContext
     label: str = field(default="given context")
 
-    def fit(self, encoder: Embedder, data: RetrievalSet) -> CorpusContext:
+    def fit(self, encoder: Embedder, data: RetrievalDataset) -> CorpusContext:
         """As `ContextSource`.
 
         Raises:
@@ -166,7 +166,7 @@ class Fitted:
 
 
 @dataclass(frozen=True, slots=True)
-class Null:
+class NullContext:
     """No context: the null vector in the place of every context vector, for models that have one."""
 
     @property
@@ -174,7 +174,7 @@ class Null:
         """What the context is called in tables."""
         return "no context (null vector)"
 
-    def fit(self, encoder: Embedder, data: RetrievalSet) -> CorpusContext:
+    def fit(self, encoder: Embedder, data: RetrievalDataset) -> CorpusContext:
         """As `ContextSource`.
 
         Raises:
@@ -184,7 +184,7 @@ class Null:
 
 
 @dataclass(frozen=True, slots=True)
-class Generic:
+class GenericContext:
     """The texts that ship with the package in place of a corpus."""
 
     @property
@@ -192,7 +192,7 @@ class Generic:
         """What the context is called in tables."""
         return "no context (generic texts)"
 
-    def fit(self, encoder: Embedder, data: RetrievalSet) -> CorpusContext:
+    def fit(self, encoder: Embedder, data: RetrievalDataset) -> CorpusContext:
         """As `ContextSource`."""
         return _with_weights(encoder, self.label).generic_context(show_progress=False)
 

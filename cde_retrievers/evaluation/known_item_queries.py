@@ -12,10 +12,10 @@ import numpy as np
 
 from cde_retrievers.corpora.pseudo_queries import Kind, PseudoQuery, outline, pseudo_queries
 from cde_retrievers.errors import EvaluationDataError
-from cde_retrievers.index.document import Document, checked_document
-from cde_retrievers.judged import JudgedQueries
-from cde_retrievers.retrieval_set import RetrievalSet
-from cde_retrievers.signatures import validated
+from cde_retrievers.evaluation.dataset import RetrievalDataset
+from cde_retrievers.retrieval.document import Document, checked_document
+from cde_retrievers.retrieval.judgements import JudgedQueries
+from cde_retrievers.validation.signatures import validated
 
 _KINDS: tuple[Kind, ...] = ("title", "sentence")
 _MIN_WORDS = 8
@@ -24,15 +24,15 @@ _MIN_WORDS = 8
 @validated
 def known_items(
     documents: Iterable[str | Document], *, name: str = "known items", max_queries: int = 1_000, seed: int = 0
-) -> RetrievalSet:
+) -> RetrievalDataset:
     """A retrieval set made of documents alone: title, or else first sentence, against the rest.
 
     What asks is taken out of its document. Documents that have neither, or too little behind it, are searched whole.
     Queries that two documents would answer are left out.
 
     Args:
-        documents: texts, `Document`s, or a `Corpus`; of BEIR folders with `Reading(text=("text",))`, which keeps the
-            title out of the text.
+        documents: texts, `Document`s, or a `Corpus`; of BEIR folders with `ReadOptions(text=("text",))`, which keeps
+            the title out of the text.
         name: of the set.
         max_queries: at most; which ones is drawn at random.
         seed: of the draw.
@@ -60,7 +60,7 @@ def known_items(
         f"asking for the rest of its document. People's questions can behave otherwise."
     )
     texts = tuple(made[str(d.id)].positive if str(d.id) in made else d.text for d in read)
-    return RetrievalSet(name, tuple(str(document.id) for document in read), texts, judged, note, is_made=True)
+    return RetrievalDataset(name, tuple(str(document.id) for document in read), texts, judged, note, is_made=True)
 
 
 def _first_offer(document: Document) -> PseudoQuery | None:

@@ -6,16 +6,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cde_retrievers.encoder import ContextualEncoder
-from cde_retrievers.evaluation.contexts import Fitted, Foreign, Own
-from cde_retrievers.evaluation.contextual import Contextual, without_context
-from cde_retrievers.evaluation.embedded_once import embedded_once
-from cde_retrievers.evaluation.evaluating import evaluation_of
-from cde_retrievers.evaluation.evaluation import Evaluation
-from cde_retrievers.evaluation.measures import MAIN
-from cde_retrievers.progress import progress_bar
-from cde_retrievers.retrieval_set import RetrievalSet
-from cde_retrievers.signatures import validated
+from cde_retrievers.encoder.encoder import ContextualEncoder
+from cde_retrievers.evaluation.contexts import FittedContext, ForeignContext, OwnContext
+from cde_retrievers.evaluation.dataset import RetrievalDataset
+from cde_retrievers.evaluation.evaluator import evaluation_of
+from cde_retrievers.evaluation.metrics import MAIN
+from cde_retrievers.evaluation.precomputed import embedded_once
+from cde_retrievers.evaluation.results import Evaluation
+from cde_retrievers.evaluation.searchers import Contextual, without_context
+from cde_retrievers.util.progress import progress_bar
+from cde_retrievers.validation.signatures import validated
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +46,7 @@ class ContextMatrix:
 
 @validated
 def context_matrix(
-    encoder: ContextualEncoder, sets: Sequence[RetrievalSet], show_progress: bool | None = None
+    encoder: ContextualEncoder, sets: Sequence[RetrievalDataset], show_progress: bool | None = None
 ) -> ContextMatrix:
     """Search every set under its own and every other one's context (paper, figure 7): S * (S + 1) evaluations.
 
@@ -67,7 +67,7 @@ def context_matrix(
             bar.update()
             row = []
             for other, context in zip(sets, contexts, strict=True):
-                source = Fitted(context, (Own() if other is data else Foreign(other)).label)
+                source = FittedContext(context, (OwnContext() if other is data else ForeignContext(other)).label)
                 row.append(evaluation_of(Contextual(embedder, source), data, show_progress=False))
                 bar.update()
             rows.append(tuple(row))

@@ -14,12 +14,12 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from cde_retrievers.batches import Embeddings
-from cde_retrievers.durable import sync_file
 from cde_retrievers.errors import IndexFileError
 from cde_retrievers.index.entries import new_file
 from cde_retrievers.index.manifest import AcceleratorEntry, AcceleratorFile, Kind, SegmentEntry
 from cde_retrievers.index.ownership import OwnedDirectory
+from cde_retrievers.storage.sync import sync_file
+from cde_retrievers.validation.vectors import Embeddings
 
 MIN_ROWS = 10_000
 """Below this, exact search is as fast."""

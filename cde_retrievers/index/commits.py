@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cde_retrievers.index.accelerator import MIN_ROWS, build_accelerator
-from cde_retrievers.index.growth import compacted, merged_tail
+from cde_retrievers.index.compaction import compacted, merged_tail
 from cde_retrievers.index.manifest import Manifest, SegmentEntry
 from cde_retrievers.index.segment import Segment
 from cde_retrievers.index.segment_writer import write_deletions

@@ -5,30 +5,28 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
-from cde_retrievers.atomic import recovered
-from cde_retrievers.batches import Embeddings
-from cde_retrievers.context import CorpusContext
-from cde_retrievers.disk_errors import disk_errors_explained
-from cde_retrievers.embedder import Embedder
+from cde_retrievers.context.context import CorpusContext
+from cde_retrievers.encoder.embedder import Embedder
 from cde_retrievers.errors import ConfigurationError, ReadOnlyError
-from cde_retrievers.index.building import size_of
+from cde_retrievers.index.build import embedded, size_of
 from cde_retrievers.index.commits import commit_change, compact
-from cde_retrievers.index.creation import BuildRequest, create_index, finish_build
-from cde_retrievers.index.document import Document, checked_ids
-from cde_retrievers.index.embedding import embedded
+from cde_retrievers.index.create import BuildRequest, create_index, finish_build
 from cde_retrievers.index.entries import index_directory
-from cde_retrievers.index.intake import Intake, batches, require_collection
+from cde_retrievers.index.intake import DocumentValidator, batches, require_collection
 from cde_retrievers.index.lock import writer_lock
 from cde_retrievers.index.manifest import Kind, Manifest
 from cde_retrievers.index.reader import IndexReader
-from cde_retrievers.index.refitting import RefitReport, build_next
+from cde_retrievers.index.refit import RefitReport, build_next
 from cde_retrievers.index.segment_writer import write_segment
 from cde_retrievers.index.snapshot import Snapshot
 from cde_retrievers.index.store import IndexStore
-from cde_retrievers.judged import DEPTH, JudgedQueries
-from cde_retrievers.progress import progress_bar
-from cde_retrievers.signatures import validated
-from cde_retrievers.vectors import checked_embeddings
+from cde_retrievers.retrieval.document import Document, checked_ids
+from cde_retrievers.retrieval.judgements import DEPTH, JudgedQueries
+from cde_retrievers.storage.atomic import recovered
+from cde_retrievers.storage.disk_errors import disk_errors_explained
+from cde_retrievers.util.progress import progress_bar
+from cde_retrievers.validation.signatures import validated
+from cde_retrievers.validation.vectors import Embeddings, checked_embeddings
 
 BATCH = 2_048
 """Documents per commit."""
@@ -167,7 +165,9 @@ class ContextualIndex(IndexReader):
             WriteError: the disk is full or not to be written to; the index is as it was, or has whole batches more.
         """
         with self._writing("adding documents") as snapshot:
-            return self._append(Intake(snapshot.rows_by_id, snapshot.manifest.named), documents, show_progress)
+            return self._append(
+                DocumentValidator(snapshot.rows_by_id, snapshot.manifest.named), documents, show_progress
+            )
 
     @validated
     def upsert(self, documents: Iterable[Document | str], *, show_progress: bool | None = None) -> list[str]:
@@ -176,7 +176,7 @@ class ContextualIndex(IndexReader):
         A document without an id is a new one.
         """
         with self._writing("replacing documents") as snapshot:
-            intake = Intake(snapshot.rows_by_id, snapshot.manifest.named, replacing=True)
+            intake = DocumentValidator(snapshot.rows_by_id, snapshot.manifest.named, replacing=True)
             return self._append(intake, documents, show_progress)
 
     def add_embedded(self, documents: Sequence[Document | str], vectors: Embeddings, fingerprint: str) -> list[str]:
@@ -196,7 +196,7 @@ class ContextualIndex(IndexReader):
         with self._writing("adding documents") as snapshot:
             self._view.check(fingerprint)
             matrix = checked_embeddings(vectors, len(documents), self._view.width, ConfigurationError)
-            intake = Intake(snapshot.rows_by_id, snapshot.manifest.named, replacing=True)
+            intake = DocumentValidator(snapshot.rows_by_id, snapshot.manifest.named, replacing=True)
             admitted = list(intake.admit(documents))
             if admitted:
                 self._commit(admitted, matrix, intake.named)
@@ -282,13 +282,13 @@ class ContextualIndex(IndexReader):
     def _judge(self, judged: JudgedQueries | None) -> float | None:
         if judged is None:
             return None
-        if not isinstance(judged, JudgedQueries):
-            raise ConfigurationError(f"judged queries are JudgedQueries, found {type(judged).__name__}; make some")
         found = self.search(list(judged.queries.values()), k=DEPTH)
         run = {query: {hit.id: hit.score for hit in hits} for query, hits in zip(judged.queries, found, strict=True)}
         return judged.ndcg_at_10(run)
 
-    def _append(self, intake: Intake, documents: Iterable[Document | str], show_progress: bool | None) -> list[str]:
+    def _append(
+        self, intake: DocumentValidator, documents: Iterable[Document | str], show_progress: bool | None
+    ) -> list[str]:
         admitted: Iterable[Document] = intake.admit(documents)
         if isinstance(documents, Sequence):
             admitted = list(admitted)  # so that a bad one at the end is noticed before the first is embedded

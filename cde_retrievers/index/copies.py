@@ -4,17 +4,16 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from cde_retrievers.context_files import HEADER_FILE, VECTORS_FILE
+from cde_retrievers.context.persistence import HEADER_FILE, VECTORS_FILE
 from cde_retrievers.errors import IndexFileError, PathInUseError
 from cde_retrievers.index.entries import is_directory, is_file, obstacle
 from cde_retrievers.index.lock import HOLDER_FILE, LOCK_FILE
 from cde_retrievers.index.manifest import SERVED, STAGED, Manifest
 from cde_retrievers.index.ownership import CONTEXTS, MARKER, PARTS, SEGMENTS, OwnedDirectory, read_marker
 from cde_retrievers.index.store import IndexStore
+from cde_retrievers.storage.scratch import is_scratch
 
 _KNOWN = {SERVED, STAGED, MARKER, LOCK_FILE, HOLDER_FILE, SEGMENTS, CONTEXTS}
-# Of a manifest that a kill kept from being replaced.
-_SCRATCH = (f".{SERVED}.", f".{STAGED}.", ".cde-")
 
 
 def copy_files(source: Path, target: Path) -> None:
@@ -78,7 +77,7 @@ def _entries(directory: Path) -> Iterator[Path]:
 def _is_own(entry: Path, home: OwnedDirectory, listed: set[str]) -> bool:
     if not is_file(entry) and not is_directory(entry):
         return False
-    if entry.parent == home.path and (entry.name in _KNOWN or entry.name.startswith(_SCRATCH)):
+    if entry.parent == home.path and (entry.name in _KNOWN or is_scratch(entry)):
         return True
     if home.is_own(entry) or entry.relative_to(home.path).as_posix() in listed:
         return True

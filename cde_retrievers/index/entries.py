@@ -1,11 +1,11 @@
 """What lies in an index's directory, looked at without following links: they may lead to what belongs to others."""
 
-import os
 import stat
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 from cde_retrievers.errors import ConfigurationError, IndexFileError, shown
+from cde_retrievers.validation.paths import checked_path
 
 
 def index_directory(path: object) -> Path:
@@ -14,19 +14,14 @@ def index_directory(path: object) -> Path:
     Raises:
         ConfigurationError: it is no path, or none that this system can have.
     """
+    checked = checked_path(path)
     try:
-        named = os.fspath(cast("str | os.PathLike[str]", path))
-        if isinstance(named, bytes):
-            raise TypeError("it is bytes; use os.fsdecode(path)")
-        os.fsencode(named)
-        directory = Path(named).resolve()
+        directory = checked.resolve()
         _mode(directory)
     except PermissionError:
         return directory  # the first look into it says so
-    except (TypeError, ValueError, RuntimeError, OSError) as error:  # RuntimeError: a circle of links
-        raise ConfigurationError(
-            f"the path of an index is expected, such as 'my_index', found {shown(path)}: {error}; give another one"
-        ) from error
+    except (RuntimeError, OSError) as error:  # RuntimeError: a circle of links
+        raise ConfigurationError(f"{shown(path)} cannot be the path of an index: {error}; give another one") from error
     return directory
 
 

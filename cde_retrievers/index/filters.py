@@ -12,8 +12,8 @@ from numbers import Integral, Real
 from typing import Any
 
 from cde_retrievers.errors import FilterError, shown
-from cde_retrievers.index.document import MAX_DEPTH
-from cde_retrievers.signatures import is_iterable
+from cde_retrievers.retrieval.document import MAX_DEPTH
+from cde_retrievers.validation.signatures import is_iterable
 
 Filter = Mapping[str, Any]
 Predicate = Callable[[Mapping[str, Any]], bool]

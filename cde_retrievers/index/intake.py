@@ -5,13 +5,13 @@ from itertools import count, islice
 from typing import TypeVar
 
 from cde_retrievers.errors import ConfigurationError, DuplicateIdError, InvalidDocumentError
-from cde_retrievers.index.document import Document, checked_document
-from cde_retrievers.signatures import is_iterable
+from cde_retrievers.retrieval.document import Document, checked_document
+from cde_retrievers.validation.signatures import is_iterable
 
 Item = TypeVar("Item")
 
 
-class Intake:
+class DocumentValidator:
     """Checks a stream of documents as it passes.
 
     Args:

@@ -13,12 +13,13 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from cde_retrievers.atomic import replace_json
 from cde_retrievers.errors import IndexFileError
-from cde_retrievers.files import sha256_of_file
 from cde_retrievers.index.entries import is_there, obstacle
 from cde_retrievers.index.ownership import CONTEXTS, SEGMENTS
-from cde_retrievers.sealed import read_sealed, sealed
+from cde_retrievers.storage.atomic import replace_json
+from cde_retrievers.storage.checked_json import read_checksummed, sealed
+from cde_retrievers.storage.hashing import sha256_of_file
+from cde_retrievers.validation.problems import readable
 
 FORMAT_VERSION = 1
 SERVED = "index.json"
@@ -27,7 +28,6 @@ VECTORS = "vectors.safetensors"
 DOCUMENTS = "documents.jsonl"
 LINES = "lines.json"
 Kind = Literal["flat", "ivf", "hnsw"]
-_SHOWN_PROBLEMS = 3
 
 Count = Annotated[int, Field(ge=0, le=1 << 53)]
 Positive = Annotated[int, Field(ge=1, le=1 << 53)]
@@ -233,21 +233,10 @@ def read_manifest(path: Path) -> Manifest:
     wrong = obstacle(path.parent, path.name) if is_there(path) else None
     if wrong is not None:
         raise IndexFileError(f"{wrong}; {remedy}")
+    content = read_checksummed(path, IndexFileError, remedy, FORMAT_VERSION)
     try:
-        content = read_sealed(path, IndexFileError, remedy, FORMAT_VERSION)
         # As JSON, since a list stands for a tuple there and everything else is taken strictly.
         return Manifest.model_validate_json(json.dumps(content))
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise FileNotFoundError(f"there is no {path}") from error
-    except OSError as error:
-        raise IndexFileError(f"{path} cannot be read ({error.strerror}); {remedy}") from error
     except ValidationError as error:
-        raise IndexFileError(f"{path} is not the manifest of an index: {problems(error)}; {remedy}") from error
-    except RecursionError as error:
-        raise IndexFileError(f"{path} is nested too deeply for the manifest of an index; {remedy}") from error
-
-
-def problems(error: ValidationError) -> str:
-    """What pydantic found wrong, in one line."""
-    found = [f"{'.'.join(map(str, e['loc'])) or 'it'}: {e['msg']}" for e in error.errors(include_url=False)]
-    return "; ".join(found[:_SHOWN_PROBLEMS])
+        wrong = readable(error.errors(include_url=False), "it")
+        raise IndexFileError(f"{path} is not the manifest of an index: {wrong}; {remedy}") from error

@@ -21,11 +21,11 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from cde_retrievers.durable import sync_directory
 from cde_retrievers.errors import IndexFileError
-from cde_retrievers.files import sha256_of_text
 from cde_retrievers.index.entries import is_directory, is_file, is_there, new_file, obstacle
-from cde_retrievers.sealed import read_sealed, sealed
+from cde_retrievers.storage.checked_json import read_checksummed, sealed
+from cde_retrievers.storage.hashing import sha256_of_text
+from cde_retrievers.storage.sync import sync_directory
 
 MARKER = "identity.json"
 SEGMENTS = "segments"
@@ -109,14 +109,13 @@ def read_marker(directory: Path) -> OwnedDirectory | None:
     wrong = obstacle(directory, MARKER)
     if wrong is not None:
         raise IndexFileError(f"{wrong}; {remedy}")
-    if not _is_begun(path):
+    if is_unwritten_marker(path):
         return None
+    content = read_checksummed(path, IndexFileError, remedy, _VERSION)
     try:
-        marker = _Marker.model_validate_json(json.dumps(read_sealed(path, IndexFileError, remedy, _VERSION)))
-    except (ValidationError, RecursionError) as error:
+        marker = _Marker.model_validate_json(json.dumps(content))
+    except ValidationError as error:
         raise IndexFileError(f"{path} is not the marker of an index; {remedy}") from error
-    except OSError as error:
-        raise IndexFileError(f"{path} cannot be read ({error.strerror}); {remedy}") from error
     return OwnedDirectory(directory, marker.identity, frozenset(marker.adopted))
 
 
@@ -146,11 +145,8 @@ def write_marker(directory: Path, identity: str | None = None, adopted: Iterable
 
 
 def is_unwritten_marker(entry: Path) -> bool:
-    """Whether this is a marker that a kill kept from being written; nothing is in it."""
-    return entry.name == MARKER and is_file(entry) and not _is_begun(entry)
-
-
-def _is_begun(path: Path) -> bool:
-    """Whether anything was written; a power cut may leave zeros of what had not reached the device."""
-    with path.open("rb") as file:
-        return bool(file.read(1 << 16).strip(b"\0"))
+    """Whether this is a marker that a kill kept from being written; a power cut may leave zeros in it."""
+    if entry.name != MARKER or not is_file(entry):
+        return False
+    with entry.open("rb") as file:
+        return not file.read(1 << 16).strip(b"\0")

@@ -1,4 +1,4 @@
-"""The reading side of an index: documents, searches, and looking at a newer generation.
+"""The reading side of an index: documents, searches, and moving to a newer generation.
 
 Axes: Q queries, W width.
 """
@@ -8,20 +8,20 @@ from pathlib import Path
 from threading import Lock, RLock
 from typing import overload
 
-from cde_retrievers.batches import Embeddings
-from cde_retrievers.context import CorpusContext
-from cde_retrievers.embedder import Embedder
-from cde_retrievers.encoder import ContextualEncoder
+from cde_retrievers.context.context import CorpusContext
+from cde_retrievers.encoder.embedder import Embedder
+from cde_retrievers.encoder.encoder import ContextualEncoder
 from cde_retrievers.errors import ConfigurationError, shown
-from cde_retrievers.index.document import Document, Hit, checked_ids
+from cde_retrievers.index.entries import index_directory
 from cde_retrievers.index.filters import Filter
 from cde_retrievers.index.manifest import Kind, Manifest
 from cde_retrievers.index.snapshot import Snapshot
 from cde_retrievers.index.store import IndexStore
 from cde_retrievers.index.view import View
-from cde_retrievers.signatures import validated
-from cde_retrievers.text import checked_texts
-from cde_retrievers.vectors import checked_embeddings, checked_vectors
+from cde_retrievers.retrieval.document import Document, Hit, checked_ids
+from cde_retrievers.validation.signatures import validated
+from cde_retrievers.validation.texts import checked_texts
+from cde_retrievers.validation.vectors import Embeddings, checked_embeddings, checked_vectors
 
 
 class IndexReader:
@@ -234,8 +234,8 @@ def require_loadable(context: CorpusContext) -> None:
     if context.probe is not None:
         raise ConfigurationError(
             f"this index was made with the embedding {context.model_name!r} of another library, which is not loaded by "
-            f"its name; give it where the index is opened: ContextualFAISS.open(path, "
-            f"ContextualizedEmbeddings(base=...)), ContextualVectorStore.open(path, ContextualizedEmbedding(base=...)) "
+            f"its name; give it where the index is opened: ContextualVectorStore.open(path, "
+            f"WhitenedEmbeddings(base=...)), ContextualVectorStore.open(path, WhitenedEmbedding(base=...)) "
             f"or ContextualIndex.open(path, embedder)"
         )
 
@@ -243,3 +243,18 @@ def require_loadable(context: CorpusContext) -> None:
 def _check_k(k: object) -> None:
     if not isinstance(k, int) or isinstance(k, bool) or k < 1:
         raise ConfigurationError(f"k must be a positive whole number of hits, found {shown(k)}")
+
+
+def holds_index(path: str | Path) -> bool:
+    """Whether there is a finished index in the directory."""
+    return IndexStore(index_directory(path)).is_served
+
+
+def context_of_index(index: IndexReader | str | Path) -> str:
+    """Fingerprint of the context of an index, or of the one in a directory, as it is served now.
+
+    Raises:
+        IndexFileError: there is no index, it is not finished, or its manifest is damaged.
+    """
+    directory = index.path if isinstance(index, IndexReader) else index_directory(index)
+    return IndexStore(directory).served().context

@@ -15,13 +15,13 @@ from typing import Any, TypeGuard
 import numpy as np
 from numpy.typing import NDArray
 
-from cde_retrievers.batches import Embeddings
 from cde_retrievers.errors import IndexFileError
-from cde_retrievers.index.document import Document, from_line
 from cde_retrievers.index.entries import obstacle
 from cde_retrievers.index.manifest import DOCUMENTS, LINES, VECTORS, FileEntry, SegmentEntry
 from cde_retrievers.index.ownership import SEGMENTS
 from cde_retrievers.index.segment_writer import safetensors_head
+from cde_retrievers.retrieval.document import Document, from_line
+from cde_retrievers.validation.vectors import Embeddings
 
 
 class DamagedFileError(IndexFileError):

@@ -10,14 +10,14 @@ from itertools import takewhile
 import numpy as np
 from numpy.typing import NDArray
 
-from cde_retrievers.batches import Embeddings
 from cde_retrievers.errors import IndexFileError
 from cde_retrievers.index.accelerator import Accelerator
-from cde_retrievers.index.document import Document
-from cde_retrievers.index.exact import Rows, Scores, best_of, exact_search
 from cde_retrievers.index.filters import Filter, compile_filter
 from cde_retrievers.index.manifest import Manifest
 from cde_retrievers.index.segment import Segment
+from cde_retrievers.retrieval.document import Document
+from cde_retrievers.retrieval.exact_search import Rows, Scores, best_of, exact_search
+from cde_retrievers.validation.vectors import Embeddings
 
 
 class Snapshot:

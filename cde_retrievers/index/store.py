@@ -5,9 +5,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import uuid4
 
-from cde_retrievers.context import CorpusContext
-from cde_retrievers.context_files import HEADER_FILE, VECTORS_FILE
-from cde_retrievers.durable import sync_directory
+from cde_retrievers.context.context import CorpusContext
+from cde_retrievers.context.persistence import HEADER_FILE, VECTORS_FILE
 from cde_retrievers.errors import ContextFileError, IndexFileError
 from cde_retrievers.index.accelerator import Accelerator
 from cde_retrievers.index.entries import is_there, obstacle, own_folder
@@ -22,6 +21,8 @@ from cde_retrievers.index.ownership import (
 )
 from cde_retrievers.index.segment import DamagedFileError, Segment, damage_of
 from cde_retrievers.index.snapshot import Snapshot
+from cde_retrievers.storage.scratch import sweep as sweep_scratch
+from cde_retrievers.storage.sync import sync_directory
 
 logger = logging.getLogger(__name__)
 _ATTEMPTS = 5
@@ -338,6 +339,8 @@ class IndexStore:
         manifests = [*self._manifests(), *written]
         if not manifests:
             return  # nobody knows what is needed
+        for name in (SERVED, STAGED):
+            sweep_scratch(self.directory / name)
         listed = {name for manifest in manifests for name in manifest.names}
         listed |= {self.context_name(manifest) for manifest in manifests}
         for entry in list(self.home.own_entries()):

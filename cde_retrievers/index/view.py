@@ -5,13 +5,13 @@ Axes: Q queries, W width.
 
 from dataclasses import dataclass
 
-from cde_retrievers.batches import Embeddings
-from cde_retrievers.context import CorpusContext
-from cde_retrievers.embedder import Embedder, checked_embedder
+from cde_retrievers.context.context import CorpusContext
+from cde_retrievers.encoder.embedder import Embedder, checked_embedder
 from cde_retrievers.errors import ContextMismatchError
-from cde_retrievers.index.document import Hit
 from cde_retrievers.index.filters import Filter
 from cde_retrievers.index.snapshot import Snapshot
+from cde_retrievers.retrieval.document import Hit
+from cde_retrievers.validation.vectors import Embeddings
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,21 +9,30 @@ except ImportError as error:
         "cde_retrievers.langchain needs LangChain: pip install 'cde-retrievers[langchain]'"
     ) from error
 
-from cde_retrievers.langchain.cache import cache_key_encoder, cached_embeddings
-from cde_retrievers.langchain.contextualized import ContextualizedEmbeddings
+from cde_retrievers.binding.check import CONTEXT_KEY, ContextCheck
 from cde_retrievers.langchain.embeddings import ContextualEmbeddings
 from cde_retrievers.langchain.guards import (
     check_index,
     collection_metadata,
     context_filter,
     read_context,
+    stamped,
     write_context,
 )
-from cde_retrievers.langchain.records import index_key_encoder, record_manager_namespace
+from cde_retrievers.langchain.keys import (
+    cache_key_encoder,
+    cached_embeddings,
+    index_key_encoder,
+    record_manager_namespace,
+)
 from cde_retrievers.langchain.retriever import ContextualRetriever
-from cde_retrievers.langchain.stamps import stamped
-from cde_retrievers.langchain.vectorstore import ContextualFAISS
-from cde_retrievers.verdict import CONTEXT_KEY, ContextCheck
+from cde_retrievers.langchain.vector_store import ContextualVectorStore
+from cde_retrievers.langchain.whitened_embeddings import WhitenedEmbeddings
+
+ContextualFAISS = ContextualVectorStore
+"""The earlier name."""
+ContextualizedEmbeddings = WhitenedEmbeddings
+"""The earlier name."""
 
 __all__ = [
     "CONTEXT_KEY",
@@ -31,7 +40,9 @@ __all__ = [
     "ContextualEmbeddings",
     "ContextualFAISS",
     "ContextualRetriever",
+    "ContextualVectorStore",
     "ContextualizedEmbeddings",
+    "WhitenedEmbeddings",
     "cache_key_encoder",
     "cached_embeddings",
     "check_index",

@@ -10,19 +10,19 @@ from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
-from cde_retrievers.binding import ContextBinding
-from cde_retrievers.bound import BoundToContext
-from cde_retrievers.embedder import Embedder
-from cde_retrievers.encoder import ContextualEncoder
+from cde_retrievers.binding.binding import ContextBinding
+from cde_retrievers.binding.mixin import ContextBoundMixin
+from cde_retrievers.encoder.embedder import Embedder
+from cde_retrievers.encoder.encoder import ContextualEncoder
 from cde_retrievers.errors import ConfigurationError
-from cde_retrievers.signatures import validated
-from cde_retrievers.text import read_texts
+from cde_retrievers.validation.signatures import validated
+from cde_retrievers.validation.texts import read_texts
 
 _REMEDY = "embeddings.fit(documents)  # the same documents that go into the vector store"
 _STORE_BATCH = 100  # the largest batch that LangChain makes of a corpus by itself, in `index()`
 
 
-class ContextualEmbeddings(BoundToContext, BaseModel, Embeddings):
+class ContextualEmbeddings(ContextBoundMixin, BaseModel, Embeddings):
     """Embeddings whose context is fitted on the corpus before the index is built.
 
     Example:

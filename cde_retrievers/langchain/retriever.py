@@ -10,11 +10,11 @@ from langchain_core.vectorstores import VectorStore
 from pydantic import ConfigDict, Field, PrivateAttr
 
 from cde_retrievers.errors import ContextMismatchError
-from cde_retrievers.langchain.building import add_documents, build_store, refuse_another_context
-from cde_retrievers.langchain.documents import checked_documents
 from cde_retrievers.langchain.embeddings import ContextualEmbeddings
-from cde_retrievers.langchain.vectorstore import ContextualFAISS
-from cde_retrievers.signatures import validated
+from cde_retrievers.langchain.guards import add_documents, build_store, refuse_another_context
+from cde_retrievers.langchain.vector_documents import checked_documents
+from cde_retrievers.langchain.vector_store import ContextualVectorStore
+from cde_retrievers.validation.signatures import validated
 
 
 class ContextualRetriever(BaseRetriever):
@@ -58,7 +58,7 @@ class ContextualRetriever(BaseRetriever):
         model: str = "minilm",
         k: int = 4,
         embeddings: ContextualEmbeddings | None = None,
-        vectorstore_class: type[VectorStore] = ContextualFAISS,
+        vectorstore_class: type[VectorStore] = ContextualVectorStore,
         **vectorstore_options: Any,
     ) -> Self:
         """Fit a context on the documents, index them under it, and retrieve from that index.
@@ -73,7 +73,7 @@ class ContextualRetriever(BaseRetriever):
             embeddings: to use instead; fitted on the documents if they have no context yet.
             vectorstore_class: any LangChain vector store; by default one that keeps the context with the documents.
             vectorstore_options: passed on to the store's `from_documents`; `path=` keeps the index of the default one,
-                for `ContextualFAISS.open(path)`.
+                for `ContextualVectorStore.open(path)`.
 
         Raises:
             ContextMismatchError: the options name a collection that exists, and it was built under another context,

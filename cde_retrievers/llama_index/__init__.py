@@ -9,16 +9,19 @@ except ImportError as error:
         "cde_retrievers.llama_index needs LlamaIndex: pip install 'cde-retrievers[llama-index]'"
     ) from error
 
-from cde_retrievers.llama_index.checks import check_index
-from cde_retrievers.llama_index.contextualized import ContextualizedEmbedding
+from cde_retrievers.llama_index.cache import ContextualKVStore
 from cde_retrievers.llama_index.embeddings import ContextualEmbedding
 from cde_retrievers.llama_index.finetune import ContextualFinetuneEngine
 from cde_retrievers.llama_index.fitter import ContextFitter
-from cde_retrievers.llama_index.kvstore import ContextualKVStore
+from cde_retrievers.llama_index.guards import check_index
 from cde_retrievers.llama_index.persistence import load_index, persist_index
 from cde_retrievers.llama_index.retriever import ContextualRetriever
 from cde_retrievers.llama_index.stamps import context_filters, docstore_namespace, stamped
 from cde_retrievers.llama_index.vector_store import ContextualVectorStore
+from cde_retrievers.llama_index.whitened_embeddings import WhitenedEmbedding
+
+ContextualizedEmbedding = WhitenedEmbedding
+"""The earlier name."""
 
 __all__ = [
     "ContextFitter",
@@ -28,6 +31,7 @@ __all__ = [
     "ContextualRetriever",
     "ContextualVectorStore",
     "ContextualizedEmbedding",
+    "WhitenedEmbedding",
     "check_index",
     "context_filters",
     "docstore_namespace",

@@ -11,19 +11,19 @@ from llama_index.core.bridge.pydantic import ConfigDict, Field, PrivateAttr
 from llama_index.core.schema import BaseNode, MetadataMode
 from llama_index.core.storage.kvstore.types import BaseKVStore
 
-from cde_retrievers.binding import ContextBinding
-from cde_retrievers.bound import BoundToContext
-from cde_retrievers.embedder import Embedder
-from cde_retrievers.encoder import ContextualEncoder
-from cde_retrievers.llama_index.cached import CachedEmbedder
+from cde_retrievers.binding.binding import ContextBinding
+from cde_retrievers.binding.mixin import ContextBoundMixin
+from cde_retrievers.encoder.embedder import Embedder
+from cde_retrievers.encoder.encoder import ContextualEncoder
+from cde_retrievers.llama_index.cache import CachedEmbedder
 from cde_retrievers.llama_index.stamps import refuse_other_stamps
-from cde_retrievers.signatures import validated
-from cde_retrievers.text import read_texts
+from cde_retrievers.validation.signatures import validated
+from cde_retrievers.validation.texts import read_texts
 
 _REMEDY = "embed_model.fit(nodes)  # the same nodes that go into the index"
 
 
-class ContextualEmbedding(BoundToContext, BaseEmbedding):
+class ContextualEmbedding(ContextBoundMixin, BaseEmbedding):
     """An embedding whose context is fitted on the nodes before the index is built.
 
     Example:

@@ -5,12 +5,20 @@ from typing import TYPE_CHECKING, Any
 
 from cde_retrievers.errors import ConfigurationError, TrainingError
 from cde_retrievers.llama_index.embeddings import ContextualEmbedding
-from cde_retrievers.llama_index.qa_data import QAData
 from cde_retrievers.model.checkpoints import is_own_layout
 from cde_retrievers.model.config import Conditioning
 
 if TYPE_CHECKING:
     from cde_retrievers.training.config import TrainingConfig
+
+import csv
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Self
+
+from cde_retrievers.errors import TrainingDataError
+from cde_retrievers.storage.atomic import atomic_directory
 
 _VALIDATION_FOLDER = "validation"
 
@@ -64,7 +72,7 @@ class ContextualFinetuneEngine:
         conditioning: str | Conditioning | None = None,
         **model_settings: Any,
     ) -> None:
-        from cde_retrievers.optional import require
+        from cde_retrievers.util.imports import require
 
         require("accelerate", "fine-tuning", extra="train")
         if evaluation_steps is not None and (val_dataset is None or evaluation_steps < 1):
@@ -154,3 +162,79 @@ class ContextualFinetuneEngine:
         return {
             **settings, "eval_strategy": "steps", "eval_steps": steps, "save_strategy": "steps", "save_steps": steps,
         }  # fmt: skip
+
+
+_PARTS = ("queries", "corpus", "relevant_docs")
+_CORPUS_FILE = "corpus.jsonl"
+
+
+@dataclass(slots=True)
+class QAData:
+    """Queries and the documents that answer them, checked.
+
+    Attributes:
+        queries: text by id.
+        corpus: text by id.
+        relevant_docs: ids of documents, by id of the query that they answer.
+    """
+
+    queries: Mapping[str, str]
+    corpus: Mapping[str, str]
+    relevant_docs: Mapping[str, list[str]]
+
+    @classmethod
+    def read(cls, dataset: Any) -> Self:
+        """Anything with these three attributes, or the path of a JSON file with them.
+
+        Raises:
+            TrainingDataError: it has not, names what it does not have, or a text is empty.
+        """
+        from cde_retrievers.training.data.qa_dataset import QADataset
+        from cde_retrievers.training.data.read import read_pairs
+
+        if not isinstance(dataset, str | Path | QADataset):
+            raise TrainingDataError(
+                f"a data set with {', '.join(_PARTS)} is expected, or the path of its JSON file, found "
+                f"{type(dataset).__name__}; make one with generate_qa_embedding_pairs, or train on other pairs with "
+                f"cde_retrievers.training.train"
+            )
+        read_pairs(dataset)  # checks it
+        if isinstance(dataset, str | Path):
+            content = _json(Path(dataset))
+            return cls(*(content[name] for name in _PARTS))
+        return cls(*(getattr(dataset, name) for name in _PARTS))
+
+    def first_documents(self) -> Self:
+        """Each query with the first of its documents alone."""
+        return replace(self, relevant_docs={query: [*found[:1]] for query, found in self.relevant_docs.items()})
+
+    def write_beir(self, folder: Path) -> None:
+        """Write it as a BEIR folder, whole or not at all.
+
+        Raises:
+            PathInUseError: something else is there.
+        """
+        with atomic_directory(folder, lambda older: (older / _CORPUS_FILE).is_file()) as directory:
+            documents = ({"_id": id, "title": "", "text": text} for id, text in self.corpus.items())
+            queries = ({"_id": id, "text": text} for id, text in self.queries.items())
+            for name, rows in ((_CORPUS_FILE, documents), ("queries.jsonl", queries)):
+                lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+                (directory / name).write_text("".join(lines), encoding="utf-8")
+            (directory / "qrels").mkdir()
+            with (directory / "qrels" / "test.tsv").open("w", encoding="utf-8", newline="") as file:
+                table = csv.writer(file, delimiter="\t")
+                table.writerow(("query-id", "corpus-id", "score"))
+                table.writerows((query, found, 1) for query, ids in self.relevant_docs.items() for found in ids)
+
+
+def _json(path: Path) -> dict[str, Any]:
+    from cde_retrievers.corpora.decoding import open_text
+
+    if not path.name.lower().endswith((".json", ".json.gz")):
+        raise TrainingDataError(
+            f"{path} is not the JSON file of such a data set; save it with save_json(path) as .json, or train on other "
+            f"pairs with cde_retrievers.training.train"
+        )
+    with open_text(path, "utf-8") as stream:
+        content: dict[str, Any] = json.load(stream)
+    return content

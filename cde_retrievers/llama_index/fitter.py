@@ -10,8 +10,8 @@ from llama_index.core.schema import BaseNode, TransformComponent
 from llama_index.core.vector_stores.types import BasePydanticVectorStore
 
 from cde_retrievers.errors import ContextNotFittedError
-from cde_retrievers.llama_index.checks import refuse_to_mix
 from cde_retrievers.llama_index.embeddings import ContextualEmbedding
+from cde_retrievers.llama_index.guards import refuse_to_mix
 from cde_retrievers.llama_index.stamps import stamped
 
 

@@ -8,14 +8,14 @@ from llama_index.core.indices.base import BaseIndex
 from llama_index.core.storage.index_store.types import DEFAULT_PERSIST_FNAME as INDEX_FILE
 from llama_index.core.vector_stores.types import BasePydanticVectorStore
 
-from cde_retrievers.atomic import atomic_directory, recovered
-from cde_retrievers.context import CorpusContext
+from cde_retrievers.binding.check import ContextCheck
+from cde_retrievers.context.context import CorpusContext
 from cde_retrievers.errors import ContextMismatchError
-from cde_retrievers.llama_index.checks import check_index, refuse_other_context
 from cde_retrievers.llama_index.embeddings import ContextualEmbedding
-from cde_retrievers.llama_index.folders import CONTEXT_FOLDER, seal_with_context, sealed_context
-from cde_retrievers.signatures import validated
-from cde_retrievers.verdict import ContextCheck
+from cde_retrievers.llama_index.guards import check_index, refuse_other_context
+from cde_retrievers.llama_index.storage_dir import CONTEXT_FOLDER, seal_with_context, sealed_context
+from cde_retrievers.storage.atomic import atomic_directory, recovered
+from cde_retrievers.validation.signatures import validated
 
 
 @validated
@@ -34,6 +34,7 @@ def persist_index(index: VectorStoreIndex, embed_model: ContextualEmbedding, per
         ContextNotFittedError: the embedding has no context.
         ContextMismatchError: the index was built under another context, or has nodes that do not say under which.
         PathInUseError: `persist_dir` is a file, or holds other files.
+        WriteError: the disk is full, or `persist_dir` cannot be written to.
     """
     refuse_other_context(index, embed_model)
     check = check_index(index, embed_model)
@@ -42,7 +43,7 @@ def persist_index(index: VectorStoreIndex, embed_model: ContextualEmbedding, per
             f"the index has nodes that carry no context, so nothing says that their vectors were made under "
             f"{embed_model.context.fingerprint}; build it of stamped(nodes, embed_model), or through a ContextFitter"
         )
-    check.require_same()
+    check.raise_if_different()
     with atomic_directory(persist_dir, is_ours=lambda folder: (folder / INDEX_FILE).is_file()) as folder:
         index.storage_context.persist(persist_dir=folder)
         seal_with_context(folder, embed_model.context)
@@ -73,7 +74,7 @@ def load_index(
     folder = recovered(persist_dir)
     bound = _bound(embed_model, sealed_context(folder), folder)
     storage = StorageContext.from_defaults(persist_dir=str(folder), vector_store=vector_store)
-    check_index(storage, bound).require_same()
+    check_index(storage, bound).raise_if_different()
     return load_index_from_storage(storage, embed_model=bound, **options)
 
 
@@ -81,5 +82,5 @@ def _bound(embed_model: ContextualEmbedding | None, context: CorpusContext, fold
     if embed_model is None:
         return ContextualEmbedding(context.model_name, context_path=folder / CONTEXT_FOLDER)
     if embed_model.context_fingerprint is not None:
-        ContextCheck(theirs=context.fingerprint, yours=embed_model.context_fingerprint).require_same()
+        ContextCheck(theirs=context.fingerprint, yours=embed_model.context_fingerprint).raise_if_different()
     return embed_model if embed_model._binding.is_fitted else embed_model.with_context(context)

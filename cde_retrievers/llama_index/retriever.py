@@ -9,12 +9,12 @@ from llama_index.core.ingestion import run_transformations
 from llama_index.core.retrievers import BaseRetriever
 from llama_index.core.schema import BaseNode, Document, NodeWithScore, QueryBundle, TransformComponent
 
-from cde_retrievers.llama_index.checks import refuse_other_context
 from cde_retrievers.llama_index.embeddings import ContextualEmbedding
+from cde_retrievers.llama_index.guards import refuse_other_context
 from cde_retrievers.llama_index.stamps import stamped
 from cde_retrievers.llama_index.vector_store import ContextualVectorStore
-from cde_retrievers.signatures import validated
-from cde_retrievers.text import check_collection
+from cde_retrievers.validation.signatures import validated
+from cde_retrievers.validation.texts import check_collection
 
 
 class ContextualRetriever(BaseRetriever):

@@ -6,12 +6,12 @@ from llama_index.core.schema import BaseNode
 from llama_index.core.storage.docstore.keyval_docstore import DEFAULT_NAMESPACE
 from llama_index.core.vector_stores.types import FilterCondition, MetadataFilter, MetadataFilters
 
-from cde_retrievers.bound import BoundToContext
+from cde_retrievers.binding.check import CONTEXT_KEY
+from cde_retrievers.binding.mixin import ContextBoundMixin
 from cde_retrievers.errors import ContextMismatchError, InvalidTextError
-from cde_retrievers.verdict import CONTEXT_KEY
 
 
-def stamped(nodes: Iterable[BaseNode], embed_model: BoundToContext, *, reembed: bool = False) -> list[BaseNode]:
+def stamped(nodes: Iterable[BaseNode], embed_model: ContextBoundMixin, *, reembed: bool = False) -> list[BaseNode]:
     """Copies of the nodes whose metadata carry the context's fingerprint; what is embedded of them stays the same.
 
     LlamaIndex does not embed a node that has a vector already, under whichever context that was made. Such a node is
@@ -60,7 +60,7 @@ def _with_key(keys: Sequence[str]) -> list[str]:
     return [*keys, *([] if CONTEXT_KEY in keys else [CONTEXT_KEY])]
 
 
-def refuse_other_stamps(nodes: Iterable[BaseNode], embed_model: BoundToContext) -> None:
+def refuse_other_stamps(nodes: Iterable[BaseNode], embed_model: ContextBoundMixin) -> None:
     """Embed stamped nodes under the context that they name, or not at all.
 
     Raises:
@@ -76,7 +76,7 @@ def refuse_other_stamps(nodes: Iterable[BaseNode], embed_model: BoundToContext) 
             )
 
 
-def context_filters(embed_model: BoundToContext, filters: MetadataFilters | None = None) -> MetadataFilters:
+def context_filters(embed_model: ContextBoundMixin, filters: MetadataFilters | None = None) -> MetadataFilters:
     """Filters that let through only nodes stamped with the embedding's context: no hits instead of wrong ones.
 
     Args:
@@ -94,7 +94,7 @@ def context_filters(embed_model: BoundToContext, filters: MetadataFilters | None
     return MetadataFilters(filters=[own, filters])
 
 
-def docstore_namespace(embed_model: BoundToContext) -> str:
+def docstore_namespace(embed_model: ContextBoundMixin) -> str:
     """A document store's namespace per context, for an `IngestionPipeline` that skips what it has seen before.
 
     Under another context nothing has been seen, so every document is embedded again:

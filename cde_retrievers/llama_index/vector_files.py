@@ -6,16 +6,16 @@ from typing import Any
 from llama_index.core.vector_stores.simple import NAMESPACE_SEP
 from llama_index.core.vector_stores.types import DEFAULT_PERSIST_FNAME
 
-from cde_retrievers.atomic import atomic_directory
-from cde_retrievers.context import CorpusContext
-from cde_retrievers.disk_errors import disk_errors_explained
-from cde_retrievers.embedder import Embedder
+from cde_retrievers.context.context import CorpusContext
+from cde_retrievers.encoder.embedder import Embedder
 from cde_retrievers.errors import ConfigurationError, PathInUseError
 from cde_retrievers.index import ContextualIndex
-from cde_retrievers.index.check import holds_index
 from cde_retrievers.index.copies import copy_files, is_only_index
 from cde_retrievers.index.lock import writer_lock
+from cde_retrievers.index.reader import holds_index
 from cde_retrievers.index.temporary import in_temporary_directory
+from cde_retrievers.storage.atomic import atomic_directory
+from cde_retrievers.storage.disk_errors import disk_errors_explained
 
 
 def new_index(embedder: Embedder, context: CorpusContext, path: str | Path | None) -> ContextualIndex:

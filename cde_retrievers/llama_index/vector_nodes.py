@@ -5,6 +5,7 @@ Axes: n nodes, W width.
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 from llama_index.core.schema import (
     BaseNode,
     Document,
@@ -18,13 +19,11 @@ from llama_index.core.schema import (
 from llama_index.core.vector_stores.utils import node_to_metadata_dict
 from pydantic_core import PydanticSerializationError
 
-from cde_retrievers.batches import Embeddings
+from cde_retrievers.binding.check import CONTEXT_KEY
 from cde_retrievers.errors import ConfigurationError, ContextMismatchError, InvalidDocumentError
 from cde_retrievers.index import Document as IndexDocument
 from cde_retrievers.index import Hit
-from cde_retrievers.unit_rows import unit_rows
-from cde_retrievers.vectors import checked_vectors
-from cde_retrievers.verdict import CONTEXT_KEY
+from cde_retrievers.validation.vectors import Embeddings, checked_vectors, unit_rows
 
 SOURCE_FIELD = "ref_doc_id"
 TYPE_FIELD = "_node_type"
@@ -101,3 +100,29 @@ def vectors_of(nodes: Sequence[BaseNode], width: int) -> Embeddings:
             )
     given = [node.get_embedding() for node in nodes]
     return unit_rows(checked_vectors(given, len(given), width, ConfigurationError))
+
+
+_SAME = 0.99
+"""Cosine from which two vectors of a text are the same but for the number format and the batch they were made in."""
+
+
+def check_vector(found: Embeddings, expected: Embeddings, whose: str, fingerprint: str) -> None:
+    """Refuse a vector that was made by another model, under another context or of another text.
+
+    Args:
+        found: (W,) unit vector that arrived.
+        expected: (W,) unit vector of the text.
+        whose: of what it should be the vector, for the message.
+        fingerprint: of the context that it should be made under.
+
+    Raises:
+        ContextMismatchError: the two differ.
+    """
+    cosine = float(np.dot(found, expected))
+    if not cosine >= _SAME:  # also where it is no number
+        raise ContextMismatchError(
+            f"the vector of {whose} is not the one that its text has under context {fingerprint} (cosine "
+            f"{cosine:.3f}), so it was made by another model or under another context. Give the index the store's own "
+            f"embedding (embed_model=store.embed_model), and set node.embedding = None where nodes have vectors from "
+            f"before. If vectors shall differ from those of the texts, as with HyDE, make the store with verify=False"
+        )

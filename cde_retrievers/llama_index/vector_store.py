@@ -15,17 +15,15 @@ from llama_index.core.vector_stores.types import (
     VectorStoreQueryResult,
 )
 
+from cde_retrievers.binding.check import ContextCheck
 from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.index import ContextualIndex, Document
 from cde_retrievers.llama_index.embeddings import ContextualEmbedding
-from cde_retrievers.llama_index.vector_checks import check_vector
 from cde_retrievers.llama_index.vector_files import copy_index, new_index, persisted_path, require_local
-from cde_retrievers.llama_index.vector_filters import to_index_filter
-from cde_retrievers.llama_index.vector_nodes import embedded_text, to_document, to_node, vectors_of
-from cde_retrievers.llama_index.vector_search import NodeSearch, refuse_options
+from cde_retrievers.llama_index.vector_nodes import check_vector, embedded_text, to_document, to_node, vectors_of
+from cde_retrievers.llama_index.vector_search import NodeSearch, refuse_options, to_index_filter
 from cde_retrievers.llama_index.vector_threads import ThreadedVectorStore
-from cde_retrievers.signatures import validated
-from cde_retrievers.verdict import ContextCheck
+from cde_retrievers.validation.signatures import validated
 
 _QUERIES_PER_CHECK = 100
 
@@ -282,7 +280,7 @@ class ContextualVectorStore(ThreadedVectorStore):
     def _checked_fingerprint(self) -> str:
         """The fingerprint that the index and the embedding have in common, or ContextMismatchError."""
         yours = self._embed_model.context.fingerprint
-        ContextCheck(theirs=self._index.context.fingerprint, yours=yours).require_same()
+        ContextCheck(theirs=self._index.context.fingerprint, yours=yours).raise_if_different()
         return yours
 
 

@@ -1,1 +1,1 @@
-"""Contextual models: two stages of weights and the three ways in which a context conditions them."""
+"""The contextual model: both stages, their checkpoints, and the released and built-in models."""

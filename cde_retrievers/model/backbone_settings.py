@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from transformers.activations import ACT2FN
 
 from cde_retrievers.errors import ConfigurationError
-from cde_retrievers.validation import readable
+from cde_retrievers.validation.problems import readable
 
 
 def _known_activation(name: str) -> str:
@@ -20,7 +20,7 @@ def _known_activation(name: str) -> str:
 
 
 Activation = Annotated[str, AfterValidator(_known_activation)]
-Layers = Annotated[int, Field(ge=1, le=1_000)]
+Layers = Annotated[int, Field(ge=1, le=256)]
 Width = Annotated[int, Field(ge=1, le=1_000_000)]
 Rows = Annotated[int, Field(ge=1, le=10_000_000)]
 TokenId = Annotated[int, Field(ge=0, le=10_000_000)]
@@ -110,7 +110,7 @@ class ModernBertSettings(BackboneSettings):
     norm_bias: bool
     attention_bias: bool
     mlp_bias: bool
-    layer_types: Annotated[list[Literal["full_attention", "sliding_attention"]], Field(max_length=1_000)]
+    layer_types: Annotated[list[Literal["full_attention", "sliding_attention"]], Field(max_length=256)]
     rope_parameters: RopeByLayer
     local_attention: Rows
     embedding_dropout: Probability

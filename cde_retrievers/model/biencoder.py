@@ -12,14 +12,14 @@ import torch
 from pydantic import BaseModel, ValidationError
 from torch import Tensor
 
-from cde_retrievers.checksums import FileName
 from cde_retrievers.errors import CheckpointError, ConfigurationError
 from cde_retrievers.model.backbones import backbone_settings, build_backbone, longest_text, transformers_config
 from cde_retrievers.model.checkpoints import WEIGHTS_FILE, fill, read_config, read_json_object, read_weights
 from cde_retrievers.model.config import MIN_LENGTH
 from cde_retrievers.model.hub import local_folder
 from cde_retrievers.model.sentence_files import read_sentence_settings
-from cde_retrievers.validation import readable
+from cde_retrievers.storage.checksums import FileName
+from cde_retrievers.validation.problems import readable
 
 _DEFAULT_MAX_LENGTH = 512
 # Heads stand beside these, and so do not match; `position_ids` is no weight but was saved as one.

@@ -16,9 +16,8 @@ from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
 from cde_retrievers.model.backbones import neutral_positions, text_positions, without_position
 from cde_retrievers.model.config import CachedConditioning, Pooling
-from cde_retrievers.model.null_vector import drop_vectors, new_null_vector
-from cde_retrievers.model.pooling import POOLERS
-from cde_retrievers.model.second_stage import SecondStage, batched_context
+from cde_retrievers.model.first_stage import POOLERS
+from cde_retrievers.model.second_stage import SecondStage, batched_context, drop_vectors, new_null_vector
 from cde_retrievers.model.whitening import WhiteningMap, fit_whitening_each
 
 ATTENTION = "cde_cached"

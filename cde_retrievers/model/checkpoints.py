@@ -13,11 +13,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from cde_retrievers.checksums import CHECKSUMS_FILE, check_files, read_checksums
-from cde_retrievers.errors import CheckpointError
-from cde_retrievers.files import write_json
-from cde_retrievers.strict_json import read_json
-from cde_retrievers.validation import shown
+from cde_retrievers.errors import CheckpointError, shown
+from cde_retrievers.storage.checked_json import read_json
+from cde_retrievers.storage.checksums import CHECKSUMS_FILE, check_files, read_checksums
+from cde_retrievers.storage.hashing import write_json
 
 MODEL_TYPE = "cde_retrievers"
 FORMAT_VERSION = 2

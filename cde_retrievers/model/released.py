@@ -12,12 +12,12 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from cde_retrievers.errors import CheckpointError, ConfigurationError
+from cde_retrievers.errors import CheckpointError, ConfigurationError, shown
 from cde_retrievers.model.backbone_settings import Layers, Rows, check_settings
 from cde_retrievers.model.backbones import family_of
 from cde_retrievers.model.checkpoints import CONFIG_FILE, WEIGHTS_FILE, read_config, read_json_object, weight_names
 from cde_retrievers.model.config import MAX_CONTEXT_SIZE, MIN_LENGTH, ContextualConfig, JointConditioning, Variant
-from cde_retrievers.validation import readable, shown
+from cde_retrievers.validation.problems import readable
 
 BACKBONE_FILE = "backbone_config.json"
 PROMPTS = {"query_prompt": "search_query: ", "document_prompt": "search_document: "}

@@ -6,11 +6,11 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from cde_retrievers.checksums import FileName
 from cde_retrievers.errors import CheckpointError
 from cde_retrievers.model.config import MIN_LENGTH, Pooling, Prompt
-from cde_retrievers.strict_json import read_json
-from cde_retrievers.validation import readable
+from cde_retrievers.storage.checked_json import read_json
+from cde_retrievers.storage.checksums import FileName
+from cde_retrievers.validation.problems import readable
 
 _POOLING_FLAGS: dict[str, Pooling] = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}
 _POOLING_NAMES: dict[str, Pooling] = {"mean": "mean", "cls": "cls"}

@@ -7,11 +7,11 @@ import numpy as np
 from mteb.models import ModelMeta
 from mteb.types import PromptType
 
-from cde_retrievers.batches import Embeddings
-from cde_retrievers.context import CorpusContext
-from cde_retrievers.encoder import ContextualEncoder
+from cde_retrievers.context.context import CorpusContext
+from cde_retrievers.encoder.encoder import ContextualEncoder
 from cde_retrievers.errors import ContextNotFittedError
-from cde_retrievers.index.exact import exact_search
+from cde_retrievers.retrieval.exact_search import exact_search
+from cde_retrievers.validation.vectors import Embeddings
 
 Row = Mapping[str, Any]
 

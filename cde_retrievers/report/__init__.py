@@ -2,17 +2,17 @@
 
 from typing import TYPE_CHECKING
 
-from cde_retrievers.lazy import importer
+from cde_retrievers.util.imports import importer
 
 if TYPE_CHECKING:
     from cde_retrievers.report.findings import Findings
-    from cde_retrievers.report.rendering import page
-    from cde_retrievers.report.writing import report
+    from cde_retrievers.report.html import page
+    from cde_retrievers.report.writer import report
 
 _HOMES = {
     "Findings": "cde_retrievers.report.findings",
-    "page": "cde_retrievers.report.rendering",
-    "report": "cde_retrievers.report.writing",
+    "page": "cde_retrievers.report.html",
+    "report": "cde_retrievers.report.writer",
 }
 
 __all__ = ["Findings", "page", "report"]

@@ -12,11 +12,11 @@ from sentence_transformers.base.model import BaseModel
 from sentence_transformers.base.modules import InputModule
 from torch import Tensor, nn
 
-from cde_retrievers.context import CorpusContext
-from cde_retrievers.encoder import ContextualEncoder
-from cde_retrievers.errors import ConfigurationError
+from cde_retrievers.context.context import CorpusContext
+from cde_retrievers.encoder.encoder import ContextualEncoder
+from cde_retrievers.errors import CheckpointError, ConfigurationError
 from cde_retrievers.st.saved import read_parts, requested_dtype, write_parts
-from cde_retrievers.text import checked_texts
+from cde_retrievers.validation.texts import checked_texts
 
 
 class ContextualModule(InputModule):
@@ -145,7 +145,10 @@ class ContextualModule(InputModule):
         """
         dtype = requested_dtype(init_defaults=init_defaults, **kwargs)
         name = str(model_name_or_path)
-        folder = cls.load_dir_path(name, subfolder, token, cache_folder, revision, local_files_only)
+        try:
+            folder = cls.load_dir_path(name, subfolder, token, cache_folder, revision, local_files_only)
+        except OSError as error:
+            raise CheckpointError(f"{name} cannot be read ({error.strerror}); give the path of a directory") from error
         return cls(*read_parts(Path(folder or name), dtype))
 
     def get_config_dict(self) -> dict[str, Any]:

@@ -1,12 +1,13 @@
 """What a saved module consists of, and which of sentence-transformers' loading settings it knows."""
 
+import os
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from cde_retrievers.context import CorpusContext
-from cde_retrievers.encoder import ContextualEncoder
+from cde_retrievers.context.context import CorpusContext
+from cde_retrievers.encoder.encoder import ContextualEncoder
 from cde_retrievers.errors import CheckpointError, ConfigurationError
 
 _ENCODER, _CONTEXT = "encoder", "context"
@@ -21,7 +22,7 @@ def write_parts(folder: Path, encoder: ContextualEncoder, context: CorpusContext
 def read_parts(folder: Path, dtype: str | torch.dtype) -> tuple[ContextualEncoder, CorpusContext]:
     """What `write_parts` wrote; errors as in `ContextualModule.load`."""
     # Asked here, because a name that is no directory would be looked for on the hub.
-    missing = [part for part in (_ENCODER, _CONTEXT) if not (folder / part).is_dir()]
+    missing = [part for part in (_ENCODER, _CONTEXT) if not os.path.isdir(folder / part)]
     if missing:
         raise CheckpointError(
             f"{folder} holds no contextual module: there is no directory {' or '.join(missing)} in it; "

@@ -6,7 +6,7 @@ gradients through both stages; `run` puts everything together in `train`.
 
 from typing import TYPE_CHECKING
 
-from cde_retrievers.lazy import importer
+from cde_retrievers.util.imports import importer
 
 if TYPE_CHECKING:
     from cde_retrievers.training.batches.hard_negatives import mine_hard_negatives

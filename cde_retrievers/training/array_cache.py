@@ -14,9 +14,11 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
-from cde_retrievers.atomic import atomic_directory, recovered
-from cde_retrievers.disk_errors import disk_errors_explained
-from cde_retrievers.files import sha256_of_file, sha256_of_json, write_json
+from cde_retrievers.storage.atomic import atomic_directory, recovered
+from cde_retrievers.storage.disk_errors import disk_errors_explained
+from cde_retrievers.storage.hashing import sha256_of_file, sha256_of_json, write_json
+from cde_retrievers.storage.scratch import sweep
+from cde_retrievers.storage.sync import make_directory
 
 logger = logging.getLogger(__name__)
 
@@ -46,9 +48,10 @@ def cached_arrays(folder: str | Path, kind: str, made_from: dict[str, Any], writ
     entry = Path(folder) / f"{kind}-{sha256_of_json(made_from)[:_NAME_DIGITS]}"
     found = _read(entry, made_from)
     if found is not None:
+        sweep(entry)
         return found
     with disk_errors_explained(entry, "what was kept there before is unharmed"):
-        entry.parent.mkdir(parents=True, exist_ok=True)
+        make_directory(entry.parent)
         with FileLock(entry.parent / f".{entry.name}.lock"):
             return _read(entry, made_from) or _make(entry, made_from, write)
 

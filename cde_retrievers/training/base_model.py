@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from cde_retrievers.encoder import ContextualEncoder
+from cde_retrievers.encoder.encoder import ContextualEncoder
 from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.model.checkpoints import is_own_layout
 from cde_retrievers.model.config import Conditioning

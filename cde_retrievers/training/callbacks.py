@@ -7,7 +7,7 @@ from typing import Any
 from tqdm.auto import tqdm
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from cde_retrievers.durable import make_directory
+from cde_retrievers.storage.sync import make_directory
 
 LOG_FILE = "training_log.jsonl"
 

@@ -12,12 +12,11 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from cde_retrievers.atomic import replace_json
-from cde_retrievers.checksums import FileName, Sha256, check_files, sha256_of_files
-from cde_retrievers.durable import sync_directory, sync_tree
 from cde_retrievers.errors import TrainingError
-from cde_retrievers.sealed import read_sealed, sealed
-from cde_retrievers.strict_json import read_json
+from cde_retrievers.storage.atomic import replace_json
+from cde_retrievers.storage.checked_json import read_checksummed, read_json, sealed
+from cde_retrievers.storage.checksums import FileName, Sha256, check_files, sha256_of_files
+from cde_retrievers.storage.sync import sync_directory, sync_tree
 
 logger = logging.getLogger(__name__)
 
@@ -36,19 +35,19 @@ class _Marker(BaseModel):
     sha256: dict[FileName, Sha256] = Field(default_factory=dict)
 
 
-def mark_complete(checkpoint: Path, facts: RunIdentity) -> None:
+def mark_complete(checkpoint: Path, identity: RunIdentity) -> None:
     """Write the marker: what the checkpoint belongs to, and size and SHA-256 of every file in it.
 
     Args:
         checkpoint: its directory, all of it written.
-        facts: JSON values that a run which goes on from it must share.
+        identity: JSON values that a run which goes on from it must share.
     """
     # All of it on the device before the marker is, and the marker before an older checkpoint goes.
     sync_tree(checkpoint)
     sync_directory(checkpoint.parent)
     digests = sha256_of_files(checkpoint, leave_out=(MARKER,))
     sizes = {name: (checkpoint / name).stat().st_size for name in digests}
-    content = {"files": sizes, "run": json.loads(json.dumps(facts)), "sha256": digests}
+    content = {"files": sizes, "run": json.loads(json.dumps(identity)), "sha256": digests}
     replace_json(checkpoint / MARKER, sealed(content, _VERSION))
 
 
@@ -101,7 +100,7 @@ def _read_marker(checkpoint: Path) -> _Marker:
     path = checkpoint / MARKER
     content = read_json(path, TrainingError, _REMEDY)
     if not isinstance(content, dict) or content.keys() != {"files", "run"}:  # what earlier releases wrote
-        content = read_sealed(path, TrainingError, _REMEDY, _VERSION)
+        content = read_checksummed(path, TrainingError, _REMEDY, _VERSION)
     try:
         return _Marker(**content)
     except ValidationError as error:

@@ -11,8 +11,8 @@ from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 from transformers import TrainingArguments
 
 from cde_retrievers.errors import ConfigurationError
-from cde_retrievers.optional import require
 from cde_retrievers.training.trainer_settings import check_trainer_settings
+from cde_retrievers.util.imports import require
 
 MEAN_NDCG = "ndcg@10"  # over all evaluation folders
 # Strict: neither True nor "3" is a number here.

@@ -9,7 +9,7 @@ from transformers import PreTrainedModel
 
 from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.model.contextual import ContextualModel
-from cde_retrievers.optional import imported, require
+from cde_retrievers.util.imports import imported, require
 
 if TYPE_CHECKING:
     from cde_retrievers.training.config import TrainingConfig

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cde_retrievers.encoder import ContextualEncoder
+from cde_retrievers.encoder.encoder import ContextualEncoder
 from cde_retrievers.errors import ConfigurationError, TrainingDataError
 from cde_retrievers.training.batches.collator import Collator, ProcessShard, TokenTable
 from cde_retrievers.training.batches.sampler import PairBatchSampler, contextual_batches, random_batches

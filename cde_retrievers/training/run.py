@@ -7,13 +7,11 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from cde_retrievers.encoder import ContextualEncoder
+from cde_retrievers.encoder.encoder import ContextualEncoder
 from cde_retrievers.errors import ConfigurationError, TrainingError, WriteError
+from cde_retrievers.evaluation.dataset import RetrievalDataset
 from cde_retrievers.model.checkpoints import is_own_layout
 from cde_retrievers.model.config import Conditioning
-from cde_retrievers.optional import require
-from cde_retrievers.retrieval_set import RetrievalSet
-from cde_retrievers.signatures import validated
 from cde_retrievers.training.base_model import encoder_to_train
 from cde_retrievers.training.checkpoints import RunIdentity, newest_complete, starting_point
 from cde_retrievers.training.config import TrainingConfig
@@ -24,6 +22,8 @@ from cde_retrievers.training.distributed import wait_for_all
 from cde_retrievers.training.preparation import prepare
 from cde_retrievers.training.trainable import TrainableModel
 from cde_retrievers.training.trainer import ContextualTrainer
+from cde_retrievers.util.imports import require
+from cde_retrievers.validation.signatures import validated
 
 MODEL_FOLDER = "model"
 
@@ -90,7 +90,7 @@ def train(
     pairs = data if isinstance(data, TrainingPairs) else read_pairs(data)
     check_enough(pairs, config.global_batch_size)
     encoder = as_encoder(model, conditioning, settings)
-    sets = [RetrievalSet.read(folder, config.evaluation_split) for folder in config.evaluation]
+    sets = [RetrievalDataset.read(folder, config.evaluation_split) for folder in config.evaluation]
     trainable = TrainableModel.of(encoder, config)
     identity = run_identity(encoder, pairs, config)
     resume = config.resume_from_checkpoint if resume_from_checkpoint is None else resume_from_checkpoint

@@ -12,10 +12,10 @@ from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.utils import SAFE_WEIGHTS_NAME
 
-from cde_retrievers.durable import make_directory
-from cde_retrievers.errors import TrainingError
-from cde_retrievers.files import write_json
+from cde_retrievers.errors import TrainingError, WriteError
 from cde_retrievers.model.checkpoints import unique_weights
+from cde_retrievers.storage.hashing import write_json
+from cde_retrievers.storage.sync import make_directory
 from cde_retrievers.training.checkpoints import (
     RunIdentity,
     check_undamaged,
@@ -107,7 +107,7 @@ def explain_failed_checkpoint(error: Exception, writing: Path | None, folder: Pa
             f"the weights of a checkpoint in {folder} could not be read ({error}); delete that checkpoint, and go on "
             f"from another one with resume_from_checkpoint"
         ) from error
-    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    full = isinstance(error, WriteError) or (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT))
     if not full and writing is None:
         return
     if writing is not None and not is_complete(writing):

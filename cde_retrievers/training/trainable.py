@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from cde_retrievers.encoder import ContextualEncoder
+from cde_retrievers.encoder.encoder import ContextualEncoder
 from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.model.contextual import ContextualModel
 from cde_retrievers.training.config import TrainingConfig

@@ -17,12 +17,12 @@ from transformers.trainer import DEFAULT_PROGRESS_CALLBACK
 from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_utils import TrainOutput
 
-from cde_retrievers.encoder import ContextualEncoder
-from cde_retrievers.errors import CDEError, TrainingError
-from cde_retrievers.evaluation.contextual import Contextual
-from cde_retrievers.evaluation.evaluating import ndcg_at_10
-from cde_retrievers.retrieval_set import RetrievalSet
-from cde_retrievers.text import TextTokenizer
+from cde_retrievers.encoder.encoder import ContextualEncoder
+from cde_retrievers.encoder.tokenizer import TextTokenizer
+from cde_retrievers.errors import CDEError, TrainingError, WriteError
+from cde_retrievers.evaluation.dataset import RetrievalDataset
+from cde_retrievers.evaluation.evaluator import ndcg_at_10
+from cde_retrievers.evaluation.searchers import Contextual
 from cde_retrievers.training.batches.sampler import PairBatchSampler
 from cde_retrievers.training.batches.step_plan import StepPlan
 from cde_retrievers.training.callbacks import LogLastStep, LogWriter, ProgressLine
@@ -60,7 +60,7 @@ class ContextualTrainer(Trainer):
         config: TrainingConfig,
         steps: TrainingSteps,
         tokenizer: TextTokenizer,
-        sets: Sequence[RetrievalSet] = (),
+        sets: Sequence[RetrievalDataset] = (),
         identity: RunIdentity | None = None,
         callbacks: Sequence[TrainerCallback] = (),
     ) -> None:
@@ -96,10 +96,9 @@ class ContextualTrainer(Trainer):
         checkpoint = starting_point(self._config.output_folder, resume_from_checkpoint, self._identity)
         try:
             return super().train(None if checkpoint is None else str(checkpoint), *arguments, **keywords)
-        except CDEError:
-            raise
         except (OSError, RuntimeError, SafetensorError) as error:
-            explain_failed_checkpoint(error, self._keeper.writing, self._config.output_folder)
+            if isinstance(error, WriteError) or not isinstance(error, CDEError):
+                explain_failed_checkpoint(error, self._keeper.writing, self._config.output_folder)
             raise
 
     def get_train_dataloader(self) -> DataLoader[StepPlan]:
@@ -215,7 +214,7 @@ class ContextualTrainer(Trainer):
         """nDCG@10 of the weights as they are now, on the run's evaluation sets or on those given.
 
         Args:
-            eval_dataset: `RetrievalSet`s in place of the run's.
+            eval_dataset: `RetrievalDataset`s in place of the run's.
             ignore_keys: nothing here has keys.
             metric_key_prefix: put before the names.
         """
@@ -260,7 +259,7 @@ def _has_finite_gradients(module: nn.Module) -> bool:
     return bool(torch.isfinite(norm))
 
 
-def ndcg_by_set(encoder: ContextualEncoder, sets: Sequence[RetrievalSet]) -> dict[str, float]:
+def ndcg_by_set(encoder: ContextualEncoder, sets: Sequence[RetrievalDataset]) -> dict[str, float]:
     """`ndcg@10`, the mean over the sets, and `NAME_ndcg@10` of each if there are several, under their own contexts."""
     scores = {each.name: ndcg_at_10(Contextual(encoder), each, show_progress=False) for each in sets}
     named = {f"{name}_ndcg@10": score for name, score in scores.items()} if len(scores) > 1 else {}

@@ -9,10 +9,10 @@ import pytest
 from services import PaidService
 from tiny import CORPUS
 
+from cde_retrievers.external.embedder import WhitenedEmbedder
 from cde_retrievers.index import ContextualIndex
 from cde_retrievers.index.lock import writer_lock
 from cde_retrievers.index.segment_writer import SegmentWriter
-from cde_retrievers.whitened import WhitenedEmbedder
 
 GOOD = '{"id": "good", "text": "a good text"}\n'
 
@@ -122,14 +122,14 @@ def test_an_index_over_another_librarys_embedding_says_how_it_is_searched(run, m
     embedder = WhitenedEmbedder("paid-1", service.embed_documents, service.embed_query)
     ContextualIndex.build(CORPUS, embedder, tmp_path / "index")
     for command in (["search", tmp_path / "index", "red cat"], ["add", tmp_path / "index", more]):
-        assert_one_line(run(*command), "'paid-1' of another library", "ContextualizedEmbeddings(base=...)")
+        assert_one_line(run(*command), "'paid-1' of another library", "WhitenedEmbeddings(base=...)")
 
 
 def test_a_context_that_cannot_be_written_is_not_half_there(run, source, tmp_path, model_folder, monkeypatch):
     def full(*arguments):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("cde_retrievers.context_files.save_file", full)
+    monkeypatch.setattr("cde_retrievers.context.persistence.save_file", full)
     result = run("fit", source, "--out", tmp_path / "out", "--model", model_folder)
     assert_one_line(result, "there is no space left on the device", "no context was written")
     assert sorted(path.name for path in tmp_path.iterdir()) == [source.name]

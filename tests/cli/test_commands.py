@@ -8,7 +8,7 @@ from tiny import CORPUS, QUERIES
 
 from cde_retrievers import ContextualEncoder, CorpusContext
 from cde_retrievers.index import ContextualIndex
-from cde_retrievers.index.document import Document
+from cde_retrievers.retrieval.document import Document
 
 
 @pytest.fixture

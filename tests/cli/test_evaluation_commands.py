@@ -8,8 +8,8 @@ from tiny import CORPUS
 
 pytest.importorskip("jinja2")
 from cde_retrievers import ContextualEncoder
-from cde_retrievers.corpora import Corpus, Reading
-from cde_retrievers.evaluation import BM25, Comparison, RetrievalSet, compare, known_items
+from cde_retrievers.corpora import Corpus, ReadOptions
+from cde_retrievers.evaluation import BM25, Comparison, RetrievalDataset, compare, known_items
 
 STORIES = [
     f"The {text.split()[0]} {text.split()[1]} has number {place}. It is known that it {' '.join(text.split()[2:])} "
@@ -59,7 +59,7 @@ def assert_refused(result, *parts, exit_code=1):
 
 def test_eval_finds_what_compare_finds(answer, judged, model_folder, encoder, tmp_path):
     found = answer("eval", judged, "--model", model_folder, "--out", tmp_path / "result.json")
-    expected = compare(encoder, RetrievalSet.read(judged))
+    expected = compare(encoder, RetrievalDataset.read(judged))
     assert json.loads((tmp_path / "result.json").read_text()) == json.loads(json.dumps(expected.to_dict()))
     assert [row["label"] for row in found["rows"]] == [row.label for row in expected.rows]
     for shown, row in zip(found["rows"], expected.rows, strict=True):
@@ -83,9 +83,9 @@ def test_eval_compares_all_that_is_asked_for(answer, judged, more, model_folder,
         "own context, 8 documents",
         "BM25",
     ]
-    other = RetrievalSet.of({"q": "a"}, {f"m{i}": t for i, t in enumerate(Corpus(more).texts())}, {"q": {"m0"}})
+    other = RetrievalDataset.of({"q": "a"}, {f"m{i}": t for i, t in enumerate(Corpus(more).texts())}, {"q": {"m0"}})
     options = {"foreign": [other], "strategies": ["kmeans"], "seeds": [1], "sizes": [4, 8], "others": [BM25()]}
-    expected = compare(encoder, RetrievalSet.read(judged), **options)
+    expected = compare(encoder, RetrievalDataset.read(judged), **options)
     saved = Comparison.from_dict(json.loads((tmp_path / "result.json").read_text()))
     for row, same in zip(saved.rows, expected.rows, strict=True):
         assert row.evaluation.best == same.evaluation.best
@@ -108,7 +108,7 @@ def test_eval_shows_a_table_and_what_it_means(run, judged, model_folder, tmp_pat
     assert result.exit_code == 0, result.stderr
     lines = [line.split() for line in result.stdout.splitlines()]
     assert lines[0][:5] == ["animals", "ndcg@10", "recall@100", "mrr@10", "map"]
-    own = RetrievalSet.read(judged)
+    own = RetrievalDataset.read(judged)
     expected = compare(ContextualEncoder.from_pretrained(model_folder, "cpu", "float32"), own).own
     assert lines[1] == ["own", "context", *(f"{100 * expected.mean(m).mean:.1f}" for m in expected.values)]
     # Brackets in a name are no markup.
@@ -143,7 +143,7 @@ def test_a_title_that_asks_is_taken_out_of_its_document(answer, tmp_path, model_
     write_rows(folder / "corpus.jsonl", rows)
     write_rows(folder / "queries.jsonl", [{"_id": "q", "text": "unused"}])
     found = answer("report", folder, "--model", model_folder, "--out", tmp_path / "report.html")
-    expected = known_items(Corpus(folder, Reading(text=("text",))))
+    expected = known_items(Corpus(folder, ReadOptions(text=("text",))))
     assert found["note"] == expected.note
     assert "12 titles and 0 first sentences" in found["note"]
     page = (tmp_path / "report.html").read_text()

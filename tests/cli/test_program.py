@@ -42,10 +42,11 @@ def test_every_command_has_help_with_an_example():
 
 
 def test_what_can_be_chosen_is_what_the_library_offers():
-    from cde_retrievers.cli import evaluation_options, options
+    from cde_retrievers.cli.options import common as options
+    from cde_retrievers.cli.options import evaluation as evaluation_options
+    from cde_retrievers.context.selection import STRATEGIES
     from cde_retrievers.corpora import reading
     from cde_retrievers.index.manifest import Kind
-    from cde_retrievers.selection import STRATEGIES
 
     assert options.Format == reading.Format
     assert options.Split == reading.Split

@@ -11,11 +11,11 @@ from tiny import CORPUS
 
 pytest.importorskip("accelerate")
 from cde_retrievers import ContextualEncoder
-from cde_retrievers.cli import training_options
-from cde_retrievers.evaluation.contextual import Contextual
-from cde_retrievers.evaluation.evaluating import ndcg_at_10
+from cde_retrievers.cli.options import training as training_options
+from cde_retrievers.evaluation.dataset import RetrievalDataset
+from cde_retrievers.evaluation.evaluator import ndcg_at_10
+from cde_retrievers.evaluation.searchers import Contextual
 from cde_retrievers.model.config import _BY_KIND
-from cde_retrievers.retrieval_set import RetrievalSet
 from cde_retrievers.training.base_model import encoder_to_train
 from cde_retrievers.training.checkpoints import newest_complete
 from cde_retrievers.training.config import TrainingConfig
@@ -202,7 +202,7 @@ def test_the_best_weights_of_an_evaluated_run_are_kept_and_compared_with_the_fir
     for folder in folders:
         for moment, encoder in encoders.items():
             assert found[folder.name][moment] == pytest.approx(
-                ndcg_at_10(Contextual(encoder), RetrievalSet.read(folder)), abs=1e-6
+                ndcg_at_10(Contextual(encoder), RetrievalDataset.read(folder)), abs=1e-6
             )
 
 

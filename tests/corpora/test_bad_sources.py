@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cde_retrievers.corpora import Corpus, Reading, judged_queries
+from cde_retrievers.corpora import Corpus, ReadOptions, judged_queries
 from cde_retrievers.errors import (
     ConfigurationError,
     CorpusFileError,
@@ -67,7 +67,7 @@ GOOD = b'{"id": "a", "text": "good"}\n'
 def test_what_is_wrong_with_a_file_is_said(tmp_path, name, content, reading, error, message):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(error, match=message):
-        Corpus(tmp_path / name, Reading(**reading)).check()
+        Corpus(tmp_path / name, ReadOptions(**reading)).check()
 
 
 @pytest.mark.parametrize("size", [1 << 20, (1 << 20) - 1, (1 << 20) + 5])
@@ -109,7 +109,7 @@ def test_where_there_is_nothing_to_read_that_is_said(tmp_path):
     with pytest.raises(CorpusFileError, match=r"\(\.pdf: 1\)"):
         Corpus(tmp_path)
     with pytest.raises(CorpusFileError, match=r"is no BEIR folder"):
-        Corpus(tmp_path, Reading(format="beir"))
+        Corpus(tmp_path, ReadOptions(format="beir"))
 
 
 def test_a_folder_of_several_formats_needs_a_choice(tmp_path):
@@ -117,7 +117,7 @@ def test_a_folder_of_several_formats_needs_a_choice(tmp_path):
     (tmp_path / "a.jsonl").write_bytes(GOOD)
     with pytest.raises(CorpusFileError, match=r"several formats.*--format.*\['text', 'jsonl'\]"):
         Corpus(tmp_path)
-    assert [d.id for d in Corpus(tmp_path, Reading(format="jsonl"))] == ["a"]
+    assert [d.id for d in Corpus(tmp_path, ReadOptions(format="jsonl"))] == ["a"]
 
 
 def test_an_unreadable_folder_is_named(tmp_path, monkeypatch):
@@ -172,25 +172,28 @@ def test_an_unreadable_folder_is_named(tmp_path, monkeypatch):
 )
 def test_impossible_choices_are_refused(choice, message):
     with pytest.raises(ConfigurationError, match=message):
-        Reading(**choice)
+        ReadOptions(**choice)
 
 
 def test_a_list_of_endings_is_as_good_as_a_tuple(tmp_path):
     (tmp_path / "a.log").write_text("x")
-    reading = Reading(endings=[".log"])
-    assert reading == Reading(endings=(".log",))
+    reading = ReadOptions(endings=[".log"])
+    assert reading == ReadOptions(endings=(".log",))
     assert [document.id for document in Corpus(tmp_path, reading)] == ["a.log"]
 
 
 @pytest.mark.parametrize("path", [5, None, b"docs", ["docs"]])
 def test_what_is_no_path_is_refused(path):
     for read in (Corpus, lambda path: judged_queries(path, ())):
-        with pytest.raises(ConfigurationError, match=r"a path is a text or a pathlib\.Path, found a "):
+        with pytest.raises(
+            ConfigurationError,
+            match=r"(a path is|must be a path \() ?a? ?text or (a )?pathlib\.Path\)?, found",
+        ):
             read(path)
 
 
 def test_a_reading_is_no_dictionary(tmp_path):
-    with pytest.raises(ConfigurationError, match=r"reading must be a Reading, found a dict"):
+    with pytest.raises(ConfigurationError, match=r"reading must be a ReadOptions or None, found .*dict"):
         Corpus(tmp_path, {"format": "text"})
     (tmp_path / "a.txt").write_text("x")
     with pytest.raises(ConfigurationError, match=r"taken holds ids, found a int"):
@@ -200,7 +203,10 @@ def test_a_reading_is_no_dictionary(tmp_path):
 @pytest.mark.parametrize("name", ["a\0b", "a\ud800b", "x" * 300, "a.txt/b"])
 def test_names_that_no_file_can_have(tmp_path, name):
     (tmp_path / "a.txt").write_text("x")
-    with pytest.raises(CorpusFileError, match=r"does not exist|cannot be read: File name too long"):
+    with pytest.raises(
+        (CorpusFileError, ConfigurationError),
+        match=r"does not exist|File name too long|NUL|not valid Unicode",
+    ):
         Corpus(f"{tmp_path}/{name}")
 
 
@@ -213,4 +219,4 @@ def test_messages_about_options_name_those_of_the_command_line():
     sources = "".join(path.read_text() for path in Path(cde_retrievers.corpora.__file__).parent.glob("*.py"))
     named = set(re.findall(r"(\w+)=(?:True)? \"?\s*f?\"?\(--[\w-]+\)", sources))
     assert {"text", "id", "metadata", "skip_empty", "encoding"} <= named
-    assert named - {"upsert"} <= {field.name for field in fields(Reading)}
+    assert named - {"upsert"} <= {field.name for field in fields(ReadOptions)}

@@ -8,7 +8,7 @@ import shutil
 
 import pytest
 
-from cde_retrievers.corpora import Changes, Corpus, Reading, judged_queries
+from cde_retrievers.corpora import Corpus, CorpusSync, ReadOptions, judged_queries
 from cde_retrievers.errors import CorpusFileError, MissingDependencyError
 from cde_retrievers.index import Document
 from cde_retrievers.index.intake import require_rereadable
@@ -62,7 +62,7 @@ def write_beir(folder, rows, qrels="query-id\tcorpus-id\tscore\nq1\ta\t1\nq2\tgo
 def test_every_format_with_rows_gives_the_same_documents(tmp_path, write, name):
     path = write(tmp_path / name)
     numbers = ("year",) if ".csv" in name else ()
-    documents = list(Corpus(path, Reading(numbers=numbers)))
+    documents = list(Corpus(path, ReadOptions(numbers=numbers)))
     assert [(document.id, document.text) for document in documents] == [(row["id"], row["text"]) for row in ROWS]
     assert [document.metadata["row"] for document in documents] == ([2, 3] if ".csv" in name else [1, 2])
     for document, row in zip(documents, ROWS, strict=True):
@@ -72,7 +72,7 @@ def test_every_format_with_rows_gives_the_same_documents(tmp_path, write, name):
 
 def test_a_table_with_tabs_or_another_delimiter(tmp_path):
     tabs = Corpus(write_csv(tmp_path / "a.tsv", delimiter="\t"))
-    semicolons = Corpus(write_csv(tmp_path / "b.csv", delimiter=";"), Reading(delimiter=";"))
+    semicolons = Corpus(write_csv(tmp_path / "b.csv", delimiter=";"), ReadOptions(delimiter=";"))
     assert [d.text for d in tabs] == [d.text for d in semicolons] == [row["text"] for row in ROWS]
 
 
@@ -105,7 +105,7 @@ def test_a_folder_of_text_is_one_document_per_file_called_by_its_path(tmp_path, 
         Document("  text of b.txt\r\n", "b.txt", {"file": "b.txt"}),
     ]
     assert "1 files of other formats are left out (.png: 1)" in caplog.text
-    assert [d.id for d in Corpus(tmp_path, Reading(endings=(".png",)))] == ["picture.png"]
+    assert [d.id for d in Corpus(tmp_path, ReadOptions(endings=(".png",)))] == ["picture.png"]
 
 
 def test_a_byte_order_mark_is_no_text(tmp_path):
@@ -117,7 +117,7 @@ def test_a_byte_order_mark_is_no_text(tmp_path):
 
 def test_other_encodings_are_read_by_name(tmp_path):
     (tmp_path / "a.jsonl").write_text('{"text": "Ümlaut"}\n{"text": "ß"}\n', encoding="utf-16")
-    assert [d.text for d in Corpus(tmp_path / "a.jsonl", Reading(encoding="utf-16"))] == ["Ümlaut", "ß"]
+    assert [d.text for d in Corpus(tmp_path / "a.jsonl", ReadOptions(encoding="utf-16"))] == ["Ümlaut", "ß"]
 
 
 def test_a_folder_of_rows_is_read_file_by_file(tmp_path):
@@ -160,7 +160,7 @@ def test_what_an_index_keeps_of_documents_can_be_read_again(tmp_path):
 
 def test_columns_are_chosen_by_name(tmp_path):
     path = write_jsonl(tmp_path / "a.jsonl", [{"key": 7, "head": "Cats", "body": "sleep", "x": 1, "y": None, "z": 3}])
-    reading = Reading(text=("head", "body"), id="key", ids_as_text=True, id_prefix="s/", metadata=("x", "y"))
+    reading = ReadOptions(text=("head", "body"), id="key", ids_as_text=True, id_prefix="s/", metadata=("x", "y"))
     assert list(Corpus(path, reading)) == [
         Document("Cats sleep", "s/7", {"file": "a.jsonl", "row": 1, "x": 1, "y": None})
     ]
@@ -185,7 +185,7 @@ def test_documents_come_before_the_file_is_read_to_its_end(tmp_path):
 
 def test_documents_without_text_are_left_out_only_on_request_and_counted(tmp_path):
     path = write_jsonl(tmp_path / "a.jsonl", [*ROWS, {"id": "c", "text": None}, {"id": "d", "text": " \n"}])
-    checked = Corpus(path, Reading(skip_empty=True)).check()
+    checked = Corpus(path, ReadOptions(skip_empty=True)).check()
     assert (len(checked), checked.left_out) == (2, 2)
     assert [d.id for d in checked] == ["a", "b"]
 
@@ -220,6 +220,6 @@ def test_changes_are_what_an_index_does_not_have_as_it_is():
             return [{"same": Document("x", "same", {"a": 1}), "other": Document("y", "other")}.get(i) for i in ids]
 
     documents = [Document("x", "same", {"a": 1}), Document("y", "other", {"a": 2}), Document("z", "new")]
-    changes = Changes(documents, Index())
+    changes = CorpusSync(documents, Index())
     assert list(changes) == documents[1:]
     assert (changes.added, changes.replaced, changes.unchanged) == (1, 1, 1)

@@ -11,11 +11,11 @@ from decimal import Decimal
 
 import pytest
 
-from cde_retrievers.corpora import Corpus, Reading, judged_queries
-from cde_retrievers.corpora.json_lines import json_rows
-from cde_retrievers.corpora.parsing import MAX_DEPTH, parse_json
+from cde_retrievers.corpora import Corpus, ReadOptions, judged_queries
+from cde_retrievers.corpora.decoding import MAX_DEPTH, parse_json
+from cde_retrievers.corpora.formats import json_rows
 from cde_retrievers.corpora.pseudo_queries import first_sentence, without_beginning
-from cde_retrievers.corpora.record import File
+from cde_retrievers.corpora.records import File
 from cde_retrievers.corpora.splitting import markdown_sections, parts_of
 from cde_retrievers.errors import CDEError, ConfigurationError, CorpusFileError, InvalidDocumentError
 
@@ -23,7 +23,7 @@ LONG = 200_000  # what takes the square of the time would take hours for so many
 
 
 def ids(path, **reading) -> list[str]:
-    return [document.id for document in Corpus(path, Reading(**reading))]
+    return [document.id for document in Corpus(path, ReadOptions(**reading))]
 
 
 # Time
@@ -113,7 +113,7 @@ def test_pipes_and_sockets_are_refused_by_name(special, name, kind):
 @pytest.mark.parametrize("format", ["text", "jsonl", "csv", "parquet"])
 def test_devices_are_refused(format):
     with pytest.raises(CorpusFileError, match=r"/dev/zero is a device"):
-        Corpus("/dev/zero", Reading(format=format))
+        Corpus("/dev/zero", ReadOptions(format=format))
 
 
 def test_a_file_that_becomes_a_pipe_is_not_waited_for(special):
@@ -214,7 +214,9 @@ def test_what_unpacks_to_one_endless_line_is_refused_before_it_is_in_memory(tmp_
             file.write(b"x" * (1 << 20))
     tracemalloc.start()
     with pytest.raises(CorpusFileError, match=r"longer than 100,000 characters.*--max-characters"):
-        Corpus(tmp_path / name, Reading(max_characters=100_000, format=None if "txt" not in name else "text")).check()
+        Corpus(
+            tmp_path / name, ReadOptions(max_characters=100_000, format=None if "txt" not in name else "text")
+        ).check()
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 8 << 20
@@ -224,9 +226,9 @@ def test_a_csv_record_of_many_lines_is_as_long_as_all_of_them(tmp_path):
     cells = '"a\n",' * 1_000
     (tmp_path / "a.csv").write_text("text\n" + cells)
     with pytest.raises(CorpusFileError, match=r"a\.csv:\d+ is longer than 500 characters"):
-        Corpus(tmp_path / "a.csv", Reading(max_characters=500)).check()
+        Corpus(tmp_path / "a.csv", ReadOptions(max_characters=500)).check()
     (tmp_path / "a.csv").write_text("text\n" + "0123456789\n" * 1_000)
-    assert len(Corpus(tmp_path / "a.csv", Reading(max_characters=20)).texts().__next__()) == 10
+    assert len(Corpus(tmp_path / "a.csv", ReadOptions(max_characters=20)).texts().__next__()) == 10
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.csv", "a.txt", "a.parquet"])
@@ -237,9 +239,9 @@ def test_what_is_exactly_as_long_as_allowed_is_read(tmp_path, name):
     else:
         (tmp_path / name).write_text(content)
     longest = max(map(len, content.splitlines(keepends=True)))
-    assert len(list(Corpus(tmp_path / name, Reading(max_characters=longest)))) == 1
+    assert len(list(Corpus(tmp_path / name, ReadOptions(max_characters=longest)))) == 1
     with pytest.raises(CorpusFileError, match=rf"longer than {longest - 1:,} characters"):
-        list(Corpus(tmp_path / name, Reading(max_characters=longest - 1)))
+        list(Corpus(tmp_path / name, ReadOptions(max_characters=longest - 1)))
 
 
 def test_a_cell_longer_than_the_csv_module_allows_says_the_way_out(tmp_path):
@@ -276,7 +278,7 @@ def test_a_line_that_is_nested_too_deep_is_named(tmp_path):
 def test_text_of_another_encoding_is_our_error(tmp_path, name, encoding, content):
     (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith("gz") else content)
     try:
-        Corpus(tmp_path / name, Reading(encoding=encoding, format="text")).check()
+        Corpus(tmp_path / name, ReadOptions(encoding=encoding, format="text")).check()
     except CDEError as error:
         assert "a." in str(error)  # noqa: PT017  # some contents are text in some encodings
     else:
@@ -286,8 +288,8 @@ def test_text_of_another_encoding_is_our_error(tmp_path, name, encoding, content
 def test_utf_16_without_a_byte_order_mark_says_so(tmp_path):
     (tmp_path / "a.txt").write_bytes("text".encode("utf-16-le"))
     with pytest.raises(CorpusFileError, match=r"not utf-16 text: .*BOM.*name its encoding"):
-        Corpus(tmp_path / "a.txt", Reading(encoding="utf-16")).check()
-    assert [d.text for d in Corpus(tmp_path / "a.txt", Reading(encoding="utf-16-le"))] == ["text"]
+        Corpus(tmp_path / "a.txt", ReadOptions(encoding="utf-16")).check()
+    assert [d.text for d in Corpus(tmp_path / "a.txt", ReadOptions(encoding="utf-16-le"))] == ["text"]
 
 
 @pytest.mark.parametrize("kept", [0.3, 0.6, 0.95])
@@ -361,8 +363,8 @@ def odd_columns():
 def test_a_parquet_value_that_python_does_not_have_names_its_column(tmp_path, name):
     path = write_parquet(tmp_path / "a.parquet", **{"body": ["x"], "odd": odd_columns()[name]})
     with pytest.raises(CorpusFileError, match=r"a\.parquet:1 and below: column 'odd' \(.*\) holds a value.*--metadata"):
-        Corpus(path, Reading(text=("body",))).check()
-    [document] = Corpus(path, Reading(text=("body",), metadata=())).check()
+        Corpus(path, ReadOptions(text=("body",))).check()
+    [document] = Corpus(path, ReadOptions(text=("body",), metadata=())).check()
     assert document.text == "x"
 
 
@@ -422,9 +424,9 @@ def test_a_run_file_that_cannot_be_read(tmp_path, content, message):
 
 
 READINGS = (
-    Reading(skip_empty=True),
-    Reading(encoding="utf-16", skip_empty=True),
-    Reading(encoding="latin-1", split="headings", skip_empty=True, max_characters=5_000),
+    ReadOptions(skip_empty=True),
+    ReadOptions(encoding="utf-16", skip_empty=True),
+    ReadOptions(encoding="latin-1", split="headings", skip_empty=True, max_characters=5_000),
 )
 
 
@@ -516,7 +518,7 @@ def test_damaged_judgements_queries_pairs_and_run_files_give_errors_of_ours_alon
 
 def test_rows_are_read_with_a_limit_by_default(tmp_path, monkeypatch):
     (tmp_path / "a.jsonl").write_text('{"text": "abc"}\n')
-    monkeypatch.setattr("cde_retrievers.corpora.reading.MAX_CHARACTERS", 5)
+    monkeypatch.setattr("cde_retrievers.corpora.options.MAX_CHARACTERS", 5)
     with pytest.raises(CorpusFileError, match=r"longer than 5 characters"):
         Corpus(tmp_path / "a.jsonl").check()
     assert len(list(json_rows(File(tmp_path / "a.jsonl", "a.jsonl")))) == 1

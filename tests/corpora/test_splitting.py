@@ -2,7 +2,7 @@
 
 import pytest
 
-from cde_retrievers.corpora import Corpus, Reading
+from cde_retrievers.corpora import Corpus, ReadOptions
 from cde_retrievers.corpora.splitting import markdown_sections, parts_of
 
 TEXT = """First paragraph. It has two sentences, one of which is longer!
@@ -71,7 +71,7 @@ def test_sections_begin_at_headings_outside_of_code():
 def test_parts_are_documents_that_know_where_they_are_from(tmp_path):
     (tmp_path / "a.md").write_text(MARKDOWN)
     (tmp_path / "b.md").write_text("short")
-    documents = list(Corpus(tmp_path, Reading(split="headings", max_words=40)).check())
+    documents = list(Corpus(tmp_path, ReadOptions(split="headings", max_words=40)).check())
     assert [(d.id, d.metadata.get("heading"), d.metadata["part"]) for d in documents] == [
         ("a.md#1", None, 1),
         ("a.md#2", "Title", 2),
@@ -84,7 +84,7 @@ def test_parts_are_documents_that_know_where_they_are_from(tmp_path):
 
 def test_rows_are_split_as_files_are(tmp_path):
     (tmp_path / "a.jsonl").write_text('{"id": "x", "text": "one two\\n\\nthree four", "k": 1}\n')
-    documents = list(Corpus(tmp_path / "a.jsonl", Reading(split="paragraphs", max_words=2)))
+    documents = list(Corpus(tmp_path / "a.jsonl", ReadOptions(split="paragraphs", max_words=2)))
     assert [(d.id, d.text, d.metadata["k"], d.metadata["part"]) for d in documents] == [
         ("x#1", "one two", 1, 1),
         ("x#2", "three four", 1, 2),
@@ -94,5 +94,5 @@ def test_rows_are_split_as_files_are(tmp_path):
 def test_a_document_without_text_is_still_noticed_when_splitting(tmp_path):
     (tmp_path / "a.txt").write_text("x")
     (tmp_path / "b.txt").write_text(" ")
-    checked = Corpus(tmp_path, Reading(split="paragraphs", skip_empty=True)).check()
+    checked = Corpus(tmp_path, ReadOptions(split="paragraphs", skip_empty=True)).check()
     assert (len(checked), checked.left_out) == (1, 1)

@@ -6,20 +6,20 @@ import numpy as np
 import pytest
 from searched import ANIMALS, OTHERS
 
-from cde_retrievers import optional
 from cde_retrievers.errors import ConfigurationError, ContextTooSmallError, MissingDependencyError
 from cde_retrievers.evaluation import (
     BM25,
     Comparison,
-    Foreign,
+    ForeignContext,
     NamedCorpus,
-    Own,
-    Shuffled,
+    OwnContext,
+    ShuffledContext,
     compare,
     context_matrix,
     evaluate,
 )
 from cde_retrievers.model.config import JointConditioning
+from cde_retrievers.util import imports as optional
 
 
 @pytest.fixture
@@ -33,7 +33,16 @@ def comparison(encoder):
 
 
 def test_every_row_is_what_evaluate_finds_alone(encoder, comparison):
-    sources = [Own(), None, Shuffled(), Foreign(OTHERS), Own(strategy="kmeans"), Own(seed=1), Own(4), Own(8)]
+    sources = [
+        OwnContext(),
+        None,
+        ShuffledContext(),
+        ForeignContext(OTHERS),
+        OwnContext(strategy="kmeans"),
+        OwnContext(seed=1),
+        OwnContext(4),
+        OwnContext(8),
+    ]
     for row, source in zip(comparison.rows, sources, strict=False):
         if source is not None:
             found = evaluate(encoder, ANIMALS, source)
@@ -92,7 +101,7 @@ def test_a_model_of_fixed_slots_takes_no_sizes(make_encoder):
 def test_a_matrix_has_every_corpus_under_every_context(encoder):
     matrix = context_matrix(encoder, [ANIMALS, OTHERS])
     assert matrix.names == ("animals", "others")
-    foreign = evaluate(encoder, ANIMALS, Foreign(OTHERS))
+    foreign = evaluate(encoder, ANIMALS, ForeignContext(OTHERS))
     np.testing.assert_array_equal(matrix.evaluations[0][1].values["ndcg@10"], foreign.values["ndcg@10"])
     own = evaluate(encoder, OTHERS)
     np.testing.assert_array_equal(matrix.evaluations[1][1].values["ndcg@10"], own.values["ndcg@10"])
@@ -107,7 +116,7 @@ def test_a_matrix_has_every_corpus_under_every_context(encoder):
 def test_another_corpus_is_read_without_judgements(encoder, tmp_path):
     (tmp_path / "notes.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in OTHERS.texts))
     rows = compare(encoder, ANIMALS, foreign=[tmp_path / "notes.jsonl"]).rows
-    found = evaluate(encoder, ANIMALS, Foreign(OTHERS))
+    found = evaluate(encoder, ANIMALS, ForeignContext(OTHERS))
     assert rows[-1].label == "context of notes.jsonl"
     np.testing.assert_array_equal(rows[-1].evaluation.values["map"], found.values["map"])
 

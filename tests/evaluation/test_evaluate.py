@@ -8,25 +8,25 @@ from runs import write_beir
 from searched import ANIMALS, IDS, OTHERS
 from tiny import CORPUS
 
-from cde_retrievers.embedder import Embedder
+from cde_retrievers.encoder.embedder import Embedder
 from cde_retrievers.errors import ConfigurationError, ContextMismatchError
 from cde_retrievers.evaluation import (
     BM25,
     BiEncoder,
     Contextual,
     Evaluation,
-    Foreign,
-    Generic,
-    Null,
-    Own,
-    Plain,
-    RetrievalSet,
-    Shuffled,
+    ForeignContext,
+    GenericContext,
+    NullContext,
+    OwnContext,
+    PlainEmbedding,
+    RetrievalDataset,
+    ShuffledContext,
     evaluate,
     mean_difference,
     mean_over_sets,
 )
-from cde_retrievers.evaluation.contextual import without_context
+from cde_retrievers.evaluation.searchers import without_context
 from cde_retrievers.model.config import CachedConditioning
 
 
@@ -39,10 +39,13 @@ def by_sorting(documents, queries):
     return gains
 
 
-@pytest.mark.parametrize("source", [Own(), Own(size=6, strategy="kmeans", seed=2), Foreign(OTHERS), Shuffled(), None])
+@pytest.mark.parametrize(
+    "source",
+    [OwnContext(), OwnContext(size=6, strategy="kmeans", seed=2), ForeignContext(OTHERS), ShuffledContext(), None],
+)
 def test_a_contextual_model_is_judged_by_its_embeddings_under_that_context(make_encoder, source):
     encoder = make_encoder("whitening")
-    context = (source or Own()).fit(encoder, ANIMALS)
+    context = (source or OwnContext()).fit(encoder, ANIMALS)
     expected = by_sorting(
         encoder.encode_documents(CORPUS, context), encoder.encode_queries(ANIMALS.judged.queries.values(), context)
     )
@@ -55,20 +58,20 @@ def test_a_contextual_model_is_judged_by_its_embeddings_under_that_context(make_
 def test_a_context_fitted_before_is_used_and_another_models_refused(make_encoder):
     encoder = make_encoder("whitening")
     context = encoder.fit_context(OTHERS.texts)
-    given, foreign = evaluate(encoder, ANIMALS, context), evaluate(encoder, ANIMALS, Foreign(OTHERS))
+    given, foreign = evaluate(encoder, ANIMALS, context), evaluate(encoder, ANIMALS, ForeignContext(OTHERS))
     np.testing.assert_array_equal(given.values["map"], foreign.values["map"])
     with pytest.raises(ContextMismatchError):
         evaluate(make_encoder("cached"), ANIMALS, context)
 
 
 def test_own_contexts_are_named_by_what_is_special_about_them():
-    assert Own().label == "own context"
-    assert Own(16, "diverse", 3).label == "own context, 16 documents, diverse, seed 3"
+    assert OwnContext().label == "own context"
+    assert OwnContext(16, "diverse", 3).label == "own context, 16 documents, diverse, seed 3"
 
 
 def test_a_shuffled_context_holds_the_same_documents(make_encoder):
     encoder = make_encoder("joint")
-    own, shuffled = (source.fit(encoder, ANIMALS) for source in (Own(), Shuffled()))
+    own, shuffled = (source.fit(encoder, ANIMALS) for source in (OwnContext(), ShuffledContext()))
     assert sorted(own.documents) == sorted(shuffled.documents)
     assert own.documents != shuffled.documents
     for place, document in enumerate(shuffled.documents):
@@ -86,23 +89,23 @@ def test_the_closed_form_without_a_context_is_its_bi_encoder(make_encoder):
 
 def test_a_model_with_a_null_vector_is_given_that_for_no_context(make_encoder):
     encoder = make_encoder(CachedConditioning(null_vector=True))
-    assert without_context(encoder) == Contextual(encoder, Null())
-    context = Null().fit(encoder, ANIMALS)
+    assert without_context(encoder) == Contextual(encoder, NullContext())
+    context = NullContext().fit(encoder, ANIMALS)
     null = encoder.model.second_stage.null_vector.detach().numpy()
     assert len(context) == encoder.config.context_size
     assert np.array_equal(context.vectors, np.tile(null, (len(context), 1)))
-    assert evaluate(encoder, ANIMALS, Null()).searcher.endswith("no context (null vector)")
+    assert evaluate(encoder, ANIMALS, NullContext()).searcher.endswith("no context (null vector)")
 
 
 def test_a_model_without_one_is_given_texts_that_are_no_corpus(make_encoder):
     encoder = make_encoder("cached")
-    assert without_context(encoder) == Contextual(encoder, Generic())
+    assert without_context(encoder) == Contextual(encoder, GenericContext())
     with pytest.raises(ConfigurationError, match=r"no null vector"):
-        evaluate(encoder, ANIMALS, Null())
+        evaluate(encoder, ANIMALS, NullContext())
 
 
 def test_bm25_finds_what_shares_words_and_nothing_else():
-    data = RetrievalSet.of(
+    data = RetrievalDataset.of(
         {"q1": "sleeping cats", "q2": "zebra"}, {**IDS, "z": "a fox"}, {"q1": {"d0"}, "q2": {"z"}}, "animals"
     )
     found = evaluate(BM25(), data)
@@ -135,18 +138,18 @@ class SentenceTransformers:
 
 @pytest.mark.parametrize("embedding", [LangChains(), LlamaIndexs(), SentenceTransformers()])
 def test_anybodys_embedding_is_judged_by_cosine(embedding):
-    found = evaluate(Plain(embedding, "words"), ANIMALS)
+    found = evaluate(PlainEmbedding(embedding, "words"), ANIMALS)
     assert {"cat" in IDS[best] for best in found.best[0]} == {True}
     assert found.searcher == "words"
 
 
 def test_what_is_no_embedding_is_refused_at_once():
     with pytest.raises(ConfigurationError, match=r"object is no embedding that is known; give one of LangChain"):
-        Plain(object())
+        PlainEmbedding(object())
     with pytest.raises(ConfigurationError, match=r"LangChains cannot be evaluated as it is; wrap"):
         evaluate(LangChains(), ANIMALS)
     with pytest.raises(ConfigurationError, match=r"BM25 takes no context; leave it out"):
-        evaluate(BM25(), ANIMALS, Own())
+        evaluate(BM25(), ANIMALS, OwnContext())
 
 
 def test_a_name_and_a_folder_are_read(model_folder, tmp_path):

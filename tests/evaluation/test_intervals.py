@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cde_retrievers.evaluation.intervals import interval
+from cde_retrievers.evaluation.metrics import interval
 
 
 def test_the_interval_is_that_of_drawing_one_query_after_the_other():

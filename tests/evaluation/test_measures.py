@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from cde_retrievers import optional
 from cde_retrievers.errors import MissingDependencyError
-from cde_retrievers.evaluation.measures import MEASURES, per_query
-from cde_retrievers.judged import JudgedQueries
+from cde_retrievers.evaluation.metrics import MEASURES, per_query
+from cde_retrievers.retrieval.judgements import JudgedQueries
+from cde_retrievers.util import imports as optional
 
 RANKED = [f"d{place}" for place in range(150)]
 JUDGED = JudgedQueries(

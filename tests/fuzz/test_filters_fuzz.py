@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from cde_retrievers.errors import FilterError
 from cde_retrievers.index import Document
-from cde_retrievers.index.document import checked_document, from_line, to_line
 from cde_retrievers.index.filters import compile_filter
+from cde_retrievers.retrieval.document import checked_document, from_line, to_line
 
 FIELDS = ["a", "b", "gt", "$c", ""]
 plain = st.one_of(
@@ -49,13 +49,13 @@ filters = st.recursive(
 )
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """The twin's."""
 
 
 def refuse(is_wrong):
     if is_wrong:
-        raise Refused
+        raise RefusedError
 
 
 def twin_passes(part, found) -> bool:
@@ -121,7 +121,7 @@ def as_json(value):
     try:
         return int(value) if isinstance(value, Integral) else float(value)
     except OverflowError as error:
-        raise Refused from error
+        raise RefusedError from error
 
 
 def depth_of(value) -> int:
@@ -133,7 +133,7 @@ def twin_of(query_filter, documents):
     try:
         refuse(depth_of(query_filter) > 64)
         return [twin_passes(query_filter, found) for found in documents]
-    except (Refused, RecursionError):
+    except (RefusedError, RecursionError):
         return "refused"
 
 

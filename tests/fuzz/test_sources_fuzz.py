@@ -13,9 +13,9 @@ from hostile import anything, mutated_bytes
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from cde_retrievers.corpora import Corpus, Reading
+from cde_retrievers.corpora import Corpus, ReadOptions
 from cde_retrievers.errors import CDEError
-from cde_retrievers.index.document import checked_document
+from cde_retrievers.retrieval.document import checked_document
 
 ROWS = [{"id": f"r{i}", "text": f"a red cat\n\n## and {i} dogs", "n": i, "metadata": {"b": [i]}} for i in range(3)]
 JSONL = "".join(json.dumps(row) + "\n" for row in ROWS).encode()
@@ -28,16 +28,16 @@ VALID = {
     "a.jsonl.gz": gzip.compress(JSONL, mtime=0),
     "a.csv.gz": gzip.compress(b"id,text\nr0,cat\n", mtime=0),
 }
-READINGS = [
-    Reading(),
-    Reading(split="headings", max_words=2),
-    Reading(split="paragraphs"),
-    Reading(skip_empty=True, ids_as_text=True),
-    Reading(encoding="utf-16"),
-    Reading(encoding="shift_jis"),
-    Reading(numbers=("n",)),
-    Reading(text=("text", "n"), id="id", metadata=()),
-    Reading(max_characters=20),
+OPTIONS = [
+    ReadOptions(),
+    ReadOptions(split="headings", max_words=2),
+    ReadOptions(split="paragraphs"),
+    ReadOptions(skip_empty=True, ids_as_text=True),
+    ReadOptions(encoding="utf-16"),
+    ReadOptions(encoding="shift_jis"),
+    ReadOptions(numbers=("n",)),
+    ReadOptions(text=("text", "n"), id="id", metadata=()),
+    ReadOptions(max_characters=20),
 ]
 
 
@@ -70,7 +70,7 @@ def read_fully(name, content, reading):
 @given(data=st.data())
 def test_damaged_files(name, data):
     content = data.draw(mutated_bytes(VALID[name]))
-    read_fully(name, content, data.draw(st.sampled_from(READINGS)))
+    read_fully(name, content, data.draw(st.sampled_from(OPTIONS)))
 
 
 @pytest.mark.parametrize("name", ["a.jsonl.gz", "a.csv.gz"])
@@ -78,13 +78,13 @@ def test_damaged_files(name, data):
 @given(data=st.data())
 def test_damaged_content_of_sound_archives(name, data):
     content = data.draw(mutated_bytes(VALID[name.removesuffix(".gz")]))
-    read_fully(name, gzip.compress(content, mtime=0), data.draw(st.sampled_from(READINGS)))
+    read_fully(name, gzip.compress(content, mtime=0), data.draw(st.sampled_from(OPTIONS)))
 
 
 @cases(150)
 @given(data=st.data())
 def test_damaged_parquet_files(data):
-    read_fully("a.parquet", data.draw(mutated_bytes(parquet())), data.draw(st.sampled_from(READINGS)))
+    read_fully("a.parquet", data.draw(mutated_bytes(parquet())), data.draw(st.sampled_from(OPTIONS)))
 
 
 @cases(200)
@@ -94,7 +94,7 @@ def test_rows_of_any_json(rows, data):
         content = "".join(json.dumps(row, default=lambda value: type(value).__name__) + "\n" for row in rows).encode(
             "utf-8", "surrogatepass"
         )
-        read_fully("a.jsonl", content, data.draw(st.sampled_from(READINGS)))
+        read_fully("a.jsonl", content, data.draw(st.sampled_from(OPTIONS)))
 
 
 CHOICES = {
@@ -129,7 +129,7 @@ def choices(draw):
 @example(chosen={"max_characters": 2**62}, name="a.txt")
 def test_any_choices(chosen, name):
     with only_our_errors():
-        read_fully(name, VALID[name], Reading(**chosen))
+        read_fully(name, VALID[name], ReadOptions(**chosen))
 
 
 @cases(100)

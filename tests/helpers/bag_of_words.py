@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from cde_retrievers.context import CorpusContext
-from cde_retrievers.selection import select_documents
-from cde_retrievers.text import checked_texts
+from cde_retrievers.context.context import CorpusContext
+from cde_retrievers.context.selection import select_documents
+from cde_retrievers.validation.texts import checked_texts
 
 
 class BagOfWords:

@@ -4,7 +4,7 @@ import numpy as np
 
 from cde_retrievers.evaluation import Comparison, ContextMatrix, Evaluation
 from cde_retrievers.evaluation.comparison import Row
-from cde_retrievers.evaluation.measures import MEASURES
+from cde_retrievers.evaluation.metrics import MEASURES
 
 QUERIES = tuple(f"q{place}" for place in range(30))
 

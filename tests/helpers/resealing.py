@@ -4,7 +4,7 @@ import hashlib
 import json
 from pathlib import Path
 
-from cde_retrievers.sealed import sealed
+from cde_retrievers.storage.checked_json import sealed
 
 
 def read_content(path: Path) -> dict:

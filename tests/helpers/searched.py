@@ -2,15 +2,15 @@
 
 from tiny import CORPUS
 
-from cde_retrievers.retrieval_set import RetrievalSet
+from cde_retrievers.evaluation.dataset import RetrievalDataset
 
 IDS = {f"d{place}": text for place, text in enumerate(CORPUS)}
-ANIMALS = RetrievalSet.of(
+ANIMALS = RetrievalDataset.of(
     {f"q{place}": " ".join(text.split()[:3]) for place, text in enumerate(CORPUS[::3])},
     IDS,
     {f"q{place}": {f"d{3 * place}"} for place in range(len(CORPUS[::3]))},
     name="animals",
 )
-OTHERS = RetrievalSet.of(
+OTHERS = RetrievalDataset.of(
     {"q": "a list"}, {"a": "the list of keys", "b": "the map", "c": "a file"}, {"q": {"a"}}, "others"
 )

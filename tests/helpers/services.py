@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from cde_retrievers.probe import PROBE
+from cde_retrievers.external.identity import PROBE
 
 
 class PaidService:

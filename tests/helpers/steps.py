@@ -4,7 +4,7 @@ import torch
 from tiny import CORPUS, build_tokenizer
 from torch import Tensor, nn
 
-from cde_retrievers.text import TextTokenizer
+from cde_retrievers.encoder.tokenizer import TextTokenizer
 
 QUESTIONS = [f"where does the {text.split()[1]} {text.split()[2]}" for text in CORPUS]
 

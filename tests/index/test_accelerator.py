@@ -5,8 +5,8 @@ import pytest
 from bag_of_words import BagOfWords
 
 from cde_retrievers.index import ContextualIndex, Document
-from cde_retrievers.index.exact import exact_search
 from cde_retrievers.index.store import IndexStore
+from cde_retrievers.retrieval.exact_search import exact_search
 
 ROWS, WIDTH, K = 1_600, 32, 10
 
@@ -158,7 +158,7 @@ def test_exact_search_in_blocks_is_exact_search(monkeypatch, vectors, queries):
     parts = [(0, vectors[:700], allowed[:700]), (700, vectors[700:], allowed[700:])]
     expected = truth(vectors, vectors[:queries], np.flatnonzero(allowed))
     for block in (1 << 23, 100):
-        monkeypatch.setattr("cde_retrievers.index.exact._BLOCK_SCORES", block)
+        monkeypatch.setattr("cde_retrievers.retrieval.exact_search._BLOCK_SCORES", block)
         scores, rows = exact_search(vectors[:queries], parts, K)
         for found_scores, found_rows, exact in zip(scores, rows, expected, strict=True):
             assert found_rows.tolist() == list(exact)

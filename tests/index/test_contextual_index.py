@@ -9,7 +9,7 @@ import pytest
 from bag_of_words import BagOfWords
 from tiny import CORPUS, QUERIES
 
-from cde_retrievers.embedder import Embedder
+from cde_retrievers.encoder.embedder import Embedder
 from cde_retrievers.errors import (
     ConfigurationError,
     ContextMismatchError,

@@ -16,7 +16,6 @@ from bag_of_words import BagOfWords
 from killable import DOCUMENTS
 from tiny import CORPUS, QUERIES
 
-from cde_retrievers.disk_errors import disk_errors_explained
 from cde_retrievers.errors import (
     ConfigurationError,
     ContextFileError,
@@ -30,6 +29,7 @@ from cde_retrievers.index.lock import writer_lock
 from cde_retrievers.index.segment import Segment
 from cde_retrievers.index.segment_writer import SegmentWriter
 from cde_retrievers.index.store import IndexStore
+from cde_retrievers.storage.disk_errors import disk_errors_explained
 
 KILLS = 20
 

@@ -9,7 +9,7 @@ from tiny import CORPUS, QUERIES
 
 from cde_retrievers.errors import ConfigurationError, ContextMismatchError, ReadOnlyError
 from cde_retrievers.index import ContextualIndex, Document
-from cde_retrievers.judged import JudgedQueries
+from cde_retrievers.retrieval.judgements import JudgedQueries
 
 NEWER = [
     f"a {color} {fish} swims in the {place}"

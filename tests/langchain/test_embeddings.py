@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from tiny import CORPUS, QUERIES
 
 from cde_retrievers import ContextualEncoder
-from cde_retrievers import encoder as encoder_module
+from cde_retrievers.encoder import encoder as encoder_module
 from cde_retrievers.errors import (
     CheckpointError,
     ConfigurationError,

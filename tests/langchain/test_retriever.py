@@ -8,7 +8,7 @@ from tiny import CORPUS
 
 from cde_retrievers import ContextualEncoder
 from cde_retrievers.errors import ContextMismatchError, ContextNotFittedError, PathInUseError
-from cde_retrievers.langchain import ContextualEmbeddings, ContextualFAISS, ContextualRetriever
+from cde_retrievers.langchain import ContextualEmbeddings, ContextualRetriever, ContextualVectorStore
 
 DOCUMENTS = [Document(page_content=text, metadata={"row": i}) for i, text in enumerate(CORPUS)]
 
@@ -49,7 +49,7 @@ def test_from_documents_fits_indexes_and_finds(model_folder):
 
 def test_the_index_of_the_default_store_can_be_kept(embeddings, tmp_path):
     retriever = ContextualRetriever.from_documents(DOCUMENTS, embeddings=embeddings, path=tmp_path / "index")
-    store = ContextualFAISS.open(tmp_path / "index")
+    store = ContextualVectorStore.open(tmp_path / "index")
     again = ContextualRetriever(embeddings=store.embeddings, vectorstore=store)
     assert again.invoke("red cat") == retriever.invoke("red cat")
     with pytest.raises(PathInUseError, match=r"holds an index already"):
@@ -91,7 +91,7 @@ def test_traces_name_model_and_context(embeddings, model_folder):
     assert tracer.metadata["context_fingerprint"] == embeddings.context_fingerprint
     assert tracer.metadata["embedding_model"] == str(model_folder)
     assert tracer.metadata["ls_embedding_provider"] == "cde_retrievers"
-    assert tracer.metadata["ls_vector_store_provider"] == "ContextualFAISS"
+    assert tracer.metadata["ls_vector_store_provider"] == "ContextualVectorStore"
 
 
 def test_bad_settings_are_refused(embeddings, model_folder):

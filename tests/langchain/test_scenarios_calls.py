@@ -16,11 +16,11 @@ BAR = "| 0/"  # a bar is drawn at 0 once, and at its end perhaps twice
 
 
 def test_scenario_8_unguarded_a_tensor_in_a_private_attribute_breaks_equality():
-    class Plain(BaseModel):
+    class PlainEmbedding(BaseModel):
         _context: torch.Tensor = PrivateAttr(default_factory=lambda: torch.zeros(2, 2))
 
     with pytest.raises(RuntimeError, match="Boolean value of Tensor"):
-        _ = Plain() == Plain()
+        _ = PlainEmbedding() == PlainEmbedding()
 
 
 def test_scenario_8_equality_is_that_of_model_and_context(guarded, other):

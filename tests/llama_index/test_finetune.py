@@ -18,10 +18,10 @@ from cde_retrievers.errors import (
     TrainingDataError,
     TrainingError,
 )
-from cde_retrievers.evaluation.contextual import Contextual
-from cde_retrievers.evaluation.evaluating import ndcg_at_10
+from cde_retrievers.evaluation.dataset import RetrievalDataset
+from cde_retrievers.evaluation.evaluator import ndcg_at_10
+from cde_retrievers.evaluation.searchers import Contextual
 from cde_retrievers.llama_index import ContextualFinetuneEngine
-from cde_retrievers.retrieval_set import RetrievalSet
 from cde_retrievers.training import run as training_run
 from cde_retrievers.training.base_model import encoder_to_train
 from cde_retrievers.training.config import TrainingConfig
@@ -132,7 +132,7 @@ def test_the_best_weights_by_the_validation_set_are_kept(biencoder_folder, tmp_p
     assert len(scores) == 3
     assert len(set(scores)) > 1
     kept = ContextualEncoder.from_pretrained(engine.model_path, "cpu", "float32")
-    assert ndcg_at_10(Contextual(kept), RetrievalSet.read(tmp_path / "out" / "validation")) == pytest.approx(
+    assert ndcg_at_10(Contextual(kept), RetrievalDataset.read(tmp_path / "out" / "validation")) == pytest.approx(
         max(scores)
     )
 
@@ -163,7 +163,7 @@ def test_the_validation_set_is_evaluated_on_as_it_is(biencoder_folder, tmp_path,
     [(_, _, config)] = trained_on
     assert (config.eval_steps, config.save_steps, config.load_best_model_at_end) == (4, 4, True)
     [folder] = config.evaluation
-    found = RetrievalSet.read(folder)
+    found = RetrievalDataset.read(folder)
     assert dict(zip(found.ids, found.texts, strict=True)) == validation.corpus
     assert found.judged.queries == validation.queries
     assert found.judged.relevant == {query: dict.fromkeys(ids, 1) for query, ids in validation.relevant_docs.items()}
@@ -216,7 +216,7 @@ def test_what_cannot_be_trained_is_refused_before_a_model_is_loaded(tmp_path):
 
 
 def test_without_the_packages_for_training_the_extra_is_named(monkeypatch):
-    monkeypatch.setattr("cde_retrievers.optional.find_spec", lambda package: None)
+    monkeypatch.setattr("cde_retrievers.util.imports.find_spec", lambda package: None)
     with pytest.raises(MissingDependencyError, match=r"fine-tuning needs accelerate: .*'cde-retrievers\[train\]'"):
         ContextualFinetuneEngine(make_dataset())
 

@@ -11,9 +11,9 @@ from llama_index.core.node_parser import SentenceSplitter
 from llama_index.core.vector_stores import SimpleVectorStore
 from tiny import CORPUS
 
+from cde_retrievers.binding.check import CONTEXT_KEY
 from cde_retrievers.errors import ContextMismatchError, ContextNotFittedError, ContextTooSmallError
 from cde_retrievers.llama_index import ContextFitter, check_index, stamped
-from cde_retrievers.verdict import CONTEXT_KEY
 
 SPLITTER = SentenceSplitter(chunk_size=24, chunk_overlap=0)
 

@@ -8,7 +8,7 @@ from llama_index.core.schema import TextNode
 from remote_store import RemoteStore
 from tiny import CORPUS
 
-from cde_retrievers.context import CorpusContext
+from cde_retrievers.context.context import CorpusContext
 from cde_retrievers.errors import ContextFileError, ContextMismatchError, ContextNotFittedError, PathInUseError
 from cde_retrievers.llama_index import check_index, load_index, persist_index, stamped
 

@@ -6,9 +6,9 @@ from llama_index.core.schema import MetadataMode, TextNode
 from llama_index.core.vector_stores import FilterCondition, MetadataFilter, MetadataFilters
 from tiny import CORPUS
 
+from cde_retrievers.binding.check import CONTEXT_KEY
 from cde_retrievers.errors import ContextMismatchError, ContextNotFittedError, InvalidTextError
 from cde_retrievers.llama_index import context_filters, docstore_namespace, stamped
-from cde_retrievers.verdict import CONTEXT_KEY
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from llama_index.core.vector_stores.utils import build_metadata_filter_fn
 
 from cde_retrievers.errors import FilterError
 from cde_retrievers.index.filters import compile_filter
-from cde_retrievers.llama_index.vector_filters import to_index_filter
+from cde_retrievers.llama_index.vector_search import to_index_filter
 
 DOCUMENTS = {
     "a": {"year": 2020, "topic": "green tea", "tags": ["cup", "leaf"]},

@@ -13,10 +13,10 @@ from llama_index.core.vector_stores.types import VectorStoreQueryMode
 from tiny import CORPUS, QUERIES
 
 from cde_retrievers import ContextualEncoder
+from cde_retrievers.binding.check import CONTEXT_KEY
 from cde_retrievers.errors import ConfigurationError, ContextMismatchError
 from cde_retrievers.index import ContextualIndex
 from cde_retrievers.llama_index import ContextualEmbedding, ContextualVectorStore
-from cde_retrievers.verdict import CONTEXT_KEY
 
 
 def index_over(store, nodes):

@@ -7,8 +7,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from cde_retrievers import ContextualModel
-from cde_retrievers.checksums import write_checksums
 from cde_retrievers.errors import CheckpointError, ConfigurationError
+from cde_retrievers.storage.checksums import write_checksums
 
 
 @pytest.fixture

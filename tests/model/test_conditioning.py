@@ -8,11 +8,11 @@ from tiny import CORPUS, QUERIES, build_tokenizer
 from torch.nn.functional import normalize
 from torch.testing import assert_close
 
+from cde_retrievers.encoder.tokenizer import TextTokenizer
 from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.model.config import CachedConditioning, JointConditioning, WhiteningConditioning
 from cde_retrievers.model.contextual import ContextualModel
 from cde_retrievers.model.whitening import fit_whitening
-from cde_retrievers.text import TextTokenizer
 
 TOLERANCE = {"atol": 1e-5, "rtol": 0}
 

@@ -5,11 +5,11 @@ import torch
 from tiny import CORPUS, QUERIES, build_tokenizer
 from torch.testing import assert_close
 
+from cde_retrievers.encoder.tokenizer import TextTokenizer
 from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.model.config import CachedConditioning, JointConditioning
 from cde_retrievers.model.contextual import ContextualModel
-from cde_retrievers.model.null_vector import drop_vectors
-from cde_retrievers.text import TextTokenizer
+from cde_retrievers.model.second_stage import drop_vectors
 
 TOLERANCE = {"atol": 1e-5, "rtol": 0}
 CONTEXT = 6

@@ -18,7 +18,7 @@ from mteb.models.models_protocols import EncoderProtocol, SearchProtocol
 from mteb.types import PromptType
 
 from cde_retrievers.errors import ContextNotFittedError
-from cde_retrievers.evaluation import RetrievalSet, evaluate
+from cde_retrievers.evaluation import RetrievalDataset, evaluate
 from cde_retrievers.mteb import ContextualModelForMTEB
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning", "ignore::FutureWarning")
@@ -48,7 +48,7 @@ def test_retrieval_is_judged_as_our_own_evaluation_does(encoder):
     split = task.dataset["default"]["test"]
     corpus = {row["id"]: f"{row.get('title') or ''} {row['text']}".strip() for row in split["corpus"]}
     queries = {row["id"]: row["text"] for row in split["queries"]}
-    own = evaluate(encoder, RetrievalSet.of(queries, corpus, split["relevant_docs"]))
+    own = evaluate(encoder, RetrievalDataset.of(queries, corpus, split["relevant_docs"]))
     scores = result_of(encoder, MockRetrievalTask())
     assert scores["ndcg_at_10"] == pytest.approx(own.mean().mean, abs=1e-4)
     assert scores["map_at_1000"] == pytest.approx(own.mean("map").mean, abs=1e-4)

@@ -3,8 +3,8 @@
 import pytest
 from reported import DOCUMENTS, compared, evaluated, searched
 
-from cde_retrievers.evaluation import RetrievalSet
-from cde_retrievers.report.changes import changes
+from cde_retrievers.evaluation import RetrievalDataset
+from cde_retrievers.report.findings import changes
 
 
 def test_wins_and_losses_are_the_ten_biggest_in_order():
@@ -40,7 +40,7 @@ def test_a_change_shows_what_each_found_first_and_whether_it_is_right():
 
 def test_what_should_be_found_is_the_best_judged_first():
     grades = {"d1": 1, "d2": 3, "d3": 0, "d4": 2, "d5": 1}
-    data = RetrievalSet.of({"q0": "a question"}, DOCUMENTS, {"q0": grades})
+    data = RetrievalDataset.of({"q0": "a question"}, DOCUMENTS, {"q0": grades})
     own = evaluated(data, [1.0], [("d3",)])
     (win,) = changes(data, compared(data, own, evaluated(data, [0.0]))).wins
     assert win.answers == (DOCUMENTS["d2"], DOCUMENTS["d4"])

@@ -6,7 +6,7 @@ from evaluated import comparison, evaluation
 
 from cde_retrievers.evaluation import Comparison
 from cde_retrievers.evaluation.comparison import Row
-from cde_retrievers.report.headline import headline, signed
+from cde_retrievers.report.findings import headline, signed
 
 
 def compared(differences) -> Comparison:

@@ -14,10 +14,10 @@ from reported import DOCUMENTS, compared, evaluated, findings, searched
 pytest.importorskip("jinja2")
 from cde_retrievers.evaluation import known_items
 from cde_retrievers.evaluation.comparison import Row
-from cde_retrievers.judged import JudgedQueries
 from cde_retrievers.report import page
-from cde_retrievers.report.pictures import DARK_INK, LIGHT_INK
-from cde_retrievers.report.rendering import excerpt, origin
+from cde_retrievers.report.figures import DARK_INK, LIGHT_INK
+from cde_retrievers.report.html import excerpt, origin
+from cde_retrievers.retrieval.judgements import JudgedQueries
 
 EVIL = "<script>alert('x')</script> & \"<b>bold</b>\" {{ 7 * 7 }}"
 VOID = {"meta", "img", "source", "br"}

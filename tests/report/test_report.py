@@ -74,7 +74,7 @@ def test_a_page_that_cannot_be_made_leaves_the_older_one(encoder, tmp_path, monk
     def broken(findings):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("cde_retrievers.report.writing.page", broken)
+    monkeypatch.setattr("cde_retrievers.report.writer.page", broken)
     with pytest.raises(KeyboardInterrupt):
         report(encoder, ANIMALS, path)
     assert path.read_text() == "older"

@@ -14,7 +14,9 @@ from sentence_transformers import SentenceTransformer
 
 from cde_retrievers import ContextualEncoder
 from cde_retrievers.errors import (
+    CheckpointError,
     ConfigurationError,
+    ContextFileError,
     ContextMismatchError,
     DeviceError,
     InvalidTextError,
@@ -186,3 +188,19 @@ def test_copies_share_the_encoder_and_pickles_are_refused(module):
     assert_same(twin.encode_query(QUERIES), model.encode_query(QUERIES))
     with pytest.raises(ConfigurationError, match="cannot be sent to other processes"):
         pickle.dumps(model)
+
+
+@pytest.mark.parametrize("name", ["n" * 300, "nul\0", "\ud800", 5, None, "no/such"])
+def test_what_names_no_module_is_our_error(name):
+    with pytest.raises(CheckpointError):
+        ContextualModule.load(name, local_files_only=True)
+
+
+@pytest.mark.parametrize("file", ["encoder/model.safetensors", "encoder/tokenizer.json", "context/vectors.safetensors"])
+def test_a_damaged_file_of_a_saved_module_is_refused(make_encoder, tmp_path, file):
+    encoder = make_encoder("cached")
+    ContextualModule(encoder, encoder.fit_context(CORPUS)).save(str(tmp_path / "module"))
+    content = (tmp_path / "module" / file).read_bytes()
+    (tmp_path / "module" / file).write_bytes(content[:-9] + bytes([content[-9] ^ 1]) + content[-8:])
+    with pytest.raises((CheckpointError, ContextFileError), match=r"(is damaged|is truncated, damaged)"):
+        ContextualModule.load(tmp_path / "module")

@@ -10,8 +10,9 @@ import torch
 from runs import PAIRS, small_config, write_beir
 from transformers import TrainerCallback
 
-from cde_retrievers.errors import TrainingError
-from cde_retrievers.files import sha256_of_text
+from cde_retrievers import ContextualEncoder
+from cde_retrievers.errors import TrainingError, WriteError
+from cde_retrievers.storage.hashing import sha256_of_text
 from cde_retrievers.training.checkpoints import (
     MARKER,
     checkpoints_in,
@@ -97,6 +98,30 @@ def test_a_full_disk_leaves_the_last_checkpoint_and_says_which(make_encoder, tmp
     assert is_complete(tmp_path / "checkpoint-2")
     train(encoder, PAIRS, config, resume_from_checkpoint=True)
     assert checkpoints_in(tmp_path) == [tmp_path / "checkpoint-12"]
+
+
+def test_a_disk_that_is_full_at_the_end_loses_no_checkpoint(make_encoder, tmp_path, monkeypatch):
+    def refuse(*_):
+        raise WriteError("there is no space left")
+
+    encoder, config = make_encoder("cached"), small_config(tmp_path, save_strategy="steps", save_steps=6)
+    with monkeypatch.context() as patch:
+        patch.setattr(ContextualEncoder, "save", refuse)
+        with pytest.raises(TrainingError, match=r"could not be written \(there is no space left\).*checkpoint-12"):
+            train(encoder, PAIRS, config)
+    train(encoder, PAIRS, config, resume_from_checkpoint=True)
+    assert (tmp_path / "model" / "config.json").is_file()
+
+
+def test_a_marker_that_cannot_be_written_is_a_checkpoint_that_cannot(make_encoder, tmp_path, monkeypatch):
+    def refuse(*_):
+        raise WriteError("there is no space left")
+
+    monkeypatch.setattr("cde_retrievers.training.checkpoints.replace_json", refuse)
+    config = small_config(tmp_path, save_strategy="steps", save_steps=6)
+    with pytest.raises(TrainingError, match=r"checkpoint-6 could not be written .*there is no complete checkpoint yet"):
+        train(make_encoder("cached"), PAIRS, config)
+    assert checkpoints_in(tmp_path) == []
 
 
 def test_other_errors_than_of_writing_are_left_alone(tmp_path):

@@ -7,7 +7,7 @@ from runs import PAIRS, small_config
 from tiny import CORPUS, build_tokenizer
 from torch.utils.data import DataLoader
 
-from cde_retrievers.text import TextTokenizer
+from cde_retrievers.encoder.tokenizer import TextTokenizer
 from cde_retrievers.training.batches.collator import Collator, ProcessShard, TokenTable, own_columns
 from cde_retrievers.training.batches.sampler import PairBatch, PairBatchSampler, random_batches
 from cde_retrievers.training.batches.step_plan import ContextSampler, StepDataset

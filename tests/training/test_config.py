@@ -5,9 +5,9 @@ from dataclasses import fields
 import pytest
 from transformers import TrainingArguments
 
-from cde_retrievers import optional
 from cde_retrievers.errors import ConfigurationError, MissingDependencyError
 from cde_retrievers.training.config import TrainingConfig
+from cde_retrievers.util import imports as optional
 
 
 def test_all_settings_of_transformers_are_there_under_their_names():

@@ -6,7 +6,7 @@ from runs import PAIRS, same_weights, small_config
 from tiny import CORPUS, build_tokenizer
 from transformers import ModernBertConfig, ModernBertModel, NomicBertConfig, NomicBertModel
 
-from cde_retrievers.text import TextTokenizer
+from cde_retrievers.encoder.tokenizer import TextTokenizer
 from cde_retrievers.training.run import train
 from cde_retrievers.training.trainable import TrainableModel, disable_dropout
 

@@ -7,14 +7,14 @@ import pytest
 from runs import PAIRS, STEPS_PER_EPOCH, same_weights, small_config, write_beir
 from tiny import CORPUS
 
-from cde_retrievers import optional
 from cde_retrievers.errors import CorpusFileError, EvaluationDataError, MissingDependencyError
-from cde_retrievers.evaluation.contextual import Contextual
-from cde_retrievers.evaluation.evaluating import ndcg_at_10
-from cde_retrievers.retrieval_set import RetrievalSet
+from cde_retrievers.evaluation.dataset import RetrievalDataset
+from cde_retrievers.evaluation.evaluator import ndcg_at_10
+from cde_retrievers.evaluation.searchers import Contextual
 from cde_retrievers.training.checkpoints import checkpoints_in
 from cde_retrievers.training.run import train
 from cde_retrievers.training.trainer import ndcg_by_set
+from cde_retrievers.util import imports as optional
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def beir(tmp_path):
 
 
 def test_the_figure_is_that_of_sorting_all_documents(beir, make_encoder):
-    found = RetrievalSet.read(beir)
+    found = RetrievalDataset.read(beir)
     encoder = make_encoder("cached")
     context = encoder.fit_context(CORPUS)
     scores = (
@@ -51,16 +51,16 @@ def test_ids_may_be_whole_numbers(make_encoder, tmp_path):
         (numbers / name).write_text("\n".join(map(json.dumps, rows)))
     judgements = numbers / "qrels" / "test.tsv"
     judgements.write_text(judgements.read_text().replace("q0", "0").replace("q1", "1"))
-    found = RetrievalSet.read(numbers)
+    found = RetrievalDataset.read(numbers)
     assert found.ids == ("0", "1", "2")
     assert list(found.judged.queries) == ["0", "1"]
     encoder = make_encoder("whitening")
-    assert ndcg_at_10(Contextual(encoder), found) == ndcg_at_10(Contextual(encoder), RetrievalSet.read(texts))
+    assert ndcg_at_10(Contextual(encoder), found) == ndcg_at_10(Contextual(encoder), RetrievalDataset.read(texts))
 
 
 def test_several_sets_are_named_and_averaged(beir, tmp_path, make_encoder):
     other = write_beir(tmp_path / "other", {"a": "red cat", "b": "a tree", "c": "the file"}, [("red cat", "a")])
-    sets = [RetrievalSet.read(folder) for folder in (beir, other)]
+    sets = [RetrievalDataset.read(folder) for folder in (beir, other)]
     encoder = make_encoder("cached")
     figures = ndcg_by_set(encoder, sets)
     each = [figures["animals_ndcg@10"], figures["other_ndcg@10"]]
@@ -87,7 +87,7 @@ def test_a_run_evaluates_and_ends_with_its_best_weights(beir, make_encoder, tmp_
     best = max(kept, key=kept.__getitem__)
     assert len(set(kept.values())) > 1
     assert kept[best] != figures[3 * STEPS_PER_EPOCH]
-    assert ndcg_at_10(Contextual(result.encoder), RetrievalSet.read(beir)) == pytest.approx(kept[best])
+    assert ndcg_at_10(Contextual(result.encoder), RetrievalDataset.read(beir)) == pytest.approx(kept[best])
     assert result.metrics["eval_ndcg@10"] == kept[best]
     names = [path.name for path in checkpoints_in(tmp_path / "run")]
     assert f"checkpoint-{best}" in names
@@ -105,9 +105,9 @@ def test_evaluating_changes_no_weight(beir, make_encoder, tmp_path):
 def test_a_folder_that_cannot_be_searched_is_refused(tmp_path, beir):
     alone = write_beir(tmp_path / "alone", {"a": "red cat"}, [("red", "a")])
     with pytest.raises(EvaluationDataError, match=r"fewer than two different documents"):
-        RetrievalSet.read(alone)
+        RetrievalDataset.read(alone)
     with pytest.raises(CorpusFileError, match=r"no judgements qrels/dev.tsv"):
-        RetrievalSet.read(beir, "dev")
+        RetrievalDataset.read(beir, "dev")
 
 
 def test_missing_ir_measures_is_named_with_its_extra(beir, tmp_path, monkeypatch):

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from cde_retrievers.corpora import Corpus, Reading
+from cde_retrievers.corpora import Corpus, ReadOptions
 from cde_retrievers.corpora.pseudo_queries import first_sentence, without_beginning, word_count
 from cde_retrievers.errors import ConfigurationError, TrainingDataError
 from cde_retrievers.index import Document
@@ -72,7 +72,7 @@ def test_headings_of_several_documents_are_not_asked():
 
 def test_parts_of_a_split_document_are_asked_by_their_heading(tmp_path):
     (tmp_path / "cat.md").write_text(GUIDE.replace("the fish that was meant for you", " ".join([BODY] * 5)))
-    corpus = Corpus(tmp_path, Reading(split="headings", max_words=30))
+    corpus = Corpus(tmp_path, ReadOptions(split="headings", max_words=30))
     made = pairs_from_corpus(corpus, domain="pets")
     queries = [query for _, query, _ in texts(made)]
     assert set(made.kinds) == {"heading"}
@@ -210,7 +210,7 @@ def test_impossible_choices_are_refused(choice):
 
 
 def test_no_positive_of_a_real_corpus_begins_with_its_query(shared_data):
-    corpus = Corpus(shared_data / "squad-train-part", Reading(text=("text",)))
+    corpus = Corpus(shared_data / "squad-train-part", ReadOptions(text=("text",)))
     made = pairs_from_corpus(corpus)
     assert made.made["title"] > 2_000
     for pair in made.pairs:

@@ -5,10 +5,11 @@ import torch
 from runs import PAIRS, small_config
 from tiny import CORPUS, QUERIES
 
-from cde_retrievers import ContextualEncoder, optional
+from cde_retrievers import ContextualEncoder
 from cde_retrievers.errors import ConfigurationError, MissingDependencyError
 from cde_retrievers.training.run import train
 from cde_retrievers.training.trainable import TrainableModel
+from cde_retrievers.util import imports as optional
 
 
 def spoil_adapters(module):

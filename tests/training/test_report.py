@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from tiny import build_tokenizer
 
+from cde_retrievers.encoder.tokenizer import TextTokenizer
 from cde_retrievers.errors import ConfigurationError, TrainingDataError
-from cde_retrievers.text import TextTokenizer
 from cde_retrievers.training.data.pairs import Pair, TrainingPairs
 from cde_retrievers.training.data.report import check_enough, describe_pairs
 

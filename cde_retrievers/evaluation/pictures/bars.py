@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from cde_retrievers.evaluation.comparison import Comparison, Group
-from cde_retrievers.evaluation.measures import MAIN, MEASURES
+from cde_retrievers.evaluation.metrics import MAIN, MEASURES
 from cde_retrievers.evaluation.pictures.canvas import (
     BLUE,
     GREEN,

@@ -4,9 +4,9 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from cde_retrievers.atomic import replace_bytes
 from cde_retrievers.errors import ConfigurationError
-from cde_retrievers.optional import imported
+from cde_retrievers.storage.atomic import checked_file, replace_bytes
+from cde_retrievers.util.imports import imported
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -98,9 +98,11 @@ def save_picture(figure: "Figure", path: str | Path) -> None:
         path: ends in .png or .svg.
 
     Raises:
-        ConfigurationError: it ends otherwise.
+        ConfigurationError: it ends otherwise, or is not a path.
+        PathInUseError: something else than a file is there.
+        WriteError: the disk is full, or `path` cannot be written to.
     """
-    path = Path(path)
+    path = checked_file(path)
     kind = path.suffix.lower()
     if kind not in (".png", ".svg"):
         raise ConfigurationError(f"a picture's name must end in .png or .svg, found {path.name!r}; name it so")

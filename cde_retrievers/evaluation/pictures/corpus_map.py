@@ -1,19 +1,94 @@
-"""A corpus as a map, with the documents of its context. Axes: n documents."""
+"""Labels beside points, none over another. Axes: n points, m labels; in pixels."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.evaluation.pictures.canvas import GREY, INK, ORANGE, add_legend, finished, new_axes, new_figure
-from cde_retrievers.evaluation.pictures.labels import Pixels, placed_labels
-from cde_retrievers.evaluation.pictures.projection import Projection
-from cde_retrievers.optional import imported
+from cde_retrievers.util.imports import imported
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+
+Pixels = NDArray[np.float64]
+
+# Where a label's middle may be, seen from its point: right, left, above, below, and between these.
+_SIDES = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1))
+
+
+def placed_labels(points: Pixels, sizes: Pixels, bounds: Pixels, radius: float) -> dict[int, Pixels]:
+    """The middle (2,) of each label for which there is room, by its point's place; the first ones choose first.
+
+    Args:
+        points: (n, 2).
+        sizes: widths and heights of their labels (m, 2); points behind the first m have none.
+        bounds: left, bottom, right and top of the picture (4,).
+        radius: of the mark on each point, which no label covers.
+    """
+    marks = np.hstack([points - radius, points + radius])
+    taken = np.empty((0, 4))
+    middles: dict[int, Pixels] = {}
+    for place, (point, size) in enumerate(zip(points[: len(sizes)], sizes, strict=True)):
+        others = np.vstack([np.delete(marks, place, axis=0), taken])
+        for middle in _candidates(point, size, radius):
+            box = np.concatenate([middle - size / 2, middle + size / 2])
+            if _is_within(box, bounds) and not _overlaps(box, others):
+                middles[place], taken = middle, np.vstack([taken, box])
+                break
+    return middles
+
+
+def _candidates(point: Pixels, size: Pixels, radius: float) -> Iterator[Pixels]:
+    for side in _SIDES:
+        yield point + np.array(side) * (size / 2 + radius)
+
+
+def _is_within(box: Pixels, bounds: Pixels) -> bool:
+    return bool((box[:2] >= bounds[:2]).all() and (box[2:] <= bounds[2:]).all())
+
+
+def _overlaps(box: Pixels, others: Pixels) -> bool:
+    return bool(((box[:2] < others[:, 2:]) & (others[:, :2] < box[2:])).all(axis=1).any())
+
+
+@dataclass(frozen=True, eq=False)
+class Projection:
+    """Documents in the plane in which their embeddings differ most: their two first principal components.
+
+    Attributes:
+        points: (n, 2), with mean 0.
+        shares: of the variance, along each of the two.
+    """
+
+    points: NDArray[np.float64]
+    shares: tuple[float, float]
+
+    @classmethod
+    def of(cls, embeddings: NDArray[np.float32]) -> "Projection":
+        """Project embeddings (n, W).
+
+        Raises:
+            ConfigurationError: they are not at least two rows of at least two numbers.
+        """
+        if embeddings.ndim != 2 or min(embeddings.shape) < 2:
+            raise ConfigurationError(
+                f"a map needs at least two embeddings of at least two numbers, found shape {embeddings.shape}; give "
+                f"what encode_documents gave"
+            )
+        centred = embeddings.astype(np.float64) - embeddings.mean(axis=0, dtype=np.float64)
+        _, lengths, directions = np.linalg.svd(centred, full_matrices=False)
+        first = directions[:2]
+        # A direction is as good as its opposite; this choice makes the map the same on every machine.
+        first = first * np.sign(first[np.arange(2), np.abs(first).argmax(axis=1)])[:, None]
+        shares = lengths**2 / max(float((lengths**2).sum()), np.finfo(np.float64).tiny)
+        return cls(centred @ first.T, (float(shares[0]), float(shares[1])))
+
 
 NUMBERED = 40  # context documents; more numbers are no help
 _HEIGHT = 4.0  # inches

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cde_retrievers.evaluation.measures import MAIN, MEASURES
+from cde_retrievers.evaluation.metrics import MAIN, MEASURES
 from cde_retrievers.evaluation.pictures.canvas import INK, WIDTH, finished, new_axes, new_figure, shortened
 
 if TYPE_CHECKING:

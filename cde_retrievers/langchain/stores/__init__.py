@@ -1,12 +1,12 @@
 """The vector stores that can say under which context they were built: a table, one row per kind."""
 
+from cde_retrievers.binding.check import CONTEXT_KEY
 from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.langchain.stores.chroma import Chroma
 from cde_retrievers.langchain.stores.kind import StoreKind
 from cde_retrievers.langchain.stores.memory import InMemory
 from cde_retrievers.langchain.stores.pgvector import PGVector
 from cde_retrievers.langchain.stores.qdrant import Qdrant
-from cde_retrievers.verdict import CONTEXT_KEY
 
 __all__ = ["STORE_KINDS", "StoreKind", "askable_kind_of", "can_be_asked", "find_kind", "kind_of"]
 

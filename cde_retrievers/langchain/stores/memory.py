@@ -7,9 +7,9 @@ from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import VectorStore
 
+from cde_retrievers.binding.check import CONTEXT_KEY
 from cde_retrievers.errors import ConfigurationError, ContextMismatchError
 from cde_retrievers.langchain.stores.kind import StoreKind
-from cde_retrievers.verdict import CONTEXT_KEY
 
 
 class InMemory(StoreKind):

@@ -6,10 +6,10 @@ from typing import Any
 from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import VectorStore
 
+from cde_retrievers.binding.check import CONTEXT_KEY
 from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.langchain.optional import optional_module
 from cde_retrievers.langchain.stores.kind import StoreKind, checked_filter
-from cde_retrievers.verdict import CONTEXT_KEY
 
 
 class Qdrant(StoreKind):

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cde_retrievers.errors import ConfigurationError
-from cde_retrievers.files import sha256_of_json
-from cde_retrievers.progress import progress_bar
+from cde_retrievers.storage.hashing import sha256_of_json
 from cde_retrievers.training.array_cache import cached_arrays
 from cde_retrievers.training.batches.surrogate import PairVectors
 from cde_retrievers.training.data.pairs import Indices, TrainingPairs
+from cde_retrievers.util.progress import progress_bar
 
 # As the paper: at most 100 iterations, best of 3.
 _ITERATIONS, _RESTARTS = 100, 3

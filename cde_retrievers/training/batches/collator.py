@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cde_retrievers.batches import text_windows
-from cde_retrievers.text import TextTokenizer
+from cde_retrievers.encoder.batching import text_windows
+from cde_retrievers.encoder.tokenizer import TextTokenizer
 from cde_retrievers.training.batches.false_negatives import Mask, false_negatives
 from cde_retrievers.training.batches.step_plan import StepPlan
 from cde_retrievers.training.batches.surrogate import PairVectors

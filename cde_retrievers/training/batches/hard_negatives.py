@@ -12,12 +12,12 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from cde_retrievers.embedder import Embedder
-from cde_retrievers.encoder import ContextualEncoder
+from cde_retrievers.encoder.embedder import Embedder
+from cde_retrievers.encoder.encoder import ContextualEncoder
 from cde_retrievers.errors import ConfigurationError, ContextTooSmallError
-from cde_retrievers.index.exact import exact_search
-from cde_retrievers.progress import progress_bar
+from cde_retrievers.retrieval.exact_search import exact_search
 from cde_retrievers.training.data.pairs import Indices, TrainingPairs, check_table
+from cde_retrievers.util.progress import progress_bar
 
 logger = logging.getLogger(__name__)
 

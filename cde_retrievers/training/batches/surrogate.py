@@ -13,17 +13,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cde_retrievers.encoder import ContextualEncoder
+from cde_retrievers.encoder.encoder import ContextualEncoder
 from cde_retrievers.errors import TrainingDataError, TrainingError
-from cde_retrievers.files import sha256_of_json, sha256_of_text
 from cde_retrievers.model.checkpoints import is_own_layout
 from cde_retrievers.model.config import WhiteningConditioning
 from cde_retrievers.model.hub import local_folder
 from cde_retrievers.model.pretrained import BUILT_IN
 from cde_retrievers.model.released import is_published_folder
-from cde_retrievers.progress import progress_bar
+from cde_retrievers.storage.hashing import sha256_of_json, sha256_of_text
 from cde_retrievers.training.array_cache import cached_arrays, write_rows
 from cde_retrievers.training.data.pairs import TrainingPairs
+from cde_retrievers.util.progress import progress_bar
 
 Vectors = NDArray[np.float32]
 _BLOCK_ROWS = 4_096

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from cde_retrievers.corpora import Reading
-from cde_retrievers.corpora.columns import to_record
-from cde_retrievers.corpora.finding import find_source, is_beir
-from cde_retrievers.corpora.json_lines import json_rows
-from cde_retrievers.corpora.judgements import Judgement, judgements, judgements_file, query_rows
+from cde_retrievers.corpora import ReadOptions
+from cde_retrievers.corpora.discovery import find_source, is_beir
+from cde_retrievers.corpora.formats import json_rows
 from cde_retrievers.corpora.paths import is_file, unreadable
+from cde_retrievers.corpora.qrels import Judgement, judgements, judgements_file, query_rows
+from cde_retrievers.corpora.records import to_record
 from cde_retrievers.errors import TrainingDataError
 from cde_retrievers.training.data.pairs import Pair, check_pair, domain_name
 
@@ -101,7 +101,7 @@ def _queries(folder: Path, needed: set[str]) -> dict[str, Any]:
 
 def _documents(folder: Path, needed: set[str], name: str) -> dict[str, tuple[str, str]]:
     """Text and domain by id, only of those needed: a corpus may be larger than the memory."""
-    reading = Reading(format="beir", ids_as_text=True)
+    reading = ReadOptions(format="beir", ids_as_text=True)
     documents: dict[str, tuple[str, str]] = {}
     for row in json_rows(find_source(folder, reading).files[0], reading.encoding):
         record = to_record(row, reading, "beir")

@@ -10,9 +10,9 @@ import numpy as np
 
 from cde_retrievers.corpora.pseudo_queries import Kind, Outline, PseudoQuery, outline, pseudo_queries
 from cde_retrievers.errors import ConfigurationError, InvalidDocumentError, InvalidTextError, TrainingDataError
-from cde_retrievers.index.document import Document, checked_document
-from cde_retrievers.signatures import is_iterable
+from cde_retrievers.retrieval.document import Document, checked_document
 from cde_retrievers.training.data.pairs import Pair, TrainingPairs, domain_name
+from cde_retrievers.validation.signatures import is_iterable
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 _MEANING: Mapping[Kind, str] = {
@@ -89,9 +89,9 @@ def pairs_from_corpus(
     """Make pairs of documents: title to body, heading to section, or else first sentence to the rest.
 
     A title is the metadata's `title`, or the heading that a Markdown text of several begins with; so read BEIR folders
-    with `Reading(text=("text",))`, which keeps the title out of the text. Headings that several documents have, such as
-    "Introduction", ask for none of them and are not used. The query is taken out of the beginning of its positive:
-    what remained to be learnt would be to compare strings.
+    with `ReadOptions(text=("text",))`, which keeps the title out of the text. Headings that several documents have,
+    such as "Introduction", ask for none of them and are not used. The query is taken out of the beginning of its
+    positive: what remained to be learnt would be to compare strings.
 
     Args:
         documents: texts, `Document`s, or a `Corpus`.

@@ -12,9 +12,9 @@ from typing import Any, Self, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from cde_retrievers.errors import InvalidTextError, TrainingDataError
-from cde_retrievers.files import sha256_of_json, sha256_of_text
-from cde_retrievers.text import checked_text, shown
+from cde_retrievers.errors import InvalidTextError, TrainingDataError, shown
+from cde_retrievers.storage.hashing import sha256_of_json, sha256_of_text
+from cde_retrievers.validation.texts import checked_text
 
 Indices = NDArray[np.int64]
 _DOMAIN_FIELD = "domain"  # of a document's metadata

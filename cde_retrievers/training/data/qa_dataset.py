@@ -4,8 +4,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from cde_retrievers.corpora.decoding import read_text
-from cde_retrievers.corpora.parsing import parse_json
+from cde_retrievers.corpora.decoding import parse_json, read_text
 from cde_retrievers.errors import TrainingDataError
 from cde_retrievers.training.data.pairs import Pair, check_pair
 

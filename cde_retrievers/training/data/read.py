@@ -5,10 +5,10 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from cde_retrievers.corpora.finding import ENDINGS, is_beir
-from cde_retrievers.corpora.json_lines import json_rows
+from cde_retrievers.corpora.discovery import ENDINGS, is_beir
+from cde_retrievers.corpora.formats import json_rows
 from cde_retrievers.corpora.paths import is_file, is_folder
-from cde_retrievers.corpora.record import File
+from cde_retrievers.corpora.records import File
 from cde_retrievers.errors import (
     ConfigurationError,
     CorpusFileError,
@@ -16,11 +16,11 @@ from cde_retrievers.errors import (
     InvalidTextError,
     TrainingDataError,
 )
-from cde_retrievers.signatures import is_iterable
 from cde_retrievers.training.data.beir import beir_pairs, beir_sets
 from cde_retrievers.training.data.pairs import Pair, TrainingPairs
 from cde_retrievers.training.data.qa_dataset import QADataset, qa_file_pairs, qa_object_pairs
 from cde_retrievers.training.data.rows import RowReader
+from cde_retrievers.validation.signatures import is_iterable
 
 Rows = Iterable[Pair | Mapping[str, Any]]
 PairSource = str | PathLike[str] | QADataset | Rows | Mapping[str, Rows]

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from cde_retrievers.batches import text_windows
 from cde_retrievers.corpora.pseudo_queries import plain
+from cde_retrievers.encoder.batching import text_windows
+from cde_retrievers.encoder.tokenizer import TextTokenizer
 from cde_retrievers.errors import ConfigurationError, TrainingDataError
-from cde_retrievers.text import TextTokenizer
 from cde_retrievers.training.data.pairs import Indices, TrainingPairs, check_table, first_rows
 
 _UNCUT = 2**31 - 1

@@ -12,7 +12,7 @@ from importlib.machinery import PathFinder
 
 class PatchedOnImport(MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
-        if name != "cde_retrievers.device":
+        if name != "cde_retrievers.encoder.device":
             return None
         spec = PathFinder.find_spec(name, path, target)
         execute = spec.loader.exec_module

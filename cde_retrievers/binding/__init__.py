@@ -1,0 +1,1 @@
+"""One embedder bound to one context, and whether an index belongs to it: what all framework adapters share."""

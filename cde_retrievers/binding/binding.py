@@ -1,0 +1,187 @@
+"""One encoder and the one context it embeds under: the state that a framework's embedding object needs."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Lock
+from typing import Self
+
+from cde_retrievers.context.context import CorpusContext, checked_context
+from cde_retrievers.encoder.embedder import Embedder, checked_embedder, fitted_context
+from cde_retrievers.errors import ContextInUseError, ContextMismatchError, ContextNotFittedError
+from cde_retrievers.validation.signatures import validated
+from cde_retrievers.validation.texts import checked_texts
+from cde_retrievers.validation.vectors import Embeddings, checked_embeddings, checked_width
+
+
+class ContextBinding:
+    """Gives an encoder a context for good, so that `list[str] -> vectors` interfaces can use it.
+
+    Nothing is fitted implicitly, and a context under which something was embedded is replaced only on request,
+    since every vector made so far would be silently wrong beside the new ones.
+
+    Args:
+        encoder: shared freely; several bindings may use one loaded model.
+        remedy: the line of code that a user whose context is missing should add.
+        expected_fingerprint: the only context to accept, where an index already says which it was built under.
+    """
+
+    def __init__(self, encoder: Embedder, remedy: str, expected_fingerprint: str | None = None) -> None:
+        self.encoder = checked_embedder(encoder)
+        self._expected_fingerprint = expected_fingerprint
+        self._remedy = remedy
+        self._context: CorpusContext | None = None
+        self._used = False
+        self._running = 0
+        self._lock = Lock()
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether there is a context."""
+        return self._context is not None
+
+    @property
+    def context(self) -> CorpusContext:
+        """The context that texts are embedded under.
+
+        Raises:
+            ContextNotFittedError: there is none yet.
+        """
+        context = self._context
+        if context is None:
+            raise ContextNotFittedError(
+                "no context is fitted, so texts cannot be embedded yet. Before building the index, add the line\n"
+                f"    {self._remedy}\n"
+                "or give the constructor context_path=... with a saved context"
+            )
+        return context
+
+    @validated
+    def fit(
+        self,
+        texts: Iterable[str],
+        *,
+        size: int | None = None,
+        strategy: str = "random",
+        seed: int = 0,
+        refit: bool = False,
+        show_progress: bool | None = None,
+    ) -> None:
+        """Fit a context on the texts that are going to be indexed; options as in `ContextualEncoder.fit_context`.
+
+        Raises:
+            ContextInUseError: something was embedded under the present context, and `refit` is False.
+            EmbeddingServiceError: the encoder answered with something that is no context.
+        """
+        self._refuse_to_lose(refit)
+        self.bind(fitted_context(self.encoder, texts, size, strategy, seed, show_progress), refit=refit)
+
+    def bind(self, context: CorpusContext, *, refit: bool = False) -> None:
+        """Embed under `context` from now on.
+
+        Raises:
+            ContextMismatchError: another model fitted it, or it is not the one expected and `refit` is False.
+            ContextInUseError: something was embedded under another context, and `refit` is False.
+        """
+        self.encoder.check_context(checked_context(context))
+        if not refit and self._expected_fingerprint not in (None, context.fingerprint):
+            raise ContextMismatchError(
+                f"this context has fingerprint {context.fingerprint}, but {self._expected_fingerprint} is expected; "
+                f"load the context that was saved with the index, or pass refit=True and embed the corpus again"
+            )
+        with self._lock:
+            if context != self._context:
+                self._refuse_to_lose(refit)
+                self._used = False
+            self._expected_fingerprint = None
+            self._context = context
+
+    def check_still(self, fingerprint: str) -> None:
+        """Raise ContextMismatchError unless the context is the one with that fingerprint, under which an index is."""
+        if self.context.fingerprint != fingerprint:
+            raise ContextMismatchError(
+                f"the index was made under context {fingerprint}, but the embeddings were refitted to "
+                f"{self.context.fingerprint} since; build the index again, and a new retriever over it"
+            )
+
+    def use(self, fingerprint: str) -> CorpusContext:
+        """The context, if it is the one with that fingerprint; it counts as used from now on, for who embeds under it.
+
+        Raises:
+            ContextNotFittedError: there is none yet.
+            ContextMismatchError: it is another one.
+        """
+        with self._lock:
+            self.check_still(fingerprint)
+            self._used = True
+            return self.context
+
+    @validated
+    def load(self, path: str | Path) -> None:
+        """Bind a saved context; errors as in `bind`, and ContextFileError if it is missing, damaged or edited."""
+        self.bind(CorpusContext.load(path))
+
+    @validated
+    def encode_documents(self, texts: Iterable[str], show_progress: bool | None = None) -> Embeddings:
+        """As `ContextualEncoder.encode_documents`, under the bound context.
+
+        Raises:
+            EmbeddingServiceError: the encoder answered with something that is not one unit vector for each text.
+        """
+        with self._using() as context:
+            known = list(checked_texts(texts))
+            answer = self.encoder.encode_documents(known, context, show_progress)
+            return self._used_for(checked_embeddings(answer, len(known), checked_width(self.encoder.width)))
+
+    @validated
+    def encode_queries(self, texts: Iterable[str], show_progress: bool | None = None) -> Embeddings:
+        """As `ContextualEncoder.encode_queries`, under the bound context; errors as in `encode_documents`."""
+        with self._using() as context:
+            known = list(checked_texts(texts))
+            answer = self.encoder.encode_queries(known, context, show_progress)
+            return self._used_for(checked_embeddings(answer, len(known), checked_width(self.encoder.width)))
+
+    def with_context(self, context: CorpusContext) -> Self:
+        """Another binding of the same encoder, to `context`; nothing is copied, both can be used at once.
+
+        Raises:
+            ContextMismatchError: another model fitted the context.
+        """
+        twin = type(self)(self.encoder, self._remedy)
+        twin.bind(context)
+        return twin
+
+    def over(self, encoder: Embedder) -> Self:
+        """Another binding, of another encoder and to no context yet."""
+        return type(self)(encoder, self._remedy)
+
+    def copy(self) -> Self:
+        """Another binding of the same encoder to the same context; refitting one leaves the other alone."""
+        twin = type(self)(self.encoder, self._remedy, self._expected_fingerprint)
+        twin._context, twin._used = self._context, self._used
+        return twin
+
+    @contextmanager
+    def _using(self) -> Iterator[CorpusContext]:
+        """The context, which cannot be replaced unasked while texts are being embedded under it."""
+        with self._lock:
+            context = self.context
+            self._running += 1
+        try:
+            yield context
+        finally:
+            with self._lock:
+                self._running -= 1
+
+    def _used_for(self, embeddings: Embeddings) -> Embeddings:
+        with self._lock:
+            self._used = self._used or len(embeddings) > 0
+        return embeddings
+
+    def _refuse_to_lose(self, refit: bool) -> None:
+        if (self._used or self._running) and not refit:
+            raise ContextInUseError(
+                f"texts are already embedded under context {self.context.fingerprint[:12]}, and their vectors would "
+                f"not fit a new one; to start over pass refit=True and embed the whole corpus again, to serve a "
+                f"second index make a second embedding object"
+            )

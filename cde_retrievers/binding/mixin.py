@@ -1,0 +1,101 @@
+"""What the frameworks' embedding objects have in common: they are bound to one context, and copies stay bound."""
+
+from collections.abc import Callable
+from typing import Any, Self
+
+from cde_retrievers.binding.binding import ContextBinding
+from cde_retrievers.context.context import CorpusContext
+from cde_retrievers.encoder.delegating import LazyEmbedder
+from cde_retrievers.encoder.embedder import Embedder
+
+
+class ContextBoundMixin:
+    """Mixed into a framework's pydantic model, before the framework's class."""
+
+    _binding: ContextBinding
+
+    @property
+    def context(self) -> CorpusContext:
+        """The fitted context; raises ContextNotFittedError before `fit`."""
+        return self._binding.context
+
+    @property
+    def embedder(self) -> Embedder:
+        """The model, which holds no context; to share with whoever embeds under this one.
+
+        In an object that was unpickled it is loaded at its first use.
+        """
+        return self._binding.encoder
+
+    def use_context(self, fingerprint: str) -> CorpusContext:
+        """The context, for an index that is under it: `fit` asks for `refit=True` from now on.
+
+        Raises:
+            ContextNotFittedError: there is none yet.
+            ContextMismatchError: it is another one than that with the fingerprint.
+        """
+        return self._binding.use(fingerprint)
+
+    def check_context(self, fingerprint: str) -> None:
+        """Raise ContextMismatchError if the context is no longer the one with that fingerprint."""
+        self._binding.check_still(fingerprint)
+
+    def with_context(self, context: CorpusContext) -> Self:
+        """A view of the same loaded model under another context, for a second index; this one stays as it is.
+
+        No weights are copied, and both may be used at once from several threads.
+
+        Raises:
+            ContextMismatchError: another model fitted the context.
+        """
+        view = self.__copy__()
+        view._binding = self._binding.with_context(context)
+        view._context_replaced()
+        return view
+
+    def _context_replaced(self) -> None:
+        """Bring the fields that name the context up to date, where a framework has such fields."""
+
+    def _loader(self) -> Callable[[], Embedder]:
+        """What loads the model; it can be pickled, and called in another process."""
+        raise NotImplementedError
+
+    def _known_width(self) -> int | None:
+        """Length of an embedding, or None where asking for it may cost a call."""
+        return self._binding.encoder.width
+
+    def _pickled_embedder(self) -> Embedder:
+        """What embeds in another process."""
+        encoder = self._binding.encoder
+        return LazyEmbedder(encoder.name, encoder.fingerprint, self._known_width(), self._loader())
+
+    def _pickled_settings(self, embedder: Embedder) -> dict[str, Any]:
+        """What the constructor is given in another process, where `embedder` embeds."""
+        raise NotImplementedError
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The frameworks' own pickling drops what it cannot pickle, or loads the model while the pickle is read.
+        embedder = self._pickled_embedder()
+        context = self._binding.context if self._binding.is_fitted else None
+        return _restored, (type(self), self._pickled_settings(embedder), embedder, context)
+
+    def __copy__(self) -> Self:
+        twin: Self = super().__copy__()  # type: ignore[misc]  # pydantic's
+        twin._binding = self._binding.copy()
+        return twin
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        # The encoder is shared: it never changes, and a context is a value.
+        return self.__copy__()
+
+
+def _restored(
+    kind: type[ContextBoundMixin], settings: dict[str, Any], embedder: Embedder, context: CorpusContext | None
+) -> ContextBoundMixin:
+    """Unpickle: the context travels along; nothing is loaded, paid for or refused before the first use."""
+    twin = kind(**settings)
+    twin._binding = twin._binding.over(embedder)
+    if context is not None:
+        twin._binding.bind(context)
+        twin._context_replaced()
+    return twin

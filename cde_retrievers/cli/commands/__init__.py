@@ -1,0 +1,1 @@
+"""One module per group of commands: build, update, inspect, search, evaluate, train."""

@@ -1,0 +1,170 @@
+"""`fit` and `index`: a context and an index out of documents in files."""
+
+from collections.abc import Container
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from typer import BadParameter, Option
+
+from cde_retrievers.cli.options.common import ContextOptions, Kind, ModelOptions, OutputOptions, ReadingOptions
+from cde_retrievers.cli.session import Session, session
+from cde_retrievers.errors import PathInUseError
+
+if TYPE_CHECKING:
+    from cde_retrievers.corpora import CheckedCorpus
+
+
+def fit(
+    reading: ReadingOptions,
+    out: Annotated[Path, Option(help="Directory to write the context into.", show_default=False)],
+    model: ModelOptions,
+    context: ContextOptions,
+    output: OutputOptions,
+    replace: Annotated[bool, Option("--replace", help="Replace a context that is there already.")] = False,
+) -> None:
+    """Fit a context on the documents of SOURCE.
+
+    An index fits its own. Fit one apart to share it between several, or with a vector store of another library.
+    """
+    with session(output) as run:
+        from cde_retrievers.cli.loading import load_encoder
+        from cde_retrievers.storage.disk_errors import disk_errors_explained
+
+        refuse_inside(out, reading.source)
+        if (out / "context.json").exists() and not replace:
+            raise PathInUseError(f"{out} holds a context already; give another --out, or --replace it")
+        documents = read_once(reading, run)
+        encoder = load_encoder(model)
+        fitted = encoder.fit_context(documents.texts(), context.size, context.strategy, context.seed, run.show_progress)
+        with disk_errors_explained(out, "no context was written"):
+            fitted.save(out)
+        data = {
+            "context": str(out),
+            "fingerprint": fitted.fingerprint,
+            "model": fitted.model_name,
+            "documents": len(documents),
+            "context_documents": fitted.distinct,
+            "strategy": fitted.strategy,
+            "seed": fitted.seed,
+        }
+        run.answer(
+            data,
+            f"{out}: context {fitted.fingerprint[:12]} of {fitted.distinct:,} of {len(documents):,} documents, for "
+            f"model {fitted.model_name}",
+        )
+
+
+def index(
+    reading: ReadingOptions,
+    out: Annotated[Path, Option(help="Directory of the index to make.", show_default=False)],
+    model: ModelOptions,
+    choice: ContextOptions,
+    output: OutputOptions,
+    context: Annotated[
+        Path | None, Option(help="Context to use, made by `fit`, in place of fitting one on the documents.")
+    ] = None,
+    kind: Annotated[
+        Kind, Option(help="Exact search (flat), or from 10,000 documents on approximate (hnsw, ivf).")
+    ] = "flat",
+    batch_size: Annotated[
+        int, Option(min=1, metavar="NUMBER", help="Documents per commit: the most that an interruption can cost.")
+    ] = 2_048,
+) -> None:
+    """Make an index of the documents of SOURCE: fit a context on them, and embed them under it.
+
+    Everything is read once before the first document is embedded, so that whatever is wrong is known at once. If it is
+    interrupted, the same command goes on where it was.
+    """
+    with session(output) as run:
+        from cde_retrievers.cli.loading import load_encoder
+        from cde_retrievers.context.context import CorpusContext
+        from cde_retrievers.index import ContextualIndex
+
+        refuse_inside(out, reading.source)
+        _refuse_index(out)
+        given = CorpusContext.load(context) if context else None
+        documents = read_once(reading, run)
+        done = _done(out)
+        if done is not None:
+            run.say(f"{out}: going on where it was interrupted, with {done:,} of {len(documents):,} documents done")
+        encoder = load_encoder(model, made_with=given.model_name if given else None)
+        run.if_interrupted = lambda: _state_of(out)
+        made = ContextualIndex.build(
+            documents,
+            encoder,
+            out,
+            context=given,
+            **asdict(choice),
+            kind=kind,
+            batch_size=batch_size,
+            show_progress=run.show_progress,
+        )
+        encoder.warn_of_cut(run)
+        data = {
+            "index": str(out),
+            "documents": len(made),
+            "embedded": encoder.documents,
+            "cut": encoder.cut,
+            "left_out": documents.left_out,
+            "context": made.context.fingerprint,
+            "model": made.context.model_name,
+            "kind": made.kind,
+        }
+        run.answer(
+            data,
+            f"{out}: {len(made):,} documents under context {made.context.fingerprint[:12]} of model "
+            f"{made.context.model_name}",
+            f'search it with: cde-retrievers search {out} "your question"',
+        )
+
+
+def read_once(reading: ReadingOptions, run: Session, taken: Container[object] = ()) -> "CheckedCorpus":
+    """The documents of the source, all of them checked.
+
+    Args:
+        reading: the source.
+        run: where to say what was found.
+        taken: ids that must not come.
+
+    Raises:
+        As `Corpus` and `Corpus.check`.
+    """
+    corpus = reading.corpus()
+    documents = corpus.check(taken)
+    files = "1 file" if corpus.files == 1 else f"{corpus.files:,} files"
+    run.say(f"{reading.source}: {len(documents):,} documents in {files} ({corpus.format})")
+    if documents.left_out:
+        run.say(f"{reading.source}: {documents.left_out:,} documents without text are left out")
+    return documents
+
+
+def refuse_inside(out: Path, source: Path) -> None:
+    """What is written must not become part of what is read."""
+    if out.resolve().is_relative_to(source.resolve()):
+        raise BadParameter(f"{out} is inside the source {source}; give a directory beside it", param_hint="--out")
+
+
+def _refuse_index(out: Path) -> None:
+    from cde_retrievers.index.store import IndexStore
+
+    if IndexStore(out).is_served:
+        raise PathInUseError(
+            f"{out} holds an index already; bring documents into it with `cde-retrievers add`, embed it anew with "
+            f"`cde-retrievers refit`, or give another --out"
+        )
+
+
+def _done(out: Path) -> int | None:
+    """Documents that an interrupted call has embedded; None if there was none."""
+    from cde_retrievers.index.store import IndexStore
+
+    staged = IndexStore(out).staged()
+    return None if staged is None else staged.documents
+
+
+def _state_of(out: Path) -> str:
+    done = _done(out)
+    if done is None:
+        return "No document was embedded yet; give the same command again."
+    return f"{done:,} documents are done and kept in {out}; give the same command again, and it goes on from there."

@@ -1,0 +1,167 @@
+"""`check`, `drift` and `info`: questions to an index that change nothing."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+from typer import Argument, Option
+
+from cde_retrievers.cli.options.common import IndexPath, ModelOptions, OutputOptions, ReadingOptions
+from cde_retrievers.cli.session import ANOTHER, ERROR, session
+from cde_retrievers.errors import IndexFileError
+
+if TYPE_CHECKING:
+    from cde_retrievers.context.context import CorpusContext
+
+
+IndexOrContext = Annotated[
+    Path, Argument(metavar="INDEX_OR_CONTEXT", help="Directory of an index or of a context.", show_default=False)
+]
+
+
+def check(
+    path: IndexPath,
+    output: OutputOptions,
+    context: Annotated[
+        Path | None, Option(help="Context that queries are embedded under, to compare with the index's.")
+    ] = None,
+) -> None:
+    """Check that every file of INDEX is as it was written, and whether it was made under a context.
+
+    Exit code 1 if a file is damaged or there is no index, 3 if it was made under another context.
+    """
+    with session(output) as run:
+        from cde_retrievers.binding.check import ContextCheck
+        from cde_retrievers.cli.loading import WAYS_OUT
+        from cde_retrievers.context.context import CorpusContext
+        from cde_retrievers.index import ContextualIndex
+
+        run.way_out = WAYS_OUT
+        yours = CorpusContext.load(context) if context else None
+        try:
+            index = ContextualIndex.open(path, read_only=True)
+            if index.damaged:
+                raise IndexFileError(
+                    f"{'; '.join(index.damaged)}. The documents are not affected, and searches are exact without it; "
+                    f"the next change, or ContextualIndex.optimize(), makes it again"
+                )
+        except IndexFileError as error:
+            run.fail(error)
+            run.answer({"index": str(path), "intact": False, "problem": str(error)})
+            raise typer.Exit(ERROR) from error
+        found = yours and ContextCheck(theirs=index.context.fingerprint, yours=yours.fingerprint)
+        data = {
+            "index": str(path),
+            "intact": True,
+            "documents": len(index),
+            "generation": index.generation,
+            "context": index.context.fingerprint,
+            "yours": yours and yours.fingerprint,
+            "verdict": found and found.verdict,
+        }
+        run.answer(
+            data,
+            f"{path}: intact, {len(index):,} documents under context {index.context.fingerprint}",
+            *([str(found)] if found else []),
+        )
+        if found and found.verdict != "same context":
+            raise typer.Exit(ANOTHER)
+
+
+def drift(
+    path: IndexOrContext,
+    reading: ReadingOptions,
+    model: ModelOptions,
+    output: OutputOptions,
+    sample: Annotated[int, Option(metavar="NUMBER", help="Documents of either side that are compared at most.")] = 512,
+    seed: Annotated[int, Option(metavar="NUMBER", help="The same one compares the same documents.")] = 0,
+) -> None:
+    """Measure how far the documents of SOURCE lie from those that the context was fitted on.
+
+    Read the source as it was read for the index, with the same options: whole texts are unlike their parts.
+
+    Exit code 3 if the answer is to refit, 0 if it is "as expected" or "drifting".
+    """
+    with session(output) as run:
+        from cde_retrievers.cli.commands.build import read_once
+        from cde_retrievers.cli.loading import holds_context, load_encoder, open_index
+        from cde_retrievers.context.context import CorpusContext
+        from cde_retrievers.drift import measure
+
+        documents = read_once(reading, run)
+        if holds_context(path):
+            context = CorpusContext.load(path)
+            report = measure(
+                context,
+                documents.texts(),
+                load_encoder(model, context.model_name),
+                sample=sample,
+                seed=seed,
+                show_progress=run.show_progress,
+            )
+        else:
+            index, _ = open_index(path, model, run, read_only=True)
+            report = measure(index, documents.texts(), sample=sample, seed=seed, show_progress=run.show_progress)
+        run.answer(report.to_dict(), str(report))
+        if report.verdict == "refit":
+            raise typer.Exit(ANOTHER)
+
+
+def info(path: IndexOrContext, output: OutputOptions) -> None:
+    """Show what an index or a context holds, and what it was made with."""
+    with session(output) as run:
+        from cde_retrievers.cli.loading import WAYS_OUT, holds_context
+        from cde_retrievers.context.context import CorpusContext
+
+        run.way_out = WAYS_OUT
+        if holds_context(path):
+            data = {"path": str(path), "what": "context", **_about_context(CorpusContext.load(path))}
+        else:
+            data = {"path": str(path), "what": "index", **_about_index(path)}
+        run.answer(data, _table(data))
+
+
+def _about_context(context: "CorpusContext") -> dict[str, Any]:
+    return {
+        "context": context.fingerprint,
+        "context_documents": context.distinct,
+        "of_corpus": context.corpus_size,
+        "strategy": context.strategy,
+        "seed": context.seed,
+        "model": context.model_name,
+        "model_fingerprint": context.model_fingerprint,
+    }
+
+
+def _about_index(path: Path) -> dict[str, Any]:
+    from cde_retrievers.index import ContextualIndex
+    from cde_retrievers.index.store import IndexStore
+
+    index = ContextualIndex.open(path, read_only=True)
+    store = IndexStore(path)
+    manifest, staged = store.served(), store.staged()
+    size = sum(file.bytes for segment in manifest.segments for file in segment.files)
+    return {
+        "documents": len(index),
+        "generation": index.generation,
+        "kind": index.kind,
+        "width": manifest.width,
+        "segments": len(manifest.segments),
+        "bytes": size + (manifest.accelerator.file.bytes if manifest.accelerator else 0),
+        "metadata_fields": sorted(index.fields),
+        "refit_interrupted_at": staged and staged.documents,
+        **_about_context(index.context),
+    }
+
+
+def _table(data: Mapping[str, Any]) -> Table:
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column()
+    table.add_column(overflow="fold")
+    for name, value in data.items():
+        if value is not None:
+            shown = f"{value:,}" if isinstance(value, int) else ", ".join(value) if isinstance(value, list) else value
+            table.add_row(name.replace("_", " "), str(shown))
+    return table

@@ -1,0 +1,190 @@
+"""`train`: a model of one's own out of pairs, or out of documents alone."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from typer import Option
+
+from cde_retrievers.cli.commands.build import read_once, refuse_inside
+from cde_retrievers.cli.options.common import OutputOptions
+from cde_retrievers.cli.options.training import BaseModelOptions, TrainingOptions, TrainingSource
+from cde_retrievers.cli.session import Session, session
+from cde_retrievers.errors import CDEError, PathInUseError, TrainingDataError, TrainingError
+
+if TYPE_CHECKING:
+    from cde_retrievers.encoder.encoder import ContextualEncoder
+    from cde_retrievers.training.config import TrainingConfig
+    from cde_retrievers.training.data.pairs import TrainingPairs
+    from cde_retrievers.training.run import TrainingResult
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+_WAYS_OUT: dict[type[CDEError], str] = {TrainingError: "--resume goes on from a checkpoint, another --out begins anew"}
+
+
+def train(
+    source: TrainingSource,
+    out: Annotated[Path, Option(help="Directory for checkpoints, the log and the trained model.", show_default=False)],
+    base: BaseModelOptions,
+    training: TrainingOptions,
+    output: OutputOptions,
+    from_documents: Annotated[
+        bool,
+        Option(
+            "--from-documents",
+            help="SOURCE holds documents: make pairs of titles, headings and first sentences with what follows them.",
+        ),
+    ] = False,
+    resume: Annotated[bool, Option("--resume", help="Go on from the newest checkpoint in --out.")] = False,
+) -> None:
+    """Train a model on the pairs of SOURCE, or on pairs made of documents.
+
+    Before it begins, it says what the pairs are like. If it is interrupted, `--resume` goes on where it was, to the
+    same weights. On several GPUs: `torchrun -m cde_retrievers.training run.toml`.
+    """
+    with session(output) as run:
+        from cde_retrievers.cli.commands.train_summary import summary
+        from cde_retrievers.cli.options.training import training_config
+        from cde_retrievers.training.base_model import encoder_to_train
+        from cde_retrievers.training.data.report import check_enough
+
+        refuse_inside(out, source.source)
+        _refuse_used(out, resume)
+        config = training_config(out, base, training, run.show_progress)
+        pairs, made = _made_pairs(source, run) if from_documents else (_given_pairs(source, run), {})
+        check_enough(pairs, config.global_batch_size)
+        encoder = encoder_to_train(base.model, **base.settings)
+        report = _report(pairs, encoder, config, run)
+        result = _trained(pairs, encoder, config, resume, run)
+        found = summary(result, config, base.model)
+        if found.is_worse:
+            run.warn("the trained model finds less than it did before training; see nDCG@10 before and after")
+        run.answer({**found.to_dict(), "pairs": report, **made}, *found.lines(len(pairs)))
+
+
+def _given_pairs(source: TrainingSource, run: Session) -> "TrainingPairs":
+    from cde_retrievers.training.data.read import read_pairs
+
+    source.refuse_reading_options("add --from-documents, or leave it out")
+    run.way_out = {TrainingDataError: "if these are documents, add --from-documents"}
+    pairs = read_pairs(source.source)
+    run.way_out = {}
+    return pairs
+
+
+def _made_pairs(source: TrainingSource, run: Session) -> tuple["TrainingPairs", dict[str, Any]]:
+    from cde_retrievers.training.data.from_corpus import pairs_from_corpus
+
+    made = pairs_from_corpus(read_once(source, run))
+    run.say(str(made))
+    return made.pairs, {"made": made.to_dict()}
+
+
+def _report(
+    pairs: "TrainingPairs", encoder: "ContextualEncoder", config: "TrainingConfig", run: Session
+) -> dict[str, Any]:
+    from cde_retrievers.training.data.report import describe_pairs
+
+    report = describe_pairs(
+        pairs,
+        encoder.tokenizer,
+        max_length=encoder.config.max_length,
+        batch_size=config.global_batch_size,
+        query_prompt=encoder.config.query_prompt,
+        document_prompt=encoder.config.document_prompt,
+    )
+    run.say(str(report))
+    return report.to_dict()
+
+
+def _trained(
+    pairs: "TrainingPairs", encoder: "ContextualEncoder", config: "TrainingConfig", resume: bool, run: Session
+) -> "TrainingResult":
+    from cde_retrievers.training.run import train as train_model
+
+    run.way_out = _WAYS_OUT
+    run.if_interrupted = lambda: _state_of(config.output_folder)
+    with saving_when_interrupted(run.say) as interruption:
+        return train_model(encoder, pairs, config, resume_from_checkpoint=resume or None, callbacks=[interruption])
+
+
+def _refuse_used(out: Path, resume: bool) -> None:
+    """A model that was trained or saved before must not be lost."""
+    from cde_retrievers.model.checkpoints import is_own_layout
+    from cde_retrievers.training.run import MODEL_FOLDER
+
+    if out.exists() and not out.is_dir():
+        raise PathInUseError(f"{out} is a file; give the path of a directory as --out")
+    if is_own_layout(out):
+        raise PathInUseError(f"{out} holds a saved model; give another --out")
+    if is_own_layout(out / MODEL_FOLDER) and not resume:
+        raise PathInUseError(
+            f"{out / MODEL_FOLDER} is a model that was trained before; give another --out, or go on with --resume"
+        )
+
+
+def _state_of(out: Path) -> str:
+    from cde_retrievers.training.checkpoints import newest_complete
+
+    newest = newest_complete(out)
+    if newest is None:
+        return "There is no checkpoint yet; give the same command again."
+    return f"{newest} is kept; give the same command with --resume, and it goes on from there."
+
+
+class SaveWhenInterrupted(TrainerCallback):
+    """Writes a checkpoint after the step in which Ctrl-C came, then stops; a second Ctrl-C stops at once.
+
+    Of several processes each would hear it at another step, so that there the first one stops at once.
+
+    Args:
+        say: tells the user that it was heard.
+    """
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._was_asked = False
+        self._before: Any = None
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Listen, unless Ctrl-C is ignored, as in a program that was started in the background."""
+        ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+        if args.world_size == 1 and not ignored and threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(signal.SIGINT, self._remember)
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Ask for a checkpoint."""
+        if self._was_asked:
+            control.should_save = True
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Stop, now that it is written and marked as whole."""
+        if self._was_asked:
+            raise KeyboardInterrupt
+
+    def stop_listening(self) -> None:
+        """Ctrl-C does again what it did before."""
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+            self._before = None
+
+    def _remember(self, number: int, frame: FrameType | None) -> None:
+        self._was_asked = True
+        self.stop_listening()
+        self._say("interrupted: a checkpoint is written after this step; Ctrl-C again stops at once")
+
+
+@contextmanager
+def saving_when_interrupted(say: Callable[[str], None]) -> Iterator[SaveWhenInterrupted]:
+    """A callback that listens to Ctrl-C while it trains, and no longer than the block."""
+    callback = SaveWhenInterrupted(say)
+    try:
+        yield callback
+    finally:
+        callback.stop_listening()

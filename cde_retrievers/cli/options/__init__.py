@@ -1,0 +1,1 @@
+"""Options that several commands share, and groups of options as dataclasses."""

@@ -1,0 +1,207 @@
+"""The options that several commands share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from typer import Argument, BadParameter, Option
+
+if TYPE_CHECKING:
+    from cde_retrievers.corpora import Corpus
+
+
+Format = Literal["text", "jsonl", "csv", "parquet", "beir"]
+Split = Literal["paragraphs", "headings"]
+Strategy = Literal["random", "kmeans", "diverse"]
+Kind = Literal["flat", "hnsw", "ivf"]
+
+_READING, _MODEL, _CONTEXT, _OUTPUT = "How the source is read", "Model", "Choice of the context", "Output"
+
+IndexPath = Annotated[Path, Argument(metavar="INDEX", help="Directory of an index.", show_default=False)]
+
+
+@dataclass(frozen=True)
+class ReadingOptions:
+    """SOURCE, and how it is read; names as in `cde_retrievers.corpora.ReadOptions`."""
+
+    source: Annotated[
+        Path,
+        Argument(
+            metavar="SOURCE",
+            show_default=False,
+            help="A folder of text or Markdown, a JSONL, CSV or Parquet file or a folder of these, or a BEIR folder.",
+        ),
+    ]
+    format: Annotated[
+        Format | None, Option(help="Found from the names of the files if left out.", rich_help_panel=_READING)
+    ] = None
+    text: Annotated[
+        list[str] | None,
+        Option(
+            "--text",
+            metavar="COLUMN",
+            rich_help_panel=_READING,
+            help="Column with the text ('text' if left out). Several are joined with a space.",
+        ),
+    ] = None
+    id: Annotated[
+        str | None,
+        Option(
+            metavar="COLUMN",
+            rich_help_panel=_READING,
+            help="Column with the ids ('id' or '_id' if left out; without one, file name and line stand for it).",
+        ),
+    ] = None
+    metadata: Annotated[
+        list[str] | None,
+        Option(metavar="COLUMN", rich_help_panel=_READING, help="Column to keep as metadata (all if left out)."),
+    ] = None
+    number: Annotated[
+        list[str] | None,
+        Option(
+            metavar="COLUMN",
+            rich_help_panel=_READING,
+            help="Column of a CSV file that holds numbers, for filters to compare.",
+        ),
+    ] = None
+    delimiter: Annotated[
+        str | None, Option(metavar="CHARACTER", rich_help_panel=_READING, help="Between the cells of a CSV file.")
+    ] = None
+    ids_as_text: Annotated[
+        bool, Option("--ids-as-text", rich_help_panel=_READING, help="Write ids that are whole numbers as text.")
+    ] = False
+    id_prefix: Annotated[
+        str, Option(metavar="TEXT", rich_help_panel=_READING, help="Put before every id, to tell sources apart.")
+    ] = ""
+    ending: Annotated[
+        list[str] | None,
+        Option(metavar="ENDING", rich_help_panel=_READING, help="Ending of the files to read in a folder, as '.log'."),
+    ] = None
+    encoding: Annotated[str, Option(metavar="NAME", rich_help_panel=_READING, help="Of the files' text.")] = "utf-8"
+    skip_empty: Annotated[
+        bool, Option("--skip-empty", rich_help_panel=_READING, help="Leave out documents without any text.")
+    ] = False
+    split: Annotated[
+        Split | None,
+        Option(
+            rich_help_panel=_READING,
+            help="Make parts of long texts, each a document of its own: what a model cannot read in one piece, "
+            "cannot be found.",
+        ),
+    ] = None
+    max_words: Annotated[
+        int | None,
+        Option(
+            metavar="NUMBER", min=1, rich_help_panel=_READING, help="Of a part, punctuation included (150 if left out)."
+        ),
+    ] = None
+    max_characters: Annotated[
+        int | None,
+        Option(
+            metavar="NUMBER",
+            min=1,
+            rich_help_panel=_READING,
+            help="Of a row, or of a whole text file; what is longer is refused (67,108,864 if left out).",
+        ),
+    ] = None
+    follow_links: Annotated[
+        bool,
+        Option("--follow-links", rich_help_panel=_READING, help="Read what symbolic links in a folder lead to."),
+    ] = False
+
+    def refuse_reading_options(self, remedy: str) -> None:
+        """Raise BadParameter if an option about documents was given where it would say nothing.
+
+        Args:
+            remedy: the way out, as the end of a sentence.
+        """
+        for option in fields(self):
+            if option.name != "source" and getattr(self, option.name) != option.default:
+                name = f"--{option.name.replace('_', '-')}"
+                raise BadParameter(f"{name} says how documents are read; {remedy}")
+
+    def corpus(self) -> Corpus:
+        """The documents, not read yet; errors as `Corpus`."""
+        from cde_retrievers.corpora import Corpus, ReadOptions
+
+        reading = ReadOptions(
+            format=self.format,
+            encoding=self.encoding,
+            endings=tuple(self.ending or ()),
+            text=tuple(self.text or ()),
+            id=self.id,
+            metadata=tuple(self.metadata) if self.metadata else None,
+            numbers=tuple(self.number or ()),
+            delimiter=self.delimiter,
+            ids_as_text=self.ids_as_text,
+            id_prefix=self.id_prefix,
+            skip_empty=self.skip_empty,
+            split=self.split,
+            max_words=self.max_words,
+            max_characters=self.max_characters,
+            follow_links=self.follow_links,
+        )
+        return Corpus(self.source, reading)
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """Which model, and where it computes."""
+
+    model: Annotated[
+        str | None,
+        Option(
+            metavar="NAME",
+            rich_help_panel=_MODEL,
+            help="A built-in model, a folder or a hub repository. If left out: the one that context or index was made "
+            "with, for something new 'minilm'.",
+        ),
+    ] = None
+    device: Annotated[
+        str, Option(metavar="DEVICE", rich_help_panel=_MODEL, help="'auto', 'cpu', 'cuda', 'cuda:1' or 'mps'.")
+    ] = "auto"
+    dtype: Annotated[
+        str,
+        Option(
+            metavar="FORMAT",
+            rich_help_panel=_MODEL,
+            help="'auto' (float32 on a CPU), 'float32', 'bfloat16' or 'float16'.",
+        ),
+    ] = "auto"
+
+
+@dataclass(frozen=True)
+class ContextOptions:
+    """Which documents a context is made of."""
+
+    size: Annotated[
+        int | None,
+        Option(metavar="NUMBER", rich_help_panel=_CONTEXT, help="Documents (the model's own number if left out)."),
+    ] = None
+    strategy: Annotated[Strategy, Option(rich_help_panel=_CONTEXT, help="How they are chosen.")] = "random"
+    seed: Annotated[
+        int, Option(metavar="NUMBER", rich_help_panel=_CONTEXT, help="The same one chooses the same documents.")
+    ] = 0
+
+
+@dataclass(frozen=True)
+class OutputOptions:
+    """What is shown, and where."""
+
+    as_json: Annotated[
+        bool, Option("--json", rich_help_panel=_OUTPUT, help="Answer as one JSON object, and nothing else, on stdout.")
+    ] = False
+    progress: Annotated[
+        bool | None,
+        Option(
+            "--progress/--no-progress",
+            show_default=False,
+            rich_help_panel=_OUTPUT,
+            help="Progress bars, on stderr (if left out: where the work is long and a terminal shows it).",
+        ),
+    ] = None
+    verbose: Annotated[
+        bool, Option("--verbose", rich_help_panel=_OUTPUT, help="Show where in the program an error arose.")
+    ] = False

@@ -1,0 +1,73 @@
+"""The options of `eval` and `report`."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+from typer import Argument, Option
+
+from cde_retrievers.cli.options.common import ReadingOptions
+
+_COMPARED = "What is compared"
+
+
+class StrategyName(StrEnum):
+    """`options.Strategy` once more: an option that may be repeated cannot have a type of literals."""
+
+    RANDOM = "random"
+    KMEANS = "kmeans"
+    DIVERSE = "diverse"
+
+
+@dataclass(frozen=True)
+class EvaluationSource(ReadingOptions):
+    """SOURCE: judged queries and their corpus, or documents, which the other options say how to read."""
+
+    source: Annotated[
+        Path,
+        Argument(
+            metavar="SOURCE",
+            show_default=False,
+            help="A BEIR folder with judged queries (qrels/). Or documents, as `index` reads them: then queries are "
+            "made of titles and first sentences, each asking for the rest of its document.",
+        ),
+    ]
+
+
+@dataclass(frozen=True)
+class ComparisonOptions:
+    """What the corpus' own context is compared with, besides no context and itself in another order."""
+
+    qrels: Annotated[
+        str | None,
+        Option(
+            metavar="NAME",
+            rich_help_panel=_COMPARED,
+            help="Whose judgements of a BEIR folder: qrels/NAME.tsv ('test' if left out).",
+        ),
+    ] = None
+    context_of: Annotated[
+        list[Path] | None,
+        Option(
+            metavar="OTHER", rich_help_panel=_COMPARED, help="Other documents, whose context is tried on these. Repeat."
+        ),
+    ] = None
+    size: Annotated[
+        list[int] | None,
+        Option(
+            metavar="NUMBER",
+            min=2,
+            rich_help_panel=_COMPARED,
+            help="Another number of context documents. Repeat for a curve.",
+        ),
+    ] = None
+    strategy: Annotated[
+        list[StrategyName] | None,
+        Option(rich_help_panel=_COMPARED, help="Another way to choose context documents. Repeat."),
+    ] = None
+    seed: Annotated[
+        list[int] | None,
+        Option(metavar="NUMBER", rich_help_panel=_COMPARED, help="Another choice of context documents. Repeat."),
+    ] = None
+    bm25: Annotated[bool, Option("--bm25", rich_help_panel=_COMPARED, help="Search by BM25 as well.")] = False

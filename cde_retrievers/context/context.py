@@ -1,0 +1,152 @@
+"""The context of a corpus as a value: never changes, travels with the index, knows what it was made from."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cde_retrievers.context.persistence import ContextHeader, StoredContext, read_context, write_context
+from cde_retrievers.errors import ConfigurationError, ContextFileError, ContextMismatchError
+from cde_retrievers.storage.hashing import sha256_of_json
+from cde_retrievers.validation.signatures import validated
+
+_SHORT = 12
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class CorpusContext:
+    """Context vectors of a corpus, in a fixed order. Two contexts are equal if their fingerprints are.
+
+    Attributes:
+        vectors: first-stage vectors (N, width), float32, not normalised, read-only.
+        model_name: what the encoder was loaded from, for people to read.
+        model_fingerprint: identity of the model, its prompts and its tokenizer.
+        documents: SHA-256 of each context document.
+        positions: where each stood in the corpus it was fitted on.
+        distinct: how many different documents there are; a small corpus is repeated to fill the context.
+        corpus_size: texts in the corpus it was fitted on.
+        strategy: how the documents were chosen; "generic" for those that ship with the package.
+        seed: of that choice.
+        probe: unit vector (width,) that the model gave a fixed text when the context was fitted, for models that are
+            known by their name alone, such as a service's; None where the fingerprint is made from the weights.
+        fingerprint: SHA-256 over all that an embedding under this context depends on, but for the number format and
+            the device the vectors were computed with: an index built on a GPU is searched on a laptop.
+        checksum: SHA-256 of the vectors themselves.
+    """
+
+    vectors: NDArray[np.float32]
+    model_name: str
+    model_fingerprint: str
+    documents: Sequence[str]
+    positions: Sequence[int]
+    distinct: int
+    corpus_size: int
+    strategy: str
+    seed: int
+    probe: NDArray[np.float32] | None = None
+    fingerprint: str = field(init=False)
+    checksum: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        vectors, probe = _frozen(self.vectors), None if self.probe is None else _frozen(self.probe)
+        object.__setattr__(self, "vectors", vectors)
+        object.__setattr__(self, "probe", probe)
+        object.__setattr__(self, "documents", tuple(self.documents))
+        object.__setattr__(self, "positions", tuple(self.positions))
+        identity = [self.model_fingerprint, list(self.documents), self.strategy, self.seed]
+        known_by_name = [] if probe is None else [_sha256(probe)]
+        object.__setattr__(self, "fingerprint", sha256_of_json(identity + known_by_name))
+        object.__setattr__(self, "checksum", _sha256(vectors))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, CorpusContext) and self.fingerprint == other.fingerprint
+
+    def __hash__(self) -> int:
+        return hash(self.fingerprint)
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    def __repr__(self) -> str:
+        return (
+            f"CorpusContext({len(self)} documents, {self.distinct} distinct, of {self.corpus_size}; "
+            f"model={self.model_name!r}, strategy={self.strategy!r}, seed={self.seed}, "
+            f"fingerprint={self.fingerprint[:_SHORT]})"
+        )
+
+    def check_model(self, fingerprint: str, name: str) -> None:
+        """Raise ContextMismatchError unless this context was fitted by the model with that fingerprint."""
+        if self.model_fingerprint != fingerprint:
+            raise ContextMismatchError(
+                f"this context was fitted by model {self.model_name!r} ({self.model_fingerprint[:_SHORT]}), "
+                f"but the encoder is {name!r} ({fingerprint[:_SHORT]}); load the model the context belongs to, "
+                f"or call fit_context() with this one and embed the corpus again"
+            )
+
+    @validated
+    def save(self, path: str | Path) -> None:
+        """Write the context into the directory `path`, whole or not at all; an older one there is replaced.
+
+        Raises:
+            PathInUseError: `path` is a file, or a directory with other files in it.
+            WriteError: the disk is full, or `path` cannot be written to.
+        """
+        header = ContextHeader(
+            model_name=self.model_name,
+            model_fingerprint=self.model_fingerprint,
+            documents=tuple(self.documents),
+            positions=tuple(self.positions),
+            distinct=self.distinct,
+            corpus_size=self.corpus_size,
+            strategy=self.strategy,
+            seed=self.seed,
+        )
+        write_context(path, StoredContext(header, self.fingerprint, self.vectors, self.probe))
+
+    @classmethod
+    @validated
+    def load(cls, path: str | Path) -> Self:
+        """Read what `save` wrote.
+
+        Raises:
+            ContextFileError: a file is missing, damaged, or was edited; the message says which and how.
+        """
+        stored = read_context(path)
+        context = cls(vectors=stored.vectors, probe=stored.probe, **stored.header.model_dump())
+        if context.fingerprint != stored.fingerprint:
+            raise ContextFileError(
+                f"{path} says its fingerprint is {stored.fingerprint}, but its content has {context.fingerprint}; "
+                f"load it with the release of cde-retrievers that saved it, or fit the context again"
+            )
+        return context
+
+    def __reduce__(self) -> tuple[type["CorpusContext"], tuple[Any, ...]]:
+        # Copies and pickles go through the constructor, so that theirs are read-only too.
+        return type(self), tuple(getattr(self, f.name) for f in fields(self) if f.init)
+
+
+def _frozen(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    copy = np.array(vectors, dtype=np.float32)
+    copy.setflags(write=False)
+    return copy
+
+
+def _sha256(vectors: NDArray[np.float32]) -> str:
+    return hashlib.sha256(vectors.tobytes()).hexdigest()
+
+
+def checked_context(context: object) -> CorpusContext:
+    """What was given as a context.
+
+    Raises:
+        ConfigurationError: it is none.
+    """
+    if not isinstance(context, CorpusContext):
+        raise ConfigurationError(
+            f"a CorpusContext is needed, found {type(context).__name__}; make one with fit_context(documents)"
+        )
+    return context

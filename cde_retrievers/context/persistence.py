@@ -1,0 +1,148 @@
+"""A context on disk: `context.json` and `vectors.safetensors` in one directory, the first vouching for both."""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from cde_retrievers.errors import ContextFileError
+from cde_retrievers.storage.atomic import atomic_directory, recovered
+from cde_retrievers.storage.checked_json import read_checksummed, sealed
+from cde_retrievers.storage.checksums import Sha256
+from cde_retrievers.storage.hashing import sha256_of_file, write_json
+from cde_retrievers.validation.problems import readable
+from cde_retrievers.validation.vectors import checked_vectors
+
+FORMAT_VERSION = 1
+HEADER_FILE = "context.json"
+VECTORS_FILE = "vectors.safetensors"
+_REMEDY = "restore the directory from a copy, or fit the context again and rebuild the index"
+_VECTORS, _PROBE = "vectors", "probe"
+
+Count = Annotated[int, Field(strict=True, ge=0)]
+
+
+class ContextHeader(BaseModel):
+    """What a context was made from; fields as in `CorpusContext`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    model_name: str
+    model_fingerprint: str
+    documents: tuple[str, ...]
+    positions: tuple[int, ...]
+    distinct: int
+    corpus_size: int
+    strategy: str
+    seed: int
+
+
+class _HeaderFile(ContextHeader):
+    """All of `context.json`: the header, in the types that JSON has for it, and what vouches for the rest."""
+
+    positions: tuple[Count, ...]
+    distinct: Count
+    corpus_size: Count
+    seed: Annotated[int, Field(strict=True)]
+    fingerprint: Sha256
+    vectors_sha256: Sha256
+
+
+@dataclass(frozen=True, slots=True)
+class StoredContext:
+    """What the two files hold.
+
+    Attributes:
+        header: what the context was made from.
+        fingerprint: of the context.
+        vectors: context vectors (N, width).
+        probe: as in `CorpusContext`, (width,) or None.
+    """
+
+    header: ContextHeader
+    fingerprint: str
+    vectors: NDArray[np.float32]
+    probe: NDArray[np.float32] | None
+
+
+def write_context(path: str | Path, context: StoredContext) -> None:
+    """Write both files into the directory `path`, whole or not at all."""
+    probe = {} if context.probe is None else {"probe": context.probe}
+    tensors = {"vectors": context.vectors, **probe}
+    with atomic_directory(path, is_ours=lambda folder: (folder / HEADER_FILE).is_file()) as directory:
+        save_file({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, directory / VECTORS_FILE)
+        content = {
+            **context.header.model_dump(mode="json"),
+            "fingerprint": context.fingerprint,
+            "vectors_sha256": sha256_of_file(directory / VECTORS_FILE),
+        }
+        write_json(directory / HEADER_FILE, sealed(content, FORMAT_VERSION))
+
+
+def read_context(path: str | Path) -> StoredContext:
+    """What is in the directory `path`.
+
+    Raises:
+        ContextFileError: a file is missing, truncated, damaged or edited.
+    """
+    directory = recovered(path)
+    if not os.path.isfile(directory / HEADER_FILE):  # false where pathlib raises, such as for a name too long
+        raise ContextFileError(f"{directory} holds no context: there is no {HEADER_FILE} in it; {_REMEDY}")
+    content = read_checksummed(directory / HEADER_FILE, ContextFileError, _REMEDY, FORMAT_VERSION)
+    try:
+        file = _HeaderFile(**content)
+    except ValidationError as error:
+        problems = readable(error.errors())
+        raise ContextFileError(f"{directory / HEADER_FILE} is not a valid context: {problems}; {_REMEDY}") from error
+    tensors = _read_tensors(directory / VECTORS_FILE, file.vectors_sha256)
+    vectors, lengths = tensors[_VECTORS], {len(file.documents), len(file.positions)}
+    # A context of null vectors is made of no documents.
+    if lengths != {len(vectors)} and (lengths, file.distinct) != ({0}, 0):
+        raise ContextFileError(f"{directory} has {len(vectors)} vectors for {len(file.documents)} documents; {_REMEDY}")
+    header = ContextHeader(**file.model_dump(include=set(ContextHeader.model_fields)))
+    return StoredContext(header, file.fingerprint, vectors, tensors.get(_PROBE))
+
+
+def _read_tensors(path: Path, sha256: str) -> dict[str, NDArray[np.float32]]:
+    """Vectors (N, W), N and W at least 1, and perhaps a probe (W,): all of finite float32."""
+    if not os.path.isfile(path):
+        raise ContextFileError(f"{path.parent} is incomplete: there is no {VECTORS_FILE} in it; {_REMEDY}")
+    found = sha256_of_file(path)
+    if found != sha256:
+        raise ContextFileError(
+            f"{path} is truncated, damaged or from another context: its sha256 is {found}, "
+            f"{HEADER_FILE} says {sha256}; {_REMEDY}"
+        )
+    with _blamed_on(path), safe_open(path, framework="np") as file:
+        _check_tensors({name: file.get_slice(name) for name in file.keys()})  # noqa: SIM118 - it is not a mapping
+        tensors: dict[str, NDArray[np.float32]] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        for tensor in tensors.values():
+            checked_vectors(np.atleast_2d(tensor), None, None, ContextFileError)
+        return tensors
+
+
+def _check_tensors(slices: Mapping[str, Any]) -> None:
+    if not {_VECTORS} <= slices.keys() <= {_VECTORS, _PROBE}:
+        raise ContextFileError(f"it holds {sorted(slices)}")
+    kinds = {tensor.get_dtype() for tensor in slices.values()}
+    shape = slices[_VECTORS].get_shape()
+    if kinds != {"F32"} or len(shape) != 2 or 0 in shape:
+        raise ContextFileError(f"a matrix of float32 is expected, it holds {sorted(kinds)} of shape {shape}")
+    if _PROBE in slices and slices[_PROBE].get_shape() != shape[1:]:
+        raise ContextFileError(f"its probe has shape {slices[_PROBE].get_shape()}, its vectors {shape}")
+
+
+@contextmanager
+def _blamed_on(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (SafetensorError, ContextFileError) as error:
+        raise ContextFileError(f"{path} is not a file of context vectors ({error}); {_REMEDY}") from error

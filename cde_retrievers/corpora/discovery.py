@@ -1,0 +1,213 @@
+"""Which files a source consists of, and of which format they are."""
+
+import logging
+import os
+from collections import Counter, deque
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cde_retrievers.corpora.options import Format, ReadOptions
+from cde_retrievers.corpora.paths import is_file, is_folder, leads_out, refuse_link_out, special_kind
+from cde_retrievers.corpora.records import File
+from cde_retrievers.errors import ConfigurationError, CorpusFileError
+
+logger = logging.getLogger(__name__)
+
+ENDINGS: Mapping[Format, tuple[str, ...]] = {
+    "text": (".txt", ".text", ".md", ".markdown", ".rst"),
+    "jsonl": (".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz"),
+    "csv": (".csv", ".csv.gz", ".tsv", ".tsv.gz"),
+    "parquet": (".parquet",),
+}
+BEIR_CORPUS = ("corpus.jsonl", "corpus.jsonl.gz")
+BEIR_QUERIES = ("queries.jsonl", "queries.jsonl.gz")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The files to read, in the order of their names.
+
+    Attributes:
+        format: of all of them.
+        files: at least one.
+    """
+
+    format: Format
+    files: tuple[File, ...]
+
+
+def find_source(path: Path, reading: ReadOptions) -> Source:
+    """The files at `path`, a file or a folder; hidden ones, those of other formats and links out of it are left out.
+
+    Raises:
+        CorpusFileError: there is nothing to read, it is no file, or it is not clear of which format it is.
+        ConfigurationError: endings are given where no files are chosen by them.
+    """
+    is_single = is_file(path)
+    if reading.endings and (is_single or reading.format == "beir"):
+        raise ConfigurationError(
+            f"endings= (--ending) chooses files in a folder, but {path} is a file, or to be read as BEIR; leave it out"
+        )
+    if is_single:
+        return Source(reading.format or _format_of_file(path), (File(path, path.name),))
+    if not is_folder(path):
+        raise CorpusFileError(f"{path} does not exist; give a file or a folder of documents")
+    if reading.format == "beir" or (reading.format is None and not reading.endings and is_beir(path)):
+        return Source("beir", (_require_beir_corpus(path, reading.follow_links),))
+    files = _files_in(path, reading.follow_links)
+    chosen = reading.format or ("text" if reading.endings else _format_of_folder(path, files))
+    endings = reading.endings or ENDINGS[chosen]
+    kept = tuple(file for file in files if file.path.name.lower().endswith(endings))
+    if not kept:
+        raise CorpusFileError(
+            f"{path} has no files that end in {', '.join(endings)}{_seen(files)}; give another folder, or name the "
+            f"endings with endings= (--ending)"
+        )
+    if len(kept) < len(files):
+        left_out = set(files).difference(kept)
+        logger.warning("%s: %d files of other formats are left out%s", path, len(left_out), _seen(left_out))
+    return Source(chosen, kept)
+
+
+def _format_of_file(path: Path) -> Format:
+    if path.name in BEIR_CORPUS and is_beir(path.parent):
+        return "beir"
+    for candidate, endings in ENDINGS.items():
+        if path.name.lower().endswith(endings):
+            return candidate
+    raise CorpusFileError(
+        f"{path}: its ending says nothing about its format; name one of {[*ENDINGS]} with format= (--format)"
+    )
+
+
+def _format_of_folder(path: Path, files: list[File]) -> Format:
+    present = [
+        candidate
+        for candidate, endings in ENDINGS.items()
+        if any(file.path.name.lower().endswith(endings) for file in files)
+    ]
+    if len(present) > 1:
+        raise CorpusFileError(
+            f"{path} holds files of several formats{_seen(files)}; say which to read with format= (--format), one of "
+            f"{present}"
+        )
+    return present[0] if present else "text"
+
+
+def _files_in(folder: Path, follow_links: bool) -> list[File]:
+    """Every file below the folder, but for hidden ones, by name; what is left out besides is logged."""
+    found = walk(folder, follow_links)
+    if found.left_out:
+        logger.warning(
+            "%s: %d entries are left out (%s); links are followed with follow_links=True (--follow-links)",
+            folder, len(found.left_out), found,
+        )  # fmt: skip
+    return [File(folder / name, name) for name in found.files]
+
+
+def is_beir(folder: Path) -> bool:
+    """Whether the folder holds a corpus and queries; a corpus alone may be anybody's."""
+    return _beir_corpus(folder) is not None and any(is_file(folder / name) for name in BEIR_QUERIES)
+
+
+def _beir_corpus(folder: Path) -> File | None:
+    for name in BEIR_CORPUS:
+        if is_file(folder / name):
+            return File(folder / name, name)
+    return None
+
+
+def _require_beir_corpus(folder: Path, follow_links: bool) -> File:
+    found = _beir_corpus(folder)
+    if found is None:
+        raise CorpusFileError(f"{folder} is no BEIR folder: there is no {' or '.join(BEIR_CORPUS)} in it")
+    if not follow_links:
+        refuse_link_out(found.path, folder)
+    return found
+
+
+def _seen(files: Collection[File]) -> str:
+    """Which endings there are, the most common first."""
+    if not files:
+        return " (it is empty)"
+    counts = Counter(file.path.suffix.lower() or "no ending" for file in files)
+    return " (" + ", ".join(f"{ending}: {count}" for ending, count in counts.most_common(5)) + ")"
+
+
+@dataclass(slots=True)
+class Found:
+    """What a folder holds, but for hidden files and folders.
+
+    Attributes:
+        files: relative to the folder, with "/", by name.
+        left_out: by the same names, why an entry is none of them.
+    """
+
+    files: list[str] = field(default_factory=list)
+    left_out: dict[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        """Why how many entries are left out, and one of each kind."""
+        examples = {reason: name for name, reason in sorted(self.left_out.items(), reverse=True)}
+        counts = Counter(self.left_out.values())
+        return "; ".join(f"{reason}: {counts[reason]}, such as {name}" for reason, name in sorted(examples.items()))
+
+
+def walk(folder: Path, follow_links: bool) -> Found:
+    """The files below the folder.
+
+    Args:
+        folder: which exists.
+        follow_links: whether to read what links lead to. If not, a link to a folder and a link out of `folder` are left
+            out.
+
+    Raises:
+        CorpusFileError: a folder cannot be read.
+    """
+    found = Found()
+    # Links come last, so that what is below the folder has its own name there.
+    pending, read = deque([""]), set()
+    while pending:
+        inside = pending.popleft()
+        real = os.path.realpath(folder / inside)
+        if real in read:
+            found.left_out[inside] = "a link to a folder that is read already"
+            continue
+        read.add(real)
+        for entry in _entries(folder / inside):
+            name = f"{inside}/{entry.name}" if inside else entry.name
+            reason = _why_not(entry, folder, follow_links)
+            if reason is not None:
+                found.left_out[name] = reason
+            elif not entry.is_dir():
+                found.files.append(name)
+            elif entry.is_symlink():
+                pending.append(name)
+            else:
+                pending.appendleft(name)
+    found.files.sort()
+    return found
+
+
+def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            yield from sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda e: e.name)
+    except OSError as error:
+        raise CorpusFileError(
+            f"{folder} cannot be read: {error.strerror}; change its permissions, or give another folder"
+        ) from error
+
+
+def _why_not(entry: os.DirEntry[str], folder: Path, follow_links: bool) -> str | None:
+    """Why an entry is left out, or None."""
+    try:
+        special = special_kind(entry.stat().st_mode)
+    except OSError:
+        return "a link that leads nowhere" if entry.is_symlink() else "gone, or not to be looked at"
+    if special is not None or follow_links or not entry.is_symlink():
+        return special
+    if entry.is_dir():
+        return "a link to a folder"
+    return "a link that leads out of the folder" if leads_out(Path(entry.path), folder) else None

@@ -1,0 +1,137 @@
+"""Rows of a file as documents, and where each came from."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cde_retrievers.corpora.options import Format, ReadOptions
+from cde_retrievers.errors import CorpusFileError, InvalidDocumentError, InvalidTextError, shown
+from cde_retrievers.retrieval.document import Document
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file of a source.
+
+    Attributes:
+        path: where it is.
+        name: its path relative to the source, with "/", so that ids are the same on every machine.
+    """
+
+    path: Path
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of a file with columns.
+
+    Attributes:
+        file: that it is in.
+        number: of the line it begins in, or of the row where a format has no lines; counted from 1.
+        values: by column.
+    """
+
+    file: File
+    number: int
+    values: Mapping[str, Any]
+
+    @property
+    def place(self) -> str:
+        """Where it is, for messages."""
+        return f"{self.file.path}:{self.number}"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A document and where it was read, for messages."""
+
+    place: str
+    document: Document
+
+
+_TEXT_COLUMNS = ("text",)
+_ID_COLUMNS = ("id", "_id")
+_SPREAD = "metadata"
+
+
+def to_record(row: Row, reading: ReadOptions, source_format: Format) -> Record:
+    """The row as a document; its text is empty where the row has none.
+
+    File and row are put into the metadata, unless columns of these names are. An object in a JSON column "metadata" is
+    spread, since filters name fields of the first level.
+
+    Raises:
+        CorpusFileError: a column is missing; names those there are.
+        InvalidTextError: the text is no text.
+        InvalidDocumentError: the id is none, or a column and a field of "metadata" have one name.
+    """
+    required = reading.text or _TEXT_COLUMNS
+    optional = ("title",) if source_format == "beir" and not reading.text else ()
+    texts = [_text(row, column) for column in (*optional, *required) if column in row.values or column in required]
+    # A text of one column stays exactly as it is.
+    text = texts[0] if len(texts) == 1 else " ".join(part for part in texts if part).strip()
+    id_column = reading.id or next((name for name in _ID_COLUMNS if name in row.values), None)
+    own = {} if source_format == "beir" else {"file": row.file.name, "row": row.number}
+    metadata = {**own, **_metadata(row, reading, source_format, {*optional, *required, id_column})}
+    return Record(row.place, Document(text, reading.id_prefix + _id(row, id_column, reading), metadata))
+
+
+def needed_columns(reading: ReadOptions) -> frozenset[str] | None:
+    """The columns that a document can be made of; None for all of them."""
+    if reading.metadata is None:
+        return None
+    ids = _ID_COLUMNS if reading.id is None else (reading.id,)
+    return frozenset((*(reading.text or _TEXT_COLUMNS), *ids, *reading.metadata))
+
+
+def _text(row: Row, column: str) -> str:
+    value = _value(row, column, "text= (--text)")
+    if value is not None and not isinstance(value, str):
+        raise InvalidTextError(
+            f"{row.place}: column {column!r} should be the text, but is a {type(value).__name__}: {shown(value)}; "
+            f"name another column with text= (--text)"
+        )
+    return value or ""
+
+
+def _id(row: Row, column: str | None, reading: ReadOptions) -> str:
+    if column is None:
+        return f"{row.file.name}:{row.number}"
+    value = _value(row, column, "id= (--id)")
+    if reading.ids_as_text and isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if not isinstance(value, str) or not value:
+        raise InvalidDocumentError(
+            f"{row.place} has the id {shown(value)}, but an id must be a text that is not empty; write whole numbers "
+            f"as text with ids_as_text=True (--ids-as-text), or name another column with id= (--id)"
+        )
+    return value
+
+
+def _metadata(row: Row, reading: ReadOptions, source_format: Format, taken: set[str | None]) -> dict[str, Any]:
+    values = {column: value for column, value in row.values.items() if column not in taken}
+    spread = values.get(_SPREAD)
+    if source_format in ("jsonl", "beir") and isinstance(spread, Mapping):
+        del values[_SPREAD]
+        twice = sorted(set(spread) & set(values))
+        if twice:
+            raise InvalidDocumentError(
+                f"{row.place} has {twice[0]!r} as a column and as a field of {_SPREAD!r}; rename one of them"
+            )
+        values |= spread
+    if reading.metadata is not None:
+        named = Row(row.file, row.number, {**row.values, **values})
+        values = {column: _value(named, column, "metadata= (--metadata)") for column in reading.metadata}
+    # In a table an empty cell is no value; JSON says null where it means it.
+    is_table = source_format in ("csv", "parquet")
+    return {column: value for column, value in values.items() if value is not None or not is_table}
+
+
+def _value(row: Row, column: str, setting: str) -> Any:
+    if column not in row.values:
+        raise CorpusFileError(
+            f"{row.place} has no column {column!r}, it has {shown(sorted(row.values))}; name another with {setting}"
+        )
+    return row.values[column]

@@ -1,0 +1,169 @@
+"""Texts through a forward pass: windows, batches of similar length, and halving when memory runs out.
+
+Axes: B texts of a batch, L tokens, W width.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from threading import Lock
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cde_retrievers.encoder.device import default_token_budget
+from cde_retrievers.encoder.tokenizer import TextTokenizer
+from cde_retrievers.errors import DeviceMemoryError
+from cde_retrievers.util.progress import progress_bar
+from cde_retrievers.validation.vectors import Embeddings
+
+# (token ids (B, L), mask (B, L)) -> vectors (B, W)
+Forward = Callable[[Tensor, Tensor], Tensor]
+
+# Texts tokenised and sorted together: enough to batch well, bounded whatever the corpus.
+_WINDOW_TEXTS = 8_192
+_WINDOW_CHARACTERS = 4_000_000
+
+
+class BatchRunner:
+    """Runs one batch at a time, whichever thread asks: more would share the same cores and add up in memory."""
+
+    def __init__(self, tokenizer: TextTokenizer, device: torch.device) -> None:
+        self._tokenizer = tokenizer
+        self._device = device
+        self._lock = Lock()
+
+    def run(
+        self,
+        texts: Sequence[str],
+        forward: Forward,
+        width: int,
+        show_progress: bool | None = None,
+        positions_before_text: int = 0,
+    ) -> Embeddings:
+        """Every text through `forward` -> (n, W) float32 in the order given.
+
+        Args:
+            texts: what to embed, prompts included.
+            forward: token ids and mask of a batch to its vectors.
+            width: W.
+            show_progress: True or False, or None for a bar only where the work is long.
+            positions_before_text: what the model reads in front of each text, which counts when batches are sized.
+        """
+        result = np.empty((len(texts), width), dtype=np.float32)
+        with progress_bar(len(texts), show_progress) as bar:
+            for start, stop in text_windows(texts):
+                for indices, vectors in self._run_window(texts[start:stop], forward, positions_before_text):
+                    result[start + np.asarray(indices)] = vectors
+                    bar.update(len(indices))
+        return result
+
+    def _run_window(
+        self, texts: Sequence[str], forward: Forward, positions_before_text: int
+    ) -> Iterator[tuple[Sequence[int], Embeddings]]:
+        tokens = self._tokenizer.encode(texts)
+        lengths = [len(row) + positions_before_text for row in tokens]
+
+        def run(indices: Sequence[int]) -> Embeddings:
+            input_ids, attention_mask = self._tokenizer.pad([tokens[i] for i in indices])
+            with self._lock, torch.inference_mode():
+                vectors = forward(input_ids.to(self._device), attention_mask.to(self._device))
+                array: Embeddings = vectors.float().cpu().numpy()
+            return array
+
+        def padded_tokens(indices: Sequence[int]) -> int:
+            return len(indices) * max(lengths[i] for i in indices)
+
+        return run_batches(length_sorted_batches(lengths, default_token_budget(self._device)), run, padded_tokens)
+
+
+def text_windows(texts: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """Consecutive (start, stop) that cover the texts, each bounded in texts and, but for single ones, characters."""
+    start, characters = 0, 0
+    for i, text in enumerate(texts):
+        characters += len(text)
+        if i > start and (i - start == _WINDOW_TEXTS or characters > _WINDOW_CHARACTERS):
+            yield start, i
+            start, characters = i, len(text)
+    if texts:
+        yield start, len(texts)
+
+
+def length_sorted_batches(lengths: Sequence[int], token_budget: int) -> list[list[int]]:
+    """Indices of texts in batches of similar length, the longest first, each within the budget once padded.
+
+    A text longer than the budget is a batch of its own.
+    """
+    batches: list[list[int]] = []
+    for index in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+        fits = bool(batches) and lengths[batches[-1][0]] * (len(batches[-1]) + 1) <= token_budget
+        if fits:
+            batches[-1].append(index)
+        else:
+            batches.append([index])
+    return batches
+
+
+T = TypeVar("T")
+
+
+def run_batches(
+    batches: Iterable[Sequence[int]],
+    run: Callable[[Sequence[int]], T],
+    cost: Callable[[Sequence[int]], int],
+) -> Iterator[tuple[Sequence[int], T]]:
+    """Run every batch, halving one that does not fit into memory; yields (items, result) as they finish.
+
+    After a failure no later batch costs more than the half that was tried next, so memory that ran out once
+    is not filled to the brim again and again.
+
+    Args:
+        batches: groups of items, each to be run at once.
+        run: computes one group; may run out of memory.
+        cost: what a group takes, in any unit (here: padded tokens).
+
+    Raises:
+        DeviceMemoryError: a single item does not fit.
+    """
+    limit: int | None = None
+    for batch in batches:
+        waiting = deque([batch])
+        while waiting:
+            items = waiting.popleft()
+            if limit is not None and cost(items) > limit and len(items) > 1:
+                waiting.extendleft(reversed(_halves(items)))
+                continue
+            try:
+                result = run(items)
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
+                _give_up_on_a_single_item(items, error)
+                limit = cost(items) // 2
+                waiting.appendleft(items)
+                continue
+            yield items, result
+
+
+def _halves(items: Sequence[int]) -> tuple[Sequence[int], Sequence[int]]:
+    middle = len(items) // 2
+    return items[:middle], items[middle:]
+
+
+def _give_up_on_a_single_item(items: Sequence[int], error: RuntimeError) -> None:
+    if len(items) == 1:
+        raise DeviceMemoryError(
+            "a single text does not fit into the device's memory; free the device, use device='cpu', "
+            "dtype='bfloat16' or a model with a smaller max_length"
+        ) from error
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether `error` is torch's way of saying that memory ran out; the CPU has no exception type for it."""
+    if isinstance(error, torch.OutOfMemoryError):
+        return True
+    text = str(error)
+    return isinstance(error, RuntimeError) and ("DefaultCPUAllocator" in text or "out of memory" in text.lower())

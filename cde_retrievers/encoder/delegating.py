@@ -1,0 +1,107 @@
+"""Embedders that hand calls on to another one: a base class, and one that loads its model at first use."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from threading import Lock
+from typing import Any
+
+from cde_retrievers.context.context import CorpusContext
+from cde_retrievers.encoder.embedder import Embedder
+from cde_retrievers.errors import ContextMismatchError
+from cde_retrievers.validation.vectors import Embeddings
+
+
+class DelegatingEmbedder(ABC):
+    """An `Embedder` that hands every call on to the one that `_embedder` gives.
+
+    Args:
+        name: what that one is loaded from.
+        fingerprint: its identity.
+    """
+
+    def __init__(self, name: str, fingerprint: str) -> None:
+        self.name = name
+        self.fingerprint = fingerprint
+
+    @abstractmethod
+    def _embedder(self) -> Embedder:
+        """The embedder that does the work."""
+
+    @property
+    def width(self) -> int:
+        """Length of an embedding."""
+        return self._embedder().width
+
+    def check_context(self, context: CorpusContext) -> None:
+        """Raise ContextMismatchError unless this model fitted the context."""
+        context.check_model(self.fingerprint, self.name)
+
+    def fit_context(
+        self,
+        texts: Iterable[str],
+        size: int | None = None,
+        strategy: str = "random",
+        seed: int = 0,
+        show_progress: bool | None = None,
+    ) -> CorpusContext:
+        """As `ContextualEncoder.fit_context`."""
+        return self._embedder().fit_context(texts, size, strategy, seed, show_progress)
+
+    def first_stage_vectors(self, texts: Iterable[str], show_progress: bool | None = None) -> Embeddings:
+        """Context vectors of documents, (n, context width) float32, not normalised."""
+        return self._embedder().first_stage_vectors(texts, show_progress)
+
+    def encode_documents(
+        self, texts: Iterable[str], context: CorpusContext, show_progress: bool | None = None
+    ) -> Embeddings:
+        """Documents under a context -> (n, width) float32 unit rows."""
+        return self._embedder().encode_documents(texts, context, show_progress)
+
+    def encode_queries(
+        self, texts: Iterable[str], context: CorpusContext, show_progress: bool | None = None
+    ) -> Embeddings:
+        """Queries under the context of the corpus they are for -> (n, width) float32 unit rows."""
+        return self._embedder().encode_queries(texts, context, show_progress)
+
+
+class LazyEmbedder(DelegatingEmbedder):
+    """Loads the model at its first use, where an error reaches whoever asked; it is pickled without the model.
+
+    While a pickle is read, nothing may be loaded and no error may be raised: a process pool waits for ever if a worker
+    cannot read its task.
+
+    Args:
+        name: what the model was loaded from in the process where it was pickled.
+        fingerprint: of the model there.
+        width: length of its embeddings; None if asking for it costs something, then the loaded model is asked.
+        load: loads it here; must be picklable.
+    """
+
+    def __init__(self, name: str, fingerprint: str, width: int | None, load: Callable[[], Embedder]) -> None:
+        super().__init__(name, fingerprint)
+        self._width = width
+        self._load = load
+        self._loaded: Embedder | None = None
+        self._lock = Lock()
+
+    @property
+    def width(self) -> int:
+        """Length of an embedding."""
+        return self._embedder().width if self._width is None else self._width
+
+    def _embedder(self) -> Embedder:
+        with self._lock:
+            if self._loaded is None:
+                self._loaded = self._the_same(self._load())
+            return self._loaded
+
+    def _the_same(self, loaded: Embedder) -> Embedder:
+        if loaded.fingerprint != self.fingerprint:
+            raise ContextMismatchError(
+                f"the model {self.name!r} is another one here than where it was pickled: {loaded.fingerprint[:12]} is "
+                f"loaded, {self.fingerprint[:12]} is needed; save the model and load it by that path in both places"
+            )
+        return loaded
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.name, self.fingerprint, self._width, self._load)

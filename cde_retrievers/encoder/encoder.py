@@ -1,0 +1,362 @@
+"""Texts to embeddings under an explicit context: tokenizer, model, device and batching in one place."""
+
+from collections.abc import Iterable
+from copy import deepcopy
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from cde_retrievers.context.context import CorpusContext, checked_context
+from cde_retrievers.context.fitting import context_of, context_of_no_corpus
+from cde_retrievers.context.generic import generic_texts
+from cde_retrievers.context.selection import select_documents
+from cde_retrievers.encoder.batching import BatchRunner, Forward
+from cde_retrievers.encoder.context_cache import PreparedContextCache, by_second_stage
+from cde_retrievers.encoder.device import resolve_device, resolve_dtype
+from cde_retrievers.encoder.publishing import export_together, save_together, upload_together
+from cde_retrievers.encoder.tokenizer import TextTokenizer, check_tokenizer, load_tokenizer
+from cde_retrievers.errors import ConfigurationError
+from cde_retrievers.model.config import Conditioning
+from cde_retrievers.model.contextual import ContextualModel
+from cde_retrievers.model.hub import local_folder
+from cde_retrievers.model.pretrained import BUILT_IN, biencoder_folder, refuse_ambiguity
+from cde_retrievers.model.released import tokenizer_source
+from cde_retrievers.storage.hashing import sha256_of_json
+from cde_retrievers.validation.signatures import validated
+from cde_retrievers.validation.texts import checked_texts
+from cde_retrievers.validation.vectors import Embeddings
+
+
+class ContextualEncoder:
+    """Fits contexts and embeds texts under them. It holds no context itself: every call is given one.
+
+    Safe to use from several threads. The model is put into evaluation mode and moved to the device, as a copy where the
+    number format changes; it must not be trained while an encoder uses it.
+
+    Args:
+        model: the two stages.
+        tokenizer: of the `tokenizers` package, or one of transformers' that is backed by it.
+        device: "auto" (CUDA, then MPS, then CPU) or a torch device.
+        dtype: "auto" (bfloat16 on a CUDA device with native arithmetic for it, else float32), or "float32", "bfloat16"
+            or "float16".
+        name: what the model is called in messages and in the contexts it fits.
+
+    Raises:
+        DeviceError: device or dtype are not to be had here.
+        CheckpointError: the tokenizer does not belong to the model.
+    """
+
+    def __init__(
+        self,
+        model: ContextualModel,
+        tokenizer: object,
+        *,
+        device: str | torch.device = "auto",
+        dtype: str | torch.dtype = "auto",
+        name: str = "custom",
+    ) -> None:
+        self.name = name
+        self.device = resolve_device(device)
+        self.dtype = resolve_dtype(dtype, self.device)
+        self.config = model.config
+        self._tokenizer = TextTokenizer(tokenizer, self.config.max_length, self.config.backbone["pad_token_id"] or 0)
+        check_tokenizer(self._tokenizer, self.config)
+        # Before the cast: a context must fit the same model in whatever number format it runs.
+        self.fingerprint = sha256_of_json([model.fingerprint(), self._tokenizer.fingerprint()])
+        # Kept as it was given, so that `save` loses nothing when the arithmetic runs in fewer bits.
+        self._saved_model = model
+        lossy = self.dtype != next(model.parameters()).dtype
+        self.model = (deepcopy(model) if lossy else model).to(self.device, self.dtype).eval()
+        self._runner = BatchRunner(self._tokenizer, self.device)
+        self._prepared = PreparedContextCache(by_second_stage(self.model.second_stage, self.device))
+
+    @classmethod
+    @validated
+    def from_pretrained(
+        cls,
+        name_or_path: str | Path,
+        device: str | torch.device = "auto",
+        dtype: str | torch.dtype = "auto",
+        cache_folder: str | Path | None = None,
+        variant: str | None = None,
+    ) -> Self:
+        """Load a built-in model, a released one, or one of your own.
+
+        Args:
+            name_or_path: "minilm"; a directory that `save` wrote; or a directory or hub repository with a released
+                model, such as "jxm/cde-small-v2".
+            device: "auto" (CUDA, then MPS, then CPU) or a torch device.
+            dtype: "auto" (bfloat16 on a CUDA device with native arithmetic for it, else float32), or "float32",
+                "bfloat16" or "float16".
+            cache_folder: where downloads from the hub are kept.
+            variant: of a released model, "train" (default) or "hub"; see `ContextualModel.from_pretrained`.
+
+        Raises:
+            CheckpointError: there is no such model, or it is incomplete, damaged or of another kind.
+            ConfigurationError: the name is a built-in model's and a directory's, or the variant is unknown.
+            DeviceError: device or dtype are not to be had here.
+            MissingDependencyError: the built-in model's weights are not installed; names the extra.
+        """
+        # Refuse an impossible device before a gigabyte of weights is read.
+        resolve_dtype(dtype, resolve_device(device))
+        name = str(name_or_path)
+        if name in BUILT_IN:
+            refuse_ambiguity(name_or_path)
+            _refuse_variant(name, variant)
+            model, folder = BUILT_IN[name]()
+        else:
+            folder = local_folder(name_or_path, cache_folder)
+            model = ContextualModel.from_pretrained(folder, variant)
+        tokenizer = load_tokenizer(folder, tokenizer_source(folder), cache_folder)
+        return cls(model, tokenizer, device=device, dtype=dtype, name=name)
+
+    @classmethod
+    @validated
+    def from_biencoder(
+        cls,
+        name_or_path: str | Path,
+        conditioning: str | Conditioning = "whitening",
+        *,
+        device: str | torch.device = "auto",
+        dtype: str | torch.dtype = "auto",
+        seed: int = 0,
+        cache_folder: str | Path | None = None,
+        **settings: Any,
+    ) -> Self:
+        """A contextual encoder over any bi-encoder, or over the built-in one, "minilm".
+
+        Other arguments and errors as in `ContextualModel.from_biencoder` and `from_pretrained`.
+        """
+        resolve_dtype(dtype, resolve_device(device))
+        folder = biencoder_folder(name_or_path, cache_folder)
+        model = ContextualModel.from_biencoder(folder, conditioning, seed=seed, **settings)
+        return cls(model, load_tokenizer(folder), device=device, dtype=dtype, name=str(name_or_path))
+
+    @validated
+    def save(self, path: str | Path) -> None:
+        """Write model and tokenizer into the directory `path`, whole or not at all, for `from_pretrained`.
+
+        Raises:
+            PathInUseError: `path` is a file, or a directory that does not hold a model saved before.
+            WriteError: the disk is full, or `path` cannot be written to.
+        """
+        save_together(path, self._saved_model, self._tokenizer)
+
+    @validated
+    def export_published_layout(self, path: str | Path) -> None:
+        """Write a released model, fine-tuned or not, in the layout it was published in, tokenizer included.
+
+        Raises:
+            ConfigurationError: the model is of another architecture.
+            PathInUseError: `path` is a file, or a directory that does not hold such a model.
+            WriteError: the disk is full, or `path` cannot be written to.
+        """
+        export_together(path, self._saved_model, self._tokenizer)
+
+    @validated
+    def push_to_hub(self, repository: str, *, private: bool = False, token: str | None = None) -> str:
+        """Upload what `save` writes, with a model card, to the Hugging Face hub.
+
+        Args:
+            repository: "user/name"; made if it does not exist.
+            private: whether a new repository is private.
+            token: access token; the one logged in with if None.
+
+        Returns:
+            The address of the commit.
+        """
+        return upload_together(repository, self._saved_model, self._tokenizer, self.fingerprint, private, token)
+
+    @property
+    def width(self) -> int:
+        """Length of an embedding."""
+        return self.model.width
+
+    @property
+    def tokenizer(self) -> TextTokenizer:
+        """What turns texts into the model's token ids."""
+        return self._tokenizer
+
+    def copy_model(self) -> ContextualModel:
+        """The weights that `save` writes, as a model of their own: in the number format they were given in."""
+        return deepcopy(self._saved_model)
+
+    def check_context(self, context: CorpusContext) -> None:
+        """Raise ContextMismatchError unless this model fitted the context."""
+        context.check_model(self.fingerprint, self.name)
+
+    @validated
+    def fit_context(
+        self,
+        texts: Iterable[str],
+        size: int | None = None,
+        strategy: str = "random",
+        seed: int = 0,
+        show_progress: bool | None = None,
+    ) -> CorpusContext:
+        """Choose documents that stand for the corpus and turn them into its context.
+
+        Args:
+            texts: the corpus, exactly as it will be embedded; any iterable, read once, in bounded memory.
+            size: context documents; the model's own number if None.
+            strategy: "random", "kmeans" (one document per cluster, large clusters first) or "diverse" (each as
+                far as possible from those before it). The last two embed eight candidates per document.
+            seed: same corpus and seed, same context.
+            show_progress: True or False, or None for a bar only where the work is long.
+
+        Raises:
+            InvalidTextError: the corpus is no collection of texts.
+            ContextTooSmallError: it has fewer than two distinct texts, or all look the same to the model.
+            ConfigurationError: size, strategy or seed is impossible.
+        """
+        return self._fit(texts, self._context_size(size), strategy, seed, strategy, show_progress)
+
+    @validated
+    def generic_context(self, show_progress: bool | None = None) -> CorpusContext:
+        """The fallback for when no corpus is known yet: a context of the model's size from 512 texts that ship with
+        the package. Fitting on the corpus itself is better, and what the model was made for.
+
+        The same model always gets the same context. It costs about as much as embedding 512 short documents.
+        The released CDE models have no vector for "no context"; their authors ship a file of random strings in its
+        place. What a foreign context costs: with documents drawn at random from the training data, cde-small-v1 had
+        63.8 on MTEB against 65.0 with the task's own corpus, and 51.1 against 53.3 on MTEB's retrieval part (Morris &
+        Rush, arXiv 2410.02525, table 2). The texts here were not measured there.
+
+        Args:
+            show_progress: True or False, or None for a bar only where the work is long.
+
+        Raises:
+            ContextTooSmallError: all 512 texts look the same to the model.
+            FileNotFoundError: the package was installed without its data.
+        """
+        return self._fit(generic_texts(), self._context_size(None), "random", 0, "generic", show_progress)
+
+    def null_context(self) -> CorpusContext:
+        """No context at all, as a value: the model's null vector in the place of every context vector.
+
+        What such a model finds without a corpus' context; evaluation compares with it. The null vector is trained by
+        sequence dropout (paper, section 4.2).
+
+        Raises:
+            ConfigurationError: the model has no null vector; the released ones have none.
+        """
+        vectors = self.model.second_stage.null_vectors(self._context_size(None))
+        return context_of_no_corpus(vectors, self.name, self.fingerprint)
+
+    def _fit(
+        self, texts: Iterable[str], size: int, strategy: str, seed: int, recorded_as: str, show_progress: bool | None
+    ) -> CorpusContext:
+        """A context of chosen texts. `recorded_as` enters its fingerprint: the strategy, or what stands for it."""
+        chosen = select_documents(
+            texts, size, strategy, seed, lambda sample: self.first_stage_vectors(sample, show_progress)
+        )
+        return context_of(chosen, self.name, self.fingerprint, recorded_as, seed)
+
+    @validated
+    def first_stage_vectors(self, texts: Iterable[str], show_progress: bool | None = None) -> Embeddings:
+        """Context vectors of documents, (n, width) float32, not normalised."""
+        known = [self.config.document_prompt + text for text in checked_texts(texts)]
+        return self._runner.run(known, self.model.first_stage, self.width, show_progress)
+
+    @validated
+    def biencoder_vectors(self, texts: Iterable[str], prompt: str, show_progress: bool | None = None) -> Embeddings:
+        """Plain vectors of texts, (n, width) float32, not normalised: the first stage without its projection.
+
+        Until a model is trained these are the vectors of the bi-encoder it was made from. The projection of an
+        untrained one is noise, and a trained one's serves the second stage rather than comparison.
+
+        Args:
+            texts: what to embed.
+            prompt: put before every text.
+            show_progress: True or False, or None for a bar only where the work is long.
+        """
+        known = [prompt + text for text in checked_texts(texts)]
+        return self._runner.run(known, self.model.first_stage.pooled, self.width, show_progress)
+
+    def first_stage_fingerprint(self) -> str:
+        """SHA-256 over all that a first-stage vector depends on but the number format; computed at each call."""
+        return sha256_of_json([self._saved_model.first_stage_fingerprint(), self._tokenizer.fingerprint()])
+
+    @validated
+    def encode_documents(
+        self, texts: Iterable[str], context: CorpusContext, show_progress: bool | None = None
+    ) -> Embeddings:
+        """Documents under a context -> (n, width) float32 unit rows in the order given; (0, width) for none.
+
+        Raises:
+            InvalidTextError: `texts` is no collection of texts.
+            ContextMismatchError: the context was fitted by another model.
+        """
+        return self._encode(texts, self.config.document_prompt, context, show_progress)
+
+    @validated
+    def encode_queries(
+        self, texts: Iterable[str], context: CorpusContext, show_progress: bool | None = None
+    ) -> Embeddings:
+        """Queries under the context of the corpus they are for; otherwise as `encode_documents`."""
+        return self._encode(texts, self.config.query_prompt, context, show_progress)
+
+    # The names by which sentence-transformers and Hugging Face call the same.
+    save_pretrained = save
+    encode_query = encode_queries
+    encode_document = encode_documents
+
+    def _encode(
+        self, texts: Iterable[str], prompt: str, context: CorpusContext, show_progress: bool | None
+    ) -> Embeddings:
+        forward = self.forward_under(context)
+        before = self.model.second_stage.positions_before_text(self._prepared.of(context))
+        known = [prompt + text for text in checked_texts(texts)]
+        return self._runner.run(known, forward, self.width, show_progress, before)
+
+    def tokenize(self, texts: Iterable[str]) -> tuple[Tensor, Tensor]:
+        """Texts that bring their prompts along -> token ids and mask, each (B, L); what is too long is cut.
+
+        Raises:
+            InvalidTextError: `texts` is no collection of texts.
+        """
+        return self._tokenizer.pad(self._tokenizer.encode(list(checked_texts(texts))))
+
+    def forward_under(self, context: CorpusContext) -> Forward:
+        """One batch under a context: token ids and mask, each (B, L), on `device` -> (B, width) float32 unit rows.
+
+        No gradient flows through it.
+
+        Raises:
+            ContextMismatchError: the context was fitted by another model.
+        """
+        self.check_context(checked_context(context))
+        prepared = self._prepared.of(context)
+
+        @torch.no_grad()
+        def forward(input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+            embeddings = self.model.second_stage.embed(input_ids, attention_mask, prepared)
+            return normalize(embeddings.float(), dim=-1)
+
+        return forward
+
+    def on(self, device: str | torch.device) -> Self:
+        """This encoder on another device, in the same number format; the weights are copied, this one stays.
+
+        Raises:
+            DeviceError: the device is not to be had here, or does not have the number format.
+        """
+        model = deepcopy(self._saved_model)
+        return type(self)(model, self._tokenizer, device=device, dtype=self.dtype, name=self.name)
+
+    def _context_size(self, size: int | None) -> int:
+        slots = getattr(self.config.conditioning, "context_slots", None)
+        if size is not None and slots not in (None, size):
+            raise ConfigurationError(
+                f"this model reads exactly {slots} context vectors, size={size} was asked for; leave the size out "
+                f"(a smaller corpus fills the context by repetition)"
+            )
+        return self.config.context_size if size is None else size
+
+
+def _refuse_variant(name: str, variant: str | None) -> None:
+    if variant is not None:
+        raise ConfigurationError(f"the built-in model {name!r} has no variants; leave variant={variant!r} out")

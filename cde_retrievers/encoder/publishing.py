@@ -1,0 +1,50 @@
+"""A model and its tokenizer as files that go somewhere: a directory, one in the published layout, the hub."""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from cde_retrievers.encoder.tokenizer import TextTokenizer
+from cde_retrievers.model.checkpoints import is_own_layout
+from cde_retrievers.model.contextual import ContextualModel
+from cde_retrievers.model.hub import model_card, upload_folder
+from cde_retrievers.model.released import is_published_folder, published_files
+from cde_retrievers.storage.atomic import atomic_directory
+from cde_retrievers.storage.checksums import write_checksums
+from cde_retrievers.storage.disk_errors import disk_errors_explained
+
+
+def save_together(path: str | Path, model: ContextualModel, tokenizer: TextTokenizer) -> None:
+    """Write both into the directory `path`, whole or not at all; errors as in `ContextualEncoder.save`."""
+    with atomic_directory(path, is_own_layout) as directory:
+        model.write_files(directory)
+        tokenizer.save(directory)
+        write_checksums(directory)
+
+
+def export_together(path: str | Path, model: ContextualModel, tokenizer: TextTokenizer) -> None:
+    """The same in the published layout; errors as in `ContextualEncoder.export_published_layout`."""
+    published_files(model.config)  # refuses what cannot be written before anything is
+    with atomic_directory(path, is_published_folder) as directory:
+        model.write_published_files(directory)
+        tokenizer.save(directory)
+        write_checksums(directory)
+
+
+def upload_together(
+    repository: str,
+    model: ContextualModel,
+    tokenizer: TextTokenizer,
+    fingerprint: str,
+    private: bool,
+    token: str | None,
+) -> str:
+    """What `save_together` writes, and a model card that names the fingerprint, to the Hugging Face hub.
+
+    Returns:
+        The address of the commit.
+    """
+    with TemporaryDirectory() as scratch, disk_errors_explained(Path(scratch), "nothing was uploaded"):
+        folder = Path(scratch) / "model"
+        save_together(folder, model, tokenizer)
+        (folder / "README.md").write_text(model_card(repository, model.config, fingerprint), encoding="utf-8")
+        return upload_folder(folder, repository, private, token)

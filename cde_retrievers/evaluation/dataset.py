@@ -1,0 +1,128 @@
+"""What is searched for evaluation: a corpus, and queries whose answers in it are known."""
+
+import logging
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from cde_retrievers.corpora import Corpus, ReadOptions, judged_queries
+from cde_retrievers.errors import ConfigurationError, EvaluationDataError, shown
+from cde_retrievers.retrieval.judgements import JudgedQueries
+from cde_retrievers.validation.signatures import is_iterable, validated
+from cde_retrievers.validation.texts import checked_texts
+
+logger = logging.getLogger(__name__)
+
+Relevant = Mapping[str, Collection[str] | Mapping[str, int]]
+
+
+@dataclass(frozen=True, eq=False)
+class RetrievalDataset:
+    """A corpus and queries whose answers in it are known.
+
+    Attributes:
+        name: of the set, for tables.
+        ids: of the documents, all different.
+        texts: of the documents, parallel to `ids`.
+        judged: the queries and their answers.
+        note: what who reads the figures should know, such as how the queries came about.
+        is_made: whether the queries were made from the corpus, not asked by anybody.
+
+    Raises:
+        EvaluationDataError: the corpus has fewer than two different texts, or ids come twice.
+        InvalidTextError: a document or a query is no text.
+    """
+
+    name: str
+    ids: tuple[str, ...]
+    texts: tuple[str, ...]
+    judged: JudgedQueries
+    note: str = ""
+    is_made: bool = False
+
+    def __post_init__(self) -> None:
+        if len(set(self.ids)) < len(self.ids) or len(self.ids) != len(self.texts):
+            raise EvaluationDataError(
+                f"{self.name}: {len(self.texts)} documents have {len(set(self.ids))} different ids; give each its own"
+            )
+        if len(set(checked_texts(self.texts))) < 2:
+            raise EvaluationDataError(
+                f"{self.name} has fewer than two different documents, too few to search; give a larger corpus"
+            )
+        for _ in checked_texts(self.judged.queries.values()):
+            pass
+
+    @classmethod
+    @validated
+    def read(cls, folder: str | Path, split: str = "test") -> Self:
+        """A BEIR folder: `corpus.jsonl`, `queries.jsonl` (or .gz) and `qrels/<split>.tsv`.
+
+        Documents without text are left out, which is logged; and so are judgements of documents that are not in the
+        corpus, and queries that have no others.
+
+        Raises:
+            DuplicateIdError: two documents have one id.
+            CorpusFileError: a file is missing or not as it should be.
+            EvaluationDataError: it has fewer than two different documents.
+        """
+        corpus = Corpus(folder, ReadOptions(skip_empty=True, ids_as_text=True)).check()
+        documents = list(corpus)
+        ids = tuple(str(document.id) for document in documents)
+        texts = tuple(document.text for document in documents)
+        note = f"{corpus.left_out} documents without text are left out" if corpus.left_out else ""
+        if note:
+            logger.warning("%s: %s", folder, note)
+        return cls(Path(folder).name, ids, texts, judged_queries(folder, set(ids), split), note)
+
+    @classmethod
+    def of(cls, queries: Mapping[str, str], corpus: Mapping[str, str], relevant_docs: Relevant, name: str = "") -> Self:
+        """One's own data, in the form that sentence-transformers' InformationRetrievalEvaluator takes.
+
+        Args:
+            queries: text by query id.
+            corpus: text by document id.
+            relevant_docs: by query id the ids of the documents that answer it, or their grades by id.
+            name: of the set, for tables.
+
+        Raises:
+            ConfigurationError: there are no queries, one has no answers, or something is of another type.
+            EvaluationDataError: an answer is not in the corpus, or the corpus is too small.
+            InvalidTextError: a document or a query is no text.
+        """
+        for setting, found in (("queries", queries), ("corpus", corpus), ("relevant_docs", relevant_docs)):
+            _check_by_id(setting, found)
+        relevant = {query: _graded(query, relevant_docs, corpus) for query in queries}
+        return cls(name or "own data", tuple(corpus), tuple(corpus.values()), JudgedQueries(dict(queries), relevant))
+
+
+def _check_by_id(setting: str, found: object) -> None:
+    if not isinstance(found, Mapping) or not all(isinstance(identity, str) for identity in found):
+        raise ConfigurationError(f"{setting} is {shown(found)}; give a mapping whose keys are ids, as texts")
+
+
+def _graded(query: str, relevant_docs: Relevant, corpus: Mapping[str, str]) -> dict[str, int]:
+    answers = relevant_docs.get(query)
+    if not answers or isinstance(answers, str):
+        raise ConfigurationError(
+            f"query {query!r} has {'no answers' if not answers else f'the text {answers!r} as answers'}; give the ids "
+            f"of documents that answer it as a set, or leave the query out"
+        )
+    if not (isinstance(answers, Collection) and is_iterable(answers)):
+        raise ConfigurationError(f"query {query!r} has {shown(answers)} as answers; give the ids of documents as a set")
+    grades = dict(answers) if isinstance(answers, Mapping) else dict.fromkeys(answers, 1)
+    for document, grade in grades.items():
+        if not isinstance(grade, int):
+            raise ConfigurationError(
+                f"query {query!r} grades {document!r} with {shown(grade)}; a grade is a whole number"
+            )
+    missing = [document for document in grades if document not in corpus]
+    if missing:
+        raise EvaluationDataError(
+            f"query {query!r} is answered by {missing[0]!r}, which is not in the corpus; add it, or leave it out"
+        )
+    return grades
+
+
+RetrievalSet = RetrievalDataset
+"""The earlier name."""

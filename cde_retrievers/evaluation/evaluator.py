@@ -1,0 +1,93 @@
+"""`evaluate`: a model and judged queries in, measures with intervals out."""
+
+from pathlib import Path
+
+from cde_retrievers.context.context import CorpusContext
+from cde_retrievers.encoder.embedder import Embedder
+from cde_retrievers.encoder.encoder import ContextualEncoder
+from cde_retrievers.errors import ConfigurationError
+from cde_retrievers.evaluation.contexts import ContextSource, FittedContext, OwnContext
+from cde_retrievers.evaluation.dataset import RetrievalDataset
+from cde_retrievers.evaluation.metrics import DEPTH, per_query
+from cde_retrievers.evaluation.results import KEPT, Evaluation
+from cde_retrievers.evaluation.searchers import Contextual, Searcher
+from cde_retrievers.retrieval.judgements import DEPTH as FIRST_PAGE
+from cde_retrievers.util.imports import require
+from cde_retrievers.validation.signatures import validated
+
+
+@validated
+def evaluate(
+    model: Searcher | Embedder | str | Path,
+    data: RetrievalDataset | str | Path,
+    context: CorpusContext | ContextSource | None = None,
+    *,
+    split: str = "test",
+    show_progress: bool | None = None,
+) -> Evaluation:
+    """Search a judged corpus, and say how well: nDCG@10, Recall@100, MRR@10 and MAP of every query.
+
+    Args:
+        model: a contextual model, loaded or by the name that `ContextualEncoder.from_pretrained` takes; or `BM25()`,
+            `PlainEmbedding(embedding)` or another `Searcher`.
+        data: a `RetrievalDataset`, or a BEIR folder.
+        context: under which context a contextual model embeds: one that was fitted before, or `OwnContext`,
+            `ForeignContext`, `ShuffledContext` and the like; its own corpus' with the model's defaults if None.
+        split: whose judgements of a folder are used.
+        show_progress: True or False, or None for a bar only where the work is long.
+
+    Raises:
+        CorpusFileError: the folder's files are missing or not as they should be.
+        EvaluationDataError: the corpus has fewer than two different documents.
+        ConfigurationError: the model is none, or a context is given for one that has none.
+        ContextMismatchError: the context was fitted by another model.
+        MissingDependencyError: ir-measures, or what BM25 needs, is not installed; names the extra.
+    """
+    require("ir_measures", "evaluation", extra="eval")
+    judged = data if isinstance(data, RetrievalDataset) else RetrievalDataset.read(data, split)
+    return evaluation_of(searcher_of(model, context), judged, show_progress)
+
+
+def evaluation_of(searcher: Searcher, data: RetrievalDataset, show_progress: bool | None = None) -> Evaluation:
+    """How well a searcher does on a set."""
+    hits = searcher.search(data, DEPTH, show_progress)
+    run = hits.run(data)
+    best = tuple(tuple(run[query])[:KEPT] for query in data.judged.queries)
+    return Evaluation(
+        searcher.name, data.name, len(data.texts), tuple(data.judged.queries), per_query(data.judged, run), best
+    )
+
+
+def ndcg_at_10(searcher: Searcher, data: RetrievalDataset, show_progress: bool | None = None) -> float:
+    """The mean nDCG@10 of a searcher on a set, from ten hits a query: `evaluate` without intervals or other measures.
+
+    Raises:
+        MissingDependencyError: ir-measures is not installed; names the extra.
+    """
+    return data.judged.ndcg_at_10(searcher.search(data, FIRST_PAGE, show_progress).run(data))
+
+
+def searcher_of(
+    model: Searcher | Embedder | str | Path, context: CorpusContext | ContextSource | None = None
+) -> Searcher:
+    """What searches with a model under a context.
+
+    Raises:
+        CheckpointError: there is no model of that name.
+        ConfigurationError: the model is none, or a context is given for one that has none.
+    """
+    if isinstance(model, type):
+        raise ConfigurationError(f"a class searches nothing, found {model.__name__}; give an instance of it")
+    if isinstance(model, str | Path):
+        model = ContextualEncoder.from_pretrained(model)
+    if isinstance(model, Embedder):
+        source = FittedContext(context) if isinstance(context, CorpusContext) else context
+        return Contextual(model, OwnContext() if source is None else source)
+    if not isinstance(model, Searcher):
+        raise ConfigurationError(
+            f"{type(model).__name__} cannot be evaluated as it is; wrap an embedding that knows no context as "
+            f"Plain(embedding), or give a ContextualEncoder"
+        )
+    if context is not None:
+        raise ConfigurationError(f"{model.name} takes no context; leave it out")
+    return model

@@ -1,0 +1,44 @@
+"""What a search found. Axes: Q queries, K hits, W width."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cde_retrievers.evaluation.dataset import RetrievalDataset
+from cde_retrievers.retrieval.exact_search import exact_search
+from cde_retrievers.validation.vectors import Embeddings
+
+Scores = NDArray[np.float32]
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Hits:
+    """The best documents of each query, best first.
+
+    Attributes:
+        rows: places of the documents in the corpus (Q, K).
+        scores: theirs (Q, K); a document that scores -inf was not found.
+    """
+
+    rows: Rows
+    scores: Scores
+
+    @classmethod
+    def of_vectors(cls, documents: Embeddings, queries: Embeddings, depth: int) -> "Hits":
+        """By exact search over unit rows (D, W) for unit rows (Q, W)."""
+        everything = np.ones(len(documents), dtype=np.bool_)
+        scores, rows = exact_search(queries, [(0, documents, everything)], depth)
+        return cls(rows, scores)
+
+    def run(self, data: RetrievalDataset) -> dict[str, dict[str, float]]:
+        """Score by document id, by query id.
+
+        Args:
+            data: what was searched.
+        """
+        return {
+            query: {data.ids[row]: float(score) for row, score in zip(rows, scores, strict=True) if score > -np.inf}
+            for query, rows, scores in zip(data.judged.queries, self.rows, self.scores, strict=True)
+        }

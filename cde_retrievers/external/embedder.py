@@ -1,0 +1,193 @@
+"""Any embedding under a context: the closed form over vectors that somebody else computes.
+
+Axes: n texts, N context vectors, W width.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn.functional import normalize
+
+from cde_retrievers.context.context import CorpusContext, checked_context
+from cde_retrievers.context.fitting import context_of
+from cde_retrievers.context.selection import select_documents
+from cde_retrievers.encoder.context_cache import PreparedContextCache
+from cde_retrievers.errors import ContextMismatchError
+from cde_retrievers.external.client import EmbeddingClient
+from cde_retrievers.external.identity import Probe
+from cde_retrievers.external.retries import DEFAULT_POLICY, EmbedText, EmbedTexts, RetryPolicy
+from cde_retrievers.external.vector_cache import DEFAULT_MIB, VectorCache
+from cde_retrievers.model.config import WhiteningConditioning
+from cde_retrievers.model.whitening import WhiteningMap, fit_whitening
+from cde_retrievers.storage.hashing import sha256_of_json
+from cde_retrievers.validation.signatures import validated
+from cde_retrievers.validation.texts import checked_texts
+from cde_retrievers.validation.vectors import Embeddings
+
+DEFAULTS = WhiteningConditioning()
+CONTEXT_SIZE = 512
+_ROWS = 8_192  # whitened at a time
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """What a context gives: the map, and plain vectors (W,) of its documents by the SHA-256 of their texts."""
+
+    whiten: WhiteningMap
+    known: Mapping[str, NDArray[np.float32]]
+
+
+class WhitenedEmbedder:
+    """An `Embedder` over any base, a paid service's too: the same closed form as conditioning "whitening".
+
+    Plain vectors are not paid for twice: those of the context's documents are in the context, even in one that was
+    loaded from disk, and the latest others are kept, those from before a failure too.
+
+    A base is known by its name alone, so a fixed text is embedded on first need, once per `WhitenedEmbedder`: the
+    probe. A context carries the probe of the day it was fitted on, and is refused where the two differ.
+
+    Safe to use from several threads if the base is. Two threads that embed the same texts at once pay twice.
+
+    Args:
+        name: of the base's model; part of the fingerprint.
+        embed_documents: texts to plain vectors, in the order given.
+        embed_query: a query to its plain vector; None if queries are embedded as documents are.
+        power: of the whitening, 0 to 1; see `WhiteningConditioning`.
+        shrinkage: of the covariance, more than 0.
+        batch_size: documents per call of the base.
+        retries: further attempts after a call that failed.
+        wait: seconds before the first of them; each next wait is twice as long, a minute at most.
+        keep_mib: mebibytes of plain vectors that are kept in memory, of documents and of queries each.
+
+    Raises:
+        ConfigurationError: a setting is impossible.
+    """
+
+    @validated
+    def __init__(
+        self,
+        name: str,
+        embed_documents: EmbedTexts,
+        embed_query: EmbedText | None = None,
+        *,
+        power: float = DEFAULTS.power,
+        shrinkage: float = DEFAULTS.shrinkage,
+        batch_size: int = DEFAULT_POLICY.batch_size,
+        retries: int = DEFAULT_POLICY.retries,
+        wait: float = DEFAULT_POLICY.wait,
+        keep_mib: int = DEFAULT_MIB,
+    ) -> None:
+        self.name = name
+        self.settings = WhiteningConditioning(power=power, shrinkage=shrinkage)
+        self.fingerprint = sha256_of_json(["whitened", name, self.settings.model_dump(mode="json")])
+        policy = RetryPolicy(batch_size, retries, wait)
+        self._probe = Probe(name, embed_documents, policy)
+        self._documents = EmbeddingClient(embed_documents, policy, VectorCache(keep_mib))
+        self._queries = self._documents
+        if embed_query is not None:
+            # One at a time, so that an attempt after a failure does not pay for its neighbours again.
+            one_by_one = RetryPolicy(1, retries, wait)
+            kept = VectorCache(keep_mib)
+            self._queries = EmbeddingClient(lambda texts: [embed_query(text) for text in texts], one_by_one, kept)
+        self._prepared = PreparedContextCache(self._prepare)
+
+    @property
+    def width(self) -> int:
+        """Length of an embedding, as the probe shows it."""
+        return len(self._probe.vector)
+
+    def check_context(self, context: CorpusContext) -> None:
+        """Raise ContextMismatchError unless the context was fitted over this base, and it still answers as it did.
+
+        Name, power, shrinkage and width must be the same, and the cosine of the probes at least `probe.SAME_MODEL`.
+        """
+        if context.model_name != self.name:
+            context.check_model(self.fingerprint, self.name)
+        if context.model_fingerprint != self.fingerprint or context.probe is None:
+            raise ContextMismatchError(
+                f"this context was not fitted over {self.name!r} with {self.settings!r}; use the settings it was "
+                f"fitted with, or fit a context with these and embed the corpus again"
+            )
+        self._probe.check(context.probe)
+
+    @validated
+    def fit_context(
+        self,
+        texts: Iterable[str],
+        size: int | None = None,
+        strategy: str = "random",
+        seed: int = 0,
+        show_progress: bool | None = None,
+    ) -> CorpusContext:
+        """As `ContextualEncoder.fit_context`; of 512 documents unless there is a size.
+
+        Pays for the candidates among which documents are chosen: `size` texts under strategy "random", eight times as
+        many under the others.
+
+        Raises:
+            InvalidTextError: the corpus is no collection of texts; nothing was paid for.
+            ContextTooSmallError: it has fewer than two distinct texts, or all look the same to the base.
+            ConfigurationError: size, strategy or seed is impossible.
+            EmbeddingServiceError: the base failed for good, or answered with something that is no embedding.
+        """
+        size = CONTEXT_SIZE if size is None else size
+        chosen = select_documents(
+            texts, size, strategy, seed, lambda sample: self.first_stage_vectors(sample, show_progress)
+        )
+        return context_of(chosen, self.name, self.fingerprint, strategy, seed, self._probe.vector)
+
+    @validated
+    def first_stage_vectors(self, texts: Iterable[str], show_progress: bool | None = None) -> Embeddings:
+        """Plain vectors of documents, (n, W) float32 as the base gives them."""
+        return self._documents.of(list(checked_texts(texts)), self.width, show_progress)
+
+    @validated
+    def encode_documents(
+        self, texts: Iterable[str], context: CorpusContext, show_progress: bool | None = None
+    ) -> Embeddings:
+        """Documents under a context -> (n, W) float32 unit rows in the order given.
+
+        Raises:
+            InvalidTextError: `texts` is no collection of texts; nothing was paid for.
+            ContextMismatchError: as `check_context`.
+            EmbeddingServiceError: the base failed for good, or answered with something that is no embedding. Calling
+                again with the same texts asks only for the rest.
+        """
+        known = list(checked_texts(texts))
+        prepared = self._checked(context)
+        return whitened_rows(prepared.whiten, self._documents.of(known, self.width, show_progress, prepared.known))
+
+    @validated
+    def encode_queries(
+        self, texts: Iterable[str], context: CorpusContext, show_progress: bool | None = None
+    ) -> Embeddings:
+        """Queries under the context of the corpus they are for; otherwise as `encode_documents`."""
+        known = list(checked_texts(texts))
+        prepared = self._checked(context)
+        return whitened_rows(prepared.whiten, self._queries.of(known, self.width, show_progress))
+
+    def _checked(self, context: CorpusContext) -> _Prepared:
+        self.check_context(checked_context(context))
+        return self._prepared.of(context)
+
+    def _prepare(self, context: CorpusContext) -> _Prepared:
+        vectors = torch.from_numpy(context.vectors.copy())
+        whiten = fit_whitening(vectors, self.settings.power, self.settings.shrinkage)
+        return _Prepared(whiten, dict(zip(context.documents, context.vectors, strict=True)))
+
+
+@torch.no_grad()
+def whitened_rows(whiten: WhiteningMap, plain: Embeddings) -> Embeddings:
+    """Plain vectors (n, W), overwritten -> unit rows under the context; the map is applied in full precision.
+
+    Args:
+        whiten: the context's map.
+        plain: the vectors, normalised or not.
+    """
+    for start in range(0, len(plain), _ROWS):
+        rows = torch.from_numpy(plain[start : start + _ROWS])
+        rows.copy_(normalize(whiten(normalize(rows, dim=-1)), dim=-1))
+    return plain

@@ -1,0 +1,133 @@
+"""Building a generation from a stream of documents in durable batches; an interrupted build goes on where it was."""
+
+import hashlib
+import time
+from collections.abc import Callable, Iterable, Sequence, Sized
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from cde_retrievers.context.context import CorpusContext
+from cde_retrievers.encoder.embedder import Embedder
+from cde_retrievers.index.commits import accelerated
+from cde_retrievers.index.compaction import merged_tail
+from cde_retrievers.index.intake import batches
+from cde_retrievers.index.manifest import Manifest, Staging
+from cde_retrievers.index.segment_writer import write_segment
+from cde_retrievers.index.store import IndexStore
+from cde_retrievers.retrieval.document import Document, to_line
+from cde_retrievers.util.progress import progress_bar
+from cde_retrievers.validation.signatures import is_iterable
+from cde_retrievers.validation.vectors import Embeddings, checked_embeddings
+
+
+class SourceChangedError(Exception):
+    """The documents are not those that were read before the interruption."""
+
+
+def build_generation(
+    store: IndexStore,
+    staged: Manifest,
+    documents: Iterable[Document],
+    embedder: Embedder,
+    context: CorpusContext,
+    named: Callable[[], int],
+    total: int | None,
+    show_progress: bool | None,
+) -> Manifest:
+    """Embed what is left of the documents under the context, batch by batch, and finish the staged generation.
+
+    Args:
+        store: where to.
+        staged: how far it is; noted on disk after every batch.
+        documents: from the beginning, checked, with ids; the ones done already are read but not embedded.
+        embedder: of the context.
+        context: saved already.
+        named: documents without an id that were given one so far.
+        total: how many documents there are, if known.
+        show_progress: True or False, or None for a bar only where the work is long.
+
+    Returns:
+        The manifest, ready to be served.
+
+    Raises:
+        SourceChangedError: the documents differ from those that were done already.
+    """
+    staging = staged.staging or Staging(settings={}, batch=1)
+    done, skipped, digest = staging.consumed, 0, ""
+    with progress_bar(total, show_progress, "Indexing", "document") as bar:
+        for batch in batches(documents, staging.batch):
+            digest = _chained(digest, batch)
+            if skipped < done:
+                skipped += len(batch)
+                if skipped >= done and (skipped != done or digest != staging.digest):
+                    raise SourceChangedError
+                bar.update(len(batch))
+            else:
+                start = time.perf_counter()
+                vectors = embedded(embedder, batch, context, staged.width, bar)
+                staging = staging.model_copy(update={"seconds": staging.seconds + time.perf_counter() - start})
+                staged, staging = _append(store, staged, staging, batch, vectors, digest, named())
+    if skipped < done:
+        raise SourceChangedError
+    return accelerated(store, staged)
+
+
+def _append(
+    store: IndexStore,
+    staged: Manifest,
+    staging: Staging,
+    batch: list[Document],
+    vectors: Embeddings,
+    digest: str,
+    named: int,
+) -> tuple[Manifest, Staging]:
+    entry = write_segment(store.home, batch, vectors)
+    entries = merged_tail(store.home, (*staged.segments, entry), staged.width)
+    staging = staging.model_copy(update={"consumed": staging.consumed + len(batch), "digest": digest})
+    staged = staged.changed(segments=entries, staging=staging, named=named)
+    staged = store.stage(staged)
+    store.sweep()
+    return staged, staging
+
+
+def _chained(digest: str, batch: list[Document]) -> str:
+    """The chain of hashes over all documents so far, one link longer."""
+    link = hashlib.sha256(digest.encode("ascii"))
+    for document in batch:
+        link.update(to_line(document))
+    return link.hexdigest()
+
+
+def size_of(documents: Iterable[object]) -> int | None:
+    """How many documents there are, if the collection knows."""
+    return len(documents) if is_iterable(documents) and isinstance(documents, Sized) else None
+
+
+# Seconds of work on a slow CPU: a bar that stands still for a minute looks like a program that hangs.
+_AT_A_TIME = 512
+
+
+def embedded(
+    embedder: Embedder, documents: Sequence[Document], context: CorpusContext, width: int, bar: "tqdm[Any]"
+) -> Embeddings:
+    """Unit vectors (n, W) of n documents under the context; the bar counts documents.
+
+    Args:
+        embedder: of the context.
+        documents: n documents.
+        context: to embed them under.
+        width: W, of the index.
+        bar: moves while a batch is embedded.
+
+    Raises:
+        EmbeddingServiceError: the embedder answered with something that is not one unit vector for each document.
+    """
+    vectors = np.empty((len(documents), width), dtype=np.float32)
+    for start in range(0, len(documents), _AT_A_TIME):
+        texts = [document.text for document in documents[start : start + _AT_A_TIME]]
+        answer = embedder.encode_documents(texts, context, show_progress=False)
+        vectors[start : start + len(texts)] = checked_embeddings(answer, len(texts), width)
+        bar.update(len(texts))
+    return vectors

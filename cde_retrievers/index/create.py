@@ -1,0 +1,199 @@
+"""A new index at a path: what may be there already, whose context it gets, and how an interrupted build goes on."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+from cde_retrievers.context.context import CorpusContext, checked_context
+from cde_retrievers.encoder.embedder import Embedder, checked_embedder, fitted_context
+from cde_retrievers.errors import ConfigurationError, IndexFileError, PathInUseError, shown
+from cde_retrievers.index.build import SourceChangedError, build_generation, size_of
+from cde_retrievers.index.entries import index_directory, is_directory, is_there
+from cde_retrievers.index.intake import DocumentValidator, require_collection, require_rereadable
+from cde_retrievers.index.lock import bare_lock, belongs_to_lock, writer_lock
+from cde_retrievers.index.manifest import Kind, Manifest, Staging
+from cde_retrievers.index.ownership import SEGMENTS, is_unwritten_marker, read_marker
+from cde_retrievers.index.snapshot import Snapshot
+from cde_retrievers.index.store import IndexStore
+from cde_retrievers.retrieval.document import Document
+from cde_retrievers.storage.disk_errors import disk_errors_explained
+from cde_retrievers.storage.sync import make_directory
+from cde_retrievers.validation.vectors import checked_width
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildRequest:
+    """What an index shall be; fields as in `ContextualIndex.build`."""
+
+    embedder: Embedder
+    context: CorpusContext | None
+    size: int | None
+    strategy: str
+    seed: int
+    kind: Kind
+    batch: int
+
+    def __post_init__(self) -> None:
+        _check_kind(self.kind)
+        if self.batch < 1:
+            raise ConfigurationError(f"batch_size must be a positive whole number, found {self.batch}")
+        checked_embedder(self.embedder)
+        if self.context is not None:
+            self.embedder.check_context(checked_context(self.context))
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """What must be the same for an interrupted build to go on."""
+        chosen = {"size": self.size, "strategy": self.strategy, "seed": self.seed}
+        context = chosen if self.context is None else {"fingerprint": self.context.fingerprint}
+        return {"kind": self.kind, "model": self.embedder.fingerprint, "context": context}
+
+
+def create_index(
+    embedder: Embedder, context: CorpusContext, path: str | Path, kind: Kind
+) -> tuple[IndexStore, Snapshot]:
+    """Serve an index without documents at `path`."""
+    _check_kind(kind)
+    checked_embedder(embedder).check_context(checked_context(context))
+    store = _new_store(path)
+    with disk_errors_explained(store.directory, "nothing was made"), writer_lock(store.directory, "creating"):
+        _refuse_served(store)  # once more: another process may have finished one before the lock was ours
+        if store.staged() is not None:
+            raise PathInUseError(f"{path} holds a build that was interrupted; give another path, or finish it")
+        store.claim()
+        store.save_context(context)
+        manifest = store.commit(new_manifest(embedder, context, kind))
+        return store, store.snapshot(manifest)
+
+
+def finish_build(
+    documents: Iterable[Document | str], request: BuildRequest, path: str | Path, show_progress: bool | None
+) -> tuple[IndexStore, Snapshot, CorpusContext]:
+    """Build at `path`, from the start or from where it was interrupted, and serve it.
+
+    Raises:
+        As `ContextualIndex.build`.
+    """
+    require_collection(documents)
+    if request.context is None:
+        require_rereadable(documents)
+    store = _new_store(path)
+    state = "what is done so far is kept, and the same call goes on from there"
+    with disk_errors_explained(store.directory, state), writer_lock(store.directory, "building"):
+        _refuse_served(store)  # once more: another process may have finished it before the lock was ours
+        store.claim()
+        staged = store.staged()
+        if staged is None:
+            staged = _begin(store, documents, request, show_progress)
+        elif staged.staging is None or staged.staging.settings != request.settings:
+            raise ConfigurationError(
+                f"{path} holds a build that was interrupted with {staged.documents} documents done, for other settings "
+                f"or another model ({staged.staging and staged.staging.settings}); ask for the same, or remove it"
+            )
+        store.check_staged(staged)
+        store.sweep()
+        context = store.context(staged)
+        intake = DocumentValidator()
+        try:
+            finished = build_generation(
+                store,
+                staged,
+                intake.admit(documents),
+                request.embedder,
+                context,
+                lambda: intake.named,
+                size_of(documents),
+                show_progress,
+            )
+        except SourceChangedError as error:
+            raise ConfigurationError(
+                f"the first documents are not those that the interrupted build in {path} began with; give the same "
+                f"ones in the same order, or remove the directory and build anew"
+            ) from error
+        snapshot = store.snapshot(store.serve_staged(finished))
+        store.sweep()
+    return store, snapshot, context
+
+
+def _begin(
+    store: IndexStore, documents: Iterable[Document | str], request: BuildRequest, show_progress: bool | None
+) -> Manifest:
+    """Fit the context, which also looks at every document before the first is embedded, and note the beginning."""
+    context = request.context
+    if context is None:
+        texts = (document.text for document in DocumentValidator().admit(documents))
+        context = fitted_context(request.embedder, texts, request.size, request.strategy, request.seed, show_progress)
+    store.save_context(context)
+    staging = Staging(settings=request.settings, batch=request.batch)
+    return store.stage(new_manifest(request.embedder, context, request.kind).changed(staging=staging))
+
+
+def new_manifest(embedder: Embedder, context: CorpusContext, kind: Kind) -> Manifest:
+    """The first generation of an index under a context, without documents."""
+    return Manifest(
+        generation=1,
+        model_name=embedder.name,
+        model_fingerprint=context.model_fingerprint,
+        context=context.fingerprint,
+        width=checked_width(embedder.width),
+        kind=kind,
+    )
+
+
+def _new_store(path: str | Path) -> IndexStore:
+    """A directory for an index that is not finished yet, which is marked as that.
+
+    Raises:
+        ConfigurationError: no directory can have that path.
+        PathInUseError: there is an index, or something else.
+    """
+    store = IndexStore(index_directory(path))
+    directory = store.directory
+    if is_there(directory) and not is_directory(directory):
+        raise PathInUseError(f"{path} is a file; give the path of a directory")
+    _refuse_served(store)
+    if is_directory(directory) and not _may_become_index(store):
+        raise PathInUseError(f"{path} already holds other files; give a directory of its own, such as a new one inside")
+    with disk_errors_explained(directory, "nothing was made"):
+        try:
+            make_directory(directory)
+        except (FileExistsError, NotADirectoryError) as error:
+            raise PathInUseError(f"{path} lies inside a file; give the path of a directory") from error
+        with bare_lock(directory):
+            store.claim()
+    return store
+
+
+def _refuse_served(store: IndexStore) -> None:
+    if store.is_served:
+        raise PathInUseError(
+            f"{store.directory} holds an index already; open it with ContextualIndex.open(), embed it anew with "
+            f"refit(), or give another path"
+        )
+
+
+def _may_become_index(store: IndexStore) -> bool:
+    """Whether nothing is there, or what an interrupted build leaves; names alone prove nothing.
+
+    Raises:
+        IndexFileError: an index is there whose manifest is lost.
+    """
+    directory = store.directory
+    if all(belongs_to_lock(entry) or is_unwritten_marker(entry) for entry in directory.iterdir()):
+        return True
+    if store.staged() is not None:  # its seal is as good as a marker
+        return True
+    if read_marker(directory) is None:
+        return False
+    if is_there(directory / SEGMENTS):  # a build writes its first manifest before its first segment
+        raise IndexFileError(
+            f"{directory} holds documents of an index whose manifest is missing; restore index.json from a copy, or "
+            f"remove the directory"
+        )
+    return True
+
+
+def _check_kind(kind: str) -> None:
+    if kind not in get_args(Kind):
+        raise ConfigurationError(f"kind {shown(kind)} is unknown; use one of {list(get_args(Kind))}")

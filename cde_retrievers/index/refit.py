@@ -1,0 +1,122 @@
+"""The next generation under a new context, built beside the one that is served and put in its place in one instant."""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from cde_retrievers.context.context import CorpusContext
+from cde_retrievers.encoder.embedder import fitted_context
+from cde_retrievers.errors import ContextFileError, IndexFileError
+from cde_retrievers.index.build import SourceChangedError, build_generation
+from cde_retrievers.index.create import BuildRequest, new_manifest
+from cde_retrievers.index.manifest import Manifest, Staging
+from cde_retrievers.index.snapshot import Snapshot
+from cde_retrievers.index.store import IndexStore
+from cde_retrievers.retrieval.document import Document
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class RefitReport:
+    """What a refit did and what it cost.
+
+    Attributes:
+        documents: in the index.
+        embedded: of these, embedded by this call; the others by the one that was interrupted.
+        seconds: spent embedding, in all calls together.
+        old_context: fingerprint of the context before.
+        new_context: fingerprint of the context now.
+        ndcg_before: mean nDCG@10 of the judged queries under the old context; None if none were given.
+        ndcg_after: and under the new one.
+    """
+
+    documents: int
+    embedded: int
+    seconds: float
+    old_context: str
+    new_context: str
+    ndcg_before: float | None = None
+    ndcg_after: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        if self.old_context == self.new_context:
+            return f"The context is the same as before ({self.old_context[:12]}); nothing was embedded."
+        lines = [
+            f"{self.documents} documents are now under context {self.new_context[:12]} (was {self.old_context[:12]}).",
+            f"{self.embedded} were embedded by this call; {self.seconds:.1f} s of embedding in all.",
+        ]
+        if self.ndcg_before is not None and self.ndcg_after is not None:
+            gain = 100 * (self.ndcg_after - self.ndcg_before)
+            lines.append(f"nDCG@10 {self.ndcg_before:.3f} before, {self.ndcg_after:.3f} after ({gain:+.1f} points).")
+        return "\n".join(lines)
+
+
+def build_next(
+    store: IndexStore, served: Snapshot, request: BuildRequest, show_progress: bool | None
+) -> tuple[Manifest, int, float]:
+    """Embed every document under the requested context, from where an interrupted call was, and serve the result.
+
+    Returns:
+        The manifest that is served now, the documents embedded by this call, and seconds of embedding in all calls.
+    """
+    staged = _resumable(store, request) or _begin(store, served, request, show_progress)
+    if staged.context == served.manifest.context:
+        store.unstage()
+        return served.manifest, 0, 0.0
+    before = staged.staging.consumed if staged.staging else 0
+    try:
+        finished = _build(store, served, staged, request, show_progress)
+    except SourceChangedError:
+        logger.warning("documents were changed since the refit was interrupted; it starts over")
+        before, staged = 0, _begin(store, served, request, show_progress)
+        finished = _build(store, served, staged, request, show_progress)
+    seconds = finished.staging.seconds if finished.staging else 0.0
+    finished = store.serve_staged(finished.changed(generation=served.manifest.generation + 1))
+    return finished, len(served) - before, seconds
+
+
+def _resumable(store: IndexStore, request: BuildRequest) -> Manifest | None:
+    staged = store.staged()
+    if staged is None or staged.staging is None or staged.staging.settings != request.settings:
+        return None
+    try:
+        store.check_staged(staged)
+        if staged.context != store.served().context:
+            store.context(staged)
+    except (IndexFileError, ContextFileError) as error:
+        logger.warning("%s; the interrupted refit starts over", error)
+        return None
+    return staged
+
+
+def _begin(store: IndexStore, served: Snapshot, request: BuildRequest, show_progress: bool | None) -> Manifest:
+    store.unstage()
+    context = request.context
+    if context is None:
+        texts = (document.text for document in served.documents())
+        context = fitted_context(request.embedder, texts, request.size, request.strategy, request.seed, show_progress)
+    if context.fingerprint != served.manifest.context:
+        store.save_context(context)
+    staging = Staging(settings=request.settings, batch=request.batch)
+    staged = new_manifest(request.embedder, context, request.kind)
+    staged = staged.changed(staging=staging, named=served.manifest.named)
+    staged = store.stage(staged)
+    store.sweep()
+    return staged
+
+
+def _build(
+    store: IndexStore, served: Snapshot, staged: Manifest, request: BuildRequest, show_progress: bool | None
+) -> Manifest:
+    context: CorpusContext = store.context(staged)
+    documents: Iterator[Document] = served.documents()
+    named = served.manifest.named
+    return build_generation(
+        store, staged, documents, request.embedder, context, lambda: named, len(served), show_progress
+    )

@@ -1,0 +1,63 @@
+"""Texts and documents as LangChain hands them over, as an index keeps them, and back."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+from uuid import uuid4
+
+from langchain_core.documents import Document
+
+from cde_retrievers.errors import ConfigurationError, InvalidDocumentError
+from cde_retrievers.index import Document as IndexDocument
+from cde_retrievers.index import Hit
+from cde_retrievers.validation.texts import check_collection, checked_texts
+
+
+def to_index(
+    texts: Iterable[str], metadatas: Sequence[Mapping[str, Any]] | None, ids: Sequence[str | None] | None
+) -> list[IndexDocument]:
+    """Texts with what belongs to each, as an index takes them.
+
+    Args:
+        texts: n texts.
+        metadatas: n mappings, or None for none at all.
+        ids: n ids, each None where there is none yet, or None for none at all.
+
+    Raises:
+        ConfigurationError: there are more or fewer metadatas or ids than texts.
+        InvalidTextError: `texts` is no collection of texts.
+    """
+    known = list(checked_texts(texts))
+    for name, given in (("metadatas", metadatas), ("ids", ids)):
+        if given is not None and len(given) != len(known):
+            raise ConfigurationError(f"{len(known)} texts need as many {name}, found {len(given)}; give one for each")
+    every = metadatas if metadatas is not None else [{}] * len(known)
+    names = ids if ids is not None else [None] * len(known)
+    return [IndexDocument(*parts) for parts in zip(known, names, every, strict=True)]
+
+
+def checked_documents(documents: Iterable[Document]) -> list[Document]:
+    """The documents, if that is what they are.
+
+    Raises:
+        InvalidTextError: it is no collection.
+        InvalidDocumentError: an item is none of LangChain's documents.
+    """
+    check_collection(documents)
+    known = list(documents)
+    for position, document in enumerate(known):
+        if not isinstance(document, Document):
+            raise InvalidDocumentError(
+                f"document {position} is a {type(document).__name__}; give Document(page_content=text) of LangChain"
+            )
+    return known
+
+
+def with_uuid(document: IndexDocument) -> IndexDocument:
+    """The document, with a random id if it has none."""
+    return document if document.id is not None else replace(document, id=str(uuid4()))
+
+
+def to_langchain(found: IndexDocument | Hit) -> Document:
+    """What an index found, as LangChain's document."""
+    return Document(id=found.id, page_content=found.text, metadata=dict(found.metadata))

@@ -1,0 +1,74 @@
+"""A persisted index on disk: LlamaIndex's files, the context in a directory among them, and a seal over the files."""
+
+from pathlib import Path
+from typing import Any
+
+from llama_index.core.vector_stores.simple import DEFAULT_VECTOR_STORE, NAMESPACE_SEP, SimpleVectorStore
+from llama_index.core.vector_stores.types import DEFAULT_PERSIST_FNAME
+
+from cde_retrievers.context.context import CorpusContext
+from cde_retrievers.errors import ContextFileError
+from cde_retrievers.storage.checked_json import read_checksummed, sealed
+from cde_retrievers.storage.hashing import sha256_of_file, write_json
+
+CONTEXT_FOLDER = "context"
+SEAL_FILE = "cde_index.json"
+_VECTORS_FILE = f"{DEFAULT_VECTOR_STORE}{NAMESPACE_SEP}{DEFAULT_PERSIST_FNAME}"
+_REMEDY = "restore the directory from a copy, or build the index again and save it with persist_index"
+
+
+def seal_with_context(folder: Path, context: CorpusContext) -> None:
+    """Save the context beside the index files in `folder`, and write down that they belong together."""
+    files = {entry.name: sha256_of_file(entry) for entry in sorted(folder.iterdir()) if entry.is_file()}
+    context.save(folder / CONTEXT_FOLDER)
+    write_json(folder / SEAL_FILE, sealed({"fingerprint": context.fingerprint, "files": files}))
+
+
+def sealed_context(folder: Path) -> CorpusContext:
+    """The context under which the index in `folder` was built.
+
+    Raises:
+        ContextFileError: it is missing, a file is damaged, or was written by something else since.
+    """
+    context = CorpusContext.load(folder / CONTEXT_FOLDER)
+    content = _read_seal(folder / SEAL_FILE)
+    if content["fingerprint"] != context.fingerprint:
+        raise ContextFileError(
+            f"{folder / CONTEXT_FOLDER} holds context {context.fingerprint}, but the index beside it was built under "
+            f"{content['fingerprint']}; {_REMEDY}"
+        )
+    for name, sha256 in content["files"].items():
+        _check_file(folder / name, sha256)
+    return context
+
+
+def context_beside(folder: Path) -> CorpusContext | None:
+    """The context in a persisted index' directory, or None; errors as in `sealed_context` where there is a seal."""
+    if (folder / SEAL_FILE).is_file():
+        return sealed_context(folder)
+    return CorpusContext.load(folder / CONTEXT_FOLDER) if (folder / CONTEXT_FOLDER).is_dir() else None
+
+
+def vectors_in(folder: Path) -> SimpleVectorStore | None:
+    """LlamaIndex's own vector store in a persisted index' directory; None if the vectors are elsewhere."""
+    path = folder / _VECTORS_FILE
+    return SimpleVectorStore.from_persist_path(str(path)) if path.is_file() else None
+
+
+def _read_seal(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise ContextFileError(
+            f"{path.parent} was not saved with persist_index: there is no {path.name} in it, so nothing says that the "
+            f"context beside the index is its own; load it as LlamaIndex does, then save it with persist_index"
+        )
+    return read_checksummed(path, ContextFileError, _REMEDY)
+
+
+def _check_file(path: Path, sha256: str) -> None:
+    if not path.is_file():
+        raise ContextFileError(f"{path.parent} is incomplete: there is no {path.name} in it; {_REMEDY}")
+    if sha256_of_file(path) != sha256:
+        raise ContextFileError(
+            f"{path} is damaged, or was written by something else than persist_index since, so nothing says under "
+            f"which context; {_REMEDY}"
+        )

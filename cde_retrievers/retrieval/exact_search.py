@@ -1,0 +1,75 @@
+"""Exact search: the best rows by inner product among those that may be found.
+
+One matrix product per block of rows over the mapped file. On large indexes this is faster than faiss's flat index, and
+nothing is copied (`benchmarks/index_growth.py`).
+
+Axes: Q queries, R rows, W width, K hits.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cde_retrievers.validation.vectors import Embeddings
+
+Scores = NDArray[np.float32]
+Rows = NDArray[np.int64]
+_BLOCK_SCORES = 1 << 23  # scores held at a time: 32 MB
+
+
+def exact_search(
+    queries: Embeddings, parts: Iterable[tuple[int, Embeddings, NDArray[np.bool_]]], k: int
+) -> tuple[Scores, Rows]:
+    """The `k` best rows for each query, best first; fewer where fewer may be found.
+
+    Equal scores come in order of rows; which of them are left out where not all fit among the `k` is arbitrary.
+
+    Args:
+        queries: (Q, W).
+        parts: (number of the first row, vectors (R, W), which of them may be found (R,)).
+        k: hits per query.
+
+    Returns:
+        Scores (Q, K) and row numbers (Q, K), K the smaller of `k` and the rows that may be found.
+    """
+    best = np.empty((len(queries), 0), dtype=np.float32), np.empty((len(queries), 0), dtype=np.int64)
+    for first, vectors, allowed in parts:
+        block = max(1, _BLOCK_SCORES // max(1, len(queries)))
+        for start in range(0, len(vectors), block):
+            stop = min(start + block, len(vectors))
+            scores, rows = _block(queries, vectors[start:stop], allowed[start:stop], first + start)
+            if best[0].shape[1] == k:
+                # Most rows cannot be among the best any more; to see that is much cheaper than to sort them.
+                hopeful = (scores > best[0][:, -1:]).any(axis=0)
+                scores, rows = scores[:, hopeful], rows[hopeful]
+            best = best_of(*best, *_top(scores, rows, k), k)
+    return best
+
+
+def _block(queries: Embeddings, vectors: Embeddings, allowed: NDArray[np.bool_], first: int) -> tuple[Scores, Rows]:
+    """Scores (Q, n) and row numbers (n,) of the rows that may be found."""
+    rows = np.flatnonzero(allowed)
+    if len(rows) == 0:
+        return np.empty((len(queries), 0), dtype=np.float32), rows
+    # A single query as a vector: BLAS reads the matrix once, in its own order.
+    scores = (vectors @ queries[0])[None] if len(queries) == 1 else queries @ vectors.T
+    if len(rows) < len(vectors):
+        scores = scores[:, rows]
+    return scores, first + rows
+
+
+def _top(scores: Scores, rows: Rows, k: int) -> tuple[Scores, Rows]:
+    """The k best columns for each query, in no order: scores and row numbers, each (Q, k)."""
+    if scores.shape[1] <= k:
+        return scores, np.broadcast_to(rows, scores.shape)
+    kept = np.argpartition(scores, -k, axis=1)[:, -k:]
+    return np.take_along_axis(scores, kept, axis=1), rows[kept]
+
+
+def best_of(scores: Scores, rows: Rows, more_scores: Scores, more_rows: Rows, k: int) -> tuple[Scores, Rows]:
+    """The `k` best of two lists of hits per query, best first, ties by row."""
+    scores = np.concatenate([scores, more_scores], axis=1)
+    rows = np.concatenate([rows, more_rows], axis=1)
+    order = np.lexsort((rows, -scores), axis=1)[:, :k]
+    return np.take_along_axis(scores, order, axis=1), np.take_along_axis(rows, order, axis=1)

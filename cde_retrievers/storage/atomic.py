@@ -1,0 +1,199 @@
+"""Files and directories that appear whole or not at all, after a kill and after a power cut too.
+
+What is new is written in a scratch directory beside its target, brought onto the device, put in its place in one
+instant, and only when that is on the device too goes what was there before.
+"""
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from cde_retrievers.errors import PathInUseError, WriteError
+from cde_retrievers.storage.disk_errors import disk_errors_explained
+from cde_retrievers.storage.renaming import exchange, rename_new
+from cde_retrievers.storage.scratch import NEW, OLD, recover, scratch_beside, sweep
+from cde_retrievers.storage.sync import flush, make_directory, sync_directory, sync_tree
+from cde_retrievers.validation.paths import checked_path
+
+_STATE = "nothing that was there before is lost"
+_ATTEMPTS = 5
+_WAY_OUT = "give a directory of its own, such as a new one inside"
+
+
+def _nothing(_: Path) -> bool:
+    return False
+
+
+@contextmanager
+def atomic_directory(
+    path: str | Path, is_ours: Callable[[Path], bool], may_go: Callable[[Path], bool] = _nothing
+) -> Iterator[Path]:
+    """A new directory to write into, which takes the place of `path` only when the block ends without an error.
+
+    An older directory of ours is replaced as a whole: a reader that asks for `recovered(path)` finds the old one or the
+    new one, never a mix. Nobody else's files are ever replaced.
+
+    Args:
+        path: where the directory shall be; through a symbolic link, where that points.
+        is_ours: whether an older directory is of the same kind, and so may be replaced.
+        may_go: whether something in the older directory may go even if the new one has nothing of that name.
+
+    Raises:
+        PathInUseError: there is something else at `path`, or a part of it is a file or leads nowhere.
+        WriteError: the disk is full, or `path` cannot be written to.
+        ConfigurationError: it is not a path.
+    """
+    target = _resolved(path)
+    with disk_errors_explained(target, _STATE):
+        recover(target)
+        _refuse_to_replace(target, is_ours)
+        make_directory(target.parent)
+        sweep(target)
+        with scratch_beside(target) as scratch:
+            new = scratch / NEW
+            new.mkdir()
+            yield new
+            _share_as_usual(new)
+            sync_tree(new)
+            _put_in_place(scratch, target, is_ours, may_go)
+            sync_directory(scratch)
+
+
+def recovered(path: str | Path) -> Path:
+    """The path of a directory to read, put back first if its replacement was interrupted between two renames."""
+    with suppress(OSError, RuntimeError, ValueError):  # whoever reads it says what is wrong with the path
+        recover(Path(path).resolve())
+    return Path(path)
+
+
+def replace_json(path: str | Path, value: dict[str, Any]) -> None:
+    """Put `value` in the place of the file at `path`, as `replace_bytes`."""
+    replace_bytes(path, (json.dumps(value, indent=1, sort_keys=True) + "\n").encode())
+
+
+def replace_bytes(path: str | Path, content: bytes) -> None:
+    """Put `content` in the place of the file at `path`: at every moment the old or the new one is there, whole.
+
+    A symbolic link there is replaced itself, and never written through.
+
+    Raises:
+        PathInUseError: there is something else than a file at `path`, or a part of it is a file or leads nowhere.
+        WriteError: the disk is full, `path` cannot be written to, or its directory does not exist.
+        ConfigurationError: it is not a path.
+    """
+    target = checked_file(path)
+    with disk_errors_explained(target, _STATE):
+        if not target.parent.is_dir():
+            raise WriteError(f"cannot write to {target}: its directory does not exist; make it, and try again")
+        sweep(target)
+        with scratch_beside(target) as scratch:
+            with (scratch / NEW).open("xb") as file:
+                file.write(content)
+                file.flush()
+                flush(file.fileno())
+            (scratch / NEW).replace(target)
+
+
+def checked_file(path: str | Path) -> Path:
+    """The path, once it is known that no directory, device or pipe is in the way of a file there.
+
+    Raises:
+        PathInUseError, ConfigurationError: as `replace_bytes`.
+    """
+    target = checked_path(path)
+    _resolved(target.parent)
+    with disk_errors_explained(target, _STATE):
+        if target.is_dir():
+            raise PathInUseError(f"{target} is a directory; give the path of a file, which may be inside it")
+        if target.exists() and not target.is_file():
+            raise PathInUseError(f"{target} is a device or a pipe; give the path of a file")
+    return target
+
+
+def _resolved(path: str | Path) -> Path:
+    """Where the path leads."""
+    checked = checked_path(path)
+    with disk_errors_explained(checked, _STATE):
+        try:
+            target = checked.resolve()
+        except RuntimeError as error:
+            raise PathInUseError(f"{path} leads in a circle of symbolic links; remove them") from error
+        for part in (checked.absolute(), *checked.absolute().parents):
+            if part.is_symlink() and not part.exists():
+                raise PathInUseError(
+                    f"{part} is a symbolic link to {part.readlink()}, which does not exist; make that, or remove the "
+                    f"link"
+                )
+            if part.exists() and not part.is_dir():
+                raise PathInUseError(f"{part} is a file; give the path of a directory")
+    return target
+
+
+def _refuse_to_replace(target: Path, is_ours: Callable[[Path], bool]) -> None:
+    if _is_current(target):
+        raise PathInUseError(f"{target} is the current directory, which is not replaced; give a new one inside it")
+    if target.exists() and any(target.iterdir()) and not is_ours(target):
+        raise PathInUseError(f"{target} already holds other files; {_WAY_OUT}")
+
+
+def _is_current(target: Path) -> bool:
+    """Whether the process works in the directory or below it."""
+    with suppress(FileNotFoundError):  # the current directory was removed
+        return Path.cwd().is_relative_to(target)
+    return False
+
+
+def _share_as_usual(directory: Path) -> None:
+    """Give every file the permissions that new files have here; some writers make theirs private."""
+    usual = directory.stat().st_mode & 0o666  # a new directory has those of a new file, and may be entered
+    for folder, _, names in os.walk(directory):
+        for path in (Path(folder, name) for name in names):
+            if not path.is_symlink() and path.stat().st_mode & 0o777 != usual:
+                path.chmod(usual)
+
+
+def _put_in_place(scratch: Path, target: Path, is_ours: Callable[[Path], bool], may_go: Callable[[Path], bool]) -> None:
+    new = scratch / NEW
+    for _ in range(_ATTEMPTS):
+        # Looked at again, since others may have written there meanwhile.
+        _refuse_to_replace(target, is_ours)
+        _refuse_to_lose_files(target, new, may_go)
+        with suppress(FileExistsError, FileNotFoundError):  # it appeared or went after that look
+            if not target.exists():
+                rename_new(new, target)
+            elif not exchange(new, target):
+                _exchange_in_two_steps(new, target, scratch / OLD)
+            return
+    raise PathInUseError(f"{target} is being written to by others; give another path")
+
+
+def _exchange_in_two_steps(new: Path, target: Path, old: Path) -> None:
+    """Whoever is killed between the two leaves what `recover` finishes."""
+    target.rename(old)
+    try:
+        rename_new(new, target)
+    except BaseException:
+        if not target.exists():
+            old.rename(target)
+        raise
+
+
+def _refuse_to_lose_files(target: Path, new: Path, may_go: Callable[[Path], bool]) -> None:
+    lost = sorted(str(path.relative_to(target)) for path in _lost(target, new, may_go))
+    if lost:
+        raise PathInUseError(f"{target} already holds other files ({', '.join(lost[:5])}); {_WAY_OUT}")
+
+
+def _lost(old: Path, new: Path, may_go: Callable[[Path], bool]) -> Iterator[Path]:
+    """What is in the old directory, has no counterpart in the new one, and may not go."""
+    for entry in old.iterdir() if old.is_dir() else ():
+        counterpart = new / entry.name
+        if may_go(entry):
+            continue
+        if not counterpart.exists():
+            yield entry
+        elif entry.is_dir() and not entry.is_symlink():
+            yield from _lost(entry, counterpart, may_go)

@@ -1,0 +1,1 @@
+"""Small tools that know nothing of embeddings: late imports and progress bars."""

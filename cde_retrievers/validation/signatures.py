@@ -1,0 +1,193 @@
+"""Arguments of public functions, checked against the annotations before any work is done."""
+
+import operator
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import wraps
+from inspect import Parameter, signature
+from numbers import Integral, Real
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Literal, ParamSpec, TypeGuard, TypeVar, Union, cast, get_args, get_origin
+
+import numpy as np
+
+from cde_retrievers.errors import ConfigurationError, InvalidTextError, shown
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_TEXTS = frozenset({"query", "text"})  # whose wrong types are errors about a text, not about a setting
+_LONGEST_WHOLE = 63  # bits: what files, numpy and faiss can hold
+
+
+def validated(function: Callable[P, R]) -> Callable[P, R]:
+    """Check what a function is given against its annotations; its signature and docstring stay.
+
+    Checked are numbers, truth values, texts, paths, choices (`Literal`), None, classes of this package, and sequences
+    of these. Whole numbers of numpy become Python's. Other collections and objects are neither read nor copied: what
+    they must be is checked by the function.
+
+    Returns:
+        The function, which raises ConfigurationError for an argument of another type, for a whole number beyond 64 bits
+        and for a path that no file can have; InvalidTextError for what should be a text to embed.
+    """
+    parameters = signature(function).parameters
+    rules = {name: rule for name, parameter in parameters.items() if (rule := _rule_of(parameter)) is not None}
+    positional = [
+        name
+        for name, parameter in parameters.items()
+        if parameter.kind in (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
+    ]
+
+    def check(name: str, value: object) -> object:
+        rule = rules.get(name)
+        return value if rule is None else rule.checked(name, value)
+
+    @wraps(function)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> R:
+        given = tuple(map(check, positional, args)) + args[len(positional) :]
+        named = {name: check(name, value) for name, value in kwargs.items()}
+        return cast(Callable[..., R], function)(*given, **named)
+
+    return checked
+
+
+def is_iterable(value: object) -> TypeGuard[Iterable[Any]]:
+    """Whether a value can be iterated over; arrays and tensors of no dimensions only look like it."""
+    return isinstance(value, Iterable) and getattr(value, "ndim", None) != 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """What a parameter may be given.
+
+    Attributes:
+        kinds: Python's types among those of `_KINDS`, and classes of this package.
+        choices: values, if only certain ones are allowed.
+        items: of a sequence, what each item may be; None if it must not be a sequence.
+        is_whole: whether nothing else may be given; otherwise the function checks the rest.
+    """
+
+    kinds: tuple[type, ...]
+    choices: tuple[object, ...]
+    items: "_Rule | None"
+    is_whole: bool
+
+    def checked(self, name: str, value: Any) -> object:
+        """The value, a whole number as Python's own.
+
+        Raises:
+            ConfigurationError, InvalidTextError: it may not be given.
+        """
+        if Path in self.kinds and isinstance(value, str | os.PathLike) and not isinstance(os.fspath(value), bytes):
+            return _checked_path(name, value)
+        for kind in self.kinds:
+            if _KINDS[kind](value) if kind in _KINDS else isinstance(value, kind):
+                return _checked_whole(name, value) if kind is int else bool(value) if kind is bool else value
+        if any(type(value) is type(choice) and value == choice for choice in self.choices):
+            return value
+        if self.items is not None and isinstance(value, Sequence) and not isinstance(value, str | bytes):
+            for item in value:
+                self.items.checked(f"each of {name}", item)
+            return value
+        if not self.is_whole:
+            return value
+        error = InvalidTextError if name in _TEXTS else ConfigurationError
+        raise error(f"{name} must be {self}, found {described(value)}")
+
+    def __str__(self) -> str:
+        kinds = [kind for kind in self.kinds if not (kind is str and Path in self.kinds)]
+        words = [_WORDS.get(kind, f"a {kind.__name__}") for kind in kinds if kind is not NoneType]
+        words += [repr(choice) for choice in self.choices]
+        words += [] if self.items is None else [f"a sequence of which each is {self.items}"]
+        words += ["None"] if NoneType in kinds else []
+        return " or ".join(words)
+
+
+def described(value: object) -> str:
+    """A value in an error message, with its type."""
+    return f"{shown(value)} ({type(value).__name__})"
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+_KINDS: Mapping[type, Callable[[object], bool]] = {
+    bool: lambda value: isinstance(value, bool | np.bool_),
+    int: _is_whole,
+    float: _is_number,
+    str: lambda value: isinstance(value, str),
+    Path: lambda value: False,  # checked before
+    NoneType: lambda value: value is None,
+}
+_WORDS: Mapping[type, str] = {
+    bool: "True or False",
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+    Path: "a path (text or pathlib.Path)",
+}
+
+
+def _rule_of(parameter: Parameter) -> _Rule | None:
+    if parameter.kind in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD):
+        return None
+    return _rule(parameter.annotation)
+
+
+def _rule(annotation: Any) -> _Rule | None:
+    """The rule of an annotation, or None where there is nothing to check."""
+    members = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+    kinds: list[type] = []
+    choices: list[object] = []
+    items, is_whole = None, True
+    for member in members:
+        if get_origin(member) is Literal:
+            choices += get_args(member)
+        elif member is None or member in _KINDS or _is_ours(member):
+            kinds.append(NoneType if member is None else member)
+        elif get_origin(member) is Sequence and (found := _rule(get_args(member)[0])) is not None and found.is_whole:
+            items = found
+        else:
+            is_whole = False
+    if not (kinds or choices or items) or not (is_whole or Path in kinds):
+        return None
+    return _Rule(tuple(kinds), tuple(choices), items, is_whole)
+
+
+def _is_ours(member: Any) -> bool:
+    """Whether it is a class of this package that an argument can be an instance of; of a protocol it need not be."""
+    return (
+        isinstance(member, type)
+        and member.__module__.startswith("cde_retrievers.")
+        and not getattr(member, "_is_protocol", False)
+    )
+
+
+def _checked_whole(name: str, value: Any) -> int:
+    number = operator.index(value)
+    if number.bit_length() > _LONGEST_WHOLE:
+        raise ConfigurationError(f"{name} must be a whole number of at most 64 bits, found {number.bit_length()} bits")
+    return number
+
+
+def _checked_path(name: str, value: Any) -> object:
+    path = os.fspath(value)
+    if not path:
+        raise ConfigurationError(f"{name} must be a path, found an empty text; '.' is the current directory")
+    if "\0" in path:
+        raise ConfigurationError(f"{name} must be a path, found {described(path)}, which holds the character NUL")
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError as error:
+        raise ConfigurationError(
+            f"{name} must be a path, found {described(path)}, which is not valid Unicode at character {error.start}"
+        ) from error
+    return value

@@ -1,0 +1,110 @@
+"""Embeddings as arrays, checked where they enter, and rows of length 1. Axes: n rows, W width."""
+
+from collections.abc import Coroutine
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cde_retrievers.errors import CDEError, EmbeddingServiceError
+
+Vectors = NDArray[np.float32]
+Embeddings = Vectors
+SAME_LENGTH = 1e-2
+"""How far the length of a unit vector may be from 1: half precision does not come closer."""
+_REAL_NUMBERS = "fiu"  # numpy's kinds: floating point, signed, unsigned
+
+
+def checked_embeddings(
+    answer: object, rows: int | None, width: int | None, error: type[CDEError] = EmbeddingServiceError
+) -> Vectors:
+    """As `checked_vectors`, for vectors that must have length 1, so that products are cosines.
+
+    A vector of zeros passes: it is like nothing, which is true.
+    """
+    vectors = as_matrix(answer, rows, width, error)
+    with np.errstate(over="ignore", invalid="ignore"):
+        lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
+    # Written so that NaN is wrong: no comparison with it holds.
+    right = (np.abs(lengths - 1) <= SAME_LENGTH) | (lengths == 0)
+    if not right.all():
+        row = int(np.argmin(right))
+        _refuse_non_finite(vectors, error)
+        raise error(
+            f"vectors of length 1 are needed, so that products are cosines, but vector {row} has length "
+            f"{np.linalg.norm(vectors[row].astype(np.float64)):.3g}; divide each by its length"
+        )
+    return vectors
+
+
+def checked_vectors(
+    answer: object, rows: int | None, width: int | None, error: type[CDEError] = EmbeddingServiceError
+) -> Vectors:
+    """What should be vectors, as (n, W) float32; it shares memory with the answer where that is of this kind.
+
+    Args:
+        answer: what an embedder or a caller gave.
+        rows: how many vectors there must be, n; any number if None.
+        width: W; any width if None.
+        error: what is raised.
+
+    Raises:
+        EmbeddingServiceError: it is not a matrix of that shape, or not all its values are finite numbers.
+    """
+    vectors = as_matrix(answer, rows, width, error)
+    _refuse_non_finite(vectors, error)
+    return vectors
+
+
+def as_matrix(
+    answer: object, rows: int | None, width: int | None, error: type[CDEError] = EmbeddingServiceError
+) -> Vectors:
+    """As `checked_vectors`, but for the values: NaN and infinity pass."""
+    needed = f"vectors of shape ({'n' if rows is None else rows}, {'W' if width is None else width}) are needed"
+    if isinstance(answer, Coroutine):
+        answer.close()
+        raise error(f"{needed}, found a coroutine; give an embedder whose methods are not async")
+    try:
+        found = np.asarray(answer)
+    except (TypeError, ValueError, RuntimeError) as reason:  # ragged rows; tensors on a GPU or with a gradient
+        raise error(f"{needed}, found {_described(answer)} that cannot become an array: {reason}") from reason
+    if rows == 0 and found.size == 0 and width is not None:
+        return np.empty((0, width), dtype=np.float32)  # an empty list has no width of its own
+    if found.dtype.kind not in _REAL_NUMBERS:
+        raise error(f"{needed}, found {_described(answer)} of type {found.dtype}; give numbers")
+    if found.ndim != 2 or rows not in (None, len(found)) or width not in (None, found.shape[1]):
+        raise error(f"{needed}, found {found.shape}; give one vector for each text, in the order of the texts")
+    with np.errstate(over="ignore"):  # a number too large for float32 becomes infinite, and is refused
+        return found.astype(np.float32, copy=False)
+
+
+def checked_width(width: object) -> int:
+    """The width of an embedder.
+
+    Raises:
+        EmbeddingServiceError: it is not a positive whole number.
+    """
+    if not isinstance(width, int | np.integer) or isinstance(width, bool) or width < 1:
+        raise EmbeddingServiceError(
+            f"the width of an embedder must be a positive whole number, the length of its vectors; found {width!r}"
+        )
+    return int(width)
+
+
+def _refuse_non_finite(vectors: Vectors, error: type[CDEError]) -> None:
+    finite = np.isfinite(vectors)
+    if not finite.all():
+        row = int(np.argmin(finite.all(axis=1)))
+        raise error(
+            f"vectors of finite numbers are needed, but vector {row} holds NaN or infinity; embed the texts again"
+        )
+
+
+def _described(answer: object) -> str:
+    return "None" if answer is None else type(answer).__name__
+
+
+def unit_rows(vectors: Vectors) -> Vectors:
+    """Vectors (n, W) scaled to length 1; zeros stay."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    scaled: Vectors = vectors / np.maximum(lengths, np.finfo(np.float32).tiny)
+    return scaled

@@ -1,0 +1,33 @@
+import pytest
+
+from cde_retrievers.encoder import batching as batches
+from cde_retrievers.encoder.batching import length_sorted_batches, text_windows
+
+
+@pytest.mark.parametrize("budget", [1, 7, 20, 1000])
+def test_batches_hold_every_text_once_within_the_budget(budget):
+    lengths = [3, 9, 1, 4, 4, 7, 2, 9]
+    batches = length_sorted_batches(lengths, budget)
+    assert sorted(index for batch in batches for index in batch) == list(range(len(lengths)))
+    for batch in batches:
+        assert len(batch) == 1 or len(batch) * max(lengths[i] for i in batch) <= budget
+    longest = [lengths[batch[0]] for batch in batches]
+    assert longest == sorted(longest, reverse=True)
+    assert length_sorted_batches([], budget) == []
+
+
+@pytest.mark.parametrize("characters", [1, 10, 25, 1000])
+@pytest.mark.parametrize("texts", [1, 3, 1000])
+def test_windows_cover_the_texts_in_order_and_are_bounded(texts, characters, monkeypatch):
+    monkeypatch.setattr(batches, "_WINDOW_TEXTS", texts)
+    monkeypatch.setattr(batches, "_WINDOW_CHARACTERS", characters)
+    corpus = ["x" * length for length in (3, 9, 0, 4, 40, 1, 1, 1, 8)]
+    windows = list(text_windows(corpus))
+    assert [i for start, stop in windows for i in range(start, stop)] == list(range(len(corpus)))
+    for start, stop in windows:
+        assert stop - start <= texts
+        assert stop - start == 1 or sum(map(len, corpus[start:stop])) <= characters
+
+
+def test_no_texts_no_windows():
+    assert list(text_windows([])) == []
