@@ -179,6 +179,7 @@ class ContextualIndex(IndexReader):
             intake = DocumentValidator(snapshot.rows_by_id, snapshot.manifest.named, replacing=True)
             return self._append(intake, documents, show_progress)
 
+    @validated
     def add_embedded(self, documents: Sequence[Document | str], vectors: Embeddings, fingerprint: str) -> list[str]:
         """As `upsert`, for documents that are embedded already.
 
