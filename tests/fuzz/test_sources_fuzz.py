@@ -28,7 +28,7 @@ VALID = {
     "a.jsonl.gz": gzip.compress(JSONL, mtime=0),
     "a.csv.gz": gzip.compress(b"id,text\nr0,cat\n", mtime=0),
 }
-READINGS = [
+OPTIONS = [
     ReadOptions(),
     ReadOptions(split="headings", max_words=2),
     ReadOptions(split="paragraphs"),
@@ -70,7 +70,7 @@ def read_fully(name, content, reading):
 @given(data=st.data())
 def test_damaged_files(name, data):
     content = data.draw(mutated_bytes(VALID[name]))
-    read_fully(name, content, data.draw(st.sampled_from(READINGS)))
+    read_fully(name, content, data.draw(st.sampled_from(OPTIONS)))
 
 
 @pytest.mark.parametrize("name", ["a.jsonl.gz", "a.csv.gz"])
@@ -78,13 +78,13 @@ def test_damaged_files(name, data):
 @given(data=st.data())
 def test_damaged_content_of_sound_archives(name, data):
     content = data.draw(mutated_bytes(VALID[name.removesuffix(".gz")]))
-    read_fully(name, gzip.compress(content, mtime=0), data.draw(st.sampled_from(READINGS)))
+    read_fully(name, gzip.compress(content, mtime=0), data.draw(st.sampled_from(OPTIONS)))
 
 
 @cases(150)
 @given(data=st.data())
 def test_damaged_parquet_files(data):
-    read_fully("a.parquet", data.draw(mutated_bytes(parquet())), data.draw(st.sampled_from(READINGS)))
+    read_fully("a.parquet", data.draw(mutated_bytes(parquet())), data.draw(st.sampled_from(OPTIONS)))
 
 
 @cases(200)
@@ -94,7 +94,7 @@ def test_rows_of_any_json(rows, data):
         content = "".join(json.dumps(row, default=lambda value: type(value).__name__) + "\n" for row in rows).encode(
             "utf-8", "surrogatepass"
         )
-        read_fully("a.jsonl", content, data.draw(st.sampled_from(READINGS)))
+        read_fully("a.jsonl", content, data.draw(st.sampled_from(OPTIONS)))
 
 
 CHOICES = {
