@@ -56,7 +56,7 @@ class CountingEncoder(ContextualEncoder):
         if self.cut:
             session.warn(
                 f"{self.cut:,} of {self.documents:,} documents are longer than the {self.config.max_length} tokens "
-                f"that the model reads: what stands behind them cannot be found; make parts of them with --split"
+                f"that the model reads, so the text after those cannot be found; split them with --split"
             )
 
 

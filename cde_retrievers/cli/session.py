@@ -65,7 +65,7 @@ class Session:
         except OSError as error:
             sys.stdout = None  # else what it still holds is tried once more at the end, with a message of Python's
             raise WriteError(
-                f"the answer cannot be written to stdout: {error.strerror}; the command itself has done its work"
+                f"the answer cannot be written to stdout: {error.strerror}; the command itself has completed"
             ) from error
 
     def fail(self, error: Exception) -> None:

@@ -81,7 +81,9 @@ class Corpus:
             CorpusFileError, InvalidTextError, InvalidDocumentError: as the iteration; or there are no documents.
         """
         if not isinstance(taken, Container):
-            raise ConfigurationError(f"taken holds ids, found a {type(taken).__name__}; give a set, or an index")
+            raise ConfigurationError(
+                f"taken must be a collection of ids, found a {type(taken).__name__}; give a set, or an index"
+            )
         seen: set[str | None] = set()
         left_out = 0
         for record in self._records():
@@ -99,12 +101,12 @@ class Corpus:
         if identity in seen:
             first = next(other.place for other in self._records() if other.document.id == identity)
             raise DuplicateIdError(
-                f"{record.place} has the id {identity!r}, which {first} has already; give each its own, or name "
+                f"{record.place} has the id {identity!r}, which {first} already has; give each its own, or name "
                 f"another column with id= (--id)"
             )
         if identity in taken:
             raise DuplicateIdError(
-                f"{record.place} has the id {identity!r}, which is in the index already; replace what is there with "
+                f"{record.place} has the id {identity!r}, which is already in the index; replace that document with "
                 f"upsert() (--upsert), or tell sources apart with id_prefix= (--id-prefix)"
             )
         try:

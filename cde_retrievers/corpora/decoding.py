@@ -36,8 +36,8 @@ def open_text(path: Path, encoding: str) -> Iterator[TextIO]:
     except UnicodeError as error:
         reason = _first_undecodable(path, encoding) or getattr(error, "reason", None) or str(error)
         raise CorpusFileError(
-            f"{path} is not {encoding} text: {reason}; write it again as {encoding}, or name its encoding, such as "
-            f"latin-1, where there is a choice: encoding= (--encoding)"
+            f"{path} is not {encoding} text: {reason}; convert it to {encoding}, or, where the option exists, name its "
+            f"encoding, such as latin-1, with encoding= (--encoding)"
         ) from error
     except _DAMAGES as error:
         raise unreadable(path, error) from error
@@ -97,7 +97,7 @@ class Lines(Iterator[str]):
 def too_long(place: str, limit: int) -> CorpusFileError:
     """The error that names the limit and how to raise it."""
     return CorpusFileError(
-        f"{place} is longer than {limit:,} characters; make several of it, or where there is a choice allow more with "
+        f"{place} is longer than {limit:,} characters; split it, or, where the option exists, raise the limit with "
         f"max_characters= (--max-characters)"
     )
 
@@ -174,4 +174,4 @@ def _refuse_depth() -> NoReturn:
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON value")
+    raise ValueError(f"{name} is not a JSON value")

@@ -47,7 +47,7 @@ def find_source(path: Path, reading: ReadOptions) -> Source:
     is_single = is_file(path)
     if reading.endings and (is_single or reading.format == "beir"):
         raise ConfigurationError(
-            f"endings= (--ending) chooses files in a folder, but {path} is a file, or to be read as BEIR; leave it out"
+            f"endings= (--ending) selects files in a folder, but {path} is a file or is read as BEIR; leave it out"
         )
     if is_single:
         return Source(reading.format or _format_of_file(path), (File(path, path.name),))
@@ -77,7 +77,7 @@ def _format_of_file(path: Path) -> Format:
         if path.name.lower().endswith(endings):
             return candidate
     raise CorpusFileError(
-        f"{path}: its ending says nothing about its format; name one of {[*ENDINGS]} with format= (--format)"
+        f"{path}: the format cannot be told from the file's ending; name one of {[*ENDINGS]} with format= (--format)"
     )
 
 
@@ -121,7 +121,7 @@ def _beir_corpus(folder: Path) -> File | None:
 def _require_beir_corpus(folder: Path, follow_links: bool) -> File:
     found = _beir_corpus(folder)
     if found is None:
-        raise CorpusFileError(f"{folder} is no BEIR folder: there is no {' or '.join(BEIR_CORPUS)} in it")
+        raise CorpusFileError(f"{folder} is not a BEIR folder: it has no {' or '.join(BEIR_CORPUS)}")
     if not follow_links:
         refuse_link_out(found.path, folder)
     return found

@@ -77,10 +77,12 @@ class ReadOptions:
             if found is not None and found < 1:
                 raise ConfigurationError(f"{setting} must be a positive whole number, found {found!r}")
         if self.max_words is not None and self.split is None:
-            raise ConfigurationError("max_words is of parts; say where to split, at 'paragraphs' or at 'headings'")
+            raise ConfigurationError(
+                "max_words limits the parts of a split document; give split='paragraphs' or split='headings' too"
+            )
         if self.delimiter is not None and (len(self.delimiter) != 1 or self.delimiter in '"\r\n'):
             raise ConfigurationError(
-                f"delimiter must be one character, but no quote and no line end, found {self.delimiter!r}"
+                f"delimiter must be one character other than a quote or a line end, found {self.delimiter!r}"
             )
         _check_encoding(self.encoding)
 
@@ -123,7 +125,7 @@ def _check_encoding(encoding: str) -> None:
         TextIOWrapper(BytesIO(), encoding=encoding)
     except (LookupError, ValueError) as error:
         raise ConfigurationError(
-            f"encoding {encoding!r} is unknown, or none of text; use one that Python knows, such as 'utf-8' or "
+            f"encoding {encoding!r} is unknown, or not a text encoding; use one that Python knows, such as 'utf-8' or "
             f"'latin-1'"
         ) from error
 

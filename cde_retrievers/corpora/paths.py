@@ -22,7 +22,9 @@ def as_path(value: object) -> Path:
     """
     if isinstance(value, str | Path):
         return Path(value)
-    raise ConfigurationError(f"a path is a text or a pathlib.Path, found a {type(value).__name__}; give one of these")
+    raise ConfigurationError(
+        f"a path must be a str or a pathlib.Path, found a {type(value).__name__}; give one of these"
+    )
 
 
 def is_file(path: Path) -> bool:
@@ -48,9 +50,7 @@ def refuse_special(path: Path) -> None:
     """Raise CorpusFileError for a pipe, a socket or a device: to open one may wait for ever, or do something."""
     special = special_kind(_mode(path))
     if special is not None:
-        raise CorpusFileError(
-            f"{path} is {special}, which cannot be read as often as it takes; write what it gives into a file"
-        )
+        raise CorpusFileError(f"{path} is {special}, which cannot be read more than once; write its contents to a file")
 
 
 def special_kind(mode: int) -> str | None:
@@ -67,8 +67,8 @@ def refuse_link_out(path: Path, folder: Path) -> None:
     """Raise CorpusFileError if the path, which should be in the folder, leads out of it."""
     if leads_out(path, folder):
         raise CorpusFileError(
-            f"{path} is a link that leads out of {folder}; put a copy of the file in its place, or where there is a "
-            f"choice follow links with follow_links=True (--follow-links)"
+            f"{path} is a link that leads out of {folder}; replace it with a copy of the file, or, where the option "
+            f"exists, follow links with follow_links=True (--follow-links)"
         )
 
 

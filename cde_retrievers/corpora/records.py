@@ -90,7 +90,7 @@ def _text(row: Row, column: str) -> str:
     value = _value(row, column, "text= (--text)")
     if value is not None and not isinstance(value, str):
         raise InvalidTextError(
-            f"{row.place}: column {column!r} should be the text, but is a {type(value).__name__}: {shown(value)}; "
+            f"{row.place}: column {column!r} must be a text, found a {type(value).__name__}: {shown(value)}; "
             f"name another column with text= (--text)"
         )
     return value or ""
@@ -104,7 +104,7 @@ def _id(row: Row, column: str | None, reading: ReadOptions) -> str:
         return str(value)
     if not isinstance(value, str) or not value:
         raise InvalidDocumentError(
-            f"{row.place} has the id {shown(value)}, but an id must be a text that is not empty; write whole numbers "
+            f"{row.place} has the id {shown(value)}, but an id must be a non-empty text; read whole numbers "
             f"as text with ids_as_text=True (--ids-as-text), or name another column with id= (--id)"
         )
     return value
@@ -118,7 +118,7 @@ def _metadata(row: Row, reading: ReadOptions, source_format: Format, taken: set[
         twice = sorted(set(spread) & set(values))
         if twice:
             raise InvalidDocumentError(
-                f"{row.place} has {twice[0]!r} as a column and as a field of {_SPREAD!r}; rename one of them"
+                f"{row.place} has {twice[0]!r} both as a column and as a field of {_SPREAD!r}; rename one of them"
             )
         values |= spread
     if reading.metadata is not None:
@@ -132,6 +132,6 @@ def _metadata(row: Row, reading: ReadOptions, source_format: Format, taken: set[
 def _value(row: Row, column: str, setting: str) -> Any:
     if column not in row.values:
         raise CorpusFileError(
-            f"{row.place} has no column {column!r}, it has {shown(sorted(row.values))}; name another with {setting}"
+            f"{row.place} has no column {column!r}, only {shown(sorted(row.values))}; name another with {setting}"
         )
     return row.values[column]

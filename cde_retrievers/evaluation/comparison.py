@@ -108,7 +108,7 @@ class Comparison:
             )
             return cls(content["model"], rows)
         except (KeyError, TypeError) as error:
-            raise ConfigurationError(f"this is no saved comparison ({error!r}); compare again") from error
+            raise ConfigurationError(f"this is not a saved comparison ({error!r}); compare again") from error
 
     def save(self, path: str | Path) -> None:
         """Write everything as JSON, whole or not at all; an older file there is replaced.

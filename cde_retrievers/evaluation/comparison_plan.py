@@ -103,7 +103,7 @@ def _foreign_contexts(
             context = source.fit(encoder, data)
         except ContextTooSmallError as error:
             raise ContextTooSmallError(
-                f"no context can be made of {corpus.name}; give more of it, or leave it out ({error})"
+                f"no context can be made of {corpus.name}; give more documents of it, or leave it out ({error})"
             ) from error
         yield PlannedContext(FittedContext(context, source.label), "context")
 

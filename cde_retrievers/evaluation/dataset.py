@@ -48,7 +48,7 @@ class RetrievalDataset:
             )
         if len(set(checked_texts(self.texts))) < 2:
             raise EvaluationDataError(
-                f"{self.name} has fewer than two different documents, too few to search; give a larger corpus"
+                f"{self.name} has fewer than two different documents, which is too few to search; give a larger corpus"
             )
         for _ in checked_texts(self.judged.queries.values()):
             pass

@@ -77,7 +77,7 @@ def searcher_of(
         ConfigurationError: the model is none, or a context is given for one that has none.
     """
     if isinstance(model, type):
-        raise ConfigurationError(f"a class searches nothing, found {model.__name__}; give an instance of it")
+        raise ConfigurationError(f"model must be an instance, found the class {model.__name__}; give an instance of it")
     if isinstance(model, str | Path):
         model = ContextualEncoder.from_pretrained(model)
     if isinstance(model, Embedder):
@@ -85,7 +85,7 @@ def searcher_of(
         return Contextual(model, OwnContext() if source is None else source)
     if not isinstance(model, Searcher):
         raise ConfigurationError(
-            f"{type(model).__name__} cannot be evaluated as it is; wrap an embedding that knows no context as "
+            f"{type(model).__name__} cannot be evaluated as it is; wrap an embedding that takes no context as "
             f"Plain(embedding), or give a ContextualEncoder"
         )
     if context is not None:

@@ -100,7 +100,7 @@ class Evaluation:
             content = json.loads(Path(path).read_text(encoding="utf-8"))
         except ValueError as error:
             raise ConfigurationError(
-                f"{path} is no saved evaluation: it is no JSON ({error}); evaluate again"
+                f"{path} is not a saved evaluation: it is not JSON ({error}); evaluate again"
             ) from error
         return cls.from_dict(content)
 
@@ -121,7 +121,7 @@ class Evaluation:
                 tuple(tuple(ids) for ids in content["best"]),
             )
         except (KeyError, TypeError, ValueError) as error:
-            raise ConfigurationError(f"this is no saved evaluation ({error!r}); evaluate again") from error
+            raise ConfigurationError(f"this is not a saved evaluation ({error!r}); evaluate again") from error
 
     def _of(self, measure: str) -> Values:
         if measure not in self.values:

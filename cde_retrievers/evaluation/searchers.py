@@ -146,7 +146,7 @@ def _calls(embedding: Any) -> tuple[Embed, Embed]:
     if hasattr(embedding, "encode"):
         return embedding.encode, embedding.encode
     raise ConfigurationError(
-        f"{type(embedding).__name__} is no embedding that is known; give one of LangChain, LlamaIndex or "
+        f"{type(embedding).__name__} is not a supported embedding; give one of LangChain, LlamaIndex or "
         f"sentence-transformers, or a class with a `name` and a `search` as `Searcher` describes"
     )
 

@@ -67,13 +67,13 @@ def write_context(store: VectorStore, embeddings: ContextBoundMixin, *, replace:
     kind = askable_kind_of(store)
     if not replace and kind.read(store) not in (None, fingerprint):
         raise ContextMismatchError(
-            f"the store says that it was built under context {kind.read(store)}, not {fingerprint}; load the context "
+            f"the store was built under context {kind.read(store)}, not {fingerprint}; load the context "
             f"that was saved with it, or empty it, add its documents again and pass replace=True"
         )
     kind.write(store, fingerprint)
     if kind.read(store) != fingerprint:
         raise ConfigurationError(
-            f"{kind.name} took the context and did not keep it; update its server, or add "
+            f"{kind.name} accepted the context but did not keep it; update its server, or add "
             f"stamped(documents, embeddings) and search with context_filter(embeddings, store)"
         )
 
@@ -131,7 +131,7 @@ def stamped(documents: Iterable[Document], embeddings: ContextBoundMixin) -> lis
 def _with_stamp(document: Document, fingerprint: str) -> Document:
     if not isinstance(document, Document):
         raise InvalidTextError(
-            f"a LangChain Document is needed to carry a context in its metadata, found {type(document).__name__}; "
+            f"only a LangChain Document can carry a context in its metadata, found {type(document).__name__}; "
             f"wrap texts: Document(page_content=text)"
         )
     return document.model_copy(update={"metadata": {**document.metadata, CONTEXT_KEY: fingerprint}})
@@ -189,7 +189,7 @@ def _claim(store: VectorStore, kind: StoreKind, embeddings: ContextualEmbeddings
     held = kind.count(store)
     if held and check.theirs is None:
         raise ContextMismatchError(
-            f"this {kind.name} store already holds {held} documents and does not say under which context; take a new "
+            f"this {kind.name} store already holds {held} documents and does not record their context; use a new "
             f"collection, or, if you know that they were embedded under yours, call write_context(store, embeddings)"
         )
     if not kind.stamps_documents:

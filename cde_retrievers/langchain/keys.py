@@ -37,7 +37,7 @@ def cache_key_encoder(embeddings: ContextBoundMixin, role: Role) -> Callable[[st
         ConfigurationError: the role is neither of the two.
     """
     if role not in _ROLES:
-        raise ConfigurationError(f"unknown role {role!r}; a cached text is a 'document' or a 'query'")
+        raise ConfigurationError(f"role must be 'document' or 'query', found {role!r}; give one of them")
 
     def key(text: str) -> str:
         digest = hashlib.sha256(text.encode("utf-8")).hexdigest()
@@ -73,7 +73,7 @@ def cached_embeddings(
     """
     if not isinstance(embeddings, ContextBoundMixin):
         raise ConfigurationError(
-            f"embeddings that are bound to a context are needed, found {type(embeddings).__name__}; for plain ones "
+            f"embeddings must be bound to a context, found {type(embeddings).__name__}; for plain ones "
             f"use CacheBackedEmbeddings.from_bytes_store"
         )
     kind = optional_module(
@@ -135,5 +135,5 @@ def _sorted_json(document: Document) -> str:
     except (TypeError, ValueError) as error:
         raise ConfigurationError(
             f"the metadata of the document that starts with {document.page_content[:60]!r} cannot be hashed ({error}); "
-            f"keep to strings, numbers, lists and dictionaries with strings for keys"
+            f"use only strings, numbers, lists and dictionaries with string keys"
         ) from error

@@ -30,7 +30,9 @@ def to_index(
     known = list(checked_texts(texts))
     for name, given in (("metadatas", metadatas), ("ids", ids)):
         if given is not None and len(given) != len(known):
-            raise ConfigurationError(f"{len(known)} texts need as many {name}, found {len(given)}; give one for each")
+            raise ConfigurationError(
+                f"{name} must be one per text, found {len(given)} for {len(known)} texts; give one for each"
+            )
     every = metadatas if metadatas is not None else [{}] * len(known)
     names = ids if ids is not None else [None] * len(known)
     return [IndexDocument(*parts) for parts in zip(known, names, every, strict=True)]

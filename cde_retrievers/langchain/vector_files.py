@@ -22,7 +22,7 @@ def bound_to_context(embeddings: Embeddings) -> ContextBoundMixin:
     """
     if not isinstance(embeddings, ContextBoundMixin):
         raise ConfigurationError(
-            f"this store keeps documents together with the context they were embedded under, and "
+            f"this store keeps documents together with the context they were embedded under, but "
             f"{type(embeddings).__name__} has none; pass ContextualEmbeddings, or put a context around any other model "
             f"with WhitenedEmbeddings(base=...)"
         )

@@ -64,7 +64,7 @@ class ContextualVectorStore(ContextualSearch):
         kind: Kind | None = None,
     ) -> None:
         if index is not None and (path is not None or kind is not None):
-            raise ConfigurationError("an open index has a path and a kind already; give index= alone")
+            raise ConfigurationError("an open index already has a path and a kind; give index= alone")
         if index is None:
             index = open_or_create(bound_to_context(embedding), path, kind)
         super().__init__(embedding, index)

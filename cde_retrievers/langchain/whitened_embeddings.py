@@ -59,7 +59,7 @@ class WhitenedEmbeddings(ContextualEmbeddings):
     def model_post_init(self, context: Any, /) -> None:
         """Put the base under contexts, and load the one that is named."""
         if self.encoder is not None:
-            raise ConfigurationError("the encoder is made of the base here; leave encoder=... out")
+            raise ConfigurationError("the encoder is made from base here; leave encoder=... out")
         super().model_post_init(context)
 
     def _loader(self) -> Callable[[], Embedder]:

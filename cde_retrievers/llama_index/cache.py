@@ -151,6 +151,6 @@ class CachedEmbedder(DelegatingEmbedder):
             return row
         except EmbeddingServiceError as error:
             raise EmbeddingServiceError(
-                f"what the cache keeps for the text {text[:60]!r} is not usable: {error}; give a new cache, or remove "
-                f"the entry"
+                f"the cache entry of the text {text[:60]!r} is unusable: {error}; give a new cache, or remove "
+                f"that entry"
             ) from error

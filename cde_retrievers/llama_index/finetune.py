@@ -137,14 +137,16 @@ class ContextualFinetuneEngine:
             TrainingError: `finetune` has not ended yet.
         """
         if not is_own_layout(self.model_path):
-            raise TrainingError(f"there is no trained model in {self.model_path}; call finetune() first")
+            raise TrainingError(f"{self.model_path} holds no trained model; call finetune() first")
         return ContextualEmbedding(self.model_path, **model_kwargs)
 
     def _config(self, changed: dict[str, Any]) -> "TrainingConfig":
         from cde_retrievers.training.config import TrainingConfig
 
         if "output_dir" in changed:
-            raise ConfigurationError("model_output_path says where the run goes; give output_dir as that")
+            raise ConfigurationError(
+                "the directory of the run is model_output_path here; give that instead of output_dir"
+            )
         return TrainingConfig.from_dict(
             {**self._arguments, **self._evaluated(), "output_dir": str(self._output), **changed}
         )
@@ -194,7 +196,7 @@ class QAData:
 
         if not isinstance(dataset, str | Path | QADataset):
             raise TrainingDataError(
-                f"a data set with {', '.join(_PARTS)} is expected, or the path of its JSON file, found "
+                f"dataset must be a data set with {', '.join(_PARTS)} or the path of its JSON file, found "
                 f"{type(dataset).__name__}; make one with generate_qa_embedding_pairs, or train on other pairs with "
                 f"cde_retrievers.training.train"
             )

@@ -73,7 +73,7 @@ class ContextFitter(TransformComponent):
         # Pipelines pickle their steps for worker processes only, and each of those sees a part of the nodes.
         if not self.embed_model._binding.is_fitted:
             raise ContextNotFittedError(
-                "a ContextFitter in a worker process would fit on its share of the nodes alone. Before running the "
+                "a ContextFitter in a worker process would fit on its share of the nodes only. Before running the "
                 "pipeline with num_workers, add the line\n"
                 "    embed_model.fit(splitter(documents))  # all nodes\n"
                 "or run it without num_workers"

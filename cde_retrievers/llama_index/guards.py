@@ -72,13 +72,13 @@ def refuse_to_mix(store: BasePydanticVectorStore, embed_model: ContextBoundMixin
     named = sorted(stamp for stamp in stamps if stamp is not None)
     if named and not embed_model._binding.is_fitted:
         raise ContextMismatchError(
-            f"the vector store already holds nodes of context {named[0]}, and the embedding has no context yet; one "
-            f"fitted on other nodes would not be theirs. Load the one that was saved with the index (context_path=...)"
+            f"the vector store already holds nodes of context {named[0]}, but the embedding has no context yet; one "
+            f"fitted on other nodes would not match them. Load the one that was saved with the index (context_path=...)"
         )
     check = _check(stamps, embed_model.context.fingerprint) if named else None
     if check is not None and check.verdict == "another context":
         raise ContextMismatchError(
-            f"the vector store already holds nodes of context {check.theirs}, new ones would be embedded under "
+            f"the vector store already holds nodes of context {check.theirs}, but new ones would be embedded under "
             f"{check.yours}, and the two cannot be compared; load the context that was saved with "
             f"the index, or put all documents into an empty vector store, with a document store of their own: "
             f"SimpleDocumentStore(namespace=docstore_namespace(embed_model))"
@@ -96,7 +96,7 @@ def _stamps_of(index: object, embed_model: ContextBoundMixin) -> Stamps:
     store = index if isinstance(index, BasePydanticVectorStore) else getattr(index, "vector_store", None)
     if not isinstance(store, BasePydanticVectorStore):
         raise ConfigurationError(
-            f"an index, a storage context, a vector store or the directory of a persisted index is expected, found "
+            f"index must be an index, a storage context, a vector store or the directory of a persisted index, found "
             f"{type(index).__name__}"
         )
     return _stamps_at_hand(store) or _stamps_of_sample(store, embed_model._binding.encoder.width)

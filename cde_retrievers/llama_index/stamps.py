@@ -34,7 +34,7 @@ def stamped(nodes: Iterable[BaseNode], embed_model: ContextBoundMixin, *, reembe
 def _checked(node: object, position: int) -> BaseNode:
     if not isinstance(node, BaseNode):
         raise InvalidTextError(
-            f"item {position} is no node but {type(node).__name__}; put texts into nodes: TextNode(text=...)"
+            f"item {position} must be a node, found {type(node).__name__}; put texts into nodes: TextNode(text=...)"
         )
     return node
 

@@ -29,7 +29,7 @@ def new_index(embedder: Embedder, context: CorpusContext, path: str | Path | Non
     if path is not None:
         if holds_index(path):
             raise PathInUseError(
-                f"{path} holds an index already; open it with ContextualVectorStore.open({str(path)!r})"
+                f"{path} already holds an index; open it with ContextualVectorStore.open({str(path)!r})"
             )
         return ContextualIndex.create(embedder, context, path)
     return in_temporary_directory(lambda folder: ContextualIndex.create(embedder, context, folder))
@@ -67,6 +67,6 @@ def require_local(fs: Any) -> None:
     protocol = getattr(fs, "protocol", ())
     if fs is not None and "file" not in ((protocol,) if isinstance(protocol, str) else protocol):
         raise ConfigurationError(
-            f"an index lies on a local disk, where it can be searched in place, found a file system for {protocol!r}; "
+            f"an index must be on a local disk, where it is searched in place, found a file system for {protocol!r}; "
             f"leave fs out, and copy the directory afterwards"
         )

@@ -265,8 +265,8 @@ class ContextualVectorStore(ThreadedVectorStore):
         # LlamaIndex's own pickling drops what it cannot pickle, the index with it, and says so only in a log.
         if self._is_temporary:
             raise ConfigurationError(
-                "this store lies in a temporary directory, which goes with it; to use it in another process, make it "
-                "with ContextualVectorStore(embed_model, path)"
+                "this store is in a temporary directory, which is removed with it; to use it in another process, make "
+                "it with ContextualVectorStore(embed_model, path)"
             )
         return _reopen, (type(self), self._index.path, self._embed_model, self._index.read_only, self.verify)
 

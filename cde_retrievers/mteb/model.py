@@ -72,7 +72,7 @@ class ContextualModelForMTEB:
             ContextNotFittedError: no corpus was indexed before.
         """
         if self._documents is None:
-            raise ContextNotFittedError("nothing can be searched before index(corpus) was called; call it first")
+            raise ContextNotFittedError("search needs an index; call index(corpus) first")
         rows = list(queries)
         vectors = self._encoder.encode_queries([_query_text(row) for row in rows], self._fitted(), show_progress=False)
         place = {document: row for row, document in enumerate(self._ids)}
@@ -124,7 +124,7 @@ class ContextualModelForMTEB:
 
     def _fitted(self) -> CorpusContext:
         if self._context is None:
-            raise ContextNotFittedError("no task has begun; call index(corpus) or encode(inputs) first")
+            raise ContextNotFittedError("no task has started; call index(corpus) or encode(inputs) first")
         return self._context
 
 

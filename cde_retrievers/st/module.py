@@ -76,7 +76,7 @@ class ContextualModule(InputModule):
     @max_seq_length.setter
     def max_seq_length(self, value: int) -> None:
         raise ConfigurationError(
-            f"texts are cut at {self.max_seq_length} tokens, under which the context was fitted; for {value}, make an "
+            f"texts are cut at {self.max_seq_length} tokens, with which the context was fitted; for {value}, make an "
             f"encoder with max_length={value}, and fit its context"
         )
 

@@ -45,7 +45,7 @@ def encoder_to_train(
     given = sorted({*settings, *(["conditioning"] if conditioning is not None else [])})
     if given:
         raise ConfigurationError(
-            f"{name_or_path} is contextual already and is trained as it is, so it takes no {', '.join(given)}; leave "
+            f"{name_or_path} is already contextual and is trained as it is, so it takes no {', '.join(given)}; leave "
             f"that out, or give a bi-encoder"
         )
     return ContextualEncoder.from_pretrained(name_or_path, device=device)

@@ -143,8 +143,8 @@ def _refuse_to_mix(folder: Path) -> None:
     found = newest_complete(folder)
     if found is not None:
         raise TrainingError(
-            f"{folder} already holds {found.name} of an earlier run; go on with resume_from_checkpoint=True, or give "
-            f"another output_dir"
+            f"{folder} already holds {found.name} of an earlier run; continue with resume_from_checkpoint=True, or "
+            f"give another output_dir"
         )
 
 
@@ -152,7 +152,7 @@ def _whole(checkpoint: Path, folder: Path) -> Path:
     if not is_complete(checkpoint):
         newest = newest_complete(folder)
         known = f"the newest complete one is {newest}" if newest else f"{folder} has none that is"
-        raise TrainingError(f"{checkpoint} is no complete checkpoint; {known}")
+        raise TrainingError(f"{checkpoint} is not a complete checkpoint; {known}")
     return checkpoint
 
 
@@ -162,11 +162,11 @@ def _newest(folder: Path) -> Path:
         broken = ", ".join(path.name for path in checkpoints_in(folder)) or "none"
         raise TrainingError(
             f"{folder} has no complete checkpoint to resume from (incomplete: {broken}); leave resume_from_checkpoint "
-            f"out to begin anew"
+            f"out to begin again"
         )
     for later in checkpoints_in(folder):
         if (_step(later) or 0) > (_step(newest) or 0):
-            logger.warning("%s is incomplete and is passed over", later)
+            logger.warning("%s is incomplete and is skipped", later)
     logger.info("resuming from %s, the newest complete checkpoint", newest)
     return newest
 
@@ -178,7 +178,7 @@ def _check_identity(checkpoint: Path, identity: RunIdentity) -> None:
     if different:
         shown = "; ".join(f"{name} was {saved.get(name)!r}, is {now.get(name)!r}" for name in different)
         raise TrainingError(
-            f"{checkpoint} belongs to another run ({shown}); resume it as it was begun, or begin anew in another "
+            f"{checkpoint} belongs to another run ({shown}); resume it with its own settings, or start in another "
             f"output_dir"
         )
 

@@ -199,7 +199,9 @@ def _plain(strategy: Any) -> str:
 
 def _check_output(config: TrainingConfig) -> None:
     if not config.output_dir:
-        raise ConfigurationError("output_dir says where checkpoints and the trained model go; give a directory")
+        raise ConfigurationError(
+            "output_dir is required, since checkpoints and the trained model go there; give a directory"
+        )
     if config.output_folder.exists() and not config.output_folder.is_dir():
         raise ConfigurationError(f"output_dir {config.output_dir} is a file; give the path of a directory")
     if config.max_steps == 0:
@@ -209,7 +211,7 @@ def _check_output(config: TrainingConfig) -> None:
 def _check_lora(config: TrainingConfig) -> None:
     for name in ("lora_alpha", "lora_target_modules", "lora_dropout"):
         if getattr(config, name) and config.lora_rank is None:
-            raise ConfigurationError(f"{name} says nothing without lora_rank; set lora_rank, or leave {name} out")
+            raise ConfigurationError(f"{name} has no effect without lora_rank; set lora_rank, or leave {name} out")
 
 
 def _check_evaluation(config: TrainingConfig) -> None:
@@ -222,7 +224,7 @@ def _check_evaluation(config: TrainingConfig) -> None:
     asked = _plain(config.eval_strategy) != "no" or _plain(config.save_strategy) == "best"
     if (asked or config.load_best_model_at_end or config.eval_on_start) and not config.evaluation:
         raise ConfigurationError(
-            "evaluation during training needs something to search in; name BEIR folders in evaluation=(...), or leave "
+            "evaluation during training needs data to search; name BEIR folders in evaluation=(...), or leave "
             "eval_strategy, eval_on_start and load_best_model_at_end out"
         )
     figures = [MEAN_NDCG, *(f"{name}_{MEAN_NDCG}" for name in names if len(names) > 1)]

@@ -42,7 +42,7 @@ class Adapters:
             try:
                 self._tuners = [peft.LoraModel(each, settings, "default") for each in _backbones(model, first_stage)]
             except ValueError as error:
-                raise ConfigurationError(f"peft finds no place for the adapters: {error}") from error
+                raise ConfigurationError(f"peft finds no layer for the adapters: {error}") from error
 
     def merge(self) -> None:
         """Add the adapters to the weights they stand beside, and remove them."""

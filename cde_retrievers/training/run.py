@@ -125,8 +125,7 @@ def as_encoder(
     if conditioning is not None or settings:
         given = ", ".join(sorted({*settings, *(["conditioning"] if conditioning is not None else [])}))
         raise ConfigurationError(
-            f"{given} describe a contextual model that is made of a bi-encoder; give its name or path, or leave them "
-            f"out"
+            f"{given} describe a contextual model made from a bi-encoder; give its name or path, or leave them out"
         )
     return model
 

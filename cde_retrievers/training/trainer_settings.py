@@ -47,7 +47,7 @@ def check_trainer_settings(arguments: TrainingArguments) -> None:
             f"process per GPU with torchrun --nproc_per_node {arguments.n_gpu}, or set CUDA_VISIBLE_DEVICES to one"
         )
     if arguments.greater_is_better is False:
-        raise ConfigurationError("greater_is_better is False, but a higher nDCG@10 is the better one; leave it out")
+        raise ConfigurationError("greater_is_better is False, but a higher nDCG@10 is better; leave it out")
     _check_schedule(arguments)
     _check_reports(arguments)
 

@@ -243,7 +243,7 @@ def test_ctrl_c_stops_at_once_where_that_is_asked_for(run, pairs, biencoder_fold
     [
         (None, [], ["does not exist", "give a file of pairs"]),
         ('{"text": "a document, not a pair"}\n', [], ["has no column for the query", "add --from-documents"]),
-        ("no json\n", [], ["pairs.jsonl:1 is no JSON"]),
+        ("no json\n", [], ["pairs.jsonl:1 is not valid JSON"]),
         ('{"query": "a cat", "positive": ""}\n', [], ["the positive is empty"]),
         ('{"query": "a cat", "positive": "the cat"}\n', [], ["there are 1 pairs", "one batch of 64"]),
         ('{"query": "a cat", "positive": "the cat"}\n' * 9, ["--batch-size", 4], ["all pairs have the same document"]),
@@ -281,11 +281,11 @@ def test_impossible_settings_are_refused(run, pairs, tmp_path, options, parts):
 @pytest.mark.parametrize(
     ("options", "parts"),
     [
-        (["--setting", "seed"], ["'seed' is no NAME=VALUE"]),
+        (["--setting", "seed"], ["'seed' is not NAME=VALUE"]),
         (["--setting", "seed=1", "--setting", "seed=2"], ["seed is given twice"]),
-        (["--setting", "learning_rate=1", "--learning-rate", 1], ["learning_rate is what --learning-rate says"]),
-        (["--setting", "output_dir=there"], ["output_dir is what --out says"]),
-        (["--setting", "use_cpu=false"], ["use_cpu is what --device says"]),
+        (["--setting", "learning_rate=1", "--learning-rate", 1], ["learning_rate is also set by --learning-rate"]),
+        (["--setting", "output_dir=there"], ["output_dir is also set by --out"]),
+        (["--setting", "use_cpu=false"], ["use_cpu is also set by --device"]),
         (["--text", "body"], ["--text says how documents are read", "add --from-documents"]),
         (["--ids-as-text"], ["--ids-as-text says how documents are read"]),
     ],
@@ -308,7 +308,7 @@ def test_a_model_that_is_there_is_never_overwritten(run, pairs, model_folder, bi
     (tmp_path / "file").write_text("")
     for out, part in (
         (saved, "holds a saved model"),
-        (trained, "is a model that was trained before"),
+        (trained, "is an already trained model"),
         (tmp_path / "file", "is a file"),
     ):
         assert_refused(run("train", pairs, "--out", out, "--model", biencoder_folder, *SHORT), part, "--out")

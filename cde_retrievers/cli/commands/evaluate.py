@@ -103,7 +103,7 @@ def _prepare(run: "Session", source: Path, out: Path | None, replace: bool) -> N
     refuse_inside(out, source)
     checked_target(out)
     if out.exists() and not replace:
-        raise PathInUseError(f"{out} is there already; give another --out, or --replace it")
+        raise PathInUseError(f"{out} already exists; give another --out, or --replace it")
 
 
 _SPLIT = "test"

@@ -45,7 +45,7 @@ def check(
             if index.damaged:
                 raise IndexFileError(
                     f"{'; '.join(index.damaged)}. The documents are not affected, and searches are exact without it; "
-                    f"the next change, or ContextualIndex.optimize(), makes it again"
+                    f"the next change, or ContextualIndex.optimize(), rebuilds it"
                 )
         except IndexFileError as error:
             run.fail(error)

@@ -125,7 +125,7 @@ def _refuse_used(out: Path, resume: bool) -> None:
         raise PathInUseError(f"{out} holds a saved model; give another --out")
     if is_own_layout(out / MODEL_FOLDER) and not resume:
         raise PathInUseError(
-            f"{out / MODEL_FOLDER} is a model that was trained before; give another --out, or go on with --resume"
+            f"{out / MODEL_FOLDER} is an already trained model; give another --out, or continue with --resume"
         )
 
 

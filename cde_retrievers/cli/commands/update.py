@@ -40,9 +40,7 @@ def add(
     read for the index, with the same options.
     """
     if prune and not upsert:
-        raise BadParameter(
-            "it brings the index up to date with the source, and so needs --upsert", param_hint="--prune"
-        )
+        raise BadParameter("it makes the index match the source, and so needs --upsert", param_hint="--prune")
     with session(output) as run:
         from cde_retrievers.cli.loading import open_index
         from cde_retrievers.corpora import CorpusSync

@@ -176,7 +176,7 @@ def training_config(
     given = {name: value for name, value in chosen.items() if value is not None}
     settings = read_settings(options.setting or [])
     for name in sorted(given.keys() & settings.keys()):
-        raise BadParameter(f"{name} is what {_OPTIONS[name]} says; leave one of them out", param_hint="--setting")
+        raise BadParameter(f"{name} is also set by {_OPTIONS[name]}; leave one of them out", param_hint="--setting")
     defaults = {"save_total_limit": _KEPT_CHECKPOINTS}
     evaluated = _EVALUATED if "evaluation" in {*given, *settings} else {}
     return TrainingConfig.from_dict({**defaults, **evaluated, **given, **settings})
@@ -192,7 +192,7 @@ def read_settings(texts: Sequence[str]) -> dict[str, Any]:
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals or not name.strip():
-            raise BadParameter(f"{text!r} is no NAME=VALUE; write it as in seed=7", param_hint="--setting")
+            raise BadParameter(f"{text!r} is not NAME=VALUE; write it as in seed=7", param_hint="--setting")
         name = name.strip()
         if name in settings:
             raise BadParameter(f"{name} is given twice; leave one of them out", param_hint="--setting")

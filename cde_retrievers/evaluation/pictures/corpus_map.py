@@ -79,7 +79,7 @@ class Projection:
         if embeddings.ndim != 2 or min(embeddings.shape) < 2:
             raise ConfigurationError(
                 f"a map needs at least two embeddings of at least two numbers, found shape {embeddings.shape}; give "
-                f"what encode_documents gave"
+                f"the output of encode_documents"
             )
         centred = embeddings.astype(np.float64) - embeddings.mean(axis=0, dtype=np.float64)
         _, lengths, directions = np.linalg.svd(centred, full_matrices=False)
@@ -109,7 +109,7 @@ def corpus_map(documents: Projection, context: Sequence[int]) -> "Figure":
     """
     points = documents.points
     if len(set(context)) < len(context) or not set(context) <= set(range(len(points))):
-        raise ConfigurationError(f"context must be different places among {len(points)} documents, found {context}")
+        raise ConfigurationError(f"context must hold distinct positions among {len(points)} documents, found {context}")
     figure = new_figure(_HEIGHT)
     axes = new_axes(figure)
     chosen, others = points[list(context)], points[np.setdiff1d(np.arange(len(points)), context)]

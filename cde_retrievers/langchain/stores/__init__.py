@@ -41,7 +41,7 @@ def kind_of(store: object) -> StoreKind:
     """
     kind = find_kind(store)
     if kind is None:
-        raise ConfigurationError(f"{_shown(store)} is no vector store that is known here; {_way_out()}")
+        raise ConfigurationError(f"{_shown(store)} is not a supported vector store; {_way_out()}")
     return kind
 
 

@@ -79,7 +79,7 @@ def cluster_pairs(
 
 def _check_settings(cluster_size: int, seed: int) -> None:
     if cluster_size < 1:
-        raise ConfigurationError(f"a cluster holds at least one pair, found cluster_size={cluster_size}")
+        raise ConfigurationError(f"a cluster must hold at least one pair, found cluster_size={cluster_size}")
     if not 0 <= seed <= _LARGEST_SEED:
         raise ConfigurationError(f"the seed must be between 0 and {_LARGEST_SEED}, found {seed}")
 

@@ -66,11 +66,11 @@ class MiningRules:
         for name in ("num_negatives", "range_min", "range_max"):
             number = getattr(self, name)
             if number is not None and not isinstance(number, int):
-                raise ConfigurationError(f"{name} is {number!r}; give a whole number")
+                raise ConfigurationError(f"{name} must be a whole number, found {number!r}; give a whole number")
         if self.num_negatives < 1 or self.range_min < 0:
             raise ConfigurationError(
-                f"at least one negative is mined and ranks count from 0, found num_negatives={self.num_negatives}, "
-                f"range_min={self.range_min}"
+                f"at least one negative must be mined and ranks count from 0, found "
+                f"num_negatives={self.num_negatives}, range_min={self.range_min}"
             )
         if self.min_score is not None and self.max_score is not None and self.min_score > self.max_score:
             raise ConfigurationError(
@@ -172,8 +172,8 @@ def mine_hard_negatives(
             bar.update()
     if short:
         logger.warning(
-            "%d of %d pairs got fewer than %d hard negatives: their domains have no more documents that the rules let "
-            "pass; loosen scores, margins and ranks for more", short, len(pairs), num_negatives,
+            "%d of %d pairs got fewer than %d hard negatives: their domains have no more documents that the rules "
+            "allow; loosen scores, margins and ranks for more", short, len(pairs), num_negatives,
         )  # fmt: skip
     return replace(pairs, negatives_of=tuple(negatives))
 

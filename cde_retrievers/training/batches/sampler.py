@@ -137,11 +137,12 @@ def _distinct_rows(pairs: TrainingPairs, batch_size: int, seed: int) -> Indices:
     """The first row of each distinct pair of texts, in order."""
     if batch_size < 1 or seed < 0:
         raise ConfigurationError(
-            f"batches hold at least one pair and seeds are not negative, found batch_size={batch_size}, seed={seed}"
+            f"batches must hold at least one pair and seeds must not be negative, found batch_size={batch_size}, "
+            f"seed={seed}"
         )
     rows = first_rows(pairs)
     if len(rows) < len(pairs):
-        logger.warning("%d of %d pairs repeat another one and are left out", len(pairs) - len(rows), len(pairs))
+        logger.warning("%d of %d pairs repeat another pair and are left out", len(pairs) - len(rows), len(pairs))
     if len(rows) < batch_size:
         raise TrainingDataError(
             f"a batch takes {batch_size} distinct pairs, there are {len(rows)}; lower the batch size or add pairs"
@@ -161,6 +162,6 @@ def _log_mixed_batches(pairs: TrainingPairs, rows: Indices, batch_size: int) -> 
     small = int(((sizes > 0) & (sizes < batch_size)).sum())
     if mixed:
         logger.info(
-            "%d of %d batches are of several domains, from what fills no batch; %d of %d domains have fewer pairs than "
-            "a batch", mixed, len(rows) // batch_size, small, len(pairs.domains),
+            "%d of %d batches mix domains, made of pairs that fill no batch alone; %d of %d domains have fewer pairs "
+            "than a batch", mixed, len(rows) // batch_size, small, len(pairs.domains),
         )  # fmt: skip

@@ -52,7 +52,7 @@ class PairVectors:
             _check_unit_rows(role, vectors)
         if self.queries.shape[1] != self.documents.shape[1]:
             raise TrainingDataError(
-                f"queries and documents must lie in one space, but query vectors are {self.queries.shape[1]} wide and "
+                f"queries and documents must share one space, but query vectors are {self.queries.shape[1]} wide and "
                 f"document vectors {self.documents.shape[1]}; embed both with one model"
             )
 
@@ -163,7 +163,7 @@ def _unit_rows(encoder: ContextualEncoder, texts: Sequence[str], prompt: str) ->
     if len(lost):
         raise TrainingError(
             f"the surrogate {encoder.name!r} gives a vector without a direction to {len(lost)} texts, such as "
-            f"{texts[lost[0]][:60]!r}; use another one, or float32 if it runs in fewer bits"
+            f"{texts[lost[0]][:60]!r}; use another one, or float32 if it runs at lower precision"
         )
     unit: Vectors = vectors / lengths
     return unit

@@ -116,7 +116,7 @@ def pairs_from_corpus(
         reasons = ", ".join(f"{count:,}: {reason}" for reason, count in without.items()) or "there are none"
         raise TrainingDataError(
             f"no pair could be made of {len(read):,} documents ({reasons}); give documents with titles, headings or "
-            f"several sentences, or pairs of your own"
+            f"several sentences, or your own pairs"
         )
     pairs_kinds, pairs = zip(*found, strict=True)
     return CorpusPairs(TrainingPairs.of(pairs), pairs_kinds, len(read), without, general)
@@ -162,7 +162,7 @@ def _whole(document: Document, place: int) -> str:
 def _checked(documents: Iterable[str | Document]) -> list[Document]:
     if isinstance(documents, str | bytes | Mapping) or not isinstance(documents, Iterable):
         raise TrainingDataError(
-            f"a collection of documents is expected, found {type(documents).__name__}; give a Corpus or a list"
+            f"documents must be a collection of documents, found {type(documents).__name__}; give a Corpus or a list"
         )
     try:
         return [checked_document(document, position) for position, document in enumerate(documents)]

@@ -131,7 +131,7 @@ def check_table(pairs: object) -> None:
     """
     if not isinstance(pairs, TrainingPairs):
         raise TrainingDataError(
-            f"TrainingPairs are expected, found {type(pairs).__name__}; read_pairs makes them of rows and data sets"
+            f"pairs must be TrainingPairs, found {type(pairs).__name__}; make them of rows or data sets with read_pairs"
         )
 
 
@@ -161,7 +161,7 @@ def check_pair(pair: Pair, place: str) -> None:
         except InvalidTextError as error:
             raise TrainingDataError(f"{place}: the {role} cannot be read: {error}") from error
     if pair.positive in pair.negatives:
-        raise TrainingDataError(f"{place}: the positive is among its own negatives; leave it out there")
+        raise TrainingDataError(f"{place}: the positive is among its own negatives; remove it from them")
     if not isinstance(pair.domain, str):
         raise TrainingDataError(f"{place}: the domain must be a text, found {type(pair.domain).__name__}; give a name")
 

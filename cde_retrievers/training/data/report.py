@@ -186,10 +186,12 @@ def check_enough(pairs: TrainingPairs, batch_size: int) -> None:
         )
     alone = not any(pairs.negatives_of)
     if alone and len(np.unique(pairs.positive_of)) == 1:
-        raise TrainingDataError("all pairs have the same document, so no query has anything to tell it from; give more")
+        raise TrainingDataError(
+            "all pairs have the same document, so there is nothing to tell it apart from; give more"
+        )
     if alone and len(np.unique(pairs.query_of)) == 1:
         raise TrainingDataError(
-            "all pairs have the same query, which all of the documents answer, so there is nothing to tell apart; give "
+            "all pairs have the same query, which every document answers, so there is nothing to tell apart; give "
             "other queries, or negatives"
         )
     distinct = len(first_rows(pairs))

@@ -108,7 +108,7 @@ def _the_one(role: str, names: tuple[str, ...], place: str) -> str:
         )
     if not found:
         raise TrainingDataError(
-            f"{place} has no column for the {role}, it has {sorted(names)}; call it one of {', '.join(_NAMES[role])}"
+            f"{place} has no column for the {role}, only {sorted(names)}; name one of these {', '.join(_NAMES[role])}"
         )
     return found[0]
 
