@@ -1,4 +1,4 @@
-"""The documents of a file or folder, as a stream that begins anew as often as it is asked."""
+"""The documents of a file or folder, as a stream that can be iterated repeatedly."""
 
 from collections.abc import Container, Iterator
 from dataclasses import dataclass
@@ -52,7 +52,7 @@ class Corpus:
 
     @property
     def files(self) -> int:
-        """How many there are."""
+        """The number of documents."""
         return len(self._source.files)
 
     def __iter__(self) -> Iterator[Document]:
@@ -61,7 +61,7 @@ class Corpus:
         Raises:
             CorpusFileError: a file cannot be read or decoded, is not what its format asks for, or lacks a column.
             InvalidTextError: a text is empty or none.
-            InvalidDocumentError: an id is no text.
+            InvalidDocumentError: an id is not a text.
         """
         return (record.document for record in self._records() if not self._is_left_out(record))
 
@@ -70,7 +70,7 @@ class Corpus:
         return (document.text for document in self)
 
     def check(self, taken: Container[object] = ()) -> "CheckedCorpus":
-        """Read everything once, so that whatever is wrong is known before the first document is embedded.
+        """Read everything once, so that every fault is found before the first document is embedded.
 
         Args:
             taken: ids that must not come, such as those of the index that the documents are for.

@@ -24,7 +24,7 @@ def open_text(path: Path, encoding: str) -> Iterator[TextIO]:
     """The file as text, unpacked if its name ends in .gz; line ends stay as they are, a byte order mark goes.
 
     Raises:
-        CorpusFileError: it cannot be read, is no file, or is not in that encoding; names the byte.
+        CorpusFileError: it cannot be read, is not a file, or is not in that encoding; names the byte.
     """
     is_utf8 = codecs.lookup(encoding).name == "utf-8"
     try:
@@ -57,7 +57,7 @@ def read_text(path: Path, encoding: str, limit: int = MAX_CHARACTERS) -> str:
 
 
 class Lines(Iterator[str]):
-    """The lines of a file, which never hold more in memory than a record may have.
+    """The lines of a file, read with at most one record's characters in memory.
 
     Args:
         stream: of the file.
@@ -75,7 +75,7 @@ class Lines(Iterator[str]):
         self.number = 0
 
     def begin_record(self) -> None:
-        """What was read so far is no longer in memory."""
+        """Start the count towards the limit again; earlier lines are no longer in memory."""
         self._left = self._limit
 
     def __next__(self) -> str:
@@ -146,7 +146,7 @@ def parse_json(text: str) -> Any:
     """The value of a JSON text.
 
     Raises:
-        ValueError: it is none, has NaN or an infinity, a number is too long, or values lie too deep in each other.
+        ValueError: it is not JSON, has NaN or an infinity, a number is too long, or values are nested too deeply.
     """
     try:
         value = json.loads(text, parse_constant=_refuse_constant)

@@ -1,4 +1,4 @@
-"""Which files a source consists of, and of which format they are."""
+"""The files of a source and their format."""
 
 import logging
 import os
@@ -41,7 +41,7 @@ def find_source(path: Path, reading: ReadOptions) -> Source:
     """The files at `path`, a file or a folder; hidden ones, those of other formats and links out of it are left out.
 
     Raises:
-        CorpusFileError: there is nothing to read, it is no file, or it is not clear of which format it is.
+        CorpusFileError: there is nothing to read, it is not a file, or its format is unclear.
         ConfigurationError: endings are given where no files are chosen by them.
     """
     is_single = is_file(path)
@@ -107,7 +107,7 @@ def _files_in(folder: Path, follow_links: bool) -> list[File]:
 
 
 def is_beir(folder: Path) -> bool:
-    """Whether the folder holds a corpus and queries; a corpus alone may be anybody's."""
+    """Whether the folder holds a corpus and queries; a corpus alone is not proof of BEIR."""
     return _beir_corpus(folder) is not None and any(is_file(folder / name) for name in BEIR_QUERIES)
 
 
@@ -128,7 +128,7 @@ def _require_beir_corpus(folder: Path, follow_links: bool) -> File:
 
 
 def _seen(files: Collection[File]) -> str:
-    """Which endings there are, the most common first."""
+    """The endings found, the most common first."""
     if not files:
         return " (it is empty)"
     counts = Counter(file.path.suffix.lower() or "no ending" for file in files)
@@ -137,11 +137,11 @@ def _seen(files: Collection[File]) -> str:
 
 @dataclass(slots=True)
 class Found:
-    """What a folder holds, but for hidden files and folders.
+    """The contents of a folder, except hidden files and folders.
 
     Attributes:
         files: relative to the folder, with "/", by name.
-        left_out: by the same names, why an entry is none of them.
+        left_out: by the same names, why an entry was left out.
     """
 
     files: list[str] = field(default_factory=list)

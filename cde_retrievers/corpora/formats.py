@@ -20,7 +20,7 @@ _ROWS_AT_ONCE = 256
 
 
 def csv_rows(file: File, reading: ReadOptions) -> Iterator[Row]:
-    """The rows below the file's head of column names; an empty cell is no value.
+    """The rows below the file's head of column names; an empty cell means no value.
 
     Raises:
         CorpusFileError: the file cannot be read or decoded, its head lacks a column or names one twice, or a row is too
@@ -94,7 +94,7 @@ def parquet_rows(file: File, reading: ReadOptions) -> Iterator[Row]:
 
     Raises:
         MissingDependencyError: pyarrow is not installed; names the extra.
-        CorpusFileError: the file cannot be read or is no Parquet file, names a column twice, or holds a value that
+        CorpusFileError: the file cannot be read or is not a Parquet file, names a column twice, or holds a value that
             Python does not have.
     """
     try:
@@ -138,7 +138,7 @@ def _batch_rows(batch: Any, place: str, reading: ReadOptions) -> Iterator[dict[s
 def _column(batch: Any, name: str, place: str, limit: int) -> list[Any]:
     try:
         values = [_plain(value) for value in batch.column(name).to_pylist()]
-    except Exception as error:  # a date after the year 9999, a time zone that nobody knows, text that is none
+    except Exception as error:  # a date after the year 9999, an unknown time zone, invalid text
         kind = batch.schema.field(name).type
         raise CorpusFileError(
             f"{place} and below: column {name!r} ({kind}) holds a value that Python cannot represent: {error}; store "

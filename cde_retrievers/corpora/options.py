@@ -1,4 +1,4 @@
-"""How documents are read from files: what a caller can choose."""
+"""The options for reading documents from files."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -34,7 +34,7 @@ class ReadOptions:
         encoding: of the text in them.
         endings: of the files in a folder that are read; those of the format if empty.
         text: columns that make up the text, joined with a space; "text" if empty, for BEIR "title" and "text".
-        id: column of the ids; "id" or "_id" if None and there is one, else file name and line stand for it.
+        id: column of the ids; "id" or "_id" if None and there is one, else file name and line are used.
         metadata: columns to keep as metadata; all others than text and id if None.
         numbers: columns of a CSV file that hold numbers, so that filters can compare them as such.
         delimiter: between the cells of a CSV file; a comma, in .tsv files a tab, if None.
@@ -87,7 +87,7 @@ class ReadOptions:
         _check_encoding(self.encoding)
 
     def _check_types(self) -> None:
-        """Every choice as its annotation says; a list stands for a tuple."""
+        """Validate every choice by its annotation; a list becomes a tuple."""
         kinds = get_type_hints(type(self))
         for field in fields(self):
             found = getattr(self, field.name)

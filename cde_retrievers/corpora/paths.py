@@ -1,4 +1,4 @@
-"""What lies at a path, asked without opening it."""
+"""Checks of what is at a path, without opening it."""
 
 import os
 import stat
@@ -28,7 +28,7 @@ def as_path(value: object) -> Path:
 
 
 def is_file(path: Path) -> bool:
-    """Whether there is a regular file, perhaps behind a link.
+    """Whether there is a regular file, possibly through a link.
 
     Raises:
         CorpusFileError: it cannot be looked at, or is a pipe, a socket or a device.
@@ -38,7 +38,7 @@ def is_file(path: Path) -> bool:
 
 
 def is_folder(path: Path) -> bool:
-    """Whether there is a folder, perhaps behind a link.
+    """Whether there is a folder, possibly through a link.
 
     Raises:
         CorpusFileError: it cannot be looked at.
@@ -54,7 +54,7 @@ def refuse_special(path: Path) -> None:
 
 
 def special_kind(mode: int) -> str | None:
-    """What the file of this mode is called if it is neither a regular file nor a folder."""
+    """The name of a special file's kind; None for a regular file or a folder."""
     return _SPECIAL.get(stat.S_IFMT(mode))
 
 
@@ -73,10 +73,10 @@ def refuse_link_out(path: Path, folder: Path) -> None:
 
 
 def _mode(path: Path) -> int:
-    """The kind of file and its permissions; 0 if there is none."""
+    """The kind of file and its permissions; 0 if it does not exist."""
     try:
         return path.stat().st_mode
-    except (FileNotFoundError, NotADirectoryError, ValueError):  # a name with a NUL is no file's
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # no file has a NUL in its name
         return 0
     except OSError as error:
         raise unreadable(path, error) from error

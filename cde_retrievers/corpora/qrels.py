@@ -18,7 +18,7 @@ _HIGHEST_GRADE = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """How well one document answers one query.
+    """One judgement: the grade of a document for a query.
 
     Attributes:
         place: where it is written, for messages.
@@ -82,7 +82,7 @@ def judgements(folder: Path, split: str) -> Iterator[Judgement]:
 
 
 def judgements_file(folder: Path, split: str) -> Path:
-    """Where the judgements of a split are, if there are any."""
+    """The path of a split's judgements; they may not exist."""
     return folder / "qrels" / f"{split}.tsv"
 
 
@@ -90,7 +90,7 @@ def query_rows(folder: Path) -> Iterator[Row]:
     """The rows of `queries.jsonl` or `queries.jsonl.gz`.
 
     Raises:
-        CorpusFileError: there is no such file, or it cannot be read; names the line.
+        CorpusFileError: the file does not exist or cannot be read; names the line.
     """
     for name in BEIR_QUERIES:
         if is_file(folder / name):

@@ -39,7 +39,7 @@ class Row:
 
     @property
     def place(self) -> str:
-        """Where it is, for messages."""
+        """Its place, for messages."""
         return f"{self.file.path}:{self.number}"
 
 
@@ -64,8 +64,8 @@ def to_record(row: Row, reading: ReadOptions, source_format: Format) -> Record:
 
     Raises:
         CorpusFileError: a column is missing; names those there are.
-        InvalidTextError: the text is no text.
-        InvalidDocumentError: the id is none, or a column and a field of "metadata" have one name.
+        InvalidTextError: the text is not a string.
+        InvalidDocumentError: the id is not a text, or a column and a field of "metadata" share a name.
     """
     required = reading.text or _TEXT_COLUMNS
     optional = ("title",) if source_format == "beir" and not reading.text else ()
@@ -124,7 +124,7 @@ def _metadata(row: Row, reading: ReadOptions, source_format: Format, taken: set[
     if reading.metadata is not None:
         named = Row(row.file, row.number, {**row.values, **values})
         values = {column: _value(named, column, "metadata= (--metadata)") for column in reading.metadata}
-    # In a table an empty cell is no value; JSON says null where it means it.
+    # In a table an empty cell means no value; JSON has null for that.
     is_table = source_format in ("csv", "parquet")
     return {column: value for column, value in values.items() if value is not None or not is_table}
 

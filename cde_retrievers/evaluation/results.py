@@ -1,4 +1,4 @@
-"""What an evaluation found, query by query. Axes: Q queries."""
+"""The results of an evaluation, query by query. Axes: Q queries."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ KEPT = 10  # hits of a query
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """How well one searcher did on one set.
+    """The results of one searcher on one set.
 
     Attributes:
         searcher: its name.
@@ -106,7 +106,7 @@ class Evaluation:
 
     @classmethod
     def from_dict(cls, content: Any) -> Self:
-        """What `to_dict` gave.
+        """Restore the output of `to_dict`.
 
         Raises:
             ConfigurationError: it is something else.

@@ -108,7 +108,7 @@ class ContextualEmbedding(ContextBoundMixin, BaseEmbedding):
         Args:
             nodes: nodes or texts; any iterable, read once.
             refit: replace a context that something was embedded under; embed the whole corpus again then.
-            show_progress: True or False, or None for a bar only where the work is long.
+            show_progress: show a bar; None for long work only.
 
         Raises:
             ContextInUseError: something was embedded already, and `refit` is False.

@@ -52,7 +52,7 @@ def encoder_to_train(
 
 
 def is_contextual(name_or_path: str | Path) -> bool:
-    """Whether the name stands for a contextual model, saved by this library or a released one.
+    """Whether the name is that of a contextual model, saved by this library or a released one.
 
     Raises:
         CheckpointError: there is no model of that name.

@@ -1,4 +1,4 @@
-"""Which checkpoints of a run are whole. The Trainer writes a checkpoint file by file; a marker is written after all.
+"""The complete checkpoints of a run. The Trainer writes a checkpoint file by file; a marker is written after all.
 
 The marker names every file with its size, by which a checkpoint that was not finished is told, and with its SHA-256,
 which is checked before anything is read of one.
@@ -40,7 +40,7 @@ def mark_complete(checkpoint: Path, identity: RunIdentity) -> None:
 
     Args:
         checkpoint: its directory, all of it written.
-        identity: JSON values that a run which goes on from it must share.
+        identity: JSON values that a run continuing from it must share.
     """
     # All of it on the device before the marker is, and the marker before an older checkpoint goes.
     sync_tree(checkpoint)
@@ -76,7 +76,7 @@ def check_undamaged(checkpoint: Path, folder: Path) -> None:
         folder: the run's output directory.
 
     Raises:
-        TrainingError: names the file, and the checkpoint to go on from.
+        TrainingError: names the file, and the checkpoint to continue from.
     """
     checksums = _read_marker(checkpoint).sha256
     if checksums:
@@ -87,14 +87,14 @@ def _way_on(damaged: Path, folder: Path) -> str:
     others = [path for path in checkpoints_in(folder) if path.resolve() != damaged.resolve() and is_complete(path)]
     if not others:
         return f"there is no other checkpoint, so delete {damaged} and begin again"
-    return f"delete {damaged} to go on from {others[-1]}, or name another one with resume_from_checkpoint"
+    return f"delete {damaged} to continue from {others[-1]}, or name another one with resume_from_checkpoint"
 
 
 def _read_marker(checkpoint: Path) -> _Marker:
-    """What the marker says.
+    """Read the marker.
 
     Raises:
-        FileNotFoundError: there is none.
+        FileNotFoundError: the marker does not exist.
         TrainingError: it is damaged.
     """
     path = checkpoint / MARKER
@@ -119,7 +119,7 @@ def newest_complete(folder: Path) -> Path | None:
 
 
 def starting_point(folder: Path, resume: str | Path | bool | None, identity: RunIdentity) -> Path | None:
-    """The checkpoint a run goes on from; None for the beginning.
+    """The checkpoint a run continues from; None for the beginning.
 
     Args:
         folder: the run's output directory.

@@ -45,7 +45,7 @@ class TrainingConfig(TrainingArguments):
         surrogate: the frozen model by which pairs are clustered and false negatives found: a bi-encoder by name or
             path; the first stage of the model as it is before training if None.
         false_negative_threshold: a document is excluded from the loss where the surrogate scores it at least this high
-            for the query; 1.0 stands for the score of the query's own positive (paper, equation 4), None for never.
+            for the query; 1.0 means the score of the query's own positive (paper, equation 4), None for never.
         hard_negatives: given negatives per query; None for 1 where every pair has one, else 0.
         context_size: context documents of a step; the model's own `context_size` if None.
         context_from: "batch" for the documents of the batch, "domain" for those first and then others of its domains,
@@ -154,12 +154,12 @@ class TrainingConfig(TrainingArguments):
 
     @property
     def output_folder(self) -> Path:
-        """Where checkpoints, the log and the trained model go."""
+        """The directory of checkpoints, the log and the trained model."""
         return Path(str(self.output_dir))
 
     @property
     def cache(self) -> Path:
-        """Where what is computed once is kept."""
+        """The directory of cached computations."""
         return self.output_folder / "cache" if self.cache_folder is None else Path(self.cache_folder)
 
     @property

@@ -45,7 +45,7 @@ class Adapters:
                 raise ConfigurationError(f"peft finds no layer for the adapters: {error}") from error
 
     def merge(self) -> None:
-        """Add the adapters to the weights they stand beside, and remove them."""
+        """Merge the adapters into the weights they belong to, and remove them."""
         for tuner in self._tuners:
             tuner.merge_and_unload(safe_merge=True)
 

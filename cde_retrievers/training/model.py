@@ -124,7 +124,7 @@ class ContrastiveModel(nn.Module):
             "loss" to be minimised, "accuracy" and "masked_share" to be watched; scalars, float32.
 
         Raises:
-            TrainingDataError: there is no context, or two, or shapes do not fit each other.
+            TrainingDataError: there is no context, or two, or shapes do not match.
         """
         queries, documents = embeddings_under(
             self.model,

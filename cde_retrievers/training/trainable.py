@@ -19,7 +19,7 @@ _FOR_ATTENTION = "attention_dropout"
 
 @dataclass(frozen=True, slots=True)
 class TrainableModel:
-    """What is trained.
+    """The model to train.
 
     Attributes:
         module: what the Trainer trains.

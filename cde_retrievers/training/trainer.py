@@ -199,7 +199,7 @@ class ContextualTrainer(Trainer):
         )
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """As the Trainer's, with the averages since the last log beside a loss."""
+        """As the Trainer's, with the averages since the last log next to a loss."""
         if "loss" in logs:
             logs.update(self._metrics.drain())
             if logs["masked_share"] == 1:

@@ -1,4 +1,4 @@
-"""Labels beside points, none over another. Axes: n points, m labels; in pixels."""
+"""Labels next to points, none over another. Axes: n points, m labels; in pixels."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ def placed_labels(points: Pixels, sizes: Pixels, bounds: Pixels, radius: float) 
 
     Args:
         points: (n, 2).
-        sizes: widths and heights of their labels (m, 2); points behind the first m have none.
+        sizes: widths and heights of their labels (m, 2); points after the first m have none.
         bounds: left, bottom, right and top of the picture (4,).
         radius: of the mark on each point, which no label covers.
     """

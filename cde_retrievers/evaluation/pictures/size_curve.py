@@ -1,4 +1,4 @@
-"""How the number of context documents matters, as a curve."""
+"""A curve of quality over the number of context documents."""
 
 from typing import TYPE_CHECKING
 

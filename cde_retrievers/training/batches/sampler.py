@@ -1,4 +1,4 @@
-"""Which pairs make up which batch, epoch after epoch.
+"""The pairs of each batch, epoch after epoch.
 
 Axes: n pairs, G pairs of a global batch, over all processes together.
 """
@@ -37,7 +37,7 @@ class PairBatchSampler(Sampler[PairBatch]):
     """Batches of one size; no pair comes twice in an epoch, and those that fill no batch are others each time.
 
     Made by `contextual_batches` and `random_batches`. An epoch's batches depend on the seed and its number alone, so
-    that all processes agree, and a resumed run goes on with what would have come.
+    that all processes agree, and a resumed run continues with the same batches.
 
     Args:
         batch_size: G.
@@ -56,7 +56,7 @@ class PairBatchSampler(Sampler[PairBatch]):
         self._epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Which epoch the next iteration goes through."""
+        """The epoch of the next iteration."""
         self._epoch = epoch
 
     def __len__(self) -> int:
@@ -116,7 +116,7 @@ def contextual_batches(
         cluster_size: pairs per cluster on average; G if None.
         seed: of clusters and of all order.
         cache_folder: where clusters are kept; not kept if None.
-        show_progress: of clustering; True or False, or None for a bar only where the work is long.
+        show_progress: of clustering; show a bar; None for long work only.
 
     Raises:
         ConfigurationError: a size or the seed is impossible.

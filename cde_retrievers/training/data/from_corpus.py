@@ -1,4 +1,4 @@
-"""Pairs made of documents alone, where nobody has asked anything yet."""
+"""Pairs made from documents alone, for a corpus without queries."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -44,7 +44,7 @@ class CorpusPairs:
 
     @property
     def made(self) -> dict[Kind, int]:
-        """How many pairs of each kind."""
+        """The number of pairs of each kind."""
         return {kind: self.kinds.count(kind) for kind in KINDS}
 
     @property
@@ -153,7 +153,7 @@ def _general_headings(documents: Sequence[Document], outlines: Sequence[Outline]
 
 
 def _whole(document: Document, place: int) -> str:
-    """What a document is a part of, else the document itself."""
+    """The document that a part comes from, else the document itself."""
     if document.id is not None and "part" in document.metadata:
         return document.id.rpartition("#")[0]
     return f"#{place}"

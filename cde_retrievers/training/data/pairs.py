@@ -64,7 +64,7 @@ class TrainingPairs(Sequence[Pair]):
         """The table of these pairs.
 
         Raises:
-            TrainingDataError: there are none, or one has an empty text or a text that is none.
+            TrainingDataError: there are no pairs, or one has an empty text or one that is not a string.
         """
         queries, documents, domains = _Rows(), _Rows(), _Rows()
         rows: list[tuple[int, int, int]] = []
@@ -202,7 +202,7 @@ def _texts(pairs: TrainingPairs) -> Indices:
 
 
 def domain_name(name: str, metadata: Mapping[str, Any], place: str) -> str:
-    """The set, and behind it the part of the set that the document's metadata names as `domain`, if any.
+    """The set, followed by the part of the set that the document's metadata names as `domain`, if any.
 
     Args:
         name: of the set; may be empty.

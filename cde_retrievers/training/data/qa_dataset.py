@@ -15,7 +15,7 @@ _MOST_CHARACTERS = 1 << 30  # the whole data set is one value
 
 @runtime_checkable
 class QADataset(Protocol):
-    """What `EmbeddingQAFinetuneDataset` has."""
+    """The interface of `EmbeddingQAFinetuneDataset`."""
 
     @property
     def queries(self) -> Mapping[str, str]:
@@ -34,7 +34,7 @@ def qa_file_pairs(path: Path, domain: str) -> Iterator[Pair]:
     """The pairs of a JSON file that such a data set was saved as.
 
     Raises:
-        TrainingDataError: it is no JSON, is not of that layout, or names what it does not have.
+        TrainingDataError: it is not JSON, has another layout, or names ids that it does not contain.
         CorpusFileError: it cannot be read or decoded, or is too long.
     """
     try:

@@ -1,4 +1,4 @@
-"""Pairs out of whatever holds them: files, folders, data sets, iterables."""
+"""Read pairs from files, folders, data sets and iterables."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from os import PathLike

@@ -94,7 +94,7 @@ def _rows(
     stage: nn.Module,
     chunk_size: int | None,
 ) -> list[Tensor]:
-    """What `run` makes of each batch, through the gradient cache unless there is no chunk size."""
+    """Apply `run` to each batch, through the gradient cache unless there is no chunk size."""
     check_chunk_size(chunk_size)
     if chunk_size is None:
         return [run(batch, shared) for batch in batches]
