@@ -36,7 +36,7 @@ class ContextualFinetuneEngine:
         ```
 
     Args:
-        dataset: an `EmbeddingQAFinetuneDataset`, whatever else has its `queries`, `corpus` and `relevant_docs`, or the
+        dataset: an `EmbeddingQAFinetuneDataset`, one with its `queries`, `corpus` and `relevant_docs`, or the
             path of the JSON file that its `save_json` wrote.
         model_id: "minilm", or a directory or hub repository with a bi-encoder or with a contextual model.
         model_output_path: directory of the run: checkpoints, log, and the model in `model`.
@@ -52,7 +52,7 @@ class ContextualFinetuneEngine:
         model_settings: of the contextual model made of a bi-encoder, such as prompts or `max_length`.
 
     Raises:
-        TrainingDataError: a data set is no such thing, or names what it does not have.
+        TrainingDataError: a data set is of another type, or names ids that it does not contain.
         ConfigurationError: `evaluation_steps` is given without `val_dataset`, or not above 0.
         MissingDependencyError: what training needs is not installed; names the extra.
     """
@@ -96,7 +96,7 @@ class ContextualFinetuneEngine:
 
     @property
     def model_path(self) -> Path:
-        """Where `finetune` saves the model, for `ContextualEmbedding` or `ContextualEncoder.from_pretrained`."""
+        """The directory of the trained model, for `ContextualEmbedding` or `ContextualEncoder.from_pretrained`."""
         return self._output / "model"
 
     def finetune(self, **train_kwargs: Any) -> None:
@@ -104,7 +104,7 @@ class ContextualFinetuneEngine:
 
         Args:
             train_kwargs: fields of `cde_retrievers.training.TrainingConfig`, such as `learning_rate`, `lora_rank`, or
-                `resume_from_checkpoint=True` to go on with a run that was interrupted.
+                `resume_from_checkpoint=True` to continue an interrupted run.
 
         Raises:
             TrainingDataError: there are fewer pairs than a batch has.

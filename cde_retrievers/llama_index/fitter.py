@@ -54,7 +54,7 @@ class ContextFitter(TransformComponent):
         return {**super().to_dict(**kwargs), **unfitted}
 
     def __call__(self, nodes: Sequence[BaseNode], **kwargs: Any) -> Sequence[BaseNode]:
-        """Stamped copies of the nodes, after a fit on them if there is no context yet.
+        """Stamped copies of the nodes, after a fit on them if the context is not fitted yet.
 
         Raises:
             ContextMismatchError: the vector store or a node's vector is of another context.

@@ -25,7 +25,7 @@ def stamped(nodes: Iterable[BaseNode], embed_model: ContextBoundMixin, *, reembe
     Raises:
         ContextNotFittedError: the embedding has no context.
         ContextMismatchError: a node has a vector of another or an unknown context, and `reembed` is False.
-        InvalidTextError: an item is no node.
+        InvalidTextError: an item is not a node.
     """
     fingerprint = embed_model.context.fingerprint
     return [_stamped(_checked(node, position), fingerprint, reembed) for position, node in enumerate(nodes)]

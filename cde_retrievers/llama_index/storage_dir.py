@@ -18,7 +18,7 @@ _REMEDY = "restore the directory from a copy, or build the index again and save 
 
 
 def seal_with_context(folder: Path, context: CorpusContext) -> None:
-    """Save the context beside the index files in `folder`, and write down that they belong together."""
+    """Save the context next to the index files in `folder`, and record that they belong together."""
     files = {entry.name: sha256_of_file(entry) for entry in sorted(folder.iterdir()) if entry.is_file()}
     context.save(folder / CONTEXT_FOLDER)
     write_json(folder / SEAL_FILE, sealed({"fingerprint": context.fingerprint, "files": files}))

@@ -1,4 +1,4 @@
-"""Where the index of a vector store lies on disk, and copies of it."""
+"""The place of a vector store's index on disk, and copies of it."""
 
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ def new_index(embedder: Embedder, context: CorpusContext, path: str | Path | Non
 
 
 def persisted_path(persist_dir: str | Path, namespace: str) -> Path:
-    """Where a `StorageContext` persists the vector store that it knows by that name."""
+    """The path at which a `StorageContext` persists the vector store of that name."""
     return Path(persist_dir) / f"{namespace}{NAMESPACE_SEP}{DEFAULT_PERSIST_FNAME}"
 
 

@@ -35,14 +35,14 @@ _TYPES: Mapping[str, type[BaseNode]] = {
 
 
 def embedded_text(node: BaseNode) -> str:
-    """What LlamaIndex embeds of a node: its text with those metadata that are not excluded."""
+    """The text of a node as LlamaIndex embeds it: with the metadata that are not excluded."""
     return node.get_content(metadata_mode=MetadataMode.EMBED)
 
 
 def to_document(node: BaseNode, fingerprint: str) -> IndexDocument:
-    """What an index keeps of a node.
+    """The document that an index keeps of a node.
 
-    Its text is the text that is embedded, so that whoever embeds the index anew makes the same vectors. The node's
+    Its text is the text that is embedded, so that embedding the index again makes the same vectors. The node's
     metadata stay fields of their own, to be filtered by; the whole node is in one more.
 
     Args:
@@ -119,7 +119,7 @@ def check_vector(found: Embeddings, expected: Embeddings, whose: str, fingerprin
         ContextMismatchError: the two differ.
     """
     cosine = float(np.dot(found, expected))
-    if not cosine >= _SAME:  # also where it is no number
+    if not cosine >= _SAME:  # also where it is NaN
         raise ContextMismatchError(
             f"the vector of {whose} is not the one that its text has under context {fingerprint} (cosine "
             f"{cosine:.3f}), so it was made by another model or under another context. Give the index the store's own "

@@ -1,4 +1,4 @@
-"""What LlamaIndex asks of a vector store, answered from an index.
+"""The queries of LlamaIndex's vector store interface, answered from an index.
 
 Axes: W width.
 """
@@ -103,7 +103,7 @@ class NodeSearch:
     def _means_everything(self, node_ids: Sequence[str]) -> bool:
         """Whether the ids are those of all image and index nodes.
 
-        These LlamaIndex keeps a list of, beside a store that keeps the text, and `as_retriever` sends that list with
+        LlamaIndex keeps a list of these, next to a store that keeps the text, and `as_retriever` sends that list with
         every query, although it means all nodes.
         """
         kinds = {document.metadata.get(TYPE_FIELD) for document in self.among(node_ids, {})}

@@ -17,7 +17,7 @@ Row = Mapping[str, Any]
 
 
 class ContextualModelForMTEB:
-    """What `mteb.evaluate` takes as a model: `mteb.evaluate(ContextualModelForMTEB(encoder), tasks)`.
+    """A contextual encoder as a model for mteb: `mteb.evaluate(ContextualModelForMTEB(encoder), tasks)`.
 
     The paper's protocol (section 5; docs/method.md): the context of a task is made of the task's own texts. For
     retrieval and reranking these are the documents of its corpus; for every other task the texts that mteb asks to
@@ -94,7 +94,7 @@ class ContextualModelForMTEB:
         prompt_type: PromptType | None = None,
         **_: Any,
     ) -> Embeddings:
-        """Texts of a task that is no search -> (n, W) float32 unit rows, under the context of its first texts.
+        """Texts of a task that is not a search -> (n, W) float32 unit rows, under the context of its first texts.
 
         Args:
             inputs: batches with `text`.
@@ -134,5 +134,5 @@ def _document_text(row: Row) -> str:
 
 
 def _query_text(row: Row) -> str:
-    """The query, with its instruction behind it if it has one, as mteb joins them."""
+    """The query, followed by its instruction if it has one, as mteb joins them."""
     return f"{row['text']} {row.get('instruction') or ''}".strip()

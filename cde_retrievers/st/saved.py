@@ -1,4 +1,4 @@
-"""What a saved module consists of, and which of sentence-transformers' loading settings it knows."""
+"""The parts of a saved module, and the sentence-transformers loading settings that it supports."""
 
 import os
 from pathlib import Path
@@ -20,8 +20,8 @@ def write_parts(folder: Path, encoder: ContextualEncoder, context: CorpusContext
 
 
 def read_parts(folder: Path, dtype: str | torch.dtype) -> tuple[ContextualEncoder, CorpusContext]:
-    """What `write_parts` wrote; errors as in `ContextualModule.load`."""
-    # Asked here, because a name that is no directory would be looked for on the hub.
+    """Load what `write_parts` wrote; errors as in `ContextualModule.load`."""
+    # Asked here, because a name that is not a directory would be looked up on the hub.
     missing = [part for part in (_ENCODER, _CONTEXT) if not os.path.isdir(folder / part)]
     if missing:
         raise CheckpointError(

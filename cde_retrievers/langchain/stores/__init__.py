@@ -34,7 +34,7 @@ def can_be_asked(store: object) -> bool:
 
 
 def kind_of(store: object) -> StoreKind:
-    """As `find_kind`, for those who cannot do without.
+    """As `find_kind`, but raise if there is no kind.
 
     Raises:
         ConfigurationError: it is not known.

@@ -24,7 +24,7 @@ class Qdrant(StoreKind):
         return store
 
     def count(self, store: Any) -> int:
-        """How many documents the collection holds."""
+        """The number of documents in the collection."""
         return int(store.client.count(store.collection_name).count)
 
     def read(self, store: Any) -> str | None:
