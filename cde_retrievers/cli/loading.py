@@ -96,7 +96,7 @@ def _counted() -> Iterator[_CutTexts]:
 
 
 WAYS_OUT = {
-    IndexFileError: "`cde-retrievers index` makes an index, and goes on with one that is not finished",
+    IndexFileError: "`cde-retrievers index` makes an index, and continues one that is not finished",
     CheckpointError: "if the model was moved, say where it is with --model",
 }
 

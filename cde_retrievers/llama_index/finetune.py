@@ -36,8 +36,8 @@ class ContextualFinetuneEngine:
         ```
 
     Args:
-        dataset: an `EmbeddingQAFinetuneDataset`, one with its `queries`, `corpus` and `relevant_docs`, or the
-            path of the JSON file that its `save_json` wrote.
+        dataset: an `EmbeddingQAFinetuneDataset`, an object with its `queries`, `corpus` and `relevant_docs`, or
+            the path of the JSON file that its `save_json` wrote.
         model_id: "minilm", or a directory or hub repository with a bi-encoder or with a contextual model.
         model_output_path: directory of the run: checkpoints, log, and the model in `model`.
         batch_size: pairs of a batch. Their documents are each other's negatives, so that more of them teach more.

@@ -113,7 +113,7 @@ def test_refit_goes_on_where_it_was_interrupted(run, answer, indexed, monkeypatc
     interrupt_the_second_batch(monkeypatch)
     result = run(*command)
     assert result.exit_code == 130
-    assert "The index serves as before; 20 documents are embedded anew and kept" in result.stderr
+    assert "The index serves as before; 20 documents are embedded again and kept" in result.stderr
     monkeypatch.undo()
     assert ContextualIndex.open(indexed).context.seed == 0
     assert answer("info", indexed)["refit_interrupted_at"] == 20

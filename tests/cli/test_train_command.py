@@ -219,7 +219,7 @@ def test_ctrl_c_writes_a_checkpoint_and_resume_ends_with_the_same_weights(
     assert f"{tmp_path / 'out' / 'checkpoint-5'} is kept; give the same command with --resume" in said[-1]
     assert not (tmp_path / "out" / "model").exists()
     monkeypatch.undo()
-    assert_refused(run(*command), "already holds checkpoint-5", "--resume goes on from a checkpoint")
+    assert_refused(run(*command), "already holds checkpoint-5", "--resume continues from a checkpoint")
     resumed = answer(*command, "--resume")
     through = answer("train", pairs, "--out", tmp_path / "through", "--model", biencoder_folder, *SHORT)
     assert fingerprint(resumed["model"]) == fingerprint(through["model"])
@@ -234,7 +234,7 @@ def test_ctrl_c_stops_at_once_where_that_is_asked_for(run, pairs, biencoder_fold
         monkeypatch.setattr("cde_retrievers.training.run.prepare", lambda *_: os.kill(os.getpid(), signal.SIGINT))
     result = run("train", pairs, "--out", tmp_path / "out", "--model", biencoder_folder, *SHORT)
     assert result.exit_code == 130
-    assert result.stderr.splitlines()[-1] == ("interrupted. There is no checkpoint yet; give the same command again.")
+    assert result.stderr.splitlines()[-1] == ("interrupted. No checkpoint exists yet; give the same command again.")
     assert newest_complete(tmp_path / "out") is None
 
 
@@ -319,7 +319,7 @@ def test_a_run_of_another_model_is_not_resumed(run, answer, pairs, biencoder_fol
     answer("train", pairs, "--out", tmp_path / "out", "--model", biencoder_folder, *SHORT)
     before = fingerprint(tmp_path / "out" / "model")
     result = run("train", pairs, "--out", tmp_path / "out", "--model", other_folder, *SHORT, "--resume")
-    assert_refused(result, "belongs to another run (model was", "another --out begins anew")
+    assert_refused(result, "belongs to another run (model was", "another --out starts over")
     assert fingerprint(tmp_path / "out" / "model") == before
 
 

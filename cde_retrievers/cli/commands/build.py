@@ -73,8 +73,8 @@ def index(
 ) -> None:
     """Make an index of the documents of SOURCE: fit a context on them, and embed them under it.
 
-    Everything is read once before the first document is embedded, so that whatever is wrong is known at once. If it is
-    interrupted, the same command goes on where it was.
+    Everything is read once before the first document is embedded, so that every fault is reported at once. If it is
+    interrupted, the same command continues where it stopped.
     """
     with session(output) as run:
         from cde_retrievers.cli.loading import load_encoder
@@ -140,7 +140,7 @@ def read_once(reading: ReadingOptions, run: Session, taken: Container[object] = 
 
 
 def refuse_inside(out: Path, source: Path) -> None:
-    """What is written must not become part of what is read."""
+    """Refuse an output inside the source, where it would be read as a document."""
     if out.resolve().is_relative_to(source.resolve()):
         raise BadParameter(f"{out} is inside the source {source}; give a directory next to it", param_hint="--out")
 
@@ -167,4 +167,4 @@ def _state_of(out: Path) -> str:
     done = _done(out)
     if done is None:
         return "No document was embedded yet; give the same command again."
-    return f"{done:,} documents are done and kept in {out}; give the same command again, and it goes on from there."
+    return f"{done:,} documents are done and kept in {out}; give the same command again, and it continues from there."
