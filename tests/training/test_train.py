@@ -173,7 +173,7 @@ def test_a_name_is_that_of_a_bi_encoder_or_of_a_contextual_model(biencoder_folde
     assert made.encoder.config.conditioning.kind == "cached"
     contextual = train(model_folder, PAIRS, small_config(tmp_path / "contextual", max_steps=1))
     assert contextual.encoder.config.conditioning.kind == "whitening"
-    with pytest.raises(ConfigurationError, match=r"contextual already .* takes no conditioning"):
+    with pytest.raises(ConfigurationError, match=r"already contextual .* takes no conditioning"):
         train(model_folder, PAIRS, small_config(tmp_path / "both"), conditioning="joint")
 
 
