@@ -159,7 +159,7 @@ def test_a_contextual_model_is_trained_as_it_is(answer, run, pairs, model_folder
     for option in (("--conditioning", "joint"), ("--max-length", 16)):
         result = run("train", pairs, "--out", tmp_path / "other", "--model", model_folder, *SHORT, *option)
         assert_refused(
-            result, "is contextual already", option[0].removeprefix("--").replace("-", "_"), "leave that out"
+            result, "is already contextual", option[0].removeprefix("--").replace("-", "_"), "leave that out"
         )
     assert not (tmp_path / "other").exists()
 

@@ -172,7 +172,7 @@ def test_a_saved_evaluation_is_the_same(make_encoder, tmp_path):
 @pytest.mark.parametrize("content", ["no JSON", "[]", json.dumps({"searcher": "x"})])
 def test_what_is_no_saved_evaluation_is_refused(tmp_path, content):
     (tmp_path / "found.json").write_text(content)
-    with pytest.raises(ConfigurationError, match=r"no saved evaluation.*evaluate again"):
+    with pytest.raises(ConfigurationError, match=r"not a saved evaluation.*evaluate again"):
         Evaluation.load(tmp_path / "found.json")
 
 

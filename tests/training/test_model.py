@@ -112,9 +112,9 @@ def without(step, *names):
 
 def test_the_context_is_given_once(make_model):
     model, step = ContrastiveModel(make_model("joint")), make_step(slice(0, 4))
-    with pytest.raises(TrainingDataError, match=r"has 2 of them"):
+    with pytest.raises(TrainingDataError, match=r"found 2 of them"):
         model(**step, context_vectors=torch.zeros(5, 32))
-    with pytest.raises(TrainingDataError, match=r"has 0 of them"):
+    with pytest.raises(TrainingDataError, match=r"found 0 of them"):
         model(**without(step, "context_input_ids", "context_attention_mask"))
     with pytest.raises(TrainingDataError, match=r"go together"):
         model(**without(step, "context_attention_mask"))

@@ -68,9 +68,9 @@ def test_a_file_is_the_run_that_its_settings_make(run_file, biencoder_folder, tm
         (("[data]", "[data"), r"not a readable TOML file"),
         (('"cached"', '"cache"'), r"conditioning 'cache' is unknown"),
         (("context_size", "contextsize"), r"contextsize"),
-        (("path = [", "path = 3 # ["), r"path in \[data\] is \[3\]; give a text"),
-        (("path = [", "path = [] # ["), r"path in \[data\] is \[\]; give a text"),
-        (("name =", "name = 3 #"), r"name in \[model\] is \[3\]; give a text"),
+        (("path = [", "path = 3 # ["), r"path in \[data\] must be a text, found \[3\]"),
+        (("path = [", "path = [] # ["), r"path in \[data\] must be a text, found \[\]"),
+        (("name =", "name = 3 #"), r"name in \[model\] must be a text, found \[3\]"),
     ],
 )
 def test_a_wrong_name_is_refused(run_file, change, message):

@@ -43,7 +43,7 @@ def train(
             help="SOURCE holds documents: make pairs of titles, headings and first sentences with what follows them.",
         ),
     ] = False,
-    resume: Annotated[bool, Option("--resume", help="Go on from the newest checkpoint in --out.")] = False,
+    resume: Annotated[bool, Option("--resume", help="Continue from the newest checkpoint in --out.")] = False,
 ) -> None:
     """Train a model on the pairs of SOURCE, or on pairs made of documents.
 
