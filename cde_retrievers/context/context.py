@@ -8,11 +8,14 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from cde_retrievers.context.persistence import ContextHeader, StoredContext, read_context, write_context
 from cde_retrievers.errors import ConfigurationError, ContextFileError, ContextMismatchError
 from cde_retrievers.storage.hashing import sha256_of_json
+from cde_retrievers.validation.problems import readable
 from cde_retrievers.validation.signatures import validated
+from cde_retrievers.validation.vectors import checked_vectors
 
 _SHORT = 12
 
@@ -36,6 +39,9 @@ class CorpusContext:
         fingerprint: SHA-256 over all that an embedding under this context depends on, but for the number format and
             the device the vectors were computed with: an index built on a GPU is searched on a laptop.
         checksum: SHA-256 of the vectors themselves.
+
+    Raises:
+        ConfigurationError: a value is of another type, or there are not as many vectors as documents and positions.
     """
 
     vectors: NDArray[np.float32]
@@ -52,11 +58,22 @@ class CorpusContext:
     checksum: str = field(init=False)
 
     def __post_init__(self) -> None:
-        vectors, probe = _frozen(self.vectors), None if self.probe is None else _frozen(self.probe)
+        vectors = _frozen(checked_vectors(self.vectors, None, None, ConfigurationError))
+        probe = self.probe
+        if probe is not None:
+            probe = _frozen(checked_vectors([probe], 1, vectors.shape[1], ConfigurationError)[0])
+        header = self._header()
+        lengths = {len(header.documents), len(header.positions)}
+        # A context of null vectors is made of no documents.
+        if lengths != {len(vectors)} and (lengths, header.distinct) != ({0}, 0):
+            raise ConfigurationError(
+                f"this makes no context: it has {len(vectors)} vectors, {len(header.documents)} documents and "
+                f"{len(header.positions)} positions; give as many of each"
+            )
         object.__setattr__(self, "vectors", vectors)
         object.__setattr__(self, "probe", probe)
-        object.__setattr__(self, "documents", tuple(self.documents))
-        object.__setattr__(self, "positions", tuple(self.positions))
+        object.__setattr__(self, "documents", header.documents)
+        object.__setattr__(self, "positions", header.positions)
         identity = [self.model_fingerprint, list(self.documents), self.strategy, self.seed]
         known_by_name = [] if probe is None else [_sha256(probe)]
         object.__setattr__(self, "fingerprint", sha256_of_json(identity + known_by_name))
@@ -95,17 +112,7 @@ class CorpusContext:
             PathInUseError: `path` is a file, or a directory with other files in it.
             WriteError: the disk is full, or `path` cannot be written to.
         """
-        header = ContextHeader(
-            model_name=self.model_name,
-            model_fingerprint=self.model_fingerprint,
-            documents=tuple(self.documents),
-            positions=tuple(self.positions),
-            distinct=self.distinct,
-            corpus_size=self.corpus_size,
-            strategy=self.strategy,
-            seed=self.seed,
-        )
-        write_context(path, StoredContext(header, self.fingerprint, self.vectors, self.probe))
+        write_context(path, StoredContext(self._header(), self.fingerprint, self.vectors, self.probe))
 
     @classmethod
     @validated
@@ -123,6 +130,18 @@ class CorpusContext:
                 f"load it with the release of cde-retrievers that saved it, or fit the context again"
             )
         return context
+
+    def _header(self) -> ContextHeader:
+        """What is written of it beside vectors.
+
+        Raises:
+            ConfigurationError: some of it is of another type.
+        """
+        values = {name: getattr(self, name) for name in ContextHeader.model_fields}
+        try:
+            return ContextHeader(**values)
+        except ValidationError as error:
+            raise ConfigurationError(f"this makes no context: {readable(error.errors())}; change it") from error
 
     def __reduce__(self) -> tuple[type["CorpusContext"], tuple[Any, ...]]:
         # Copies and pickles go through the constructor, so that theirs are read-only too.

@@ -8,7 +8,8 @@ from typing import Self
 
 from cde_retrievers.corpora import Corpus, ReadOptions, judged_queries
 from cde_retrievers.errors import ConfigurationError, EvaluationDataError, shown
-from cde_retrievers.retrieval.judgements import JudgedQueries
+from cde_retrievers.retrieval.document import checked_ids
+from cde_retrievers.retrieval.judgements import JudgedQueries, check_by_id, check_grades
 from cde_retrievers.validation.signatures import is_iterable, validated
 from cde_retrievers.validation.texts import checked_texts
 
@@ -76,6 +77,7 @@ class RetrievalDataset:
         return cls(Path(folder).name, ids, texts, judged_queries(folder, set(ids), split), note)
 
     @classmethod
+    @validated
     def of(cls, queries: Mapping[str, str], corpus: Mapping[str, str], relevant_docs: Relevant, name: str = "") -> Self:
         """One's own data, in the form that sentence-transformers' InformationRetrievalEvaluator takes.
 
@@ -91,31 +93,20 @@ class RetrievalDataset:
             InvalidTextError: a document or a query is not a text.
         """
         for setting, found in (("queries", queries), ("corpus", corpus), ("relevant_docs", relevant_docs)):
-            _check_by_id(setting, found)
+            check_by_id(setting, found)
         relevant = {query: _graded(query, relevant_docs, corpus) for query in queries}
         return cls(name or "own data", tuple(corpus), tuple(corpus.values()), JudgedQueries(dict(queries), relevant))
 
 
-def _check_by_id(setting: str, found: object) -> None:
-    if not isinstance(found, Mapping) or not all(isinstance(identity, str) for identity in found):
-        raise ConfigurationError(f"{setting} is {shown(found)}; give a mapping whose keys are ids, as texts")
-
-
 def _graded(query: str, relevant_docs: Relevant, corpus: Mapping[str, str]) -> dict[str, int]:
     answers = relevant_docs.get(query)
-    if not answers or isinstance(answers, str):
+    if answers is None or isinstance(answers, str) or not is_iterable(answers):
         raise ConfigurationError(
-            f"query {query!r} has {'no answers' if not answers else f'the text {answers!r} as answers'}; give the ids "
+            f"query {query!r} has {'no answers' if answers is None else f'{shown(answers)} as answers'}; give the ids "
             f"of documents that answer it as a set, or leave the query out"
         )
-    if not (isinstance(answers, Collection) and is_iterable(answers)):
-        raise ConfigurationError(f"query {query!r} has {shown(answers)} as answers; give the ids of documents as a set")
-    grades = dict(answers) if isinstance(answers, Mapping) else dict.fromkeys(answers, 1)
-    for document, grade in grades.items():
-        if not isinstance(grade, int):
-            raise ConfigurationError(
-                f"query {query!r} grades {document!r} with {shown(grade)}; a grade is a whole number"
-            )
+    grades = dict(answers) if isinstance(answers, Mapping) else {document: 1 for document in checked_ids(answers)}
+    check_grades(query, grades)
     missing = [document for document in grades if document not in corpus]
     if missing:
         raise EvaluationDataError(

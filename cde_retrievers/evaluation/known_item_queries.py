@@ -13,6 +13,7 @@ import numpy as np
 from cde_retrievers.corpora.pseudo_queries import Kind, PseudoQuery, outline, pseudo_queries
 from cde_retrievers.errors import EvaluationDataError
 from cde_retrievers.evaluation.dataset import RetrievalDataset
+from cde_retrievers.index.intake import require_collection
 from cde_retrievers.retrieval.document import Document, checked_document
 from cde_retrievers.retrieval.judgements import JudgedQueries
 from cde_retrievers.validation.signatures import validated
@@ -42,6 +43,7 @@ def known_items(
         InvalidDocumentError: something is no document.
         InvalidTextError: a text is none.
     """
+    require_collection(documents)
     read = [_with_id(checked_document(document, place), place) for place, document in enumerate(documents)]
     made = {str(document.id): offer for document in read if (offer := _first_offer(document))}
     asked = Counter(offer.query for offer in made.values())

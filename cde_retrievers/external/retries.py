@@ -4,15 +4,15 @@ Axes: B texts of a call, W width.
 """
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from math import isfinite
 from numbers import Real
 
 import numpy as np
 
-from cde_retrievers.errors import CDEError, ConfigurationError, EmbeddingServiceError
+from cde_retrievers.errors import CDEError, ConfigurationError, EmbeddingServiceError, shown
 from cde_retrievers.validation.numbers import check_whole
 from cde_retrievers.validation.vectors import Embeddings, as_matrix
 
@@ -44,8 +44,8 @@ class RetryPolicy:
     def __post_init__(self) -> None:
         check_whole("batch_size", self.batch_size, 1)
         check_whole("retries", self.retries, 0)
-        if not isinstance(self.wait, Real) or not isfinite(self.wait) or self.wait < 0:
-            raise ConfigurationError(f"wait must be a number of seconds of at least 0, found {self.wait!r}")
+        if not isinstance(self.wait, Real) or not 0 <= self.wait < math.inf:
+            raise ConfigurationError(f"wait must be a number of seconds of at least 0, found {shown(self.wait)}")
 
     def waits(self) -> Iterator[float]:
         """Seconds to wait before each further attempt."""

@@ -2,7 +2,15 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    model_validator,
+)
 
 from cde_retrievers.context.selection import LARGEST
 from cde_retrievers.errors import ConfigurationError
@@ -28,11 +36,13 @@ Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    def __init__(self, **settings: Any) -> None:
+    @model_validator(mode="wrap")
+    @classmethod
+    def _explained(cls, settings: Any, validate: ModelWrapValidatorHandler[Self]) -> Self:
         try:
-            super().__init__(**settings)
+            return validate(settings)
         except ValidationError as error:
-            name = type(self).__name__
+            name = cls.__name__
             raise ConfigurationError(f"{name} is not valid: {readable(error.errors(), name)}") from error
 
 

@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import cast
 
-from cde_retrievers.errors import ConfigurationError, MissingDependencyError
+from cde_retrievers.errors import ConfigurationError, MissingDependencyError, shown
 
 DEPTH = 10
 Run = Mapping[str, Mapping[str, float]]
@@ -22,6 +23,10 @@ class JudgedQueries:
     relevant: Mapping[str, Mapping[str, int]]
 
     def __post_init__(self) -> None:
+        check_by_id("queries", self.queries)
+        check_by_id("relevant", self.relevant)
+        for query, grades in self.relevant.items():
+            check_grades(query, grades)
         if not self.queries:
             raise ConfigurationError("there are no judged queries; give at least one, or leave them out")
         unjudged = sorted(set(self.queries) - set(self.relevant))
@@ -51,3 +56,19 @@ class JudgedQueries:
         # A query without hits would be left out of the mean in place of counting 0.
         total = sum(metric.value for metric in ir_measures.iter_calc([measure], judgements, found))
         return float(total) / len(self.queries)
+
+
+def check_by_id(setting: str, found: object) -> None:
+    """Raise ConfigurationError unless this is a mapping whose keys are texts."""
+    if not isinstance(found, Mapping) or not all(isinstance(identity, str) for identity in found):
+        raise ConfigurationError(f"{setting} is {shown(found)}; give a mapping whose keys are ids, as texts")
+
+
+def check_grades(query: str, grades: object) -> None:
+    """Raise ConfigurationError unless these are the grades of a query's answers, by document id."""
+    check_by_id(f"what answers query {query!r}", grades)
+    for document, grade in cast("Mapping[str, object]", grades).items():
+        if not isinstance(grade, int):
+            raise ConfigurationError(
+                f"query {query!r} grades {document!r} with {shown(grade)}; a grade is a whole number"
+            )

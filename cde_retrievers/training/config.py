@@ -1,6 +1,7 @@
 """All settings of a training run: those of transformers' Trainer, and those of the method."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from functools import lru_cache
@@ -10,7 +11,7 @@ from typing import Annotated, Any, Literal, Self, get_type_hints
 from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 from transformers import TrainingArguments
 
-from cde_retrievers.errors import ConfigurationError
+from cde_retrievers.errors import ConfigurationError, shown
 from cde_retrievers.training.trainer_settings import check_trainer_settings
 from cde_retrievers.util.imports import require
 
@@ -129,7 +130,7 @@ class TrainingConfig(TrainingArguments):
                 self.save_strategy = "epoch"  # the best weights are those of a checkpoint
         try:
             super().__post_init__()  # type: ignore[no-untyped-call]
-        except (ValueError, TypeError, ArithmeticError) as error:
+        except Exception as error:  # each setting of transformers fails in a way of its own
             raise ConfigurationError(f"transformers refuses the training arguments: {error}") from error
         check_trainer_settings(self)
 
@@ -141,10 +142,16 @@ class TrainingConfig(TrainingArguments):
             ConfigurationError: a name is unknown, or a value is of another type than the field, or impossible.
         """
         known = [field.name for field in fields(cls) if field.init]
+        if not isinstance(settings, Mapping):
+            raise ConfigurationError(
+                f"settings of a training are a mapping of names to values, found {shown(settings)}"
+            )
         for name in settings:
             if name not in known:
-                near = get_close_matches(str(name), known) or sorted(set(known) - _INHERITED)
-                raise ConfigurationError(f"training setting {name!r} is unknown; similar ones are {', '.join(near)}")
+                near = get_close_matches(shown(name), known) or sorted(set(known) - _INHERITED)
+                raise ConfigurationError(
+                    f"training setting {shown(name)} is unknown; similar ones are {', '.join(near)}"
+                )
         return cls(**settings)
 
     @property
@@ -170,8 +177,8 @@ class TrainingConfig(TrainingArguments):
 
 _INHERITED = {field.name for field in fields(TrainingArguments)}
 _UNTOLD = ("steps", 500)  # when transformers saves checkpoints by default
-# Values of other types are what TrainingArguments has made of plain ones.
-_PLAIN = (bool, int, float, str, list, tuple, dict, Path)
+# Of their types are the values that TrainingArguments has made of plain ones.
+_MAKERS = ("accelerate", "torch", "transformers")
 
 
 @lru_cache
@@ -182,15 +189,19 @@ def _kinds(config: type[TrainingConfig]) -> dict[str, TypeAdapter[Any]]:
 
 def _valid(name: str, value: Any, kind: TypeAdapter[Any]) -> Any:
     # TrainingArguments takes any value for its settings, and fails on some of them in the middle of a run.
-    if value is not None and not isinstance(value, _PLAIN):
+    if type(value).__module__.partition(".")[0] in _MAKERS:
         return value
     if isinstance(value, float) and not math.isfinite(value):
         raise ConfigurationError(f"training setting {name} is {value}; it must be a finite number; change it")
     try:
         return kind.validate_python(value)
-    except ValidationError as error:
-        rule = error.errors()[0]["msg"].replace("Input should be", "it must be")
-        raise ConfigurationError(f"training setting {name} is {value!r}; {rule}; change it, or leave it out") from error
+    except Exception as error:  # an enumeration fails where it cannot show what it refuses
+        rule = "it cannot be read"
+        if isinstance(error, ValidationError):
+            rule = error.errors()[0]["msg"].replace("Input should be", "it must be")
+        raise ConfigurationError(
+            f"training setting {name} is {shown(value)}; {rule}; change it, or leave it out"
+        ) from error
 
 
 def _plain(strategy: Any) -> str:

@@ -7,7 +7,7 @@ from torch.optim import SGD
 from transformers import SchedulerType, TrainingArguments, get_scheduler
 from transformers.integrations.integration_utils import get_available_reporting_integrations
 
-from cde_retrievers.errors import ConfigurationError
+from cde_retrievers.errors import ConfigurationError, shown
 
 # What a setting must be, and what to do in its place.
 _FIXED: dict[str, tuple[Any, str]] = {
@@ -40,7 +40,7 @@ def check_trainer_settings(arguments: TrainingArguments) -> None:
     for name, (fixed, way_out) in _FIXED.items():
         value = getattr(arguments, name)
         if value != fixed and (fixed is not None or value):
-            raise ConfigurationError(f"{name}={value!r} is not available here: {way_out}")
+            raise ConfigurationError(f"{name}={shown(value)} is not available here: {way_out}")
     if arguments.n_gpu > 1:
         raise ConfigurationError(
             f"one process sees {arguments.n_gpu} GPUs and cannot share a contrastive batch among them; start one "

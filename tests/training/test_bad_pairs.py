@@ -121,10 +121,10 @@ def test_what_is_wrong_with_a_data_set_of_llama_index_is_said(tmp_path, change, 
     ("content", "message"),
     [
         ('{"query": "q", "positive": "d"}\n' * 2, r"qa\.json is not valid JSON: .* name it \.jsonl"),
-        ('{"query": "q", "positive": "d"}', r"should hold queries, corpus, relevant_docs, .*\['positive', 'query'\]"),
+        ('{"query": "q", "positive": "d"}', r"must hold queries, corpus, relevant_docs, .*\['positive', 'query'\]"),
         pytest.param("[" * 100_000, r"qa\.json is not valid JSON", id="nested"),
         pytest.param('{"queries": ' + "9" * 5_000 + "}", r"qa\.json is not valid JSON", id="long number"),
-        ("[1]", r"should hold queries, corpus, relevant_docs, .* found a list"),
+        ("[1]", r"must hold queries, corpus, relevant_docs, .* found a list"),
     ],
 )
 def test_json_of_another_layout_is_refused(tmp_path, content, message):

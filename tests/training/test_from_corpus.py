@@ -194,7 +194,7 @@ def test_domains_are_the_callers_and_the_documents_own():
         ("text", r"documents must be a collection of documents, found str"),
         (5, r"documents must be a collection of documents, found int"),
         ([5], r"document 0 is a int; give a text or"),
-        ([BODY, Document(5)], r"text 1 is no string but int"),
+        ([BODY, Document(5)], r"text 1 must be a string, found int"),
         ([Document(GUIDE, metadata={"domain": 5})], r"document 0: metadata 'domain' must be a text, found int"),
     ],
 )

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from cde_retrievers.errors import InvalidTextError, TrainingDataError, shown
 from cde_retrievers.storage.hashing import sha256_of_json, sha256_of_text
+from cde_retrievers.validation.signatures import is_iterable
 from cde_retrievers.validation.texts import checked_text
 
 Indices = NDArray[np.int64]
@@ -66,6 +67,10 @@ class TrainingPairs(Sequence[Pair]):
         Raises:
             TrainingDataError: there are no pairs, or one has an empty text or one that is not a string.
         """
+        if not is_iterable(pairs):
+            raise TrainingDataError(
+                f"a collection of pairs is expected, found {shown(pairs)}; put a single one into a list"
+            )
         queries, documents, domains = _Rows(), _Rows(), _Rows()
         rows: list[tuple[int, int, int]] = []
         negatives: list[tuple[int, ...]] = []
@@ -145,6 +150,8 @@ def check_pair(pair: Pair, place: str) -> None:
     Raises:
         TrainingDataError: query, positive or a negative is empty or no text, or a negative is the positive.
     """
+    if not isinstance(pair, Pair):
+        raise TrainingDataError(f"{place}: a Pair is needed, found {shown(pair)}; give Pair(query, positive)")
     if not isinstance(pair.negatives, tuple | list):
         raise TrainingDataError(
             f"{place}: the negatives must be a tuple or list, found {type(pair.negatives).__name__}; put a single "

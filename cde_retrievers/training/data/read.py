@@ -20,7 +20,7 @@ from cde_retrievers.training.data.beir import beir_pairs, beir_sets
 from cde_retrievers.training.data.pairs import Pair, TrainingPairs
 from cde_retrievers.training.data.qa_dataset import QADataset, qa_file_pairs, qa_object_pairs
 from cde_retrievers.training.data.rows import RowReader
-from cde_retrievers.validation.signatures import is_iterable
+from cde_retrievers.validation.signatures import is_iterable, validated
 
 Rows = Iterable[Pair | Mapping[str, Any]]
 PairSource = str | PathLike[str] | QADataset | Rows | Mapping[str, Rows]
@@ -29,6 +29,7 @@ _QA_ENDINGS = (".json", ".json.gz")
 _DEFAULT_SPLIT = "train"
 
 
+@validated
 def read_pairs(source: PairSource, *, split: str = _DEFAULT_SPLIT, domain: str | None = None) -> TrainingPairs:
     """Read pairs to train on, in the order in which they stand in the source.
 
