@@ -185,7 +185,7 @@ def test_settings_of_another_kind_are_refused(make_encoder, settings):
 
 def test_released_models_take_exactly_their_number_of_context_documents(make_encoder, tmp_path):
     encoder = make_encoder(JointConditioning(context_slots=16))
-    with pytest.raises(ConfigurationError, match=r"reads exactly 16 context vectors, context_size=8"):
+    with pytest.raises(ConfigurationError, match=r"reads exactly 16 context vectors, but context_size is 8"):
         train(encoder, PAIRS, small_config(tmp_path, context_size=8))
 
 
