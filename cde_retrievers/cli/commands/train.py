@@ -17,14 +17,6 @@ if TYPE_CHECKING:
     from cde_retrievers.training.data.pairs import TrainingPairs
     from cde_retrievers.training.run import TrainingResult
 
-import signal
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from types import FrameType
-
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-
 _WAYS_OUT: dict[type[CDEError], str] = {
     TrainingError: "--resume continues from a checkpoint, another --out starts over"
 }
@@ -112,6 +104,8 @@ def _trained(
 
     run.way_out = _WAYS_OUT
     run.if_interrupted = lambda: _state_of(config.output_folder)
+    from cde_retrievers.cli.commands.interruption import saving_when_interrupted
+
     with saving_when_interrupted(run.say) as interruption:
         return train_model(encoder, pairs, config, resume_from_checkpoint=resume or None, callbacks=[interruption])
 
@@ -138,55 +132,3 @@ def _state_of(out: Path) -> str:
     if newest is None:
         return "No checkpoint exists yet; give the same command again."
     return f"{newest} is kept; give the same command with --resume, and it continues from there."
-
-
-class SaveWhenInterrupted(TrainerCallback):
-    """Writes a checkpoint after the step in which Ctrl-C came, then stops; a second Ctrl-C stops at once.
-
-    Of several processes each would hear it at another step, so that there the first one stops at once.
-
-    Args:
-        say: tells the user that it was heard.
-    """
-
-    def __init__(self, say: Callable[[str], None]) -> None:
-        self._say = say
-        self._was_asked = False
-        self._before: Any = None
-
-    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Listen, unless Ctrl-C is ignored, as in a program that was started in the background."""
-        ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-        if args.world_size == 1 and not ignored and threading.current_thread() is threading.main_thread():
-            self._before = signal.signal(signal.SIGINT, self._remember)
-
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Ask for a checkpoint."""
-        if self._was_asked:
-            control.should_save = True
-
-    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Stop, now that it is written and marked as whole."""
-        if self._was_asked:
-            raise KeyboardInterrupt
-
-    def stop_listening(self) -> None:
-        """Ctrl-C does again what it did before."""
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
-            self._before = None
-
-    def _remember(self, number: int, frame: FrameType | None) -> None:
-        self._was_asked = True
-        self.stop_listening()
-        self._say("interrupted: a checkpoint is written after this step; Ctrl-C again stops at once")
-
-
-@contextmanager
-def saving_when_interrupted(say: Callable[[str], None]) -> Iterator[SaveWhenInterrupted]:
-    """A callback that listens to Ctrl-C while it trains, and no longer than the block."""
-    callback = SaveWhenInterrupted(say)
-    try:
-        yield callback
-    finally:
-        callback.stop_listening()

@@ -4,12 +4,14 @@ import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from typer import Argument, BadParameter, Option
 
 from cde_retrievers.cli.options.common import ReadingOptions
-from cde_retrievers.training.config import TrainingConfig
+
+if TYPE_CHECKING:
+    from cde_retrievers.training.config import TrainingConfig
 
 ConditioningName = Literal["cached", "joint", "whitening"]
 Batching = Literal["contextual", "random"]
@@ -154,7 +156,7 @@ _EVALUATED = {
 
 def training_config(
     out: Path, model: BaseModelOptions, options: TrainingOptions, show_progress: bool | None
-) -> TrainingConfig:
+) -> "TrainingConfig":
     """The configuration that the options ask for.
 
     Raises:
@@ -179,6 +181,8 @@ def training_config(
         raise BadParameter(f"{name} is also set by {_OPTIONS[name]}; leave one of them out", param_hint="--setting")
     defaults = {"save_total_limit": _KEPT_CHECKPOINTS}
     evaluated = _EVALUATED if "evaluation" in {*given, *settings} else {}
+    from cde_retrievers.training.config import TrainingConfig
+
     return TrainingConfig.from_dict({**defaults, **evaluated, **given, **settings})
 
 
