@@ -72,8 +72,8 @@ class CorpusContext:
             )
         object.__setattr__(self, "vectors", vectors)
         object.__setattr__(self, "probe", probe)
-        object.__setattr__(self, "documents", header.documents)
-        object.__setattr__(self, "positions", header.positions)
+        for name in ContextHeader.model_fields:
+            object.__setattr__(self, name, getattr(header, name))  # as they will be read again
         identity = [self.model_fingerprint, list(self.documents), self.strategy, self.seed]
         known_by_name = [] if probe is None else [_sha256(probe)]
         object.__setattr__(self, "fingerprint", sha256_of_json(identity + known_by_name))

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
@@ -27,7 +27,14 @@ VECTORS_FILE = "vectors.safetensors"
 _REMEDY = "restore the directory from a copy, or fit the context again and rebuild the index"
 _VECTORS, _PROBE = "vectors", "probe"
 
-Count = Annotated[int, Field(strict=True, ge=0)]
+_TOO_LONG = 10**4_300  # Python neither reads nor writes whole numbers of more digits
+Count = Annotated[int, Field(strict=True, ge=0, lt=1 << 63)]
+
+
+def _writable(seed: int) -> int:
+    if abs(seed) >= _TOO_LONG:
+        raise ValueError("a number of more than 4,300 digits cannot be written")
+    return seed
 
 
 class ContextHeader(BaseModel):
@@ -51,7 +58,7 @@ class _HeaderFile(ContextHeader):
     positions: tuple[Count, ...]
     distinct: Count
     corpus_size: Count
-    seed: Annotated[int, Field(strict=True)]
+    seed: Annotated[int, Field(strict=True), AfterValidator(_writable)]
     fingerprint: Sha256
     vectors_sha256: Sha256
 
