@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
@@ -27,14 +27,9 @@ VECTORS_FILE = "vectors.safetensors"
 _REMEDY = "restore the directory from a copy, or fit the context again and rebuild the index"
 _VECTORS, _PROBE = "vectors", "probe"
 
-_TOO_LONG = 10**4_300  # Python neither reads nor writes whole numbers of more digits
+Text = Annotated[str, Field(strict=True)]
+Whole = Annotated[int, Field(ge=-(1 << 63), lt=1 << 63)]  # what files and numpy can hold
 Count = Annotated[int, Field(strict=True, ge=0, lt=1 << 63)]
-
-
-def _writable(seed: int) -> int:
-    if abs(seed) >= _TOO_LONG:
-        raise ValueError("a number of more than 4,300 digits cannot be written")
-    return seed
 
 
 class ContextHeader(BaseModel):
@@ -42,14 +37,14 @@ class ContextHeader(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
-    model_name: str
-    model_fingerprint: str
-    documents: tuple[str, ...]
-    positions: tuple[int, ...]
-    distinct: int
-    corpus_size: int
-    strategy: str
-    seed: int
+    model_name: Text
+    model_fingerprint: Text
+    documents: tuple[Text, ...]
+    positions: tuple[Whole, ...]
+    distinct: Whole
+    corpus_size: Whole
+    strategy: Text
+    seed: Whole
 
 
 class _HeaderFile(ContextHeader):
@@ -58,7 +53,7 @@ class _HeaderFile(ContextHeader):
     positions: tuple[Count, ...]
     distinct: Count
     corpus_size: Count
-    seed: Annotated[int, Field(strict=True), AfterValidator(_writable)]
+    seed: Annotated[Whole, Field(strict=True)]
     fingerprint: Sha256
     vectors_sha256: Sha256
 
