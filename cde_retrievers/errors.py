@@ -113,7 +113,7 @@ class MissingDependencyError(CDEError, ImportError):
 def shown(value: object) -> str:
     """A value that was found, for a message: in one line, cut, and whatever it is."""
     try:
-        text = repr(value)
+        text = " ".join(line.strip() for line in repr(value).splitlines())
     except Exception:  # numbers of more than 4,300 digits, nesting without end, objects that fail
         return f"something of type {type(value).__name__}"
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

@@ -56,7 +56,7 @@ class CountingEncoder(ContextualEncoder):
         if self.cut:
             session.warn(
                 f"{self.cut:,} of {self.documents:,} documents are longer than the {self.config.max_length} tokens "
-                f"that the model reads: what stands behind them cannot be found; make parts of them with --split"
+                f"that the model reads, so the text after those cannot be found; split them with --split"
             )
 
 
@@ -96,7 +96,7 @@ def _counted() -> Iterator[_CutTexts]:
 
 
 WAYS_OUT = {
-    IndexFileError: "`cde-retrievers index` makes an index, and goes on with one that is not finished",
+    IndexFileError: "`cde-retrievers index` makes an index, and continues one that is not finished",
     CheckpointError: "if the model was moved, say where it is with --model",
 }
 

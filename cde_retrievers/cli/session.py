@@ -1,4 +1,4 @@
-"""What surrounds every command: answers on stdout, everything else on stderr, errors in one line, Ctrl-C in order."""
+"""The frame of every command: answers on stdout, everything else on stderr, errors in one line, Ctrl-C in order."""
 
 import logging
 import sys
@@ -23,7 +23,7 @@ class Session:
     """One run of a command.
 
     Attributes:
-        if_interrupted: says, when Ctrl-C comes, what is kept and how to go on.
+        if_interrupted: says, upon Ctrl-C, what is kept and how to continue.
         way_out: what to do on the command line about kinds of errors whose messages speak of Python.
     """
 
@@ -52,7 +52,7 @@ class Session:
 
         Raises:
             WriteError: it cannot be written there.
-            BrokenPipeError: nobody reads it.
+            BrokenPipeError: the reader has closed the pipe.
         """
         try:
             if self._options.as_json:
@@ -65,7 +65,7 @@ class Session:
         except OSError as error:
             sys.stdout = None  # else what it still holds is tried once more at the end, with a message of Python's
             raise WriteError(
-                f"the answer cannot be written to stdout: {error.strerror}; the command itself has done its work"
+                f"the answer cannot be written to stdout: {error.strerror}; the command itself has completed"
             ) from error
 
     def fail(self, error: Exception) -> None:

@@ -72,8 +72,8 @@ class CorpusContext:
             )
         object.__setattr__(self, "vectors", vectors)
         object.__setattr__(self, "probe", probe)
-        for name in ContextHeader.model_fields:
-            object.__setattr__(self, name, getattr(header, name))  # as they will be read again
+        for name in ContextHeader.model_fields:  # NumPy's numbers and lists have become Python's own
+            object.__setattr__(self, name, getattr(header, name))
         identity = [self.model_fingerprint, list(self.documents), self.strategy, self.seed]
         known_by_name = [] if probe is None else [_sha256(probe)]
         object.__setattr__(self, "fingerprint", sha256_of_json(identity + known_by_name))

@@ -1,4 +1,4 @@
-"""The documents of a file or folder, as a stream that begins anew as often as it is asked."""
+"""The documents of a file or folder, as a stream that can be iterated repeatedly."""
 
 from collections.abc import Container, Iterator
 from dataclasses import dataclass
@@ -52,7 +52,7 @@ class Corpus:
 
     @property
     def files(self) -> int:
-        """How many there are."""
+        """The number of documents."""
         return len(self._source.files)
 
     def __iter__(self) -> Iterator[Document]:
@@ -61,7 +61,7 @@ class Corpus:
         Raises:
             CorpusFileError: a file cannot be read or decoded, is not what its format asks for, or lacks a column.
             InvalidTextError: a text is empty or none.
-            InvalidDocumentError: an id is no text.
+            InvalidDocumentError: an id is not a text.
         """
         return (record.document for record in self._records() if not self._is_left_out(record))
 
@@ -70,7 +70,7 @@ class Corpus:
         return (document.text for document in self)
 
     def check(self, taken: Container[object] = ()) -> "CheckedCorpus":
-        """Read everything once, so that whatever is wrong is known before the first document is embedded.
+        """Read everything once, so that every fault is found before the first document is embedded.
 
         Args:
             taken: ids that must not come, such as those of the index that the documents are for.
@@ -81,7 +81,9 @@ class Corpus:
             CorpusFileError, InvalidTextError, InvalidDocumentError: as the iteration; or there are no documents.
         """
         if not isinstance(taken, Container):
-            raise ConfigurationError(f"taken holds ids, found a {type(taken).__name__}; give a set, or an index")
+            raise ConfigurationError(
+                f"taken must be a collection of ids, found a {type(taken).__name__}; give a set, or an index"
+            )
         seen: set[str | None] = set()
         left_out = 0
         for record in self._records():
@@ -99,12 +101,12 @@ class Corpus:
         if identity in seen:
             first = next(other.place for other in self._records() if other.document.id == identity)
             raise DuplicateIdError(
-                f"{record.place} has the id {identity!r}, which {first} has already; give each its own, or name "
+                f"{record.place} has the id {identity!r}, which {first} already has; give each its own, or name "
                 f"another column with id= (--id)"
             )
         if identity in taken:
             raise DuplicateIdError(
-                f"{record.place} has the id {identity!r}, which is in the index already; replace what is there with "
+                f"{record.place} has the id {identity!r}, which is already in the index; replace that document with "
                 f"upsert() (--upsert), or tell sources apart with id_prefix= (--id-prefix)"
             )
         try:

@@ -24,7 +24,7 @@ def open_text(path: Path, encoding: str) -> Iterator[TextIO]:
     """The file as text, unpacked if its name ends in .gz; line ends stay as they are, a byte order mark goes.
 
     Raises:
-        CorpusFileError: it cannot be read, is no file, or is not in that encoding; names the byte.
+        CorpusFileError: it cannot be read, is not a file, or is not in that encoding; names the byte.
     """
     is_utf8 = codecs.lookup(encoding).name == "utf-8"
     try:
@@ -36,8 +36,8 @@ def open_text(path: Path, encoding: str) -> Iterator[TextIO]:
     except UnicodeError as error:
         reason = _first_undecodable(path, encoding) or getattr(error, "reason", None) or str(error)
         raise CorpusFileError(
-            f"{path} is not {encoding} text: {reason}; write it again as {encoding}, or name its encoding, such as "
-            f"latin-1, where there is a choice: encoding= (--encoding)"
+            f"{path} is not {encoding} text: {reason}; convert it to {encoding}, or, where the option exists, name its "
+            f"encoding, such as latin-1, with encoding= (--encoding)"
         ) from error
     except _DAMAGES as error:
         raise unreadable(path, error) from error
@@ -61,7 +61,7 @@ def read_text(path: Path, encoding: str, limit: int = MAX_CHARACTERS) -> str:
 
 
 class Lines(Iterator[str]):
-    """The lines of a file, which never hold more in memory than a record may have.
+    """The lines of a file, read with at most one record's characters in memory.
 
     Args:
         stream: of the file.
@@ -79,7 +79,7 @@ class Lines(Iterator[str]):
         self.number = 0
 
     def begin_record(self) -> None:
-        """What was read so far is no longer in memory."""
+        """Start the count towards the limit again; earlier lines are no longer in memory."""
         self._left = self._limit
 
     def __next__(self) -> str:
@@ -101,7 +101,7 @@ class Lines(Iterator[str]):
 def too_long(place: str, limit: int) -> CorpusFileError:
     """The error that names the limit and how to raise it."""
     return CorpusFileError(
-        f"{place} is longer than {limit:,} characters; make several of it, or where there is a choice allow more with "
+        f"{place} is longer than {limit:,} characters; split it, or, where the option exists, raise the limit with "
         f"max_characters= (--max-characters)"
     )
 
@@ -150,7 +150,7 @@ def parse_json(text: str) -> Any:
     """The value of a JSON text.
 
     Raises:
-        ValueError: it is none, has NaN or an infinity, a number is too long, or values lie too deep in each other.
+        ValueError: it is not JSON, has NaN or an infinity, a number is too long, or values are nested too deeply.
     """
     try:
         value = json.loads(text, parse_constant=_refuse_constant)
@@ -178,4 +178,4 @@ def _refuse_depth() -> NoReturn:
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON value")
+    raise ValueError(f"{name} is not a JSON value")

@@ -1,4 +1,4 @@
-"""Which files a source consists of, and of which format they are."""
+"""The files of a source and their format."""
 
 import logging
 import os
@@ -41,13 +41,13 @@ def find_source(path: Path, reading: ReadOptions) -> Source:
     """The files at `path`, a file or a folder; hidden ones, those of other formats and links out of it are left out.
 
     Raises:
-        CorpusFileError: there is nothing to read, it is no file, or it is not clear of which format it is.
+        CorpusFileError: there is nothing to read, it is not a file, or its format is unclear.
         ConfigurationError: endings are given where no files are chosen by them.
     """
     is_single = is_file(path)
     if reading.endings and (is_single or reading.format == "beir"):
         raise ConfigurationError(
-            f"endings= (--ending) chooses files in a folder, but {path} is a file, or to be read as BEIR; leave it out"
+            f"endings= (--ending) selects files in a folder, but {path} is a file or is read as BEIR; leave it out"
         )
     if is_single:
         return Source(reading.format or _format_of_file(path), (File(path, path.name),))
@@ -77,7 +77,7 @@ def _format_of_file(path: Path) -> Format:
         if path.name.lower().endswith(endings):
             return candidate
     raise CorpusFileError(
-        f"{path}: its ending says nothing about its format; name one of {[*ENDINGS]} with format= (--format)"
+        f"{path}: the format cannot be told from the file's ending; name one of {[*ENDINGS]} with format= (--format)"
     )
 
 
@@ -107,7 +107,7 @@ def _files_in(folder: Path, follow_links: bool) -> list[File]:
 
 
 def is_beir(folder: Path) -> bool:
-    """Whether the folder holds a corpus and queries; a corpus alone may be anybody's."""
+    """Whether the folder holds a corpus and queries; a corpus alone is not proof of BEIR."""
     return _beir_corpus(folder) is not None and any(is_file(folder / name) for name in BEIR_QUERIES)
 
 
@@ -121,14 +121,14 @@ def _beir_corpus(folder: Path) -> File | None:
 def _require_beir_corpus(folder: Path, follow_links: bool) -> File:
     found = _beir_corpus(folder)
     if found is None:
-        raise CorpusFileError(f"{folder} is no BEIR folder: there is no {' or '.join(BEIR_CORPUS)} in it")
+        raise CorpusFileError(f"{folder} is not a BEIR folder: it has no {' or '.join(BEIR_CORPUS)}")
     if not follow_links:
         refuse_link_out(found.path, folder)
     return found
 
 
 def _seen(files: Collection[File]) -> str:
-    """Which endings there are, the most common first."""
+    """The endings found, the most common first."""
     if not files:
         return " (it is empty)"
     counts = Counter(file.path.suffix.lower() or "no ending" for file in files)
@@ -137,11 +137,11 @@ def _seen(files: Collection[File]) -> str:
 
 @dataclass(slots=True)
 class Found:
-    """What a folder holds, but for hidden files and folders.
+    """The contents of a folder, except hidden files and folders.
 
     Attributes:
         files: relative to the folder, with "/", by name.
-        left_out: by the same names, why an entry is none of them.
+        left_out: by the same names, why an entry was left out.
     """
 
     files: list[str] = field(default_factory=list)

@@ -20,7 +20,7 @@ _ROWS_AT_ONCE = 256
 
 
 def csv_rows(file: File, reading: ReadOptions) -> Iterator[Row]:
-    """The rows below the file's head of column names; an empty cell is no value.
+    """The rows below the file's head of column names; an empty cell means no value.
 
     Raises:
         CorpusFileError: the file cannot be read or decoded, its head lacks a column or names one twice, or a row is too
@@ -42,8 +42,8 @@ def csv_rows(file: File, reading: ReadOptions) -> Iterator[Row]:
                 lines.begin_record()
         except csv.Error as error:
             raise CorpusFileError(
-                f"{file.path}:{rows.line_num} is no CSV: {error}; repair it, or convert the file to JSONL, which has "
-                f"no limit of {csv.field_size_limit():,} characters to a cell"
+                f"{file.path}:{rows.line_num} is not valid CSV: {error}; repair it, or convert the file to JSONL, "
+                f"which has no limit of {csv.field_size_limit():,} characters to a cell"
             ) from error
 
 
@@ -52,7 +52,7 @@ def _checked_head(columns: list[str], reading: ReadOptions, file: File) -> list[
     missing = sorted(set(reading.numbers) - set(columns))
     if missing and columns:
         raise CorpusFileError(
-            f"{file.path} has no column {missing[0]!r}, it has {shown(sorted(columns))}; name another with numbers= "
+            f"{file.path} has no column {missing[0]!r}, only {shown(sorted(columns))}; name another with numbers= "
             f"(--number)"
         )
     return columns
@@ -67,8 +67,8 @@ def _refuse_twice(columns: list[str], file: File) -> None:
 def _named(columns: list[str], cells: list[str], numbers: tuple[str, ...], place: str) -> dict[str, Any]:
     if len(cells) != len(columns):
         raise CorpusFileError(
-            f"{place} has {len(cells)} cells, but the first line names {len(columns)} columns; put quotes around "
-            f"cells with the delimiter in them, or name another with delimiter= (--delimiter)"
+            f"{place} has {len(cells)} cells, but the first line names {len(columns)} columns; quote "
+            f"cells that contain the delimiter, or name another with delimiter= (--delimiter)"
         )
     values: dict[str, Any] = dict.fromkeys(columns)
     for column, cell in zip(columns, cells, strict=True):
@@ -84,8 +84,8 @@ def _number(cell: str, column: str, place: str) -> int | float:
         except ValueError:
             continue
     raise InvalidDocumentError(
-        f"{place}: column {column!r} holds {shown(cell)}, which is no number; repair it, or leave the column out of "
-        f"numbers= (--number)"
+        f"{place}: column {column!r} holds {shown(cell)}, which is not a number; correct it, or leave the column out "
+        f"of numbers= (--number)"
     )
 
 
@@ -94,7 +94,7 @@ def parquet_rows(file: File, reading: ReadOptions) -> Iterator[Row]:
 
     Raises:
         MissingDependencyError: pyarrow is not installed; names the extra.
-        CorpusFileError: the file cannot be read or is no Parquet file, names a column twice, or holds a value that
+        CorpusFileError: the file cannot be read or is not a Parquet file, names a column twice, or holds a value that
             Python does not have.
     """
     try:
@@ -138,11 +138,11 @@ def _batch_rows(batch: Any, place: str, reading: ReadOptions) -> Iterator[dict[s
 def _column(batch: Any, name: str, place: str, limit: int) -> list[Any]:
     try:
         values = [_plain(value) for value in batch.column(name).to_pylist()]
-    except Exception as error:  # a date after the year 9999, a time zone that nobody knows, text that is none
+    except Exception as error:  # a date after the year 9999, an unknown time zone, invalid text
         kind = batch.schema.field(name).type
         raise CorpusFileError(
-            f"{place} and below: column {name!r} ({kind}) holds a value that Python does not have: {error}; write it "
-            f"as text, or choose other columns with metadata= (--metadata)"
+            f"{place} and below: column {name!r} ({kind}) holds a value that Python cannot represent: {error}; store "
+            f"it as text, or choose other columns with metadata= (--metadata)"
         ) from error
     for value in values:
         if isinstance(value, str) and len(value) > limit:
@@ -198,7 +198,7 @@ def json_rows(file: File, encoding: str = "utf-8", limit: int = MAX_CHARACTERS) 
             try:
                 values = parse_json(line)
             except ValueError as error:
-                raise CorpusFileError(f"{place} is no JSON: {error}; repair or remove the line") from error
+                raise CorpusFileError(f"{place} is not valid JSON: {error}; repair or remove the line") from error
             if not isinstance(values, dict):
                 raise CorpusFileError(
                     f"{place} is a JSON {type(values).__name__}; every line must be an object, with a value for each "

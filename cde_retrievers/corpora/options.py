@@ -1,4 +1,4 @@
-"""How documents are read from files: what a caller can choose."""
+"""The options for reading documents from files."""
 
 import sys
 from collections.abc import Mapping
@@ -35,7 +35,7 @@ class ReadOptions:
         encoding: of the text in them.
         endings: of the files in a folder that are read; those of the format if empty.
         text: columns that make up the text, joined with a space; "text" if empty, for BEIR "title" and "text".
-        id: column of the ids; "id" or "_id" if None and there is one, else file name and line stand for it.
+        id: column of the ids; "id" or "_id" if None and there is one, else file name and line are used.
         metadata: columns to keep as metadata; all others than text and id if None.
         numbers: columns of a CSV file that hold numbers, so that filters can compare them as such.
         delimiter: between the cells of a CSV file; a comma, in .tsv files a tab, if None.
@@ -80,15 +80,17 @@ class ReadOptions:
                     f"{setting} must be a positive whole number below {sys.maxsize}, found {shown(found)}"
                 )
         if self.max_words is not None and self.split is None:
-            raise ConfigurationError("max_words is of parts; say where to split, at 'paragraphs' or at 'headings'")
+            raise ConfigurationError(
+                "max_words limits the parts of a split document; give split='paragraphs' or split='headings' too"
+            )
         if self.delimiter is not None and (len(self.delimiter) != 1 or self.delimiter in '"\r\n'):
             raise ConfigurationError(
-                f"delimiter must be one character, but no quote and no line end, found {self.delimiter!r}"
+                f"delimiter must be one character other than a quote or a line end, found {self.delimiter!r}"
             )
         _check_encoding(self.encoding)
 
     def _check_types(self) -> None:
-        """Every choice as its annotation says; a list stands for a tuple."""
+        """Validate every choice by its annotation; a list becomes a tuple."""
         kinds = get_type_hints(type(self))
         for field in fields(self):
             found = getattr(self, field.name)
@@ -126,7 +128,7 @@ def _check_encoding(encoding: str) -> None:
         TextIOWrapper(BytesIO(), encoding=encoding)
     except (LookupError, ValueError) as error:
         raise ConfigurationError(
-            f"encoding {encoding!r} is unknown, or none of text; use one that Python knows, such as 'utf-8' or "
+            f"encoding {encoding!r} is unknown, or not a text encoding; use one that Python knows, such as 'utf-8' or "
             f"'latin-1'"
         ) from error
 

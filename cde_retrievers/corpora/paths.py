@@ -1,4 +1,4 @@
-"""What lies at a path, asked without opening it."""
+"""Checks of what is at a path, without opening it."""
 
 import os
 import stat
@@ -22,11 +22,13 @@ def as_path(value: object) -> Path:
     """
     if isinstance(value, str | Path):
         return Path(value)
-    raise ConfigurationError(f"a path is a text or a pathlib.Path, found a {type(value).__name__}; give one of these")
+    raise ConfigurationError(
+        f"a path must be a str or a pathlib.Path, found a {type(value).__name__}; give one of these"
+    )
 
 
 def is_file(path: Path) -> bool:
-    """Whether there is a regular file, perhaps behind a link.
+    """Whether there is a regular file, possibly through a link.
 
     Raises:
         CorpusFileError: it cannot be looked at, or is a pipe, a socket or a device.
@@ -36,7 +38,7 @@ def is_file(path: Path) -> bool:
 
 
 def is_folder(path: Path) -> bool:
-    """Whether there is a folder, perhaps behind a link.
+    """Whether there is a folder, possibly through a link.
 
     Raises:
         CorpusFileError: it cannot be looked at.
@@ -48,13 +50,11 @@ def refuse_special(path: Path) -> None:
     """Raise CorpusFileError for a pipe, a socket or a device: to open one may wait for ever, or do something."""
     special = special_kind(_mode(path))
     if special is not None:
-        raise CorpusFileError(
-            f"{path} is {special}, which cannot be read as often as it takes; write what it gives into a file"
-        )
+        raise CorpusFileError(f"{path} is {special}, which cannot be read more than once; write its contents to a file")
 
 
 def special_kind(mode: int) -> str | None:
-    """What the file of this mode is called if it is neither a regular file nor a folder."""
+    """The name of a special file's kind; None for a regular file or a folder."""
     return _SPECIAL.get(stat.S_IFMT(mode))
 
 
@@ -67,16 +67,16 @@ def refuse_link_out(path: Path, folder: Path) -> None:
     """Raise CorpusFileError if the path, which should be in the folder, leads out of it."""
     if leads_out(path, folder):
         raise CorpusFileError(
-            f"{path} is a link that leads out of {folder}; put a copy of the file in its place, or where there is a "
-            f"choice follow links with follow_links=True (--follow-links)"
+            f"{path} is a link that leads out of {folder}; replace it with a copy of the file, or, where the option "
+            f"exists, follow links with follow_links=True (--follow-links)"
         )
 
 
 def _mode(path: Path) -> int:
-    """The kind of file and its permissions; 0 if there is none."""
+    """The kind of file and its permissions; 0 if it does not exist."""
     try:
         return path.stat().st_mode
-    except (FileNotFoundError, NotADirectoryError, ValueError):  # a name with a NUL is no file's
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # no file has a NUL in its name
         return 0
     except OSError as error:
         raise unreadable(path, error) from error

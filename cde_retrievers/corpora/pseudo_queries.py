@@ -15,7 +15,7 @@ Kind = Literal["title", "heading", "sentence"]
 
 NO_TEXT = "no text"
 NO_QUERY = "no title, no heading of its own, no first sentence to ask with"
-TOO_LITTLE = "too little text behind what would be the query"
+TOO_LITTLE = "too little text after the would-be query"
 
 _MAX_QUERY_WORDS = 40
 # Scripts that put no spaces between words (Thai, Lao, Burmese, Khmer, Chinese, Japanese): a character is a word.
@@ -60,7 +60,7 @@ class Outline:
 
 
 def outline(document: Document) -> Outline:
-    """How the document is divided.
+    """The parts that a document is divided into.
 
     Its title is the metadata's `title`, else the heading that a Markdown text of several begins with. A part that
     `ReadOptions(split="headings")` made is one section, whose heading its metadata gives.
@@ -130,7 +130,7 @@ def _text_or_none(value: object) -> str | None:
 
 
 def word_count(text: str) -> int:
-    """How many words there are; in scripts without spaces, how many characters."""
+    """The number of words, or of characters in scripts without spaces."""
     return sum(1 for _ in _WORD.finditer(text))
 
 
@@ -140,7 +140,7 @@ def plain(text: str) -> str:
 
 
 def without_beginning(text: str, query: str) -> str:
-    """The text behind the query, where it begins with it, however often; else all of it.
+    """The text with the query removed from its start, repeatedly; unchanged if it does not start with it.
 
     Upper and lower case, spaces, line breaks and the marks of a heading do not count. Empty if the rest would begin
     with the query still, in the middle of a word.

@@ -18,7 +18,7 @@ _HIGHEST_GRADE = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """How well one document answers one query.
+    """One judgement: the grade of a document for a query.
 
     Attributes:
         place: where it is written, for messages.
@@ -51,8 +51,8 @@ def judged_queries(folder: str | Path, documents: Container[object], split: str 
             relevant.setdefault(judgement.query, {})[judgement.document] = judgement.grade
     if not relevant:
         raise CorpusFileError(
-            f"{folder}: none of the documents judged for {split!r} is among those to be searched; give the folder "
-            f"that these are from, read without splitting"
+            f"{folder}: none of the documents judged for {split!r} is among those to search; give the folder "
+            f"that they come from, read without splitting"
         )
     queries = {}
     for row in query_rows(folder):
@@ -71,7 +71,7 @@ def judgements(folder: Path, split: str) -> Iterator[Judgement]:
     path = judgements_file(folder, split)
     if not is_file(path):
         there = sorted(found.stem for found in folder.glob("qrels/*.tsv"))
-        raise CorpusFileError(f"{folder} has no judgements qrels/{split}.tsv, it has {there}; name another split")
+        raise CorpusFileError(f"{folder} has no judgements qrels/{split}.tsv, only {there}; name another split")
     refuse_link_out(path, folder)
     for row in csv_rows(File(path, path.name), ReadOptions()):
         query, document, score = (row.values.get(column) for column in _COLUMNS)
@@ -82,7 +82,7 @@ def judgements(folder: Path, split: str) -> Iterator[Judgement]:
 
 
 def judgements_file(folder: Path, split: str) -> Path:
-    """Where the judgements of a split are, if there are any."""
+    """The path of a split's judgements; they may not exist."""
     return folder / "qrels" / f"{split}.tsv"
 
 
@@ -90,7 +90,7 @@ def query_rows(folder: Path) -> Iterator[Row]:
     """The rows of `queries.jsonl` or `queries.jsonl.gz`.
 
     Raises:
-        CorpusFileError: there is no such file, or it cannot be read; names the line.
+        CorpusFileError: the file does not exist or cannot be read; names the line.
     """
     for name in BEIR_QUERIES:
         if is_file(folder / name):

@@ -39,7 +39,7 @@ class Row:
 
     @property
     def place(self) -> str:
-        """Where it is, for messages."""
+        """Its place, for messages."""
         return f"{self.file.path}:{self.number}"
 
 
@@ -64,8 +64,8 @@ def to_record(row: Row, reading: ReadOptions, source_format: Format) -> Record:
 
     Raises:
         CorpusFileError: a column is missing; names those there are.
-        InvalidTextError: the text is no text.
-        InvalidDocumentError: the id is none, or a column and a field of "metadata" have one name.
+        InvalidTextError: the text is not a string.
+        InvalidDocumentError: the id is not a text, or a column and a field of "metadata" share a name.
     """
     required = reading.text or _TEXT_COLUMNS
     optional = ("title",) if source_format == "beir" and not reading.text else ()
@@ -90,7 +90,7 @@ def _text(row: Row, column: str) -> str:
     value = _value(row, column, "text= (--text)")
     if value is not None and not isinstance(value, str):
         raise InvalidTextError(
-            f"{row.place}: column {column!r} should be the text, but is a {type(value).__name__}: {shown(value)}; "
+            f"{row.place}: column {column!r} must be a text, found a {type(value).__name__}: {shown(value)}; "
             f"name another column with text= (--text)"
         )
     return value or ""
@@ -104,7 +104,7 @@ def _id(row: Row, column: str | None, reading: ReadOptions) -> str:
         return str(value)
     if not isinstance(value, str) or not value:
         raise InvalidDocumentError(
-            f"{row.place} has the id {shown(value)}, but an id must be a text that is not empty; write whole numbers "
+            f"{row.place} has the id {shown(value)}, but an id must be a non-empty text; read whole numbers "
             f"as text with ids_as_text=True (--ids-as-text), or name another column with id= (--id)"
         )
     return value
@@ -118,13 +118,13 @@ def _metadata(row: Row, reading: ReadOptions, source_format: Format, taken: set[
         twice = sorted(set(spread) & set(values))
         if twice:
             raise InvalidDocumentError(
-                f"{row.place} has {twice[0]!r} as a column and as a field of {_SPREAD!r}; rename one of them"
+                f"{row.place} has {twice[0]!r} both as a column and as a field of {_SPREAD!r}; rename one of them"
             )
         values |= spread
     if reading.metadata is not None:
         named = Row(row.file, row.number, {**row.values, **values})
         values = {column: _value(named, column, "metadata= (--metadata)") for column in reading.metadata}
-    # In a table an empty cell is no value; JSON says null where it means it.
+    # In a table an empty cell means no value; JSON has null for that.
     is_table = source_format in ("csv", "parquet")
     return {column: value for column, value in values.items() if value is not None or not is_table}
 
@@ -132,6 +132,6 @@ def _metadata(row: Row, reading: ReadOptions, source_format: Format, taken: set[
 def _value(row: Row, column: str, setting: str) -> Any:
     if column not in row.values:
         raise CorpusFileError(
-            f"{row.place} has no column {column!r}, it has {shown(sorted(row.values))}; name another with {setting}"
+            f"{row.place} has no column {column!r}, only {shown(sorted(row.values))}; name another with {setting}"
         )
     return row.values[column]

@@ -25,7 +25,7 @@ Span = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A heading's own text: from the heading to the next one, of whatever level."""
+    """A heading's own text: from the heading to the next one of any level."""
 
     heading: str | None
     text: str
@@ -68,7 +68,7 @@ def markdown_sections(text: str) -> list[Section]:
 
 
 def _heading(line: str) -> str | None:
-    """What a line says as a heading, or None if it is none."""
+    """The text of a heading line, or None for other lines."""
     mark = _HEADING.match(line)
     if mark is None or len(line) > _LONGEST_HEADING:
         return None

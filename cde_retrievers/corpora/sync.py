@@ -7,10 +7,10 @@ from cde_retrievers.retrieval.document import Document
 
 
 class HoldsDocuments(Protocol):
-    """What can be asked for its documents; `ContextualIndex` can."""
+    """The interface of a store that returns its documents by id, such as `ContextualIndex`."""
 
     def get(self, ids: Sequence[str]) -> list[Document | None]:
-        """The documents with these ids, None where there is none."""
+        """The documents with these ids, None for those that do not exist."""
 
     def ids(self) -> list[str]:
         """The id of every document."""

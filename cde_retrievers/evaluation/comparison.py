@@ -1,4 +1,4 @@
-"""What a comparison found: one evaluation per searcher, all of the same queries."""
+"""The results of a comparison: one evaluation per searcher, all of the same queries."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class Row:
     Attributes:
         label: what it is called here.
         group: what it is there for: "context" for own, none, another's; "strategy", "seed" and "size" for other own
-            contexts; "other" for what is no contextual model.
+            contexts; "other" for a model that is not contextual.
         evaluation: what it found.
         size: context documents, for the group "size".
     """
@@ -96,7 +96,7 @@ class Comparison:
 
     @classmethod
     def from_dict(cls, content: Any) -> Self:
-        """What `to_dict` gave.
+        """Restore the output of `to_dict`.
 
         Raises:
             ConfigurationError: it is something else.
@@ -108,7 +108,7 @@ class Comparison:
             )
             return cls(content["model"], rows)
         except (KeyError, TypeError) as error:
-            raise ConfigurationError(f"this is no saved comparison ({error!r}); compare again") from error
+            raise ConfigurationError(f"this is not a saved comparison ({error!r}); compare again") from error
 
     def save(self, path: str | Path) -> None:
         """Write everything as JSON, whole or not at all; an older file there is replaced.

@@ -44,7 +44,7 @@ class PlannedContext:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One model under many contexts, beside searchers that know none.
+    """One model under many contexts, along with searchers that take no context.
 
     Attributes:
         encoder: the model.
@@ -103,7 +103,7 @@ def _foreign_contexts(
             context = source.fit(encoder, data)
         except ContextTooSmallError as error:
             raise ContextTooSmallError(
-                f"no context can be made of {corpus.name}; give more of it, or leave it out ({error})"
+                f"no context can be made of {corpus.name}; give more documents of it, or leave it out ({error})"
             ) from error
         yield PlannedContext(FittedContext(context, source.label), "context")
 
@@ -138,9 +138,9 @@ def compare(
     split: str = "test",
     show_progress: bool | None = None,
 ) -> Comparison:
-    """What context does for a model on a corpus: its own, none, its own shuffled, and whatever else is asked for.
+    """Compare the contexts of a model on a corpus: its own, none, its own shuffled, and any others requested.
 
-    Under the closed form ("whitening") the corpus is embedded once; other models embed it anew for each row.
+    Under the closed form ("whitening") the corpus is embedded once; other models embed it again for each row.
 
     Args:
         model: a contextual model, loaded or by name.
@@ -152,7 +152,7 @@ def compare(
         sizes: other numbers of context documents (paper, figure 16), for models that read any number.
         others: what else searches, as `evaluate` takes it: `BM25()`, `PlainEmbedding(embedding)`, another model.
         split: whose judgements of a folder are used.
-        show_progress: True or False, or None for a bar only where the work is long.
+        show_progress: show a bar; None for long work only.
 
     Raises:
         ConfigurationError: a strategy, seed or size is impossible, or none this model can read; or one of `foreign` or
@@ -178,12 +178,12 @@ def compare(
 def run_plan(
     plan: Plan, embedder: ContextualEncoder | PrecomputedEmbedder, show_progress: bool | None = None
 ) -> Comparison:
-    """What a plan finds.
+    """Evaluate every searcher of a plan.
 
     Args:
         plan: what is searched, and how.
         embedder: `embedded_once` of its model and set.
-        show_progress: True or False, or None for a bar only where the work is long.
+        show_progress: show a bar; None for long work only.
     """
     searches = list(_searches(plan, embedder))
     rows = []

@@ -23,7 +23,7 @@ class ContextSource(Protocol):
 
     @property
     def label(self) -> str:
-        """What the context is called in tables."""
+        """The context's name in tables."""
 
     def fit(self, encoder: Embedder, data: RetrievalDataset) -> CorpusContext:
         """The context for searching `data` with this encoder."""
@@ -51,7 +51,7 @@ class OwnContext:
 
     @property
     def label(self) -> str:
-        """What the context is called in tables: what differs from the model's defaults."""
+        """The context's name in tables: what differs from the model's defaults."""
         told = [] if self.size is None else [f"{self.size} documents"]
         told += [] if self.strategy == "random" else [self.strategy]
         told += [] if self.seed == 0 else [f"seed {self.seed}"]
@@ -67,7 +67,7 @@ class NamedTexts(Protocol):
 
     @property
     def name(self) -> str:
-        """What it is called in tables."""
+        """The context's name in tables."""
 
     @property
     def texts(self) -> Sequence[str]:
@@ -88,7 +88,7 @@ class NamedCorpus:
 
     @classmethod
     def read(cls, path: str | Path) -> "NamedCorpus":
-        """What `Corpus` finds there, documents without text left out.
+        """The documents that `Corpus` finds there, except those without text.
 
         Raises:
             CorpusFileError: files are missing or not as they should be.
@@ -98,7 +98,7 @@ class NamedCorpus:
 
 @dataclass(frozen=True, slots=True)
 class ForeignContext:
-    """A context of another corpus: what a context costs that was not fitted anew (paper, figure 7).
+    """A context of another corpus: what a context costs that was not refitted (paper, figure 7).
 
     Attributes:
         corpus: the other one.
@@ -108,7 +108,7 @@ class ForeignContext:
 
     @property
     def label(self) -> str:
-        """What the context is called in tables."""
+        """The context's name in tables."""
         return f"context of {self.corpus.name}"
 
     def fit(self, encoder: Embedder, data: RetrievalDataset) -> CorpusContext:
@@ -128,7 +128,7 @@ class ShuffledContext:
 
     @property
     def label(self) -> str:
-        """What the context is called in tables."""
+        """The context's name in tables."""
         return "own context, shuffled"
 
     def fit(self, encoder: Embedder, data: RetrievalDataset) -> CorpusContext:
@@ -171,7 +171,7 @@ class NullContext:
 
     @property
     def label(self) -> str:
-        """What the context is called in tables."""
+        """The context's name in tables."""
         return "no context (null vector)"
 
     def fit(self, encoder: Embedder, data: RetrievalDataset) -> CorpusContext:
@@ -189,7 +189,7 @@ class GenericContext:
 
     @property
     def label(self) -> str:
-        """What the context is called in tables."""
+        """The context's name in tables."""
         return "no context (generic texts)"
 
     def fit(self, encoder: Embedder, data: RetrievalDataset) -> CorpusContext:
@@ -198,7 +198,7 @@ class GenericContext:
 
 
 def _with_weights(encoder: Embedder, label: str) -> ContextualEncoder:
-    """An encoder that is more than an embedding somebody else computes.
+    """Return `encoder`, or raise if it is not a ContextualEncoder.
 
     Raises:
         ConfigurationError: it is not.

@@ -1,4 +1,4 @@
-"""What is searched for evaluation: a corpus, and queries whose answers in it are known."""
+"""The data of an evaluation: a corpus, and queries whose answers in it are known."""
 
 import logging
 from collections.abc import Collection, Mapping
@@ -27,12 +27,12 @@ class RetrievalDataset:
         ids: of the documents, all different.
         texts: of the documents, parallel to `ids`.
         judged: the queries and their answers.
-        note: what who reads the figures should know, such as how the queries came about.
-        is_made: whether the queries were made from the corpus, not asked by anybody.
+        note: what a reader of the figures should know, such as how the queries were made.
+        is_made: whether the queries were made from the corpus, not asked by real users.
 
     Raises:
         EvaluationDataError: the corpus has fewer than two different texts, or ids come twice.
-        InvalidTextError: a document or a query is no text.
+        InvalidTextError: a document or a query is not a text.
     """
 
     name: str
@@ -49,7 +49,7 @@ class RetrievalDataset:
             )
         if len(set(checked_texts(self.texts))) < 2:
             raise EvaluationDataError(
-                f"{self.name} has fewer than two different documents, too few to search; give a larger corpus"
+                f"{self.name} has fewer than two different documents, which is too few to search; give a larger corpus"
             )
         for _ in checked_texts(self.judged.queries.values()):
             pass
@@ -90,7 +90,7 @@ class RetrievalDataset:
         Raises:
             ConfigurationError: there are no queries, one has no answers, or something is of another type.
             EvaluationDataError: an answer is not in the corpus, or the corpus is too small.
-            InvalidTextError: a document or a query is no text.
+            InvalidTextError: a document or a query is not a text.
         """
         for setting, found in (("queries", queries), ("corpus", corpus), ("relevant_docs", relevant_docs)):
             check_by_id(setting, found)

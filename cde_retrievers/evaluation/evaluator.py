@@ -34,12 +34,12 @@ def evaluate(
         context: under which context a contextual model embeds: one that was fitted before, or `OwnContext`,
             `ForeignContext`, `ShuffledContext` and the like; its own corpus' with the model's defaults if None.
         split: whose judgements of a folder are used.
-        show_progress: True or False, or None for a bar only where the work is long.
+        show_progress: show a bar; None for long work only.
 
     Raises:
         CorpusFileError: the folder's files are missing or not as they should be.
         EvaluationDataError: the corpus has fewer than two different documents.
-        ConfigurationError: the model is none, or a context is given for one that has none.
+        ConfigurationError: the model is not supported, or it takes no context but one is given.
         ContextMismatchError: the context was fitted by another model.
         MissingDependencyError: ir-measures, or what BM25 needs, is not installed; names the extra.
     """
@@ -49,7 +49,7 @@ def evaluate(
 
 
 def evaluation_of(searcher: Searcher, data: RetrievalDataset, show_progress: bool | None = None) -> Evaluation:
-    """How well a searcher does on a set."""
+    """The evaluation of a searcher on a set."""
     hits = searcher.search(data, DEPTH, show_progress)
     run = hits.run(data)
     best = tuple(tuple(run[query])[:KEPT] for query in data.judged.queries)
@@ -70,14 +70,14 @@ def ndcg_at_10(searcher: Searcher, data: RetrievalDataset, show_progress: bool |
 def searcher_of(
     model: Searcher | Embedder | str | Path, context: CorpusContext | ContextSource | None = None
 ) -> Searcher:
-    """What searches with a model under a context.
+    """The searcher for a model under a context.
 
     Raises:
         CheckpointError: there is no model of that name.
-        ConfigurationError: the model is none, or a context is given for one that has none.
+        ConfigurationError: the model is not supported, or it takes no context but one is given.
     """
     if isinstance(model, type):
-        raise ConfigurationError(f"a class searches nothing, found {model.__name__}; give an instance of it")
+        raise ConfigurationError(f"model must be an instance, found the class {model.__name__}; give an instance of it")
     if isinstance(model, str | Path):
         model = ContextualEncoder.from_pretrained(model)
     if isinstance(model, Embedder):
@@ -85,7 +85,7 @@ def searcher_of(
         return Contextual(model, OwnContext() if source is None else source)
     if not isinstance(model, Searcher):
         raise ConfigurationError(
-            f"{type(model).__name__} cannot be evaluated as it is; wrap an embedding that knows no context as "
+            f"{type(model).__name__} cannot be evaluated as it is; wrap an embedding that takes no context as "
             f"Plain(embedding), or give a ContextualEncoder"
         )
     if context is not None:

@@ -1,4 +1,4 @@
-"""What a search found. Axes: Q queries, K hits, W width."""
+"""The results of a search. Axes: Q queries, K hits, W width."""
 
 from dataclasses import dataclass
 

@@ -55,7 +55,7 @@ def known_items(
     if not clear:
         raise EvaluationDataError(
             f"no query could be made of {len(read):,} documents: none has a title or a first sentence with "
-            f"{_MIN_WORDS} words behind it; give judged queries"
+            f"{_MIN_WORDS} words after it; give judged queries"
         )
     drawn = np.random.default_rng(seed).permutation(len(clear))[:max_queries]
     chosen = [clear[place] for place in sorted(drawn.tolist())]

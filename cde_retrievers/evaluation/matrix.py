@@ -33,7 +33,7 @@ class ContextMatrix:
     without: tuple[Evaluation, ...]
 
     def gains(self, measure: str = MAIN) -> NDArray[np.float64]:
-        """What each context gains over none (S, S), in points."""
+        """The gain of each context over none (S, S), in points."""
         rows = zip(self.evaluations, self.without, strict=True)
         return 100 * np.array([[cell.differences(none, measure).mean() for cell in row] for row, none in rows])
 
@@ -50,13 +50,13 @@ def context_matrix(
 ) -> ContextMatrix:
     """Search every set under its own and every other one's context (paper, figure 7): S * (S + 1) evaluations.
 
-    Under the closed form each corpus is embedded once, and its context documents once more; other models embed it anew
+    Under the closed form each corpus is embedded once, and its context documents once more; other models embed it again
     under every context.
 
     Args:
         encoder: the model.
         sets: S of them, at least two.
-        show_progress: True or False, or None for a bar only where the work is long.
+        show_progress: show a bar; None for long work only.
     """
     contexts = [encoder.fit_context(data.texts, show_progress=False) for data in sets]
     rows, plain = [], []

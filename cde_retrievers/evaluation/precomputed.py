@@ -30,7 +30,7 @@ class PrecomputedEmbedder:
     Args:
         encoder: of conditioning "whitening".
         data: the set.
-        show_progress: True or False, or None for a bar only where the work is long.
+        show_progress: show a bar; None for long work only.
     """
 
     def __init__(self, encoder: ContextualEncoder, data: RetrievalDataset, show_progress: bool | None = None) -> None:
@@ -77,7 +77,7 @@ class PrecomputedEmbedder:
         return self.biencoder_vectors(texts, self.config.document_prompt, show_progress)
 
     def biencoder_vectors(self, texts: Iterable[str], prompt: str, show_progress: bool | None = None) -> Embeddings:
-        """As `ContextualEncoder`; texts that are not known are embedded anew at each call."""
+        """As `ContextualEncoder`; unknown texts are embedded again at each call."""
         asked = list(checked_texts(texts))
         known = self._known.get(prompt, {})
         anew = self._anew((text for text in asked if text not in known), prompt, show_progress)
@@ -108,12 +108,12 @@ class PrecomputedEmbedder:
 def embedded_once(
     encoder: ContextualEncoder, data: RetrievalDataset, show_progress: bool | None = None
 ) -> ContextualEncoder | PrecomputedEmbedder:
-    """What searches a set under many contexts with the least work: the encoder itself, unless it is the closed form.
+    """The cheapest embedder for a set under many contexts: the encoder, unless it is the closed form.
 
     Args:
         encoder: the model.
         data: what will be searched.
-        show_progress: True or False, or None for a bar only where the work is long.
+        show_progress: show a bar; None for long work only.
     """
     is_closed_form = isinstance(encoder.config.conditioning, WhiteningConditioning)
     return PrecomputedEmbedder(encoder, data, show_progress) if is_closed_form else encoder

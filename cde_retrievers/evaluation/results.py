@@ -1,4 +1,4 @@
-"""What an evaluation found, query by query. Axes: Q queries."""
+"""The results of an evaluation, query by query. Axes: Q queries."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ KEPT = 10  # hits of a query
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """How well one searcher did on one set.
+    """The results of one searcher on one set.
 
     Attributes:
         searcher: its name.
@@ -100,13 +100,13 @@ class Evaluation:
             content = json.loads(Path(path).read_text(encoding="utf-8"))
         except ValueError as error:
             raise ConfigurationError(
-                f"{path} is no saved evaluation: it is no JSON ({error}); evaluate again"
+                f"{path} is not a saved evaluation: it is not JSON ({error}); evaluate again"
             ) from error
         return cls.from_dict(content)
 
     @classmethod
     def from_dict(cls, content: Any) -> Self:
-        """What `to_dict` gave.
+        """Restore the output of `to_dict`.
 
         Raises:
             ConfigurationError: it is something else.
@@ -121,7 +121,7 @@ class Evaluation:
                 tuple(tuple(ids) for ids in content["best"]),
             )
         except (KeyError, TypeError, ValueError) as error:
-            raise ConfigurationError(f"this is no saved evaluation ({error!r}); evaluate again") from error
+            raise ConfigurationError(f"this is not a saved evaluation ({error!r}); evaluate again") from error
 
     def _of(self, measure: str) -> Values:
         if measure not in self.values:

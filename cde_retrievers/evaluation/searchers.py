@@ -1,4 +1,4 @@
-"""What can be evaluated: a model under contexts, any plain embedding, and BM25, behind one interface."""
+"""The searchers that can be evaluated: a model under contexts, any plain embedding, and BM25."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ class Searcher(Protocol):
 
     @property
     def name(self) -> str:
-        """What it is called in tables."""
+        """Its name in tables."""
 
     def search(self, data: RetrievalDataset, depth: int, show_progress: bool | None = None) -> Hits:
         """The `depth` best documents of each query of a set, or all where the corpus has fewer.
@@ -32,7 +32,7 @@ class Searcher(Protocol):
         Args:
             data: corpus and queries.
             depth: hits per query.
-            show_progress: True or False, or None for a bar only where the work is long.
+            show_progress: show a bar; None for long work only.
         """
 
 
@@ -50,7 +50,7 @@ class Contextual:
 
     @property
     def name(self) -> str:
-        """What it is called in tables."""
+        """Its name in tables."""
         return f"{self.encoder.name}, {self.context.label}"
 
     def search(self, data: RetrievalDataset, depth: int, show_progress: bool | None = None) -> Hits:
@@ -77,7 +77,7 @@ class BiEncoder:
 
     @property
     def name(self) -> str:
-        """What it is called in tables."""
+        """Its name in tables."""
         return f"{self.encoder.name}, no context (its bi-encoder)"
 
     def search(self, data: RetrievalDataset, depth: int, show_progress: bool | None = None) -> Hits:
@@ -89,10 +89,10 @@ class BiEncoder:
 
 
 def without_context(encoder: ContextualEncoder | PrecomputedEmbedder) -> Searcher:
-    """What comes nearest to the model without a context.
+    """The closest equivalent of the model without a context.
 
     The closed form becomes its bi-encoder, a model with a null vector is given that, and one without is given texts
-    that are no corpus. The name of the searcher says which.
+    that are not a corpus. The name of the searcher says which.
 
     Args:
         encoder: the model.
@@ -132,10 +132,10 @@ class PlainEmbedding:
 
 
 def _calls(embedding: Any) -> tuple[Embed, Embed]:
-    """How documents and queries are embedded.
+    """The functions that embed documents and queries.
 
     Raises:
-        ConfigurationError: nobody knows.
+        ConfigurationError: the object has none of the supported embedding methods.
     """
     if hasattr(embedding, "embed_documents") and hasattr(embedding, "embed_query"):
         return embedding.embed_documents, lambda texts: [embedding.embed_query(text) for text in texts]
@@ -146,7 +146,7 @@ def _calls(embedding: Any) -> tuple[Embed, Embed]:
     if hasattr(embedding, "encode"):
         return embedding.encode, embedding.encode
     raise ConfigurationError(
-        f"{type(embedding).__name__} is no embedding that is known; give one of LangChain, LlamaIndex or "
+        f"{type(embedding).__name__} is not a supported embedding; give one of LangChain, LlamaIndex or "
         f"sentence-transformers, or a class with a `name` and a `search` as `Searcher` describes"
     )
 
@@ -175,7 +175,7 @@ class BM25:
 
     @property
     def name(self) -> str:
-        """What it is called in tables."""
+        """Its name in tables."""
         return "BM25"
 
     def search(self, data: RetrievalDataset, depth: int, show_progress: bool | None = None) -> Hits:

@@ -180,7 +180,7 @@ class ContextualIndex(IndexReader):
             return self._append(intake, documents, show_progress)
 
     @validated
-    def add_embedded(self, documents: Sequence[Document | str], vectors: Embeddings, fingerprint: str) -> list[str]:
+    def add_embedded(self, documents: Iterable[Document | str], vectors: Embeddings, fingerprint: str) -> list[str]:
         """As `upsert`, for documents that are embedded already.
 
         Args:

@@ -44,11 +44,11 @@ class ContextualEmbeddings(ContextBoundMixin, BaseModel, Embeddings):
     variant: str | None = None
     """Of a released model: "train" (default) or "hub"."""
     device: str = "auto"
-    """Where to compute: "auto", "cpu", "cuda", "cuda:1", "mps"."""
+    """The device: "auto", "cpu", "cuda", "cuda:1", "mps"."""
     dtype: str = "auto"
     """The number format: "auto" (float32 on a CPU), "float32", "bfloat16", "float16"."""
     cache_folder: str | None = None
-    """Where downloads from the hub are kept."""
+    """The directory of downloads from the hub."""
     show_progress: bool | None = None
     """A progress bar: for every fit and every call with more than 100 documents, never, or (None) only for long ones on
     a terminal. Vector stores hand over up to 100 at a time, Qdrant 64, and a bar for each would be all one sees."""
@@ -59,7 +59,7 @@ class ContextualEmbeddings(ContextBoundMixin, BaseModel, Embeddings):
     context_size: int | None = None
     """Context documents; the model's own number if None."""
     context_strategy: str = "random"
-    """How they are chosen: "random", "kmeans" or "diverse"."""
+    """The strategy that chooses them: "random", "kmeans" or "diverse"."""
     context_seed: int = 0
     """Seed of that choice."""
     encoder: Embedder | None = Field(default=None, repr=False, exclude=True)
@@ -108,7 +108,7 @@ class ContextualEmbeddings(ContextBoundMixin, BaseModel, Embeddings):
 
     @property
     def context_fingerprint(self) -> str | None:
-        """Identity of the context, to keep beside the index; None before `fit`."""
+        """Identity of the context, to keep with the index; None before `fit`."""
         return self._binding.context.fingerprint if self._binding.is_fitted else None
 
     @validated

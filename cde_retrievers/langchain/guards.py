@@ -17,13 +17,13 @@ from cde_retrievers.langchain.stores import StoreKind, askable_kind_of, can_be_a
 
 
 def collection_metadata(embeddings: ContextBoundMixin) -> dict[str, str]:
-    """What a new collection should be created with, so that it says under which context it is built.
+    """The metadata to create a new collection with, which record the context it is built under.
 
     Chroma and PGVector take it as `collection_metadata=`, Qdrant as `collection_create_options={"metadata": ...}`.
     A collection that exists keeps what it says: see `write_context`.
 
     Raises:
-        ContextNotFittedError: there is no context yet.
+        ContextNotFittedError: the context is not fitted yet.
     """
     return {CONTEXT_KEY: embeddings.context.fingerprint}
 
@@ -59,7 +59,7 @@ def write_context(store: VectorStore, embeddings: ContextBoundMixin, *, replace:
         replace: write it even if the store says something else, because everything in it was embedded again.
 
     Raises:
-        ContextNotFittedError: there is no context yet.
+        ContextNotFittedError: the context is not fitted yet.
         ContextMismatchError: the store says something else, and `replace` is False.
         ConfigurationError: a store of this kind cannot carry it, or did not keep it.
     """
@@ -67,13 +67,13 @@ def write_context(store: VectorStore, embeddings: ContextBoundMixin, *, replace:
     kind = askable_kind_of(store)
     if not replace and kind.read(store) not in (None, fingerprint):
         raise ContextMismatchError(
-            f"the store says that it was built under context {kind.read(store)}, not {fingerprint}; load the context "
+            f"the store was built under context {kind.read(store)}, not {fingerprint}; load the context "
             f"that was saved with it, or empty it, add its documents again and pass replace=True"
         )
     kind.write(store, fingerprint)
     if kind.read(store) != fingerprint:
         raise ConfigurationError(
-            f"{kind.name} took the context and did not keep it; update its server, or add "
+            f"{kind.name} accepted the context but did not keep it; update its server, or add "
             f"stamped(documents, embeddings) and search with context_filter(embeddings, store)"
         )
 
@@ -87,7 +87,7 @@ def check_index(store: VectorStore | IndexReader | str | Path, embeddings: Conte
         ```
 
     Raises:
-        ContextNotFittedError: there is no context yet.
+        ContextNotFittedError: the context is not fitted yet.
         ConfigurationError: a store of this kind cannot be asked; the message says what to do in its place.
         ContextMismatchError: the documents of an InMemoryVectorStore name several contexts.
     """
@@ -107,7 +107,7 @@ def context_filter(embeddings: ContextBoundMixin, store: VectorStore | str, also
         document for the store in memory.
 
     Raises:
-        ContextNotFittedError: there is no context yet.
+        ContextNotFittedError: the context is not fitted yet.
         ConfigurationError: the kind of store or of filter is not known.
         MissingDependencyError: the store's package is not installed.
     """
@@ -121,8 +121,8 @@ def stamped(documents: Iterable[Document], embeddings: ContextBoundMixin) -> lis
     Add these to the store in place of the documents; `context_filter` then finds those of one context only.
 
     Raises:
-        ContextNotFittedError: there is no context yet.
-        InvalidTextError: an item is no document.
+        ContextNotFittedError: the context is not fitted yet.
+        InvalidTextError: an item is not a document.
     """
     fingerprint = embeddings.context.fingerprint
     return [_with_stamp(document, fingerprint) for document in documents]
@@ -131,7 +131,7 @@ def stamped(documents: Iterable[Document], embeddings: ContextBoundMixin) -> lis
 def _with_stamp(document: Document, fingerprint: str) -> Document:
     if not isinstance(document, Document):
         raise InvalidTextError(
-            f"a LangChain Document is needed to carry a context in its metadata, found {type(document).__name__}; "
+            f"only a LangChain Document can carry a context in its metadata, found {type(document).__name__}; "
             f"wrap texts: Document(page_content=text)"
         )
     return document.model_copy(update={"metadata": {**document.metadata, CONTEXT_KEY: fingerprint}})
@@ -189,7 +189,7 @@ def _claim(store: VectorStore, kind: StoreKind, embeddings: ContextualEmbeddings
     held = kind.count(store)
     if held and check.theirs is None:
         raise ContextMismatchError(
-            f"this {kind.name} store already holds {held} documents and does not say under which context; take a new "
+            f"this {kind.name} store already holds {held} documents and does not record their context; use a new "
             f"collection, or, if you know that they were embedded under yours, call write_context(store, embeddings)"
         )
     if not kind.stamps_documents:
@@ -203,6 +203,6 @@ def _add(
     embeddings: ContextualEmbeddings,
     options: dict[str, Any],
 ) -> list[str]:
-    # Stamps beside documents that have none would read as two contexts.
+    # Stamped and unstamped documents together would read as two contexts.
     to_be_stamped = kind.stamps_documents and (kind.count(store) == 0 or kind.read(store) is not None)
     return kind.add(store, stamped(documents, embeddings) if to_be_stamped else documents, options)

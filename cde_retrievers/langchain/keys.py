@@ -31,13 +31,13 @@ def cache_key_encoder(embeddings: ContextBoundMixin, role: Role) -> Callable[[st
 
     Returns:
         From a text to its key, made of letters, digits and hyphens, so that it also serves as a file name. It raises
-        ContextNotFittedError while there is no context.
+        ContextNotFittedError: the context is not fitted yet.
 
     Raises:
         ConfigurationError: the role is neither of the two.
     """
     if role not in _ROLES:
-        raise ConfigurationError(f"unknown role {role!r}; a cached text is a 'document' or a 'query'")
+        raise ConfigurationError(f"role must be 'document' or 'query', found {role!r}; give one of them")
 
     def key(text: str) -> str:
         digest = hashlib.sha256(text.encode("utf-8")).hexdigest()
@@ -55,7 +55,7 @@ def cached_embeddings(
 ) -> Embeddings:
     """Embeddings that look into a cache first: LangChain's `CacheBackedEmbeddings`, told contexts and roles apart.
 
-    After a refit nothing of the old context is found, by documents or queries. Only let no refit run beside a call
+    After a refit nothing of the old context is found, by documents or queries. Do not run a refit during a call
     in another thread: its vectors would be put away under the new context.
 
     Args:
@@ -73,7 +73,7 @@ def cached_embeddings(
     """
     if not isinstance(embeddings, ContextBoundMixin):
         raise ConfigurationError(
-            f"embeddings that are bound to a context are needed, found {type(embeddings).__name__}; for plain ones "
+            f"embeddings must be bound to a context, found {type(embeddings).__name__}; for plain ones "
             f"use CacheBackedEmbeddings.from_bytes_store"
         )
     kind = optional_module(
@@ -98,11 +98,11 @@ def cached_embeddings(
 def record_manager_namespace(embeddings: ContextBoundMixin, collection: str) -> str:
     """A record manager's namespace for one collection under one context: "collection/fingerprint".
 
-    For those who build a new collection per context. Under a new context the record manager knows nothing yet, so
+    Use it with a new collection per context. Under a new context the record manager knows nothing yet, so
     `index()` embeds everything, and deletes nothing of the old collection.
 
     Raises:
-        ContextNotFittedError: there is no context yet.
+        ContextNotFittedError: the context is not fitted yet.
     """
     return f"{collection}/{embeddings.context.fingerprint}"
 
@@ -110,8 +110,8 @@ def record_manager_namespace(embeddings: ContextBoundMixin, collection: str) -> 
 def index_key_encoder(embeddings: ContextBoundMixin) -> Callable[[Document], str]:
     """The `key_encoder` of `index()`: a SHA-256 over the context's fingerprint, the text and the metadata.
 
-    For those who keep the collection, and its record manager's namespace, through a refit. Afterwards
-    `index(..., cleanup="full", key_encoder=...)` embeds every document anew and deletes the old vectors; then
+    Use it to keep the collection, and its record manager's namespace, through a refit. Afterwards
+    `index(..., cleanup="full", key_encoder=...)` embeds every document again and deletes the old vectors; then
     `write_context(store, embeddings, replace=True)` tells the store.
 
     Args:
@@ -135,5 +135,5 @@ def _sorted_json(document: Document) -> str:
     except (TypeError, ValueError) as error:
         raise ConfigurationError(
             f"the metadata of the document that starts with {document.page_content[:60]!r} cannot be hashed ({error}); "
-            f"keep to strings, numbers, lists and dictionaries with strings for keys"
+            f"use only strings, numbers, lists and dictionaries with string keys"
         ) from error

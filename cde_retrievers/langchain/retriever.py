@@ -41,8 +41,8 @@ class ContextualRetriever(BaseRetriever):
         theirs = getattr(self.vectorstore.embeddings, "underlying_embeddings", self.vectorstore.embeddings)
         if isinstance(theirs, ContextualEmbeddings) and theirs != self.embeddings:
             raise ContextMismatchError(
-                f"the vector store embeds under context {theirs.context_fingerprint}, queries would be embedded under "
-                f"{fingerprint}; pass the embeddings that the store was made with"
+                f"the vector store embeds under context {theirs.context_fingerprint}, but queries would be embedded "
+                f"under {fingerprint}; pass the embeddings that the store was made with"
             )
         refuse_another_context(self.vectorstore, self.embeddings)
         self._fingerprint = fingerprint

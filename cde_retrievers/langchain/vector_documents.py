@@ -21,16 +21,18 @@ def to_index(
     Args:
         texts: n texts.
         metadatas: n mappings, or None for none at all.
-        ids: n ids, each None where there is none yet, or None for none at all.
+        ids: n ids, None for documents without an id, or None if no document has one.
 
     Raises:
         ConfigurationError: there are more or fewer metadatas or ids than texts.
-        InvalidTextError: `texts` is no collection of texts.
+        InvalidTextError: `texts` is not a collection of texts.
     """
     known = list(checked_texts(texts))
     for name, given in (("metadatas", metadatas), ("ids", ids)):
         if given is not None and len(given) != len(known):
-            raise ConfigurationError(f"{len(known)} texts need as many {name}, found {len(given)}; give one for each")
+            raise ConfigurationError(
+                f"{name} must be one per text, found {len(given)} for {len(known)} texts; give one for each"
+            )
     every = metadatas if metadatas is not None else [{}] * len(known)
     names = ids if ids is not None else [None] * len(known)
     return [IndexDocument(*parts) for parts in zip(known, names, every, strict=True)]
@@ -40,8 +42,8 @@ def checked_documents(documents: Iterable[Document]) -> list[Document]:
     """The documents, if that is what they are.
 
     Raises:
-        InvalidTextError: it is no collection.
-        InvalidDocumentError: an item is none of LangChain's documents.
+        InvalidTextError: it is not a collection.
+        InvalidDocumentError: an item is not a LangChain Document.
     """
     check_collection(documents)
     known = list(documents)
@@ -59,5 +61,5 @@ def with_uuid(document: IndexDocument) -> IndexDocument:
 
 
 def to_langchain(found: IndexDocument | Hit) -> Document:
-    """What an index found, as LangChain's document."""
+    """A document found by an index, as a LangChain Document."""
     return Document(id=found.id, page_content=found.text, metadata=dict(found.metadata))

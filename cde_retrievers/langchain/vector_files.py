@@ -22,7 +22,7 @@ def bound_to_context(embeddings: Embeddings) -> ContextBoundMixin:
     """
     if not isinstance(embeddings, ContextBoundMixin):
         raise ConfigurationError(
-            f"this store keeps documents together with the context they were embedded under, and "
+            f"this store keeps documents together with the context they were embedded under, but "
             f"{type(embeddings).__name__} has none; pass ContextualEmbeddings, or put a context around any other model "
             f"with WhitenedEmbeddings(base=...)"
         )
@@ -30,7 +30,7 @@ def bound_to_context(embeddings: Embeddings) -> ContextBoundMixin:
 
 
 def progress_of(embeddings: ContextBoundMixin) -> bool | None:
-    """What the embeddings say about progress bars: always, never, or (None) for long work on a terminal."""
+    """The progress bar setting of the embeddings: always, never, or (None) for long work on a terminal."""
     shown: bool | None = getattr(embeddings, "show_progress", None)  # a setting of those that show any
     return shown
 

@@ -1,4 +1,4 @@
-"""What LangChain asks of a store that is searched, answered by an index under the embeddings' context.
+"""The searches of LangChain's vector store interface, answered by an index under the embeddings' context.
 
 Axes: W width.
 """
@@ -30,8 +30,8 @@ class ContextualSearch(VectorStore):
 
         ContextMismatchError: embeddings or index were refitted since.
         FilterError: the filter is impossible, or names a field that no document has.
-        ConfigurationError: `k` is no positive whole number, a vector is not W wide, or an option is unknown.
-        InvalidTextError: the query is no text.
+        ConfigurationError: `k` is not a positive whole number, a vector is not W wide, or an option is unknown.
+        InvalidTextError: the query is not a text.
 
     Args:
         embedding: under the index's context.
@@ -53,7 +53,7 @@ class ContextualSearch(VectorStore):
 
     @property
     def embeddings(self) -> Embeddings:
-        """What queries and documents are embedded with."""
+        """The embeddings of queries and documents."""
         return self._embedding
 
     @property

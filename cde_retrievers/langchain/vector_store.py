@@ -64,7 +64,7 @@ class ContextualVectorStore(ContextualSearch):
         kind: Kind | None = None,
     ) -> None:
         if index is not None and (path is not None or kind is not None):
-            raise ConfigurationError("an open index has a path and a kind already; give index= alone")
+            raise ConfigurationError("an open index already has a path and a kind; give index= alone")
         if index is None:
             index = open_or_create(bound_to_context(embedding), path, kind)
         super().__init__(embedding, index)
@@ -81,7 +81,7 @@ class ContextualVectorStore(ContextualSearch):
             read_only: refuse changes.
 
         Raises:
-            IndexFileError, ContextFileError: there is no index, it is not finished, or files are damaged; named.
+            IndexFileError, ContextFileError: the index does not exist, is not finished, or has damaged files; named.
             ContextMismatchError: the embeddings are of another model or context.
         """
         embedder = None if embedding is None else bound_to_context(embedding).embedder
@@ -108,7 +108,7 @@ class ContextualVectorStore(ContextualSearch):
     ) -> Self:
         """A new store of texts; `from_documents` takes the same options.
 
-        There is nothing to open at `path` before all is done; after an interruption the same call goes on where it
+        There is nothing to open at `path` before all is done; after an interruption the same call continues where it
         was. Texts without an id are called "doc-0", "doc-1" and so on.
 
         Args:

@@ -27,7 +27,7 @@ class WhitenedEmbeddings(ContextualEmbeddings):
         ```
 
     What `fit` pays for is not paid for again when the documents are indexed; what a context costs beyond that is one
-    short text per object (see `WhitenedEmbedder`). A context is refused if another model is behind the name since.
+    short text per object (see `WhitenedEmbedder`). A context is refused if the name has come to mean another model.
 
     Raises:
         ConfigurationError: the base has no name, or a setting is impossible.
@@ -36,11 +36,11 @@ class WhitenedEmbeddings(ContextualEmbeddings):
     base: Embeddings = Field(repr=False, exclude=True)
     """The embedding to use; give the same when a saved context is loaded."""
     model_name: str = Field(default="", alias="base_name")
-    """What its model is called, if it does not say: its `model_name` or `model` by default."""
+    """The name of its model, if it does not say: its `model_name` or `model` by default."""
     power: float = DEFAULTS.power
-    """How much is whitened, 0 (not at all) to 1."""
+    """The strength of whitening, from 0 (none) to 1."""
     shrinkage: float = DEFAULTS.shrinkage
-    """What is added to each direction's variance, in units of their mean; more than 0."""
+    """The term added to each direction's variance, in units of their mean; more than 0."""
     batch_size: int = DEFAULT_POLICY.batch_size
     """Documents per call of the base."""
     retries: int = DEFAULT_POLICY.retries
@@ -59,7 +59,7 @@ class WhitenedEmbeddings(ContextualEmbeddings):
     def model_post_init(self, context: Any, /) -> None:
         """Put the base under contexts, and load the one that is named."""
         if self.encoder is not None:
-            raise ConfigurationError("the encoder is made of the base here; leave encoder=... out")
+            raise ConfigurationError("the encoder is made from base here; leave encoder=... out")
         super().model_post_init(context)
 
     def _loader(self) -> Callable[[], Embedder]:

@@ -57,7 +57,7 @@ class ContextualKVStore(BaseKVStore):
         await self._store.aput_all(kv_pairs, collection=collection + self._suffix, batch_size=batch_size)
 
     def get(self, key: str, collection: str = DEFAULT_COLLECTION) -> Entry | None:
-        """What is kept under `key` for this context and role, or None."""
+        """The entry kept under `key` for this context and role, or None."""
         return self._store.get(key, collection=collection + self._suffix)
 
     async def aget(self, key: str, collection: str = DEFAULT_COLLECTION) -> Entry | None:
@@ -93,7 +93,7 @@ class CachedEmbedder(DelegatingEmbedder):
         store: any key-value store of LlamaIndex; it may be shared between embedders.
 
     Raises:
-        ConfigurationError: `store` is no key-value store.
+        ConfigurationError: `store` is not a key-value store.
     """
 
     def __init__(self, embedder: Embedder, store: BaseKVStore) -> None:
@@ -142,7 +142,7 @@ class CachedEmbedder(DelegatingEmbedder):
         return np.array([rows[text] for text in wanted], dtype=np.float32).reshape(len(wanted), self.width)
 
     def _row(self, entry: object, text: str) -> Vectors | None:
-        """The vector (W,) of an entry of the store, or None where there is none."""
+        """The vector (W,) of an entry of the store, or None where it does not exist."""
         if entry is None:
             return None
         kept = entry.get(_VECTOR) if isinstance(entry, Mapping) else entry
@@ -151,6 +151,6 @@ class CachedEmbedder(DelegatingEmbedder):
             return row
         except EmbeddingServiceError as error:
             raise EmbeddingServiceError(
-                f"what the cache keeps for the text {text[:60]!r} is not usable: {error}; give a new cache, or remove "
-                f"the entry"
+                f"the cache entry of the text {text[:60]!r} is unusable: {error}; give a new cache, or remove "
+                f"that entry"
             ) from error

@@ -51,7 +51,7 @@ class ContextualEmbedding(ContextBoundMixin, BaseEmbedding):
     context_size: int | None = Field(default=None, description="Context documents; the model's number if None.")
     context_strategy: str = Field(default="random", description="How context documents are chosen.")
     context_seed: int = Field(default=0, description="Seed of that choice.")
-    # LlamaIndex would look texts up in here whatever their context and role, so it stays empty, even if assigned to.
+    # LlamaIndex would look texts up in here regardless of context and role, so it stays empty, even if assigned to.
     embeddings_cache: None = Field(default=None, frozen=True, exclude=True, description="Always None; see __init__.")
 
     _binding: ContextBinding = PrivateAttr()
@@ -76,7 +76,7 @@ class ContextualEmbedding(ContextBoundMixin, BaseEmbedding):
             settings: the other fields.
 
         Raises:
-            ConfigurationError: `embeddings_cache` is no key-value store.
+            ConfigurationError: `embeddings_cache` is not a key-value store.
             ContextMismatchError: `context_fingerprint` is among the settings, and `context_path` has another one.
         """
         path = None if context_path is None else str(context_path)
@@ -96,7 +96,7 @@ class ContextualEmbedding(ContextBoundMixin, BaseEmbedding):
         return "ContextualEmbedding"
 
     def to_payload(self) -> dict[str, Any]:
-        """What traces show of this embedding, the context's identity included."""
+        """The fields shown in traces, including the context's identity."""
         return {**super().to_payload(), "context_fingerprint": self.context_fingerprint}
 
     @validated
@@ -108,7 +108,7 @@ class ContextualEmbedding(ContextBoundMixin, BaseEmbedding):
         Args:
             nodes: nodes or texts; any iterable, read once.
             refit: replace a context that something was embedded under; embed the whole corpus again then.
-            show_progress: True or False, or None for a bar only where the work is long.
+            show_progress: show a bar; None for long work only.
 
         Raises:
             ContextInUseError: something was embedded already, and `refit` is False.

@@ -36,8 +36,8 @@ class ContextualFinetuneEngine:
         ```
 
     Args:
-        dataset: an `EmbeddingQAFinetuneDataset`, whatever else has its `queries`, `corpus` and `relevant_docs`, or the
-            path of the JSON file that its `save_json` wrote.
+        dataset: an `EmbeddingQAFinetuneDataset`, an object with its `queries`, `corpus` and `relevant_docs`, or
+            the path of the JSON file that its `save_json` wrote.
         model_id: "minilm", or a directory or hub repository with a bi-encoder or with a contextual model.
         model_output_path: directory of the run: checkpoints, log, and the model in `model`.
         batch_size: pairs of a batch. Their documents are each other's negatives, so that more of them teach more.
@@ -52,7 +52,7 @@ class ContextualFinetuneEngine:
         model_settings: of the contextual model made of a bi-encoder, such as prompts or `max_length`.
 
     Raises:
-        TrainingDataError: a data set is no such thing, or names what it does not have.
+        TrainingDataError: a data set is of another type, or names ids that it does not contain.
         ConfigurationError: `evaluation_steps` is given without `val_dataset`, or not above 0.
         MissingDependencyError: what training needs is not installed; names the extra.
     """
@@ -96,7 +96,7 @@ class ContextualFinetuneEngine:
 
     @property
     def model_path(self) -> Path:
-        """Where `finetune` saves the model, for `ContextualEmbedding` or `ContextualEncoder.from_pretrained`."""
+        """The directory of the trained model, for `ContextualEmbedding` or `ContextualEncoder.from_pretrained`."""
         return self._output / "model"
 
     def finetune(self, **train_kwargs: Any) -> None:
@@ -104,7 +104,7 @@ class ContextualFinetuneEngine:
 
         Args:
             train_kwargs: fields of `cde_retrievers.training.TrainingConfig`, such as `learning_rate`, `lora_rank`, or
-                `resume_from_checkpoint=True` to go on with a run that was interrupted.
+                `resume_from_checkpoint=True` to continue an interrupted run.
 
         Raises:
             TrainingDataError: there are fewer pairs than a batch has.
@@ -137,14 +137,16 @@ class ContextualFinetuneEngine:
             TrainingError: `finetune` has not ended yet.
         """
         if not is_own_layout(self.model_path):
-            raise TrainingError(f"there is no trained model in {self.model_path}; call finetune() first")
+            raise TrainingError(f"{self.model_path} holds no trained model; call finetune() first")
         return ContextualEmbedding(self.model_path, **model_kwargs)
 
     def _config(self, changed: dict[str, Any]) -> "TrainingConfig":
         from cde_retrievers.training.config import TrainingConfig
 
         if "output_dir" in changed:
-            raise ConfigurationError("model_output_path says where the run goes; give output_dir as that")
+            raise ConfigurationError(
+                "the directory of the run is model_output_path here; give that instead of output_dir"
+            )
         return TrainingConfig.from_dict(
             {**self._arguments, **self._evaluated(), "output_dir": str(self._output), **changed}
         )
@@ -194,7 +196,7 @@ class QAData:
 
         if not isinstance(dataset, str | Path | QADataset):
             raise TrainingDataError(
-                f"a data set with {', '.join(_PARTS)} is expected, or the path of its JSON file, found "
+                f"dataset must be a data set with {', '.join(_PARTS)} or the path of its JSON file, found "
                 f"{type(dataset).__name__}; make one with generate_qa_embedding_pairs, or train on other pairs with "
                 f"cde_retrievers.training.train"
             )

@@ -54,7 +54,7 @@ class ContextFitter(TransformComponent):
         return {**super().to_dict(**kwargs), **unfitted}
 
     def __call__(self, nodes: Sequence[BaseNode], **kwargs: Any) -> Sequence[BaseNode]:
-        """Stamped copies of the nodes, after a fit on them if there is no context yet.
+        """Stamped copies of the nodes, after a fit on them if the context is not fitted yet.
 
         Raises:
             ContextMismatchError: the vector store or a node's vector is of another context.
@@ -73,7 +73,7 @@ class ContextFitter(TransformComponent):
         # Pipelines pickle their steps for worker processes only, and each of those sees a part of the nodes.
         if not self.embed_model._binding.is_fitted:
             raise ContextNotFittedError(
-                "a ContextFitter in a worker process would fit on its share of the nodes alone. Before running the "
+                "a ContextFitter in a worker process would fit on its share of the nodes only. Before running the "
                 "pipeline with num_workers, add the line\n"
                 "    embed_model.fit(splitter(documents))  # all nodes\n"
                 "or run it without num_workers"

@@ -1,4 +1,4 @@
-"""What an index says about the context that it was built under, and whether that is the embedding's."""
+"""Checks that the context an index was built under is the embedding's."""
 
 from collections.abc import Set
 from pathlib import Path
@@ -17,13 +17,13 @@ _SAMPLE = 100
 
 Index = VectorStoreIndex | StorageContext | BasePydanticVectorStore | IndexReader | str | Path
 Stamps = Set[str | None]
-"""Every fingerprint that is found; None stands for vectors that carry none."""
+"""Every fingerprint found; None means vectors without one."""
 
 
 def check_index(index: Index, embed_model: ContextBoundMixin) -> ContextCheck:
     """Compare the context that an index says it was built under with the embedding's.
 
-    A persisted index says so with the context beside it, a vector store with the stamps of its nodes or with a
+    A persisted index records it as the context next to it, a vector store with the stamps of its nodes or with a
     `context_fingerprint` of its own. All nodes of a `SimpleVectorStore` are looked at, and a hundred of any other
     store. If any names another context the answer is "another context"; else, if any names none, "index carries no
     context".
@@ -34,7 +34,7 @@ def check_index(index: Index, embed_model: ContextBoundMixin) -> ContextCheck:
         embed_model: embeds the queries.
 
     Raises:
-        ConfigurationError: `index` is none of these.
+        ConfigurationError: `index` is of another type.
         ContextNotFittedError: the embedding has no context.
         ContextFileError: there is no index in the directory, or a file of it is damaged.
     """
@@ -72,13 +72,13 @@ def refuse_to_mix(store: BasePydanticVectorStore, embed_model: ContextBoundMixin
     named = sorted(stamp for stamp in stamps if stamp is not None)
     if named and not embed_model._binding.is_fitted:
         raise ContextMismatchError(
-            f"the vector store already holds nodes of context {named[0]}, and the embedding has no context yet; one "
-            f"fitted on other nodes would not be theirs. Load the one that was saved with the index (context_path=...)"
+            f"the vector store already holds nodes of context {named[0]}, but the embedding has no context yet; one "
+            f"fitted on other nodes would not match them. Load the one that was saved with the index (context_path=...)"
         )
     check = _check(stamps, embed_model.context.fingerprint) if named else None
     if check is not None and check.verdict == "another context":
         raise ContextMismatchError(
-            f"the vector store already holds nodes of context {check.theirs}, new ones would be embedded under "
+            f"the vector store already holds nodes of context {check.theirs}, but new ones would be embedded under "
             f"{check.yours}, and the two cannot be compared; load the context that was saved with "
             f"the index, or put all documents into an empty vector store, with a document store of their own: "
             f"SimpleDocumentStore(namespace=docstore_namespace(embed_model))"
@@ -96,14 +96,14 @@ def _stamps_of(index: object, embed_model: ContextBoundMixin) -> Stamps:
     store = index if isinstance(index, BasePydanticVectorStore) else getattr(index, "vector_store", None)
     if not isinstance(store, BasePydanticVectorStore):
         raise ConfigurationError(
-            f"an index, a storage context, a vector store or the directory of a persisted index is expected, found "
+            f"index must be an index, a storage context, a vector store or the directory of a persisted index, found "
             f"{type(index).__name__}"
         )
     return _stamps_at_hand(store) or _stamps_of_sample(store, embed_model._binding.encoder.width)
 
 
 def _stamps_at_hand(store: object) -> Stamps:
-    """What a vector store says without being asked a query; nothing if its nodes are elsewhere, or if it has none."""
+    """The contexts a vector store reveals without a query; empty if its nodes are elsewhere or absent."""
     own = getattr(store, "context_fingerprint", None)
     if own is not None:
         return {own}
@@ -130,5 +130,5 @@ def _stamps_in_folder(folder: Path) -> Stamps:
     stamps = _stamps_at_hand(vectors)
     if context is None:
         return stamps
-    # The context beside the index speaks for nodes without a stamp.
+    # The context next to the index covers nodes without a stamp.
     return {context.fingerprint, *(stamp for stamp in stamps if stamp is not None)}

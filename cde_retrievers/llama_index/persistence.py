@@ -40,8 +40,8 @@ def persist_index(index: VectorStoreIndex, embed_model: ContextualEmbedding, per
     check = check_index(index, embed_model)
     if check.theirs is None:
         raise ContextMismatchError(
-            f"the index has nodes that carry no context, so nothing says that their vectors were made under "
-            f"{embed_model.context.fingerprint}; build it of stamped(nodes, embed_model), or through a ContextFitter"
+            f"the index has nodes that carry no context, so their vectors may not have been made under "
+            f"{embed_model.context.fingerprint}; build it from stamped(nodes, embed_model), or through a ContextFitter"
         )
     check.raise_if_different()
     with atomic_directory(persist_dir, is_ours=lambda folder: (folder / INDEX_FILE).is_file()) as folder:

@@ -25,7 +25,7 @@ def stamped(nodes: Iterable[BaseNode], embed_model: ContextBoundMixin, *, reembe
     Raises:
         ContextNotFittedError: the embedding has no context.
         ContextMismatchError: a node has a vector of another or an unknown context, and `reembed` is False.
-        InvalidTextError: an item is no node.
+        InvalidTextError: an item is not a node.
     """
     fingerprint = embed_model.context.fingerprint
     return [_stamped(_checked(node, position), fingerprint, reembed) for position, node in enumerate(nodes)]
@@ -34,7 +34,7 @@ def stamped(nodes: Iterable[BaseNode], embed_model: ContextBoundMixin, *, reembe
 def _checked(node: object, position: int) -> BaseNode:
     if not isinstance(node, BaseNode):
         raise InvalidTextError(
-            f"item {position} is no node but {type(node).__name__}; put texts into nodes: TextNode(text=...)"
+            f"item {position} must be a node, found {type(node).__name__}; put texts into nodes: TextNode(text=...)"
         )
     return node
 

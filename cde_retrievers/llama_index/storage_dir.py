@@ -18,7 +18,7 @@ _REMEDY = "restore the directory from a copy, or build the index again and save 
 
 
 def seal_with_context(folder: Path, context: CorpusContext) -> None:
-    """Save the context beside the index files in `folder`, and write down that they belong together."""
+    """Save the context next to the index files in `folder`, and record that they belong together."""
     files = {entry.name: sha256_of_file(entry) for entry in sorted(folder.iterdir()) if entry.is_file()}
     context.save(folder / CONTEXT_FOLDER)
     write_json(folder / SEAL_FILE, sealed({"fingerprint": context.fingerprint, "files": files}))
@@ -34,7 +34,7 @@ def sealed_context(folder: Path) -> CorpusContext:
     content = _read_seal(folder / SEAL_FILE)
     if content["fingerprint"] != context.fingerprint:
         raise ContextFileError(
-            f"{folder / CONTEXT_FOLDER} holds context {context.fingerprint}, but the index beside it was built under "
+            f"{folder / CONTEXT_FOLDER} holds context {context.fingerprint}, but the index next to it was built under "
             f"{content['fingerprint']}; {_REMEDY}"
         )
     for name, sha256 in content["files"].items():
@@ -58,17 +58,17 @@ def vectors_in(folder: Path) -> SimpleVectorStore | None:
 def _read_seal(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ContextFileError(
-            f"{path.parent} was not saved with persist_index: there is no {path.name} in it, so nothing says that the "
-            f"context beside the index is its own; load it as LlamaIndex does, then save it with persist_index"
+            f"{path.parent} was not saved with persist_index: it has no {path.name}, which would record that the "
+            f"context belongs to the index; load it as LlamaIndex does, then save it with persist_index"
         )
     return read_checksummed(path, ContextFileError, _REMEDY)
 
 
 def _check_file(path: Path, sha256: str) -> None:
     if not path.is_file():
-        raise ContextFileError(f"{path.parent} is incomplete: there is no {path.name} in it; {_REMEDY}")
+        raise ContextFileError(f"{path.parent} is incomplete: it has no {path.name}; {_REMEDY}")
     if sha256_of_file(path) != sha256:
         raise ContextFileError(
-            f"{path} is damaged, or was written by something else than persist_index since, so nothing says under "
-            f"which context; {_REMEDY}"
+            f"{path} is damaged, or was since written by something other than persist_index, so the context of the "
+            f"index is unknown; {_REMEDY}"
         )

@@ -1,4 +1,4 @@
-"""Where the index of a vector store lies on disk, and copies of it."""
+"""The place of a vector store's index on disk, and copies of it."""
 
 from pathlib import Path
 from typing import Any
@@ -29,14 +29,14 @@ def new_index(embedder: Embedder, context: CorpusContext, path: str | Path | Non
     if path is not None:
         if holds_index(path):
             raise PathInUseError(
-                f"{path} holds an index already; open it with ContextualVectorStore.open({str(path)!r})"
+                f"{path} already holds an index; open it with ContextualVectorStore.open({str(path)!r})"
             )
         return ContextualIndex.create(embedder, context, path)
     return in_temporary_directory(lambda folder: ContextualIndex.create(embedder, context, folder))
 
 
 def persisted_path(persist_dir: str | Path, namespace: str) -> Path:
-    """Where a `StorageContext` persists the vector store that it knows by that name."""
+    """The path at which a `StorageContext` persists the vector store of that name."""
     return Path(persist_dir) / f"{namespace}{NAMESPACE_SEP}{DEFAULT_PERSIST_FNAME}"
 
 
@@ -67,6 +67,6 @@ def require_local(fs: Any) -> None:
     protocol = getattr(fs, "protocol", ())
     if fs is not None and "file" not in ((protocol,) if isinstance(protocol, str) else protocol):
         raise ConfigurationError(
-            f"an index lies on a local disk, where it can be searched in place, found a file system for {protocol!r}; "
+            f"an index must be on a local disk, where it is searched in place, found a file system for {protocol!r}; "
             f"leave fs out, and copy the directory afterwards"
         )

@@ -35,14 +35,14 @@ _TYPES: Mapping[str, type[BaseNode]] = {
 
 
 def embedded_text(node: BaseNode) -> str:
-    """What LlamaIndex embeds of a node: its text with those metadata that are not excluded."""
+    """The text of a node as LlamaIndex embeds it: with the metadata that are not excluded."""
     return node.get_content(metadata_mode=MetadataMode.EMBED)
 
 
 def to_document(node: BaseNode, fingerprint: str) -> IndexDocument:
-    """What an index keeps of a node.
+    """The document that an index keeps of a node.
 
-    Its text is the text that is embedded, so that whoever embeds the index anew makes the same vectors. The node's
+    Its text is the text that is embedded, so that embedding the index again makes the same vectors. The node's
     metadata stay fields of their own, to be filtered by; the whole node is in one more.
 
     Args:
@@ -55,14 +55,14 @@ def to_document(node: BaseNode, fingerprint: str) -> IndexDocument:
     """
     if _TYPES.get(node.class_name()) is not type(node):
         raise InvalidDocumentError(
-            f"node {node.node_id} is a {type(node).__name__}, which could not be given back as it was; use one of "
+            f"node {node.node_id} is a {type(node).__name__}, which could not be restored unchanged; use one of "
             f"{', '.join(_TYPES)}"
         )
     stamp = node.metadata.get(CONTEXT_KEY, fingerprint)
     if stamp != fingerprint:
         raise ContextMismatchError(
             f"node {node.node_id} is stamped with context {stamp}, but the index is under {fingerprint}; set its "
-            f"embedding to None, stamp it with the index's context, and it is embedded again"
+            f"embedding to None and stamp it with the index's context to have it embedded again"
         )
     try:
         written = node_to_metadata_dict(node)
@@ -95,7 +95,7 @@ def vectors_of(nodes: Sequence[BaseNode], width: int) -> Embeddings:
         found = 0 if node.embedding is None else len(node.embedding)
         if found != width:
             raise ConfigurationError(
-                f"the vector of node {node.node_id} has {found} numbers, {width} are needed; embed the nodes with the "
+                f"the vector of node {node.node_id} must have {width} numbers, found {found}; embed the nodes with the "
                 f"store's embed_model, by VectorStoreIndex(nodes, embed_model=...) for example"
             )
     given = [node.get_embedding() for node in nodes]
@@ -119,10 +119,11 @@ def check_vector(found: Embeddings, expected: Embeddings, whose: str, fingerprin
         ContextMismatchError: the two differ.
     """
     cosine = float(np.dot(found, expected))
-    if not cosine >= _SAME:  # also where it is no number
+    if not cosine >= _SAME:  # also where it is NaN
         raise ContextMismatchError(
             f"the vector of {whose} is not the one that its text has under context {fingerprint} (cosine "
             f"{cosine:.3f}), so it was made by another model or under another context. Give the index the store's own "
             f"embedding (embed_model=store.embed_model), and set node.embedding = None where nodes have vectors from "
-            f"before. If vectors shall differ from those of the texts, as with HyDE, make the store with verify=False"
+            f"before. If vectors are meant to differ from those of the texts, as with HyDE, make the store with "
+            f"verify=False"
         )

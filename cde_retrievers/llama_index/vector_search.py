@@ -1,4 +1,4 @@
-"""What LlamaIndex asks of a vector store, answered from an index.
+"""The queries of LlamaIndex's vector store interface, answered from an index.
 
 Axes: W width.
 """
@@ -53,7 +53,7 @@ class NodeSearch:
         if query.mode not in (VectorStoreQueryMode.DEFAULT, VectorStoreQueryMode.MMR):
             raise ConfigurationError(
                 f"query mode {query.mode.value!r} needs more than vectors; use 'default' or 'mmr', or fuse this "
-                f"retriever with one for words, such as llama_index.core.retrievers.QueryFusionRetriever"
+                f"retriever with a keyword retriever, such as llama_index.core.retrievers.QueryFusionRetriever"
             )
         k = _positive("similarity_top_k", query.similarity_top_k)
         is_diverse = query.mode == VectorStoreQueryMode.MMR
@@ -83,7 +83,7 @@ class NodeSearch:
         found = 0 if query.query_embedding is None else len(query.query_embedding)
         if found != self._width:
             raise ConfigurationError(
-                f"the query's vector has {found} numbers, {self._width} are needed; give the index the store's "
+                f"the query's vector must have {self._width} numbers, found {found}; give the index the store's "
                 f"embed_model: VectorStoreIndex.from_vector_store(store, embed_model=store.embed_model)"
             )
         unit: Embeddings = unit_rows(checked_vectors([query.query_embedding], 1, self._width, ConfigurationError))[0]
@@ -103,7 +103,7 @@ class NodeSearch:
     def _means_everything(self, node_ids: Sequence[str]) -> bool:
         """Whether the ids are those of all image and index nodes.
 
-        These LlamaIndex keeps a list of, beside a store that keeps the text, and `as_retriever` sends that list with
+        LlamaIndex keeps a list of these, next to a store that keeps the text, and `as_retriever` sends that list with
         every query, although it means all nodes.
         """
         kinds = {document.metadata.get(TYPE_FIELD) for document in self.among(node_ids, {})}
@@ -162,7 +162,7 @@ def _compared(name: str) -> Callable[[str, Any], Filter]:
 def _contains_each(name: str) -> Callable[[str, Any], Filter]:
     def build(field: str, wanted: Any) -> Filter:
         if not isinstance(wanted, list) or not wanted:
-            raise FilterError(f"ANY and ALL on {field!r} take a list of values that is not empty, found {wanted!r}")
+            raise FilterError(f"ANY and ALL on {field!r} take a non-empty list of values, found {wanted!r}")
         return {name: [{field: {"$contains": value}} for value in wanted]}
 
     return build

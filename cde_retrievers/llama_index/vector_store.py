@@ -103,7 +103,7 @@ class ContextualVectorStore(ThreadedVectorStore):
         read_only: bool = False,
         verify: bool = True,
     ) -> Self:
-        """A store over an index on disk, whatever program made it.
+        """A store over an index on disk, made by any program.
 
         Args:
             path: directory of the index.
@@ -137,7 +137,7 @@ class ContextualVectorStore(ThreadedVectorStore):
         read_only: bool = False,
         verify: bool = True,
     ) -> Self:
-        """What `storage_context.persist(persist_dir)` wrote, opened in its place; the rest is as in `open`."""
+        """Open what `storage_context.persist(persist_dir)` wrote, in place; the rest is as in `open`."""
         require_local(fs)
         return cls.open(persisted_path(persist_dir, namespace), embed_model, read_only=read_only, verify=verify)
 
@@ -153,7 +153,7 @@ class ContextualVectorStore(ThreadedVectorStore):
 
     @property
     def embed_model(self) -> ContextualEmbedding:
-        """What nodes and queries are to be embedded with."""
+        """The embedding to use for nodes and queries."""
         return self._embed_model
 
     @property
@@ -247,7 +247,7 @@ class ContextualVectorStore(ThreadedVectorStore):
     def persist(self, persist_path: str, fs: Any = None) -> None:
         """Copy the index into the directory `persist_path`, for `from_persist_dir`; one there is replaced.
 
-        This store goes on with the index that it has. One that was opened there has nothing to copy.
+        This store continues with its own index. One that was opened there has nothing to copy.
 
         Raises:
             ConfigurationError: `fs` is not the local disk.
@@ -265,8 +265,8 @@ class ContextualVectorStore(ThreadedVectorStore):
         # LlamaIndex's own pickling drops what it cannot pickle, the index with it, and says so only in a log.
         if self._is_temporary:
             raise ConfigurationError(
-                "this store lies in a temporary directory, which goes with it; to use it in another process, make it "
-                "with ContextualVectorStore(embed_model, path)"
+                "this store is in a temporary directory, which is removed with it; to use it in another process, make "
+                "it with ContextualVectorStore(embed_model, path)"
             )
         return _reopen, (type(self), self._index.path, self._embed_model, self._index.read_only, self.verify)
 

@@ -28,7 +28,7 @@ class WhitenedEmbedding(ContextualEmbedding):
         ```
 
     What `fit` pays for is not paid for again when the nodes are indexed; what a context costs beyond that is one short
-    text per object (see `WhitenedEmbedder`). A context is refused if another model is behind the name since.
+    text per object (see `WhitenedEmbedder`). A context is refused if the name has come to mean another model.
     """
 
     base: BaseEmbedding = Field(exclude=True, repr=False, description="The embedding to use.")
@@ -80,7 +80,7 @@ class WhitenedEmbedding(ContextualEmbedding):
 
         Raises:
             ConfigurationError: the base has no name, or a setting is impossible.
-            ContextMismatchError: the context is another base's, or the model behind the base's name has changed.
+            ContextMismatchError: the context is another base's, or the base's name has come to mean another model.
         """
         how: dict[str, Any] = {
             "power": power,

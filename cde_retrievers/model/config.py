@@ -12,12 +12,11 @@ from pydantic import (
     model_validator,
 )
 
+from cde_retrievers.context.selection import LARGEST
 from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.validation.problems import readable
 
 Pooling = Literal["mean", "cls"]
-# Far beyond what is useful: a damaged config must not ask for more memory than any machine has.
-MAX_CONTEXT_SIZE = 100_000
 MIN_LENGTH = 8
 
 
@@ -63,9 +62,9 @@ class JointConditioning(_Frozen):
     """
 
     kind: Literal["joint"] = "joint"
-    soft_prompt_tokens: WholeNumber = Field(default=8, ge=1, le=MAX_CONTEXT_SIZE)
+    soft_prompt_tokens: WholeNumber = Field(default=8, ge=1, le=LARGEST)
     variant: Variant = "own"
-    context_slots: WholeNumber | None = Field(default=None, ge=2, le=MAX_CONTEXT_SIZE)
+    context_slots: WholeNumber | None = Field(default=None, ge=2, le=LARGEST)
     instruction_end: WholeNumber | None = Field(default=None, ge=0)
     null_vector: bool = Field(default=False, strict=True)
 
@@ -138,7 +137,7 @@ class ContextualConfig(_Frozen):
     backbone: dict[str, Any]
     pooling: Pooling = "mean"
     max_length: WholeNumber = Field(default=512, ge=MIN_LENGTH)
-    context_size: WholeNumber = Field(default=512, ge=2, le=MAX_CONTEXT_SIZE)
+    context_size: WholeNumber = Field(default=512, ge=2, le=LARGEST)
     query_prompt: Prompt = ""
     document_prompt: Prompt = ""
 

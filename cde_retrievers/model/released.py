@@ -12,11 +12,12 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from cde_retrievers.context.selection import LARGEST
 from cde_retrievers.errors import CheckpointError, ConfigurationError, shown
 from cde_retrievers.model.backbone_settings import Layers, Rows, check_settings
 from cde_retrievers.model.backbones import family_of
 from cde_retrievers.model.checkpoints import CONFIG_FILE, WEIGHTS_FILE, read_config, read_json_object, weight_names
-from cde_retrievers.model.config import MAX_CONTEXT_SIZE, MIN_LENGTH, ContextualConfig, JointConditioning, Variant
+from cde_retrievers.model.config import MIN_LENGTH, ContextualConfig, JointConditioning, Variant
 from cde_retrievers.validation.problems import readable
 
 BACKBONE_FILE = "backbone_config.json"
@@ -47,7 +48,7 @@ class _Published(_File):
     """What is read of a published `config.json`."""
 
     embedder: str | None = None
-    transductive_corpus_size: int = Field(ge=2, le=MAX_CONTEXT_SIZE)
+    transductive_corpus_size: int = Field(ge=2, le=LARGEST)
     transductive_tokens_per_document: int | None = 1
     transductive_sequence_dropout_prob: float = Field(default=0.0, ge=0, le=1)
     max_seq_length: int = Field(default=512, ge=MIN_LENGTH)

@@ -17,7 +17,7 @@ Row = Mapping[str, Any]
 
 
 class ContextualModelForMTEB:
-    """What `mteb.evaluate` takes as a model: `mteb.evaluate(ContextualModelForMTEB(encoder), tasks)`.
+    """A contextual encoder as a model for mteb: `mteb.evaluate(ContextualModelForMTEB(encoder), tasks)`.
 
     The paper's protocol (section 5; docs/method.md): the context of a task is made of the task's own texts. For
     retrieval and reranking these are the documents of its corpus; for every other task the texts that mteb asks to
@@ -72,7 +72,7 @@ class ContextualModelForMTEB:
             ContextNotFittedError: no corpus was indexed before.
         """
         if self._documents is None:
-            raise ContextNotFittedError("nothing can be searched before index(corpus) was called; call it first")
+            raise ContextNotFittedError("search needs an index; call index(corpus) first")
         rows = list(queries)
         vectors = self._encoder.encode_queries([_query_text(row) for row in rows], self._fitted(), show_progress=False)
         place = {document: row for row, document in enumerate(self._ids)}
@@ -94,7 +94,7 @@ class ContextualModelForMTEB:
         prompt_type: PromptType | None = None,
         **_: Any,
     ) -> Embeddings:
-        """Texts of a task that is no search -> (n, W) float32 unit rows, under the context of its first texts.
+        """Texts of a task that is not a search -> (n, W) float32 unit rows, under the context of its first texts.
 
         Args:
             inputs: batches with `text`.
@@ -124,7 +124,7 @@ class ContextualModelForMTEB:
 
     def _fitted(self) -> CorpusContext:
         if self._context is None:
-            raise ContextNotFittedError("no task has begun; call index(corpus) or encode(inputs) first")
+            raise ContextNotFittedError("no task has started; call index(corpus) or encode(inputs) first")
         return self._context
 
 
@@ -134,5 +134,5 @@ def _document_text(row: Row) -> str:
 
 
 def _query_text(row: Row) -> str:
-    """The query, with its instruction behind it if it has one, as mteb joins them."""
+    """The query, followed by its instruction if it has one, as mteb joins them."""
     return f"{row['text']} {row.get('instruction') or ''}".strip()

@@ -1,4 +1,4 @@
-"""Pictures inside a page: no file beside it, words for who cannot see them, and a colour scheme each."""
+"""Pictures inside a page: without separate files, with alternative texts, in light and dark."""
 
 import base64
 from dataclasses import dataclass

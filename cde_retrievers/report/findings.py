@@ -1,4 +1,4 @@
-"""What a report is about: figures, queries, and the documents of the context. Axes: D documents of the corpus."""
+"""The findings of a report: figures, queries, and the documents of the context. Axes: D documents of the corpus."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -19,7 +19,7 @@ _ON_MAP = 2_000  # documents besides those of the context: enough to see where t
 
 @dataclass(frozen=True, eq=False)
 class MappedContext:
-    """Which documents the own context of a corpus is made of, and where they lie among the others.
+    """The documents of a corpus' own context, and their places among the others.
 
     Attributes:
         chosen: places of the context documents in the corpus, each once, in the order of the context.
@@ -40,7 +40,7 @@ class MappedContext:
         Args:
             encoder: the model.
             data: of D documents.
-            show_progress: True or False, or None for a bar only where the work is long.
+            show_progress: show a bar; None for long work only.
         """
         context = fitted_context(encoder, data.texts, show_progress=False)
         chosen = tuple(dict.fromkeys(context.positions))
@@ -85,7 +85,7 @@ class Headline:
 
 
 def headline(comparison: Comparison) -> Headline:
-    """What the corpus' own context gains over none.
+    """The gain of the corpus' own context over none.
 
     Raises:
         ConfigurationError: the comparison has no row without a context.
@@ -137,7 +137,7 @@ _EQUAL = 1e-9  # what a sum of rounded terms may differ by
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """What one searcher did for one query.
+    """The result of one searcher for one query.
 
     Attributes:
         ndcg_at_10: how well.
@@ -194,7 +194,7 @@ class CorpusSync:
 
 
 def changes(data: RetrievalDataset, comparison: Comparison) -> CorpusSync:
-    """What the own context changed, query by query.
+    """The effect of the own context, query by query.
 
     Args:
         data: what was searched.

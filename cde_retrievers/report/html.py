@@ -67,7 +67,7 @@ def page(findings: Findings) -> str:
 
 
 def origin(data: RetrievalDataset) -> str:
-    """Where the queries come from, and what else is to be known of them."""
+    """The source of the queries, and other notes on them."""
     asked = f"{len(data.judged.queries):,} queries"
     if data.is_made:
         return f"No judged queries were at hand. {asked} were {data.note}"
@@ -75,7 +75,7 @@ def origin(data: RetrievalDataset) -> str:
 
 
 def excerpt(text: str, longest: int = _EXCERPT) -> str:
-    """The beginning of a text, with an ellipsis where it goes on."""
+    """The beginning of a text, with an ellipsis where it is cut."""
     line = " ".join(text.split())
     if len(line) <= longest:
         return line

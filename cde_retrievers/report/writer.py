@@ -52,7 +52,7 @@ def report(
         others: what else searches, as `compare` takes it.
         matrix: of several corpora by several contexts, to be shown as well.
         split: whose judgements of a folder are used.
-        show_progress: True or False, or None for a bar only where the work is long.
+        show_progress: show a bar; None for long work only.
 
     Raises:
         PathInUseError: `path` is a directory.
@@ -77,7 +77,7 @@ def report(
     comparison = run_plan(plan, embedder, show_progress)
     context = MappedContext.of(embedder, plan.data, show_progress)
     written = page(Findings(plan.data, comparison, context, matrix))
-    # A folder's name may hold bytes that are no text.
+    # A folder's name may hold bytes that are not text.
     with disk_errors_explained(target, "the page was not written"):
         replace_bytes(target, written.encode("utf-8", "replace"))
     return comparison

@@ -66,7 +66,9 @@ def checked_document(document: Document | str, position: int) -> Document:
             f"document {position} is a {type(document).__name__}; give a text or a cde_retrievers.index.Document"
         )
     if not isinstance(document.text, str):
-        raise InvalidTextError(f"text {position} is no string but {shown(document.text)}; give a Document a text")
+        raise InvalidTextError(
+            f"text {position} must be a string, found {type(document.text).__name__}; give a Document a text"
+        )
     checked_text(document.text, position)
     if document.id is not None:
         _check_id(document.id, position)

@@ -33,11 +33,11 @@ class ContextualModule(InputModule):
     Prompts: sentence-transformers puts them before the texts, the module adds none. So `encode(texts)` without a
     `prompt_name` embeds the bare texts, which is neither a query nor a document to a model that has prompts.
 
-    Weights: they stay the encoder's. No gradient flows into the module, but modules behind it can be trained.
+    Weights: they stay the encoder's. No gradient flows into the module, but modules after it can be trained.
     `model.to(device)` gives it an encoder of its own there and leaves the one given where it is. `model.half()` changes
     nothing: the number format is chosen with the encoder, and embeddings are float32.
 
-    Files: `model.save(path)` writes `encoder/` and `context/` beside the library's own files. As of 6.0
+    Files: `model.save(path)` writes `encoder/` and `context/` next to the library's own files. As of 6.0
     sentence-transformers imports no module class from outside its package without `trust_remote_code=True`, from local
     directories too, though the class comes from this installed package and no code is in the directory. The flag trusts
     whoever wrote the directory to name the class; without it, `ContextualModule.load(path)` reads the same files.
@@ -61,7 +61,7 @@ class ContextualModule(InputModule):
 
     @property
     def prompts(self) -> dict[str, str]:
-        """What `SentenceTransformer(prompts=...)` must be given."""
+        """The prompts to pass to `SentenceTransformer(prompts=...)`."""
         return {"query": self.encoder.config.query_prompt, "document": self.encoder.config.document_prompt}
 
     @property
@@ -76,7 +76,7 @@ class ContextualModule(InputModule):
     @max_seq_length.setter
     def max_seq_length(self, value: int) -> None:
         raise ConfigurationError(
-            f"texts are cut at {self.max_seq_length} tokens, under which the context was fitted; for {value}, make an "
+            f"texts are cut at {self.max_seq_length} tokens, with which the context was fitted; for {value}, make an "
             f"encoder with max_length={value}, and fit its context"
         )
 
@@ -101,7 +101,7 @@ class ContextualModule(InputModule):
         """B texts -> `input_ids` and `attention_mask`, each (B, L).
 
         Raises:
-            InvalidTextError: an item is no text.
+            InvalidTextError: an item is not a text.
         """
         known = [(prompt or "") + text for text in checked_texts(inputs)]
         input_ids, attention_mask = self.encoder.tokenize(known)
@@ -152,7 +152,7 @@ class ContextualModule(InputModule):
         return cls(*read_parts(Path(folder or name), dtype))
 
     def get_config_dict(self) -> dict[str, Any]:
-        """What `repr` shows."""
+        """The text shown by `repr`."""
         return {"model": self.encoder.name, "context": self.context, "max_seq_length": self.max_seq_length}
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:

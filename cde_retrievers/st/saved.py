@@ -1,4 +1,4 @@
-"""What a saved module consists of, and which of sentence-transformers' loading settings it knows."""
+"""The parts of a saved module, and the sentence-transformers loading settings that it supports."""
 
 import os
 from pathlib import Path
@@ -20,12 +20,12 @@ def write_parts(folder: Path, encoder: ContextualEncoder, context: CorpusContext
 
 
 def read_parts(folder: Path, dtype: str | torch.dtype) -> tuple[ContextualEncoder, CorpusContext]:
-    """What `write_parts` wrote; errors as in `ContextualModule.load`."""
-    # Asked here, because a name that is no directory would be looked for on the hub.
+    """Load what `write_parts` wrote; errors as in `ContextualModule.load`."""
+    # Asked here, because a name that is not a directory would be looked up on the hub.
     missing = [part for part in (_ENCODER, _CONTEXT) if not os.path.isdir(folder / part)]
     if missing:
         raise CheckpointError(
-            f"{folder} holds no contextual module: there is no directory {' or '.join(missing)} in it; "
+            f"{folder} holds no contextual module: it has no directory {' or '.join(missing)}; "
             f"give the path that SentenceTransformer.save(path) was given"
         )
     context = CorpusContext.load(folder / _CONTEXT)
@@ -45,7 +45,7 @@ def requested_dtype(
     dtype: str | torch.dtype = settings.pop("dtype", "auto")
     if settings or backend != "torch":
         raise ConfigurationError(
-            f"a contextual encoder has the torch backend, and of the settings only model_kwargs={{'dtype': ...}}; "
-            f"found backend={backend!r} and {sorted(settings)}; leave them out"
+            f"a contextual encoder supports the torch backend and, of the settings, only "
+            f"model_kwargs={{'dtype': ...}}; found backend={backend!r} and {sorted(settings)}; leave them out"
         )
     return dtype

@@ -11,7 +11,7 @@ def main() -> None:
     """Train as the file says; an error of ours ends with its message and exit status 1."""
     parser = argparse.ArgumentParser(prog="python -m cde_retrievers.training", description="Train a contextual model.")
     parser.add_argument("config", help="TOML file with the tables [model], [data] and [training]")
-    parser.add_argument("--resume", action="store_true", help="go on from the newest complete checkpoint")
+    parser.add_argument("--resume", action="store_true", help="continue from the newest complete checkpoint")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     from cde_retrievers.training.run_file import (

@@ -74,7 +74,7 @@ def write_rows(path: Path, shape: tuple[int, int], blocks: Iterable[NDArray[np.f
 
 def _make(entry: Path, made_from: dict[str, Any], write: Callable[[Path], None]) -> Arrays:
     if entry.exists():
-        logger.warning("%s is damaged; it is made again", entry)
+        logger.warning("%s is damaged and is computed again", entry)
     with atomic_directory(entry, lambda directory: (directory / MANIFEST).is_file()) as new:
         write(new)
         digests = {path.name: sha256_of_file(path) for path in sorted(new.glob("*.npy"))}

@@ -45,14 +45,14 @@ def encoder_to_train(
     given = sorted({*settings, *(["conditioning"] if conditioning is not None else [])})
     if given:
         raise ConfigurationError(
-            f"{name_or_path} is contextual already and is trained as it is, so it takes no {', '.join(given)}; leave "
+            f"{name_or_path} is already contextual and is trained as it is, so it takes no {', '.join(given)}; leave "
             f"that out, or give a bi-encoder"
         )
     return ContextualEncoder.from_pretrained(name_or_path, device=device)
 
 
 def is_contextual(name_or_path: str | Path) -> bool:
-    """Whether the name stands for a contextual model, saved by this library or a released one.
+    """Whether the name is that of a contextual model, saved by this library or a released one.
 
     Raises:
         CheckpointError: there is no model of that name.

@@ -1,4 +1,4 @@
-"""What a run shows of itself: the log, the progress line, and an entry for the last step."""
+"""The output of a run: the log, the progress line, and an entry for the last step."""
 
 import json
 from pathlib import Path

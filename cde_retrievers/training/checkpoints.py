@@ -1,4 +1,4 @@
-"""Which checkpoints of a run are whole. The Trainer writes a checkpoint file by file; a marker is written after all.
+"""The complete checkpoints of a run. The Trainer writes a checkpoint file by file; a marker is written after all.
 
 The marker names every file with its size, by which a checkpoint that was not finished is told, and with its SHA-256,
 which is checked before anything is read of one.
@@ -40,7 +40,7 @@ def mark_complete(checkpoint: Path, identity: RunIdentity) -> None:
 
     Args:
         checkpoint: its directory, all of it written.
-        identity: JSON values that a run which goes on from it must share.
+        identity: JSON values that a run continuing from it must share.
     """
     # All of it on the device before the marker is, and the marker before an older checkpoint goes.
     sync_tree(checkpoint)
@@ -76,7 +76,7 @@ def check_undamaged(checkpoint: Path, folder: Path) -> None:
         folder: the run's output directory.
 
     Raises:
-        TrainingError: names the file, and the checkpoint to go on from.
+        TrainingError: names the file, and the checkpoint to continue from.
     """
     checksums = _read_marker(checkpoint).sha256
     if checksums:
@@ -87,14 +87,14 @@ def _way_on(damaged: Path, folder: Path) -> str:
     others = [path for path in checkpoints_in(folder) if path.resolve() != damaged.resolve() and is_complete(path)]
     if not others:
         return f"there is no other checkpoint, so delete {damaged} and begin again"
-    return f"delete {damaged} to go on from {others[-1]}, or name another one with resume_from_checkpoint"
+    return f"delete {damaged} to continue from {others[-1]}, or name another one with resume_from_checkpoint"
 
 
 def _read_marker(checkpoint: Path) -> _Marker:
-    """What the marker says.
+    """Read the marker.
 
     Raises:
-        FileNotFoundError: there is none.
+        FileNotFoundError: the marker does not exist.
         TrainingError: it is damaged.
     """
     path = checkpoint / MARKER
@@ -119,7 +119,7 @@ def newest_complete(folder: Path) -> Path | None:
 
 
 def starting_point(folder: Path, resume: str | Path | bool | None, identity: RunIdentity) -> Path | None:
-    """The checkpoint a run goes on from; None for the beginning.
+    """The checkpoint a run continues from; None for the beginning.
 
     Args:
         folder: the run's output directory.
@@ -143,8 +143,8 @@ def _refuse_to_mix(folder: Path) -> None:
     found = newest_complete(folder)
     if found is not None:
         raise TrainingError(
-            f"{folder} already holds {found.name} of an earlier run; go on with resume_from_checkpoint=True, or give "
-            f"another output_dir"
+            f"{folder} already holds {found.name} of an earlier run; continue with resume_from_checkpoint=True, or "
+            f"give another output_dir"
         )
 
 
@@ -152,7 +152,7 @@ def _whole(checkpoint: Path, folder: Path) -> Path:
     if not is_complete(checkpoint):
         newest = newest_complete(folder)
         known = f"the newest complete one is {newest}" if newest else f"{folder} has none that is"
-        raise TrainingError(f"{checkpoint} is no complete checkpoint; {known}")
+        raise TrainingError(f"{checkpoint} is not a complete checkpoint; {known}")
     return checkpoint
 
 
@@ -162,11 +162,11 @@ def _newest(folder: Path) -> Path:
         broken = ", ".join(path.name for path in checkpoints_in(folder)) or "none"
         raise TrainingError(
             f"{folder} has no complete checkpoint to resume from (incomplete: {broken}); leave resume_from_checkpoint "
-            f"out to begin anew"
+            f"out to begin again"
         )
     for later in checkpoints_in(folder):
         if (_step(later) or 0) > (_step(newest) or 0):
-            logger.warning("%s is incomplete and is passed over", later)
+            logger.warning("%s is incomplete and is skipped", later)
     logger.info("resuming from %s, the newest complete checkpoint", newest)
     return newest
 
@@ -178,7 +178,7 @@ def _check_identity(checkpoint: Path, identity: RunIdentity) -> None:
     if different:
         shown = "; ".join(f"{name} was {saved.get(name)!r}, is {now.get(name)!r}" for name in different)
         raise TrainingError(
-            f"{checkpoint} belongs to another run ({shown}); resume it as it was begun, or begin anew in another "
+            f"{checkpoint} belongs to another run ({shown}); resume it with its own settings, or start in another "
             f"output_dir"
         )
 

@@ -46,7 +46,7 @@ class TrainingConfig(TrainingArguments):
         surrogate: the frozen model by which pairs are clustered and false negatives found: a bi-encoder by name or
             path; the first stage of the model as it is before training if None.
         false_negative_threshold: a document is excluded from the loss where the surrogate scores it at least this high
-            for the query; 1.0 stands for the score of the query's own positive (paper, equation 4), None for never.
+            for the query; 1.0 means the score of the query's own positive (paper, equation 4), None for never.
         hard_negatives: given negatives per query; None for 1 where every pair has one, else 0.
         context_size: context documents of a step; the model's own `context_size` if None.
         context_from: "batch" for the documents of the batch, "domain" for those first and then others of its domains,
@@ -161,12 +161,12 @@ class TrainingConfig(TrainingArguments):
 
     @property
     def output_folder(self) -> Path:
-        """Where checkpoints, the log and the trained model go."""
+        """The directory of checkpoints, the log and the trained model."""
         return Path(str(self.output_dir))
 
     @property
     def cache(self) -> Path:
-        """Where what is computed once is kept."""
+        """The directory of cached computations."""
         return self.output_folder / "cache" if self.cache_folder is None else Path(self.cache_folder)
 
     @property
@@ -210,7 +210,9 @@ def _plain(strategy: Any) -> str:
 
 def _check_output(config: TrainingConfig) -> None:
     if not config.output_dir:
-        raise ConfigurationError("output_dir says where checkpoints and the trained model go; give a directory")
+        raise ConfigurationError(
+            "output_dir is required, since checkpoints and the trained model go there; give a directory"
+        )
     if config.output_folder.exists() and not config.output_folder.is_dir():
         raise ConfigurationError(f"output_dir {config.output_dir} is a file; give the path of a directory")
     if config.max_steps == 0:
@@ -220,7 +222,7 @@ def _check_output(config: TrainingConfig) -> None:
 def _check_lora(config: TrainingConfig) -> None:
     for name in ("lora_alpha", "lora_target_modules", "lora_dropout"):
         if getattr(config, name) and config.lora_rank is None:
-            raise ConfigurationError(f"{name} says nothing without lora_rank; set lora_rank, or leave {name} out")
+            raise ConfigurationError(f"{name} has no effect without lora_rank; set lora_rank, or leave {name} out")
 
 
 def _check_evaluation(config: TrainingConfig) -> None:
@@ -233,7 +235,7 @@ def _check_evaluation(config: TrainingConfig) -> None:
     asked = _plain(config.eval_strategy) != "no" or _plain(config.save_strategy) == "best"
     if (asked or config.load_best_model_at_end or config.eval_on_start) and not config.evaluation:
         raise ConfigurationError(
-            "evaluation during training needs something to search in; name BEIR folders in evaluation=(...), or leave "
+            "evaluation during training needs data to search; name BEIR folders in evaluation=(...), or leave "
             "eval_strategy, eval_on_start and load_best_model_at_end out"
         )
     figures = [MEAN_NDCG, *(f"{name}_{MEAN_NDCG}" for name in names if len(names) > 1)]

@@ -14,7 +14,7 @@ def world_size() -> int:
 
 
 def rank() -> int:
-    """Which of them this process is."""
+    """The rank of this process."""
     return dist.get_rank() if world_size() > 1 else 0
 
 

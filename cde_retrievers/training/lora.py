@@ -42,10 +42,10 @@ class Adapters:
             try:
                 self._tuners = [peft.LoraModel(each, settings, "default") for each in _backbones(model, first_stage)]
             except ValueError as error:
-                raise ConfigurationError(f"peft finds no place for the adapters: {error}") from error
+                raise ConfigurationError(f"peft finds no layer for the adapters: {error}") from error
 
     def merge(self) -> None:
-        """Add the adapters to the weights they stand beside, and remove them."""
+        """Merge the adapters into the weights they belong to, and remove them."""
         for tuner in self._tuners:
             tuner.merge_and_unload(safe_merge=True)
 

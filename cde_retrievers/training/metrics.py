@@ -1,4 +1,4 @@
-"""What to watch while training: averages since the last log, speed and memory."""
+"""Training metrics: averages since the last log, speed and memory."""
 
 import sys
 import time

@@ -124,7 +124,7 @@ class ContrastiveModel(nn.Module):
             "loss" to be minimised, "accuracy" and "masked_share" to be watched; scalars, float32.
 
         Raises:
-            TrainingDataError: there is no context, or two, or shapes do not fit each other.
+            TrainingDataError: there is no context, or two, or shapes do not match.
         """
         queries, documents = embeddings_under(
             self.model,
@@ -143,7 +143,7 @@ class ContrastiveModel(nn.Module):
         given = (input_ids is not None) + (vectors is not None)
         if given > 1 or (given == 0 and self.model.second_stage.reads_context):
             raise TrainingDataError(
-                f"a step needs its context once, as tokens or as vectors, and has {given} of them; "
+                f"a step needs its context either as tokens or as vectors, found {given} of them; "
                 f"give context_input_ids or context_vectors"
             )
         if (input_ids is None) != (attention_mask is None):
@@ -170,9 +170,7 @@ def checkpoint_activations(model: nn.Module, settings: Mapping[str, Any], **opti
     """
     settings = {"use_reentrant": False, **settings}
     if settings["use_reentrant"]:
-        raise ConfigurationError(
-            "activation checkpointing of the reentrant kind loses gradients here; set use_reentrant to False"
-        )
+        raise ConfigurationError("reentrant activation checkpointing loses gradients here; set use_reentrant to False")
     for module in model.modules():
         if isinstance(module, PreTrainedModel):
             # transformers gave the method its new name within version 5, and warns of the old one since.

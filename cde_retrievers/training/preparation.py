@@ -41,7 +41,7 @@ def prepare(
 
     Raises:
         TrainingDataError: there are too few pairs for a batch, or pairs without the hard negatives asked for.
-        ConfigurationError: the number of context documents is none the model or the processes can take.
+        ConfigurationError: the model or the processes cannot take this number of context documents.
     """
     pairs = with_gathered_negatives(pairs)
     hard_negatives = negatives_per_query(pairs, config)

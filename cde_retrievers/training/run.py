@@ -30,7 +30,7 @@ MODEL_FOLDER = "model"
 
 @dataclass(frozen=True, slots=True)
 class TrainingResult:
-    """What a run made.
+    """The result of a run.
 
     Attributes:
         encoder: the trained model, ready to use.
@@ -46,7 +46,7 @@ class TrainingResult:
 
     @property
     def model_path(self) -> Path:
-        """Where the trained encoder is saved, for `ContextualEncoder.from_pretrained`."""
+        """The directory of the trained encoder, for `ContextualEncoder.from_pretrained`."""
         return self.path / MODEL_FOLDER
 
 
@@ -125,14 +125,13 @@ def as_encoder(
     if conditioning is not None or settings:
         given = ", ".join(sorted({*settings, *(["conditioning"] if conditioning is not None else [])}))
         raise ConfigurationError(
-            f"{given} describe a contextual model that is made of a bi-encoder; give its name or path, or leave them "
-            f"out"
+            f"{given} describe a contextual model made from a bi-encoder; give its name or path, or leave them out"
         )
     return model
 
 
 def run_identity(encoder: ContextualEncoder, pairs: TrainingPairs, config: TrainingConfig) -> RunIdentity:
-    """What a run must share with the checkpoint it goes on from."""
+    """The settings a run must share with the checkpoint it continues from."""
     names = (
         *("seed", "global_batch_size", "world_size", "gradient_accumulation_steps", "batching", "cluster_size"),
         *("surrogate", "hard_negatives", "context_size", "context_from", "train_first_stage"),

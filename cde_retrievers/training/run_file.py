@@ -70,9 +70,9 @@ def read_run_file(path: str | Path) -> dict[str, dict[str, Any]]:
     try:
         tables = tomllib.loads(read_text(as_path(path), "utf-8"))
     except RecursionError as error:
-        raise ConfigurationError(f"{path} is no readable TOML file: its values are nested too deep") from error
+        raise ConfigurationError(f"{path} is not a readable TOML file: its values are nested too deeply") from error
     except (CorpusFileError, ValueError) as error:
-        raise ConfigurationError(f"{path} is no readable TOML file: {error}") from error
+        raise ConfigurationError(f"{path} is not a readable TOML file: {error}") from error
     _check_names(f"{path}: table", tables, _TABLES)
     for table, needed in (("model", "name"), ("data", "path"), ("training", "output_dir")):
         if not isinstance(tables.get(table), dict) or needed not in tables[table]:
@@ -94,7 +94,7 @@ def _listed(value: Any) -> list[Any]:
 
 def _check_texts(place: str, values: list[Any]) -> None:
     if not values or not all(isinstance(value, str) and value for value in values):
-        raise ConfigurationError(f'{place} is {values}; give a text, as in "pairs.jsonl"')
+        raise ConfigurationError(f'{place} must be a text, found {values}; give one, as in "pairs.jsonl"')
 
 
 def _check_names(place: str, found: Iterable[str], known: tuple[str, ...]) -> None:

@@ -104,8 +104,8 @@ def explain_failed_checkpoint(error: Exception, writing: Path | None, folder: Pa
     """
     if isinstance(error, SafetensorError) and writing is None:
         raise TrainingError(
-            f"the weights of a checkpoint in {folder} could not be read ({error}); delete that checkpoint, and go on "
-            f"from another one with resume_from_checkpoint"
+            f"the weights of a checkpoint in {folder} could not be read ({error}); delete that checkpoint, and "
+            f"continue from another one with resume_from_checkpoint"
         ) from error
     full = isinstance(error, WriteError) or (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT))
     if not full and writing is None:
@@ -115,6 +115,6 @@ def explain_failed_checkpoint(error: Exception, writing: Path | None, folder: Pa
     last = newest_complete(folder)
     kept = f"the last complete checkpoint, {last}, is kept" if last else "there is no complete checkpoint yet"
     raise TrainingError(
-        f"{writing or folder} could not be written ({error}); {kept}. Free some space, then go on with "
+        f"{writing or folder} could not be written ({error}); {kept}. Free some space, then continue with "
         f"resume_from_checkpoint=True"
     ) from error

@@ -19,7 +19,7 @@ _FOR_ATTENTION = "attention_dropout"
 
 @dataclass(frozen=True, slots=True)
 class TrainableModel:
-    """What is trained.
+    """The model to train.
 
     Attributes:
         module: what the Trainer trains.
@@ -77,8 +77,7 @@ def context_size(encoder: ContextualEncoder, config: TrainingConfig) -> int:
     slots = getattr(encoder.config.conditioning, "context_slots", None)
     if slots is not None and config.context_size not in (None, slots):
         raise ConfigurationError(
-            f"this model reads exactly {slots} context vectors, context_size={config.context_size} was asked "
-            f"for; leave it out"
+            f"this model reads exactly {slots} context vectors, but context_size is {config.context_size}; leave it out"
         )
     return encoder.config.context_size if config.context_size is None else config.context_size
 

@@ -192,18 +192,18 @@ class ContextualTrainer(Trainer):
         else:
             return loss
         raise TrainingError(
-            f"{reason} at step {self.state.global_step + 1}, so training stops before the weights are spoilt; begin "
+            f"{reason} at step {self.state.global_step + 1}, so training stops before the weights are damaged; begin "
             f"again with a lower learning_rate, or resume a checkpoint with a higher temperature, or bf16 in place of "
             f"fp16"
         )
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """As the Trainer's, with the averages since the last log beside a loss."""
+        """As the Trainer's, with the averages since the last log next to a loss."""
         if "loss" in logs:
             logs.update(self._metrics.drain())
             if logs["masked_share"] == 1:
                 logger.warning(
-                    "every in-batch negative was excluded as a false one, so that nothing is learned; give pairs with "
+                    "every in-batch negative was excluded as a false negative, so nothing is learned; give pairs with "
                     "different documents, or a higher false_negative_threshold"
                 )
         super().log(logs, start_time)

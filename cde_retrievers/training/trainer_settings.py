@@ -15,7 +15,7 @@ _FIXED: dict[str, tuple[Any, str]] = {
     "label_smoothing_factor": (0.0, "raise the temperature"),
     "dataloader_drop_last": (True, "every contrastive batch is full; leave it True"),
     "push_to_hub": (False, "call encoder.push_to_hub(...) on the trained encoder"),
-    "ignore_data_skip": (False, "a resumed run goes on with the next batch"),
+    "ignore_data_skip": (False, "a resumed run continues with the next batch"),
     "remove_unused_columns": (False, "there are no columns; leave it False"),
     "fsdp": (None, "start plain data-parallel processes with torchrun; chunk_size and LoRA save memory"),
     "deepspeed": (None, "start plain data-parallel processes with torchrun; chunk_size and LoRA save memory"),
@@ -47,7 +47,7 @@ def check_trainer_settings(arguments: TrainingArguments) -> None:
             f"process per GPU with torchrun --nproc_per_node {arguments.n_gpu}, or set CUDA_VISIBLE_DEVICES to one"
         )
     if arguments.greater_is_better is False:
-        raise ConfigurationError("greater_is_better is False, but a higher nDCG@10 is the better one; leave it out")
+        raise ConfigurationError("greater_is_better is False, but a higher nDCG@10 is better; leave it out")
     _check_schedule(arguments)
     _check_reports(arguments)
 

@@ -40,9 +40,9 @@ def assert_one_line(result, *parts: str) -> None:
     [
         (None, [], ["does not exist", "give a file or a folder"]),
         ("", [], ["has no rows"]),
-        (GOOD + "{broken\n", [], ["bad.jsonl:2 is no JSON"]),
-        (GOOD, ["--text", "body"], ["no column 'body', it has ['id', 'text']", "--text"]),
-        (GOOD + GOOD, [], ["bad.jsonl:2 has the id 'good', which", "bad.jsonl:1 has already"]),
+        (GOOD + "{broken\n", [], ["bad.jsonl:2 is not valid JSON"]),
+        (GOOD, ["--text", "body"], ["no column 'body', only ['id', 'text']", "--text"]),
+        (GOOD + GOOD, [], ["bad.jsonl:2 has the id 'good', which", "bad.jsonl:1 already has"]),
         (GOOD + '{"id": 7, "text": "x"}\n', [], ["bad.jsonl:2 has the id 7", "--ids-as-text"]),
         (GOOD + '{"id": "x", "text": null}\n', [], ["bad.jsonl:2 has no text", "--skip-empty"]),
         (GOOD + '{"id": "x", "text": "\udce9"}\n', [], ["not utf-8 text: byte 59 (in line 2) is 0xe9", "--encoding"]),
@@ -161,7 +161,7 @@ def test_where_there_is_no_index_that_is_said(run, source, tmp_path, command):
 
 def test_an_index_is_not_overwritten(run, indexed, source, model_folder):
     result = run("index", source, "--out", indexed, "--model", model_folder)
-    assert_one_line(result, "holds an index already", "cde-retrievers add", "cde-retrievers refit")
+    assert_one_line(result, "already holds an index", "cde-retrievers add", "cde-retrievers refit")
 
 
 def test_other_files_are_not_overwritten(run, source, model_folder, tmp_path):

@@ -113,7 +113,7 @@ def test_refit_goes_on_where_it_was_interrupted(run, answer, indexed, monkeypatc
     interrupt_the_second_batch(monkeypatch)
     result = run(*command)
     assert result.exit_code == 130
-    assert "The index serves as before; 20 documents are embedded anew and kept" in result.stderr
+    assert "The index serves as before; 20 documents are embedded again and kept" in result.stderr
     monkeypatch.undo()
     assert ContextualIndex.open(indexed).context.seed == 0
     assert answer("info", indexed)["refit_interrupted_at"] == 20
@@ -202,7 +202,7 @@ def test_add_refuses_what_is_there_and_upsert_embeds_only_what_changed(run, answ
     write_rows(source, [*rows, {"id": "new", "text": "an orange fox"}])
     result = run("add", indexed, source)
     assert result.exit_code == 1
-    assert "has the id 'd0', which is in the index already" in result.stderr
+    assert "has the id 'd0', which is already in the index" in result.stderr
     assert "--upsert" in result.stderr
     assert len(ContextualIndex.open(indexed)) == 54
     found = answer("add", indexed, source, "--upsert")
@@ -291,7 +291,7 @@ def test_refit_judges_with_a_beir_folder(answer, run, indexed, tmp_path):
     found = answer("refit", indexed, "--seed", 1, "--judged", tmp_path / "set", "--judged-split", "dev")
     assert (found["ndcg_before"], found["ndcg_after"]) == (1.0, 1.0)
     result = run("refit", indexed, "--seed", 2, "--judged", tmp_path / "set")
-    assert "no judgements qrels/test.tsv, it has ['dev']" in result.stderr
+    assert "no judgements qrels/test.tsv, only ['dev']" in result.stderr
 
 
 def test_refit_changes_to_another_model(answer, indexed, other_folder, tmp_path):

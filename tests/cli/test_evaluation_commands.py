@@ -153,14 +153,14 @@ def test_a_title_that_asks_is_taken_out_of_its_document(answer, tmp_path, model_
 @pytest.mark.parametrize(
     ("options", "parts", "exit_code"),
     [
-        (["--qrels", "dev"], ["no judgements qrels/dev.tsv, it has ['test']"], 1),
+        (["--qrels", "dev"], ["no judgements qrels/dev.tsv, only ['test']"], 1),
         (["--skip-empty"], ["--skip-empty says how documents are read", "leave it out"], 2),
         (["--context-of", "nowhere"], ["nowhere does not exist"], 1),
         (["--size", "1"], ["Invalid value for '--size'"], 2),
         (["--strategy", "best"], ["--strategy", "kmeans"], 2),
         (["--out", "."], [". is a directory; give the path of a file"], 1),
         (["--out", "animals/result.json"], ["is inside the source"], 2),
-        (["--out", "there.json"], ["there.json is there already", "--replace"], 1),
+        (["--out", "there.json"], ["there.json already exists", "--replace"], 1),
     ],
 )
 @pytest.mark.parametrize("command", ["eval", "report"])

@@ -107,7 +107,7 @@ def test_an_answer_that_cannot_be_written_is_an_error_of_one_line(indexed, optio
     with open("/dev/full", "w") as full:
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert done.stderr.splitlines() == [
-        "error: the answer cannot be written to stdout: No space left on device; the command itself has done its work"
+        "error: the answer cannot be written to stdout: No space left on device; the command itself has completed"
     ]
     assert done.returncode == 1
 

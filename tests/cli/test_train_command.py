@@ -159,7 +159,7 @@ def test_a_contextual_model_is_trained_as_it_is(answer, run, pairs, model_folder
     for option in (("--conditioning", "joint"), ("--max-length", 16)):
         result = run("train", pairs, "--out", tmp_path / "other", "--model", model_folder, *SHORT, *option)
         assert_refused(
-            result, "is contextual already", option[0].removeprefix("--").replace("-", "_"), "leave that out"
+            result, "is already contextual", option[0].removeprefix("--").replace("-", "_"), "leave that out"
         )
     assert not (tmp_path / "other").exists()
 
@@ -219,7 +219,7 @@ def test_ctrl_c_writes_a_checkpoint_and_resume_ends_with_the_same_weights(
     assert f"{tmp_path / 'out' / 'checkpoint-5'} is kept; give the same command with --resume" in said[-1]
     assert not (tmp_path / "out" / "model").exists()
     monkeypatch.undo()
-    assert_refused(run(*command), "already holds checkpoint-5", "--resume goes on from a checkpoint")
+    assert_refused(run(*command), "already holds checkpoint-5", "--resume continues from a checkpoint")
     resumed = answer(*command, "--resume")
     through = answer("train", pairs, "--out", tmp_path / "through", "--model", biencoder_folder, *SHORT)
     assert fingerprint(resumed["model"]) == fingerprint(through["model"])
@@ -234,7 +234,7 @@ def test_ctrl_c_stops_at_once_where_that_is_asked_for(run, pairs, biencoder_fold
         monkeypatch.setattr("cde_retrievers.training.run.prepare", lambda *_: os.kill(os.getpid(), signal.SIGINT))
     result = run("train", pairs, "--out", tmp_path / "out", "--model", biencoder_folder, *SHORT)
     assert result.exit_code == 130
-    assert result.stderr.splitlines()[-1] == ("interrupted. There is no checkpoint yet; give the same command again.")
+    assert result.stderr.splitlines()[-1] == ("interrupted. No checkpoint exists yet; give the same command again.")
     assert newest_complete(tmp_path / "out") is None
 
 
@@ -243,7 +243,7 @@ def test_ctrl_c_stops_at_once_where_that_is_asked_for(run, pairs, biencoder_fold
     [
         (None, [], ["does not exist", "give a file of pairs"]),
         ('{"text": "a document, not a pair"}\n', [], ["has no column for the query", "add --from-documents"]),
-        ("no json\n", [], ["pairs.jsonl:1 is no JSON"]),
+        ("no json\n", [], ["pairs.jsonl:1 is not valid JSON"]),
         ('{"query": "a cat", "positive": ""}\n', [], ["the positive is empty"]),
         ('{"query": "a cat", "positive": "the cat"}\n', [], ["there are 1 pairs", "one batch of 64"]),
         ('{"query": "a cat", "positive": "the cat"}\n' * 9, ["--batch-size", 4], ["all pairs have the same document"]),
@@ -281,11 +281,11 @@ def test_impossible_settings_are_refused(run, pairs, tmp_path, options, parts):
 @pytest.mark.parametrize(
     ("options", "parts"),
     [
-        (["--setting", "seed"], ["'seed' is no NAME=VALUE"]),
+        (["--setting", "seed"], ["'seed' is not NAME=VALUE"]),
         (["--setting", "seed=1", "--setting", "seed=2"], ["seed is given twice"]),
-        (["--setting", "learning_rate=1", "--learning-rate", 1], ["learning_rate is what --learning-rate says"]),
-        (["--setting", "output_dir=there"], ["output_dir is what --out says"]),
-        (["--setting", "use_cpu=false"], ["use_cpu is what --device says"]),
+        (["--setting", "learning_rate=1", "--learning-rate", 1], ["learning_rate is also set by --learning-rate"]),
+        (["--setting", "output_dir=there"], ["output_dir is also set by --out"]),
+        (["--setting", "use_cpu=false"], ["use_cpu is also set by --device"]),
         (["--text", "body"], ["--text says how documents are read", "add --from-documents"]),
         (["--ids-as-text"], ["--ids-as-text says how documents are read"]),
     ],
@@ -308,7 +308,7 @@ def test_a_model_that_is_there_is_never_overwritten(run, pairs, model_folder, bi
     (tmp_path / "file").write_text("")
     for out, part in (
         (saved, "holds a saved model"),
-        (trained, "is a model that was trained before"),
+        (trained, "is an already trained model"),
         (tmp_path / "file", "is a file"),
     ):
         assert_refused(run("train", pairs, "--out", out, "--model", biencoder_folder, *SHORT), part, "--out")
@@ -319,7 +319,7 @@ def test_a_run_of_another_model_is_not_resumed(run, answer, pairs, biencoder_fol
     answer("train", pairs, "--out", tmp_path / "out", "--model", biencoder_folder, *SHORT)
     before = fingerprint(tmp_path / "out" / "model")
     result = run("train", pairs, "--out", tmp_path / "out", "--model", other_folder, *SHORT, "--resume")
-    assert_refused(result, "belongs to another run (model was", "another --out begins anew")
+    assert_refused(result, "belongs to another run (model was", "another --out starts over")
     assert fingerprint(tmp_path / "out" / "model") == before
 
 

@@ -179,7 +179,7 @@ def test_documents_come_before_the_file_is_read_to_its_end(tmp_path):
     path.write_text("".join(json.dumps({"text": f"{i} " * 500}) + "\n" for i in range(2_000)) + "broken\n")
     documents = iter(Corpus(path))
     assert next(documents).id == "a.jsonl:1"
-    with pytest.raises(CorpusFileError, match=r"a\.jsonl:2001 is no JSON"):
+    with pytest.raises(CorpusFileError, match=r"a\.jsonl:2001 is not valid JSON"):
         list(documents)
 
 
@@ -201,9 +201,9 @@ def test_judged_queries_are_those_with_an_answer_that_can_be_found(tmp_path):
     folder = write_beir(tmp_path / "set", [{"_id": "a", "text": "x"}])
     judged = judged_queries(folder, {"a", "b"})
     assert (judged.queries, judged.relevant) == ({"q1": "red cat"}, {"q1": {"a": 1}})
-    with pytest.raises(CorpusFileError, match=r"none of the documents judged for 'test' is among those to be searched"):
+    with pytest.raises(CorpusFileError, match=r"none of the documents judged for 'test' is among those to search"):
         judged_queries(folder, {"other"})
-    with pytest.raises(CorpusFileError, match=r"no judgements qrels/dev\.tsv, it has \['test'\]"):
+    with pytest.raises(CorpusFileError, match=r"no judgements qrels/dev\.tsv, only \['test'\]"):
         judged_queries(folder, {"a"}, "dev")
 
 

@@ -106,7 +106,7 @@ def test_pipes_and_sockets_in_a_folder_are_left_out_and_reported(special, caplog
 
 @pytest.mark.parametrize(("name", "kind"), [("pipe.md", "a named pipe"), ("socket.md", "a socket")])
 def test_pipes_and_sockets_are_refused_by_name(special, name, kind):
-    with pytest.raises(CorpusFileError, match=rf"{name} is {kind}, which cannot be read .* into a file"):
+    with pytest.raises(CorpusFileError, match=rf"{name} is {kind}, which cannot be read .* to a file"):
         Corpus(special / name)
 
 
@@ -199,7 +199,7 @@ def test_a_beir_folder_has_its_files_in_it(tmp_path, name):
     judged_queries(folder, {d.id for d in Corpus(folder)})
     (folder / name).rename(tmp_path / "elsewhere")
     (folder / name).symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(CorpusFileError, match=r"is a link that leads out of .* put a copy of the file in its place"):
+    with pytest.raises(CorpusFileError, match=r"is a link that leads out of .* replace it with a copy of the file"):
         judged_queries(folder, {d.id for d in Corpus(folder)})
     assert ids(folder, follow_links=True) == ["d"]
 
@@ -265,7 +265,7 @@ def test_json_is_read_to_a_depth_and_no_deeper(opened, closed):
 
 def test_a_line_that_is_nested_too_deep_is_named(tmp_path):
     (tmp_path / "a.jsonl").write_text('{"text": "x", "m": ' + "[" * 500 + "]" * 500 + "}\n")
-    with pytest.raises(CorpusFileError, match=r"a\.jsonl:1 is no JSON: its values are nested"):
+    with pytest.raises(CorpusFileError, match=r"a\.jsonl:1 is not valid JSON: its values are nested"):
         Corpus(tmp_path / "a.jsonl").check()
 
 
@@ -403,10 +403,10 @@ def test_two_columns_of_one_name_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("a = " + "[" * 5_000 + "]" * 5_000, r"nested too deep"),
-        ("a = " + "1" * 5_000, r"no readable TOML"),
+        ("a = " + "[" * 5_000 + "]" * 5_000, r"nested too deeply"),
+        ("a = " + "1" * 5_000, r"not a readable TOML"),
         ("a = '\udcff'", r"not utf-8 text"),
-        ("\0", r"no readable TOML"),
+        ("\0", r"not a readable TOML"),
     ],
 )
 def test_a_run_file_that_cannot_be_read(tmp_path, content, message):

@@ -241,5 +241,5 @@ def test_impossible_options_are_refused(encoder, context, options):
 
 @pytest.mark.parametrize("texts", ["one text", ["a text", 7]])
 def test_what_is_no_collection_of_texts_is_refused(encoder, context, texts):
-    with pytest.raises(InvalidTextError, match=r"collection of texts is expected|text 1 is no string"):
+    with pytest.raises(InvalidTextError, match=r"collection of texts is expected|text 1 must be a string"):
         drift.measure(context, texts, encoder)

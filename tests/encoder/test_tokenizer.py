@@ -101,7 +101,7 @@ def test_what_is_no_collection_of_texts_is_refused(collection):
 
 @pytest.mark.parametrize("item", [None, b"bytes", 3, 1.5, ["nested"], float("nan")])
 def test_an_item_that_is_no_text_is_named_by_its_place(item):
-    with pytest.raises(InvalidTextError, match=r"text 1 is no string but"):
+    with pytest.raises(InvalidTextError, match=r"text 1 must be a string, found"):
         list(checked_texts(["fine", item]))
 
 
@@ -138,5 +138,5 @@ class _Unshowable:
 
 @pytest.mark.parametrize("item", [10**5_000, _Unshowable(), [[]] * 10**6], ids=["long", "broken", "large"])
 def test_what_cannot_be_shown_is_still_named_by_its_place(item):
-    with pytest.raises(InvalidTextError, match=r"^text 1 is no string but \S+: .{1,200}$"):
+    with pytest.raises(InvalidTextError, match=r"^text 1 must be a string, found \S+: .{1,200}$"):
         list(checked_texts(["a", item]))

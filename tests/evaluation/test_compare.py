@@ -89,7 +89,7 @@ def test_a_comparison_comes_back_from_what_is_saved(comparison, tmp_path):
     comparison.save(tmp_path / "found.json")
     again = Comparison.from_dict(comparison.to_dict())
     assert again.table() == comparison.table()
-    with pytest.raises(ConfigurationError, match=r"no saved comparison"):
+    with pytest.raises(ConfigurationError, match=r"not a saved comparison"):
         Comparison.from_dict({"rows": []})
 
 
@@ -128,7 +128,7 @@ def test_another_corpus_is_read_without_judgements(encoder, tmp_path):
         ({"sizes": [1]}, r"at least 2 documents, found 1"),
         ({"seeds": ["one"]}, r"each of seeds must be a whole number, found 'one'"),
         ({"foreign": [["a text"]]}, r"needs a name and texts, found list; give NamedCorpus"),
-        ({"others": [BM25]}, r"a class searches nothing, found BM25; give an instance"),
+        ({"others": [BM25]}, r"model must be an instance, found the class BM25; give an instance"),
         ({"others": [print]}, r"builtin_function_or_method cannot be evaluated as it is"),
     ],
 )
@@ -142,7 +142,8 @@ def test_a_corpus_that_makes_no_context_is_refused_before_the_searched_one_is_em
     embedded, run = [], encoder._runner.run
     monkeypatch.setattr(encoder._runner, "run", lambda texts, *a: (embedded.extend(texts), run(texts, *a))[1])
     with pytest.raises(
-        ContextTooSmallError, match=r"no context can be made of one; give more of it, or leave it out \(a context needs"
+        ContextTooSmallError,
+        match=r"no context can be made of one; give more documents of it, or leave it out \(a context needs",
     ):
         compare(encoder, ANIMALS, foreign=[NamedCorpus("one", ("alone", "alone"))])
     assert not set(embedded) & set(ANIMALS.texts)

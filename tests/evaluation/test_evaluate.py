@@ -144,7 +144,7 @@ def test_anybodys_embedding_is_judged_by_cosine(embedding):
 
 
 def test_what_is_no_embedding_is_refused_at_once():
-    with pytest.raises(ConfigurationError, match=r"object is no embedding that is known; give one of LangChain"):
+    with pytest.raises(ConfigurationError, match=r"object is not a supported embedding; give one of LangChain"):
         PlainEmbedding(object())
     with pytest.raises(ConfigurationError, match=r"LangChains cannot be evaluated as it is; wrap"):
         evaluate(LangChains(), ANIMALS)
@@ -172,7 +172,7 @@ def test_a_saved_evaluation_is_the_same(make_encoder, tmp_path):
 @pytest.mark.parametrize("content", ["no JSON", "[]", json.dumps({"searcher": "x"})])
 def test_what_is_no_saved_evaluation_is_refused(tmp_path, content):
     (tmp_path / "found.json").write_text(content)
-    with pytest.raises(ConfigurationError, match=r"no saved evaluation.*evaluate again"):
+    with pytest.raises(ConfigurationError, match=r"not a saved evaluation.*evaluate again"):
         Evaluation.load(tmp_path / "found.json")
 
 

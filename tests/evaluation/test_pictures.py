@@ -221,7 +221,7 @@ def test_labels_stay_within_the_picture():
 
 @pytest.mark.parametrize("context", [[1, 1], [60], [-1]])
 def test_a_map_refuses_places_that_are_none(embeddings, context):
-    with pytest.raises(ConfigurationError, match="different places among 60 documents"):
+    with pytest.raises(ConfigurationError, match="distinct positions among 60 documents"):
         corpus_map(Projection.of(embeddings), context)
 
 

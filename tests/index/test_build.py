@@ -5,15 +5,15 @@ from types import SimpleNamespace
 import numpy as np
 from tiny import CORPUS
 
-from cde_retrievers.index import Document, embedding
+from cde_retrievers.index import Document, build
 
 
 def test_the_bar_moves_before_a_commit_is_done(make_encoder, monkeypatch):
-    monkeypatch.setattr(embedding, "_AT_A_TIME", 20)
+    monkeypatch.setattr(build, "_AT_A_TIME", 20)
     encoder = make_encoder()
     context = encoder.fit_context(CORPUS)
     moves: list[int] = []
     documents, bar = [Document(text) for text in CORPUS], SimpleNamespace(update=moves.append)
-    vectors = embedding.embedded(encoder, documents, context, encoder.width, bar)
+    vectors = build.embedded(encoder, documents, context, encoder.width, bar)
     assert moves == [20, 20, 14]
     np.testing.assert_allclose(vectors, encoder.encode_documents(CORPUS, context), atol=1e-6)

@@ -374,7 +374,7 @@ def test_a_query_that_is_no_text_is_refused(index):
         (Document("x", metadata={1: "a"}), InvalidDocumentError, r"key 1, which is no text"),
         (Document("x", metadata={"a": float("nan")}), InvalidDocumentError, r"nan"),
         (Document("x", metadata={"a": "\ud800"}), InvalidDocumentError, r"not valid Unicode"),
-        (Document(None), InvalidTextError, r"text 1 is no string"),
+        (Document(None), InvalidTextError, r"text 1 must be a string"),
         (7, InvalidDocumentError, r"document 1 is a int"),
     ],
 )

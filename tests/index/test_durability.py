@@ -347,15 +347,15 @@ def test_a_build_goes_on_after_the_disk_was_full(tmp_path, monkeypatch):
 
 
 def test_two_who_make_an_index_at_one_path_do_not_overwrite_each_other(tmp_path, monkeypatch):
-    from cde_retrievers.index import creation
+    from cde_retrievers.index import create
 
     embedder, path = BagOfWords(), tmp_path / "index"
     context = embedder.fit_context(CORPUS)
-    locked = creation.writer_lock
+    locked = create.writer_lock
 
     def late(directory, task):
         """Another process is done between our look at the path and our hold on the lock."""
-        monkeypatch.setattr(creation, "writer_lock", locked)
+        monkeypatch.setattr(create, "writer_lock", locked)
         ContextualIndex.build(CORPUS, embedder, path)
         return locked(directory, task)
 
@@ -364,7 +364,7 @@ def test_two_who_make_an_index_at_one_path_do_not_overwrite_each_other(tmp_path,
         lambda: ContextualIndex.build(["other", "texts"], embedder, path),
     ):
         shutil.rmtree(path, ignore_errors=True)
-        monkeypatch.setattr(creation, "writer_lock", late)
+        monkeypatch.setattr(create, "writer_lock", late)
         with pytest.raises(PathInUseError, match=r"holds an index already"):
             make()
         assert len(ContextualIndex.open(path, embedder)) == len(CORPUS)

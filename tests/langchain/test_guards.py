@@ -51,7 +51,7 @@ def test_building_into_a_collection_that_does_not_say_adds_nothing(into, chroma,
     embeddings = guarded()
     plain = chroma("shop", embeddings, into["persist_directory"])
     plain.add_documents(documents[:5])
-    with pytest.raises(ContextMismatchError, match="this Chroma store already holds 5 documents and does not say"):
+    with pytest.raises(ContextMismatchError, match="this Chroma store already holds 5 documents and does not record"):
         ContextualRetriever.from_documents(documents, embeddings=embeddings, **into)
     assert plain._collection.count() == 5
     assert read_context(plain) is None

@@ -140,7 +140,7 @@ def test_from_documents_refuses_a_collection_of_another_context(pgvector, engine
     with pytest.raises(ContextMismatchError, match="index was built under context"):
         ContextualRetriever.from_documents(documents, embeddings=guarded(other), collection_name="ours", **options)
     pgvector(embeddings, "silent").add_documents(documents[:3])
-    with pytest.raises(ContextMismatchError, match="PGVector store already holds 3 documents and does not say"):
+    with pytest.raises(ContextMismatchError, match="PGVector store already holds 3 documents and does not record"):
         ContextualRetriever.from_documents(documents, embeddings=embeddings, collection_name="silent", **options)
 
 

@@ -100,9 +100,9 @@ def test_bad_caches_are_refused(encoder, guarded, unguarded, monkeypatch):
     unfitted = ContextualEmbeddings(encoder=encoder)
     with pytest.raises(ContextNotFittedError):
         cache_key_encoder(unfitted, "document")(TEXT)
-    with pytest.raises(ConfigurationError, match="unknown role 'passage'"):
+    with pytest.raises(ConfigurationError, match="role must be 'document' or 'query', found 'passage'"):
         cache_key_encoder(unfitted, "passage")
-    with pytest.raises(ConfigurationError, match="bound to a context are needed, found UnguardedEmbeddings"):
+    with pytest.raises(ConfigurationError, match="must be bound to a context, found UnguardedEmbeddings"):
         cached_embeddings(unguarded(), InMemoryByteStore())
     monkeypatch.setitem(sys.modules, "langchain_classic.embeddings", None)
     with pytest.raises(MissingDependencyError, match="pip install langchain-classic"):

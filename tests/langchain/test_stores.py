@@ -122,10 +122,10 @@ def test_a_store_of_which_nothing_is_known_is_refused_with_the_way_out(guarded, 
         lambda store: check_index(store, embeddings),
     ):
         with pytest.raises(
-            ConfigurationError, match=r"Unknown is no vector store that is known.*add stamped\(documents"
+            ConfigurationError, match=r"Unknown is not a supported vector store.*add stamped\(documents"
         ):
             ask(Unknown())
-    with pytest.raises(ConfigurationError, match="'faiss' is no vector store"):
+    with pytest.raises(ConfigurationError, match="'faiss' is not a supported vector store"):
         context_filter(embeddings, "faiss")
     assert isinstance(ContextualRetriever(embeddings=embeddings, vectorstore=Unknown()).vectorstore, Unknown)
     assert isinstance(

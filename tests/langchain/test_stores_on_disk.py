@@ -78,7 +78,7 @@ def test_a_client_that_is_too_old_is_named(guarded, monkeypatch):
     qdrant = pytest.importorskip("langchain_qdrant").QdrantVectorStore
     store = qdrant.from_documents([], guarded(), location=":memory:")
     monkeypatch.setattr(store.client, "update_collection", lambda collection_name, timeout=None: True)
-    with pytest.raises(ConfigurationError, match=r"knows no collection metadata.*'qdrant-client>=1\.16'"):
+    with pytest.raises(ConfigurationError, match=r"does not support collection metadata.*'qdrant-client>=1\.16'"):
         write_context(store, guarded())
 
 
@@ -87,6 +87,6 @@ def test_a_server_that_does_not_keep_the_context_is_noticed(guarded, monkeypatch
     embeddings = guarded()
     store = qdrant.from_documents([], embeddings, location=":memory:")
     monkeypatch.setattr(store.client, "update_collection", lambda name, metadata: True)
-    with pytest.raises(ConfigurationError, match="Qdrant took the context and did not keep it; update its server"):
+    with pytest.raises(ConfigurationError, match="Qdrant accepted the context but did not keep it; update its server"):
         write_context(store, embeddings)
     assert read_context(store) is None

@@ -229,9 +229,9 @@ def test_a_bad_document_is_refused_before_anything_is_embedded(store, embeddings
             add(["a", "b"], [{}, {"when": object()}], batch_size=1)
         with pytest.raises(InvalidTextError, match=r"put a single text into a list"):
             add("a text")
-        with pytest.raises(ConfigurationError, match=r"2 texts need as many metadatas, found 1"):
+        with pytest.raises(ConfigurationError, match=r"metadatas must be one per text, found 1 for 2 texts"):
             add(["a", "b"], [{}])
-        with pytest.raises(ConfigurationError, match=r"2 texts need as many ids, found 1"):
+        with pytest.raises(ConfigurationError, match=r"ids must be one per text, found 1 for 2 texts"):
             add(["a", "b"], ids=["x"])
         with pytest.raises(DuplicateIdError, match=r"'x'"):
             add(["a", "b"], ids=["x", "x"], batch_size=1)

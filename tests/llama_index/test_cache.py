@@ -101,7 +101,7 @@ def test_an_entry_that_is_no_vector_is_refused(make_embedding, wrong):
     embed_model = make_embedding(embeddings_cache=store).fit(CORPUS)
     embed_model.get_text_embedding("red cat")
     store.get_all(f"embeddings/{embed_model.context_fingerprint}/document")["red cat"]["vector"] = wrong
-    with pytest.raises(EmbeddingServiceError, match=r"the cache keeps for the text 'red cat' .* give a new cache"):
+    with pytest.raises(EmbeddingServiceError, match=r"the cache entry of the text 'red cat' .* give a new cache"):
         embed_model.get_text_embedding_batch(["dog", "red cat"])
 
 

@@ -184,10 +184,10 @@ def test_evaluations_of_nothing_are_refused(tmp_path, settings, message):
 @pytest.mark.parametrize(
     ("dataset", "message"),
     [
-        (["red cat"], "queries, corpus, relevant_docs is expected"),
+        (["red cat"], "dataset must be a data set with queries, corpus, relevant_docs"),
         ("nowhere.json", "does not exist"),
-        (make_dataset().model_copy(update={"corpus": {"n0": "a text"}}), "there is no document 'n1' in the corpus"),
-        (make_dataset().model_copy(update={"relevant_docs": {}}), "query 'q0' has no list of relevant documents"),
+        (make_dataset().model_copy(update={"corpus": {"n0": "a text"}}), "document 'n1' is not in the corpus"),
+        (make_dataset().model_copy(update={"relevant_docs": {}}), "query 'q0' must have a list of relevant documents"),
         (make_dataset().model_copy(update={"mode": "images"}), "mode 'images'"),
     ],
 )
@@ -209,7 +209,7 @@ def test_what_cannot_be_trained_is_refused_before_a_model_is_loaded(tmp_path):
         engine.finetune(**CPU)
     with pytest.raises(ConfigurationError, match="'learning_rte' is unknown"):
         engine.finetune(learning_rte=1)
-    with pytest.raises(ConfigurationError, match="give output_dir as that"):
+    with pytest.raises(ConfigurationError, match="give that instead of output_dir"):
         engine.finetune(output_dir="there")
     with pytest.raises(TrainingError, match=r"call finetune\(\) first"):
         engine.get_finetuned_model()

@@ -121,7 +121,7 @@ def test_a_missing_or_foreign_context_is_noticed(folder, make_embedding, tmp_pat
     with pytest.raises(ContextFileError, match="holds no context"):
         load_index(folder)
     shutil.copytree(tmp_path / "other", folder / "context")
-    with pytest.raises(ContextFileError, match="the index beside it was built under"):
+    with pytest.raises(ContextFileError, match="the index next to it was built under"):
         load_index(folder)
     (folder / "cde_index.json").unlink()
     with pytest.raises(ContextFileError, match="was not saved with persist_index"):
@@ -132,7 +132,7 @@ def test_an_index_written_over_it_is_noticed(folder, make_embedding, make_nodes)
     other = make_embedding().fit(CORPUS[:9])
     VectorStoreIndex(make_nodes(), embed_model=other).storage_context.persist(folder)
     for look in (load_index, lambda path: check_index(path, other)):
-        with pytest.raises(ContextFileError, match="or was written by something else than persist_index since"):
+        with pytest.raises(ContextFileError, match="or was since written by something other than persist_index"):
             look(folder)
 
 
@@ -153,7 +153,7 @@ def test_a_damaged_file_is_named(folder, name, message):
 def test_an_incomplete_or_edited_index_is_named(folder):
     seal = (folder / "cde_index.json").read_text()
     (folder / "index_store.json").rename(folder / "moved.json")
-    with pytest.raises(ContextFileError, match=r"is incomplete: there is no index_store\.json"):
+    with pytest.raises(ContextFileError, match=r"is incomplete: it has no index_store\.json"):
         load_index(folder)
     (folder / "cde_index.json").write_text(seal.replace("index_store.json", "moved.json"))
     with pytest.raises(ContextFileError, match=r"cde_index\.json was edited"):

@@ -65,7 +65,7 @@ async def test_stamped_nodes_are_embedded_under_the_context_they_name(embed_mode
 
 @pytest.mark.parametrize("items", ["one text", [None], [TextNode(text="ok"), "text"]])
 def test_what_is_no_node_is_refused(embed_model, items):
-    with pytest.raises(InvalidTextError, match="is no node but"):
+    with pytest.raises(InvalidTextError, match="must be a node, found"):
         stamped(items, embed_model)
 
 

@@ -156,8 +156,8 @@ def test_modes_that_need_more_than_vectors_are_refused(store, fitted, nodes, mod
 @pytest.mark.parametrize(
     ("changes", "options", "message"),
     [
-        ({"query_embedding": None}, {}, "the query's vector has 0 numbers, 32 are needed"),
-        ({"query_embedding": [1.0] * 5}, {}, "the query's vector has 5 numbers, 32 are needed"),
+        ({"query_embedding": None}, {}, "the query's vector must have 32 numbers, found 0"),
+        ({"query_embedding": [1.0] * 5}, {}, "the query's vector must have 32 numbers, found 5"),
         ({"similarity_top_k": 0}, {}, "similarity_top_k must be a positive whole number, found 0"),
         ({}, {"threshold": 0.5}, "option 'threshold' is unknown"),
         ({"mode": VectorStoreQueryMode.MMR}, {"mmr_prefetch_k": 0}, "mmr_prefetch_k must be a positive whole number"),
@@ -195,7 +195,7 @@ def test_a_pickle_is_the_path_and_the_embedding(fitted, nodes, tmp_path):
 
 
 def test_a_temporary_index_cannot_be_pickled(store):
-    with pytest.raises(ConfigurationError, match="lies in a temporary directory"):
+    with pytest.raises(ConfigurationError, match="is in a temporary directory"):
         pickle.dumps(store)
 
 

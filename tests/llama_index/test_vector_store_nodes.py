@@ -119,9 +119,9 @@ def test_what_could_not_be_given_back_is_refused(fitted, node, error, message):
 
 
 def test_vectors_must_be_there_and_of_the_index_width(store):
-    with pytest.raises(ConfigurationError, match="the vector of node x has 0 numbers, 32 are needed"):
+    with pytest.raises(ConfigurationError, match="the vector of node x must have 32 numbers, found 0"):
         store.add([TextNode(text="red cat", id_="x")])
-    with pytest.raises(ConfigurationError, match="the vector of node x has 5 numbers, 32 are needed"):
+    with pytest.raises(ConfigurationError, match="the vector of node x must have 32 numbers, found 5"):
         store.add([TextNode(text="red cat", id_="x", embedding=[1.0] * 5)])
     with pytest.raises(ConfigurationError, match="vector 0 holds NaN"):
         store.add([TextNode(text="red cat", id_="x", embedding=[float("nan")] * 32)])

@@ -117,5 +117,5 @@ def test_similarities_are_cosines(encoder):
 
 
 def test_searching_before_indexing_is_refused(encoder):
-    with pytest.raises(ContextNotFittedError, match=r"before index\(corpus\) was called"):
+    with pytest.raises(ContextNotFittedError, match=r"search needs an index; call index\(corpus\) first"):
         ContextualModelForMTEB(encoder).search([], top_k=3)

@@ -102,7 +102,7 @@ def test_one_text_and_no_text(module):
 
 
 def test_what_is_no_text_is_refused(module):
-    with pytest.raises(InvalidTextError, match="text 0 is no string but tuple"):
+    with pytest.raises(InvalidTextError, match="text 0 must be a string, found tuple"):
         module.preprocess([("red", "cat")], prompt="walk: ")
     with pytest.raises(InvalidTextError, match="lone surrogate"):
         sentence_transformer(module).encode(["\ud800"])

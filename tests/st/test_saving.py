@@ -72,7 +72,7 @@ def test_an_edited_context_is_refused(saved):
 @pytest.mark.parametrize("part", ["encoder", "context"])
 def test_a_missing_part_is_named(saved, part):
     (saved / part).rename(saved / "elsewhere")
-    with pytest.raises(CheckpointError, match=f"no directory {part} in it"):
+    with pytest.raises(CheckpointError, match=f"no directory {part}"):
         load(saved)
 
 

@@ -63,7 +63,7 @@ def test_a_damaged_entry_is_noticed_and_made_again(tmp_path, damage, caplog):
     with caplog.at_level(logging.WARNING):
         found = cached_arrays(tmp_path, "rows", MADE_FROM, write)
     np.testing.assert_array_equal(found["rows"], ROWS)
-    assert "is damaged; it is made again" in caplog.text
+    assert "is damaged and is computed again" in caplog.text
     cached_arrays(tmp_path, "rows", MADE_FROM, never)
 
 

@@ -27,7 +27,7 @@ def test_a_contextual_model_is_taken_as_it_is(model_folder):
 @pytest.mark.parametrize("given", [{"conditioning": "cached"}, {"max_length": 20}])
 def test_a_contextual_model_takes_no_settings_of_a_bi_encoder(model_folder, given):
     with pytest.raises(
-        ConfigurationError, match=rf"contextual already .* takes no {next(iter(given))}; leave that out"
+        ConfigurationError, match=rf"already contextual .* takes no {next(iter(given))}; leave that out"
     ):
         encoder_to_train(model_folder, **given)
 

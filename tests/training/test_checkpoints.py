@@ -166,7 +166,9 @@ def test_a_damaged_checkpoint_is_refused_with_the_way_on(tmp_path):
     first, second = write_checkpoint(tmp_path, 1), write_checkpoint(tmp_path, 2)
     flip(second / "model.safetensors", 3)
     for resume in (True, second):
-        with pytest.raises(TrainingError, match=r"checkpoint-2/model.safetensors is damaged.*; delete .*-2 to go on"):
+        with pytest.raises(
+            TrainingError, match=r"checkpoint-2/model.safetensors is damaged.*; delete .*-2 to continue"
+        ):
             starting_point(tmp_path, resume, {"seed": 1})
     assert starting_point(tmp_path, first, {"seed": 1}) == first
     shutil.rmtree(second)

@@ -25,8 +25,8 @@ def test_defaults_are_for_this_work(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"output_dir": None}, r"output_dir says where"),
-        ({"output_dir": ""}, r"output_dir says where"),
+        ({"output_dir": None}, r"output_dir is required"),
+        ({"output_dir": ""}, r"output_dir is required"),
         ({"batching": "hard"}, r"batching is 'hard'; it must be 'contextual' or 'random'"),
         ({"context_from": "corpus"}, r"context_from is 'corpus'; it must be 'batch' or 'domain'"),
         ({"per_device_train_batch_size": 1}, r"batch_size is 1; it must be greater than or equal to 2"),
@@ -35,7 +35,7 @@ def test_defaults_are_for_this_work(tmp_path):
         ({"hard_negatives": -1}, r"hard_negatives is -1"),
         ({"false_negative_threshold": 1.5}, r"false_negative_threshold is 1.5; it must be less than or equal to 1"),
         ({"sequence_dropout": 2.0}, r"sequence_dropout is 2.0; it must be less than or equal to 1"),
-        ({"lora_alpha": 8.0}, r"lora_alpha says nothing without lora_rank"),
+        ({"lora_alpha": 8.0}, r"lora_alpha has no effect without lora_rank"),
         ({"auto_find_batch_size": True}, r"lower chunk_size, which bounds memory"),
         ({"label_smoothing_factor": 0.1}, r"label_smoothing_factor=0.1 is not available here"),
         ({"dataloader_drop_last": False}, r"every contrastive batch is full"),
@@ -77,7 +77,7 @@ def test_defaults_are_for_this_work(tmp_path):
         ({"lora_rank": 2, "lora_target_modules": "query"}, r"lora_target_modules is 'query'; it must be a valid tuple"),
         ({"eval_on_start": True}, r"name BEIR folders in evaluation"),
         ({"metric_for_best_model": "loss"}, r"metric_for_best_model is 'loss'; use one of ndcg@10"),
-        ({"greater_is_better": False}, r"a higher nDCG@10 is the better one"),
+        ({"greater_is_better": False}, r"a higher nDCG@10 is better"),
         ({"report_to": "nobody"}, r"report_to names 'nobody', which transformers does not know"),
         ({"neftune_noise_alpha": 5.0}, r"neftune_noise_alpha=5.0 is not available here"),
         ({"use_liger_kernel": True}, r"its kernels are for language models"),

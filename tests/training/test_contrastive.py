@@ -112,8 +112,8 @@ def test_masked_share_is_of_the_negatives(embeddings, excluded):
     ("settings", "message"),
     [
         ({"temperature": 0}, r"give a number above 0"),
-        ({"temperature": float("nan")}, r"temperature is nan"),
-        ({"temperature": float("inf")}, r"temperature is inf"),
+        ({"temperature": float("nan")}, r"temperature must be above 0, found nan"),
+        ({"temperature": float("inf")}, r"temperature must be above 0, found inf"),
         ({"matryoshka_dims": (8, 8)}, r"distinct widths"),
         ({"matryoshka_dims": (8, 0)}, r"at least 1"),
     ],
@@ -131,9 +131,9 @@ def test_widths_beyond_the_embeddings_are_refused(embeddings):
 @pytest.mark.parametrize(
     ("rows", "mask", "message"),
     [
-        ((0, 0), None, r"0 documents do not go with 0 queries"),
-        ((4, 6), None, r"6 documents do not go with 4 queries"),
-        ((4, 0), None, r"0 documents do not go with 4 queries"),
+        ((0, 0), None, r"0 documents do not match 0 queries"),
+        ((4, 6), None, r"6 documents do not match 4 queries"),
+        ((4, 0), None, r"0 documents do not match 4 queries"),
         ((4, 8), torch.zeros(4, 4, dtype=torch.bool), r"excluded must be bool \(4, 8\).*found torch\.bool \(4, 4\)"),
         ((4, 8), torch.zeros(4, 8), r"found torch\.float32"),
     ],

@@ -44,7 +44,7 @@ def test_a_title_asks_for_the_body_and_is_taken_out_of_it():
 
 def test_a_word_that_only_begins_like_the_title_is_not_cut():
     document = Document(f"Catsuits are worn. {BODY}", metadata={"title": "Cats"})
-    with pytest.raises(TrainingDataError, match=r"1: too little text behind what would be the query"):
+    with pytest.raises(TrainingDataError, match=r"1: too little text after the would-be query"):
         pairs_from_corpus([document], kinds=("title",))
     made = pairs_from_corpus([Document(f"Most cats are small. {BODY}", metadata={"title": "Cats"})])
     assert texts(made) == [("title", "Cats", f"Most cats are small. {BODY}")]
@@ -151,7 +151,7 @@ def test_what_gave_no_pair_is_counted_by_its_reason():
         "no title, no heading of its own, no first sentence to ask with": 2,
         "nothing that a document before it does not give": 1,
         "no text": 1,
-        "too little text behind what would be the query": 1,
+        "too little text after the would-be query": 1,
     }
     assert len(made.pairs) == made.made["title"] == 1
 
@@ -191,10 +191,10 @@ def test_domains_are_the_callers_and_the_documents_own():
             ["short", ""],
             r"no pair could be made of 2 documents \(1: no title.*, 1: no text\); give documents with titles",
         ),
-        ("text", r"a collection of documents is expected, found str"),
-        (5, r"a collection of documents is expected, found int"),
+        ("text", r"documents must be a collection of documents, found str"),
+        (5, r"documents must be a collection of documents, found int"),
         ([5], r"document 0 is a int; give a text or"),
-        ([BODY, Document(5)], r"text 1 is no string but int"),
+        ([BODY, Document(5)], r"text 1 must be a string, found int"),
         ([Document(GUIDE, metadata={"domain": 5})], r"document 0: metadata 'domain' must be a text, found int"),
     ],
 )

@@ -157,7 +157,7 @@ def test_random_negatives_have_something_to_choose_from_without_a_window():
     ("settings", "message"),
     [
         ({"num_negatives": 0}, r"num_negatives=0"),
-        ({"num_negatives": 1.5}, r"num_negatives is 1.5; give a whole number"),
+        ({"num_negatives": 1.5}, r"num_negatives must be a whole number, found 1.5"),
         ({"range_min": -1}, r"range_min=-1"),
         ({"range_min": 5, "range_max": 5}, r"ranks 5 to 5 have no room for 1 negatives"),
         ({"min_score": 0.5, "max_score": 0.4}, r"no score is at least min_score=0.5"),
@@ -176,7 +176,7 @@ def test_an_embedding_without_contexts_is_refused():
 
 
 def test_rows_that_were_not_read_are_refused():
-    with pytest.raises(TrainingDataError, match=r"TrainingPairs are expected, found list; read_pairs makes them"):
+    with pytest.raises(TrainingDataError, match=r"pairs must be TrainingPairs, found list; make them"):
         mine_hard_negatives([{"query": "red cat", "positive": "the cat"}], None)
 
 

@@ -75,7 +75,7 @@ def test_layers_can_be_named_and_their_scale(make_encoder, tmp_path):
 
 def test_layers_that_do_not_exist_are_refused(make_encoder, tmp_path):
     config = small_config(tmp_path, lora_rank=2, lora_target_modules=("nowhere",))
-    with pytest.raises(ConfigurationError, match=r"peft finds no place for the adapters"):
+    with pytest.raises(ConfigurationError, match=r"peft finds no layer for the adapters"):
         TrainableModel.of(make_encoder("joint"), config)
 
 

@@ -87,7 +87,7 @@ def test_a_frozen_first_stage_stays_in_evaluation_mode(make_model):
 @pytest.mark.parametrize(
     ("conditioning", "settings", "message"),
     [
-        ("joint", {"chunk_size": 0}, r"chunk_size is 0"),
+        ("joint", {"chunk_size": 0}, r"chunk_size must be at least 1, found 0"),
         ("joint", {"sequence_dropout": 1.5}, r"sequence_dropout is a probability"),
         ("joint", {"sequence_dropout": 0.1}, r"no null vector.*null_vector=True"),
         ("whitening", {"train_first_stage": False}, r"nothing would be left to train"),
@@ -112,9 +112,9 @@ def without(step, *names):
 
 def test_the_context_is_given_once(make_model):
     model, step = ContrastiveModel(make_model("joint")), make_step(slice(0, 4))
-    with pytest.raises(TrainingDataError, match=r"has 2 of them"):
+    with pytest.raises(TrainingDataError, match=r"found 2 of them"):
         model(**step, context_vectors=torch.zeros(5, 32))
-    with pytest.raises(TrainingDataError, match=r"has 0 of them"):
+    with pytest.raises(TrainingDataError, match=r"found 0 of them"):
         model(**without(step, "context_input_ids", "context_attention_mask"))
     with pytest.raises(TrainingDataError, match=r"go together"):
         model(**without(step, "context_attention_mask"))

@@ -106,9 +106,9 @@ def test_a_folder_of_sets_is_read_set_by_set_and_sets_without_the_split_are_name
         write_beir(tmp_path / name, split=split)
     with caplog.at_level(logging.WARNING):
         assert read_pairs(tmp_path).domains == ("a", "a/pets", "b", "b/pets")
-    assert "no BEIR folders with qrels/train.tsv, and left out: c" in caplog.text
+    assert "left out, since they are not BEIR folders with qrels/train.tsv: c" in caplog.text
     assert read_pairs(tmp_path, split="test").domains == ("c", "c/pets")
-    with pytest.raises(ConfigurationError, match=r"holds 2, each called by its folder; leave domain= out"):
+    with pytest.raises(ConfigurationError, match=r"holds 2, each named after its folder; leave domain= out"):
         read_pairs(tmp_path, domain="all")
 
 

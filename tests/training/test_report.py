@@ -137,7 +137,7 @@ def test_pairs_that_all_have_one_query_are_refused():
 
 def test_rows_that_were_not_read_are_refused():
     for look in (lambda: check_enough(PAIRS, 2), lambda: describe_pairs(PAIRS, None, max_length=6, batch_size=4)):
-        with pytest.raises(TrainingDataError, match=r"TrainingPairs are expected, found list; read_pairs makes them"):
+        with pytest.raises(TrainingDataError, match=r"pairs must be TrainingPairs, found list; make them"):
             look()
 
 

@@ -74,7 +74,7 @@ def test_an_incomplete_checkpoint_is_passed_over_and_said_so(stopped, caplog):
     (folder / "checkpoint-4" / MARKER).unlink()
     with caplog.at_level("INFO", logger="cde_retrievers"):
         train(encoder, PAIRS, config, resume_from_checkpoint=True)
-    assert "checkpoint-4 is incomplete and is passed over" in caplog.text
+    assert "checkpoint-4 is incomplete and is skipped" in caplog.text
     assert "checkpoint-2, the newest complete checkpoint" in caplog.text
     assert newest_complete(folder) == folder / "checkpoint-12"
 
@@ -83,7 +83,7 @@ def test_a_checkpoint_with_a_shortened_file_is_none_to_resume(stopped):
     encoder, config, folder = stopped
     optimizer = folder / "checkpoint-4" / "optimizer.pt"
     optimizer.write_bytes(optimizer.read_bytes()[:-1])
-    with pytest.raises(TrainingError, match=r"checkpoint-4 is no complete checkpoint; the newest .*checkpoint-2"):
+    with pytest.raises(TrainingError, match=r"checkpoint-4 is not a complete checkpoint; the newest .*checkpoint-2"):
         train(encoder, PAIRS, config, resume_from_checkpoint=folder / "checkpoint-4")
 
 
@@ -134,7 +134,7 @@ class Bomb:
 def test_no_code_in_a_checkpoint_is_run_even_if_its_marker_vouches_for_it(stopped, tmp_path, name):
     encoder, config, folder = stopped
     torch.save({"state": Bomb(tmp_path / "boom")}, folder / "checkpoint-4" / name)
-    with pytest.raises(TrainingError, match=r"is no complete checkpoint|is damaged"):
+    with pytest.raises(TrainingError, match=r"is not a complete checkpoint|is damaged"):
         train(encoder, PAIRS, config, resume_from_checkpoint=folder / "checkpoint-4")
     mark_complete(folder / "checkpoint-4", run_identity(encoder, PAIRS, config))
     with pytest.raises(pickle.UnpicklingError, match="Weights only load failed"):

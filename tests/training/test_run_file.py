@@ -65,12 +65,12 @@ def test_a_file_is_the_run_that_its_settings_make(run_file, biencoder_folder, tm
         (("name =", "nam ="), r"needs a table \[model\] with a value for name"),
         (("domain =", "domains ="), r"\[data\] 'domains' is unknown; similar ones are domain"),
         (("chunk_size", "chunksize"), r"'chunksize' is unknown; similar ones are chunk_size"),
-        (("[data]", "[data"), r"no readable TOML file"),
+        (("[data]", "[data"), r"not a readable TOML file"),
         (('"cached"', '"cache"'), r"conditioning 'cache' is unknown"),
         (("context_size", "contextsize"), r"contextsize"),
-        (("path = [", "path = 3 # ["), r"path in \[data\] is \[3\]; give a text"),
-        (("path = [", "path = [] # ["), r"path in \[data\] is \[\]; give a text"),
-        (("name =", "name = 3 #"), r"name in \[model\] is \[3\]; give a text"),
+        (("path = [", "path = 3 # ["), r"path in \[data\] must be a text, found \[3\]"),
+        (("path = [", "path = [] # ["), r"path in \[data\] must be a text, found \[\]"),
+        (("name =", "name = 3 #"), r"name in \[model\] must be a text, found \[3\]"),
     ],
 )
 def test_a_wrong_name_is_refused(run_file, change, message):
@@ -85,7 +85,7 @@ def test_a_file_may_begin_with_a_byte_order_mark(run_file):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(ConfigurationError, match=r"nowhere.toml is no readable TOML file"):
+    with pytest.raises(ConfigurationError, match=r"nowhere.toml is not a readable TOML file"):
         read_run_file(tmp_path / "nowhere.toml")
 
 

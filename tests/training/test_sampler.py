@@ -123,7 +123,7 @@ def test_equal_pairs_count_once_and_are_reported(kind, caplog):
     doubled = TrainingPairs.of([*pairs, *pairs[:6]])
     with caplog.at_level(logging.WARNING):
         sampler = samplers(doubled, topic_vectors(pairs), 5)[kind]
-    assert "6 of 26 pairs repeat another one and are left out" in caplog.text
+    assert "6 of 26 pairs repeat another pair and are left out" in caplog.text
     assert sampler.batches_per_epoch == 4
     assert set(sampler.batches(0).ravel()) == set(range(20))
 
@@ -140,7 +140,7 @@ def test_a_query_may_come_again_with_another_document(kind):
 def test_batches_of_several_domains_are_reported(caplog):
     with caplog.at_level(logging.INFO):
         contextual_batches(PAIRS, VECTORS, 8)
-    assert "2 of 12 batches are of several domains" in caplog.text
+    assert "2 of 12 batches mix domains" in caplog.text
     assert "1 of 3 domains have fewer pairs than a batch" in caplog.text
 
 

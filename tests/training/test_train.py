@@ -173,7 +173,7 @@ def test_a_name_is_that_of_a_bi_encoder_or_of_a_contextual_model(biencoder_folde
     assert made.encoder.config.conditioning.kind == "cached"
     contextual = train(model_folder, PAIRS, small_config(tmp_path / "contextual", max_steps=1))
     assert contextual.encoder.config.conditioning.kind == "whitening"
-    with pytest.raises(ConfigurationError, match=r"contextual already .* takes no conditioning"):
+    with pytest.raises(ConfigurationError, match=r"already contextual .* takes no conditioning"):
         train(model_folder, PAIRS, small_config(tmp_path / "both"), conditioning="joint")
 
 
@@ -185,7 +185,7 @@ def test_settings_of_another_kind_are_refused(make_encoder, settings):
 
 def test_released_models_take_exactly_their_number_of_context_documents(make_encoder, tmp_path):
     encoder = make_encoder(JointConditioning(context_slots=16))
-    with pytest.raises(ConfigurationError, match=r"reads exactly 16 context vectors, context_size=8"):
+    with pytest.raises(ConfigurationError, match=r"reads exactly 16 context vectors, but context_size is 8"):
         train(encoder, PAIRS, small_config(tmp_path, context_size=8))
 
 

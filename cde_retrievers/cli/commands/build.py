@@ -33,7 +33,7 @@ def fit(
 
         refuse_inside(out, reading.source)
         if (out / "context.json").exists() and not replace:
-            raise PathInUseError(f"{out} holds a context already; give another --out, or --replace it")
+            raise PathInUseError(f"{out} already holds a context; give another --out, or --replace it")
         documents = read_once(reading, run)
         encoder = load_encoder(model)
         fitted = encoder.fit_context(documents.texts(), context.size, context.strategy, context.seed, run.show_progress)
@@ -73,8 +73,8 @@ def index(
 ) -> None:
     """Make an index of the documents of SOURCE: fit a context on them, and embed them under it.
 
-    Everything is read once before the first document is embedded, so that whatever is wrong is known at once. If it is
-    interrupted, the same command goes on where it was.
+    Everything is read once before the first document is embedded, so that every fault is reported at once. If it is
+    interrupted, the same command continues where it stopped.
     """
     with session(output) as run:
         from cde_retrievers.cli.loading import load_encoder
@@ -140,9 +140,9 @@ def read_once(reading: ReadingOptions, run: Session, taken: Container[object] = 
 
 
 def refuse_inside(out: Path, source: Path) -> None:
-    """What is written must not become part of what is read."""
+    """Refuse an output inside the source, where it would be read as a document."""
     if out.resolve().is_relative_to(source.resolve()):
-        raise BadParameter(f"{out} is inside the source {source}; give a directory beside it", param_hint="--out")
+        raise BadParameter(f"{out} is inside the source {source}; give a directory next to it", param_hint="--out")
 
 
 def _refuse_index(out: Path) -> None:
@@ -150,7 +150,7 @@ def _refuse_index(out: Path) -> None:
 
     if IndexStore(out).is_served:
         raise PathInUseError(
-            f"{out} holds an index already; bring documents into it with `cde-retrievers add`, embed it anew with "
+            f"{out} already holds an index; add documents to it with `cde-retrievers add`, embed it again with "
             f"`cde-retrievers refit`, or give another --out"
         )
 
@@ -167,4 +167,4 @@ def _state_of(out: Path) -> str:
     done = _done(out)
     if done is None:
         return "No document was embedded yet; give the same command again."
-    return f"{done:,} documents are done and kept in {out}; give the same command again, and it goes on from there."
+    return f"{done:,} documents are done and kept in {out}; give the same command again, and it continues from there."

@@ -103,7 +103,7 @@ def _prepare(run: "Session", source: Path, out: Path | None, replace: bool) -> N
     refuse_inside(out, source)
     checked_target(out)
     if out.exists() and not replace:
-        raise PathInUseError(f"{out} is there already; give another --out, or --replace it")
+        raise PathInUseError(f"{out} already exists; give another --out, or --replace it")
 
 
 _SPLIT = "test"
@@ -112,7 +112,7 @@ _SPLIT = "test"
 def inputs(
     source: EvaluationSource, choice: ComparisonOptions, run: Session
 ) -> tuple[RetrievalDataset, dict[str, Any]]:
-    """What is searched, and what `compare` is told of contexts and other searchers.
+    """The data to search, and the contexts and other searchers for `compare`.
 
     Raises:
         BadParameter: an option says nothing about this source.
@@ -194,7 +194,7 @@ def lines(data: RetrievalDataset, comparison: Comparison) -> Iterator[Renderable
         cells = [f"{100 * float(row.evaluation.values[name].mean()):.1f}" for name in MEASURES]
         gain = comparison.own.minus(row.evaluation)
         told = "" if row is comparison.rows[0] else in_points(gain)
-        # As Text: a name with brackets is no markup.
+        # As Text: a name with brackets is not markup.
         table.add_row(Text(row.label), *cells, Text(told, style="bold" if gain.excludes_zero else ""))
     yield table
     said = headline(comparison)

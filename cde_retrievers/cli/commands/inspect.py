@@ -30,7 +30,7 @@ def check(
 ) -> None:
     """Check that every file of INDEX is as it was written, and whether it was made under a context.
 
-    Exit code 1 if a file is damaged or there is no index, 3 if it was made under another context.
+    Exit code 1 if a file is damaged or the index does not exist, 3 if it was made under another context.
     """
     with session(output) as run:
         from cde_retrievers.binding.check import ContextCheck
@@ -45,7 +45,7 @@ def check(
             if index.damaged:
                 raise IndexFileError(
                     f"{'; '.join(index.damaged)}. The documents are not affected, and searches are exact without it; "
-                    f"the next change, or ContextualIndex.optimize(), makes it again"
+                    f"the next change, or ContextualIndex.optimize(), rebuilds it"
                 )
         except IndexFileError as error:
             run.fail(error)

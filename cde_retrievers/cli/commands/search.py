@@ -57,7 +57,7 @@ def _parsed(text: str | None) -> Any:
     try:
         return parse_json(text)
     except ValueError as error:
-        raise BadParameter(f"it is no JSON: {error}", param_hint="--filter") from error
+        raise BadParameter(f"it is not valid JSON: {error}", param_hint="--filter") from error
 
 
 def _lines(hits: "list[Hit]", full: bool) -> Iterator[Text | Padding]:

@@ -25,7 +25,9 @@ from types import FrameType
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-_WAYS_OUT: dict[type[CDEError], str] = {TrainingError: "--resume goes on from a checkpoint, another --out begins anew"}
+_WAYS_OUT: dict[type[CDEError], str] = {
+    TrainingError: "--resume continues from a checkpoint, another --out starts over"
+}
 
 
 def train(
@@ -41,11 +43,11 @@ def train(
             help="SOURCE holds documents: make pairs of titles, headings and first sentences with what follows them.",
         ),
     ] = False,
-    resume: Annotated[bool, Option("--resume", help="Go on from the newest checkpoint in --out.")] = False,
+    resume: Annotated[bool, Option("--resume", help="Continue from the newest checkpoint in --out.")] = False,
 ) -> None:
     """Train a model on the pairs of SOURCE, or on pairs made of documents.
 
-    Before it begins, it says what the pairs are like. If it is interrupted, `--resume` goes on where it was, to the
+    Before it begins, it says what the pairs are like. After an interruption `--resume` continues from there, to the
     same weights. On several GPUs: `torchrun -m cde_retrievers.training run.toml`.
     """
     with session(output) as run:
@@ -125,7 +127,7 @@ def _refuse_used(out: Path, resume: bool) -> None:
         raise PathInUseError(f"{out} holds a saved model; give another --out")
     if is_own_layout(out / MODEL_FOLDER) and not resume:
         raise PathInUseError(
-            f"{out / MODEL_FOLDER} is a model that was trained before; give another --out, or go on with --resume"
+            f"{out / MODEL_FOLDER} is an already trained model; give another --out, or continue with --resume"
         )
 
 
@@ -134,8 +136,8 @@ def _state_of(out: Path) -> str:
 
     newest = newest_complete(out)
     if newest is None:
-        return "There is no checkpoint yet; give the same command again."
-    return f"{newest} is kept; give the same command with --resume, and it goes on from there."
+        return "No checkpoint exists yet; give the same command again."
+    return f"{newest} is kept; give the same command with --resume, and it continues from there."
 
 
 class SaveWhenInterrupted(TrainerCallback):

@@ -1,4 +1,4 @@
-"""What a training run came to, for people and for programs. Loads torch; import it in a command only."""
+"""The summary of a training run, for people and for programs. Loads torch; import it in a command only."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -88,7 +88,7 @@ class Summary:
 
 
 def summary(result: TrainingResult, config: TrainingConfig, base: str) -> Summary:
-    """What the log of a run says of it.
+    """The figures that the log of a run holds.
 
     Args:
         result: of the run.

@@ -40,9 +40,7 @@ def add(
     read for the index, with the same options.
     """
     if prune and not upsert:
-        raise BadParameter(
-            "it brings the index up to date with the source, and so needs --upsert", param_hint="--prune"
-        )
+        raise BadParameter("it makes the index match the source, and so needs --upsert", param_hint="--prune")
     with session(output) as run:
         from cde_retrievers.cli.loading import open_index
         from cde_retrievers.corpora import CorpusSync
@@ -78,7 +76,7 @@ def add(
 def _state_of(index: "ContextualIndex", before: int) -> str:
     return (
         f"The index is whole and has {len(index) - before:,} documents more than before; give the same command with "
-        f"--upsert, and it goes on with the others."
+        f"--upsert, and it continues with the rest."
     )
 
 
@@ -97,10 +95,10 @@ def refit(
         int, Option(min=1, metavar="NUMBER", help="Documents per commit: the most that an interruption can cost.")
     ] = 2_048,
 ) -> None:
-    """Fit a new context on all documents of INDEX, and embed them anew under it.
+    """Fit a new context on all documents of INDEX, and embed them again under it.
 
     The old vectors serve all searches until the new ones take their place in one instant. If it is interrupted, the
-    same command goes on where it was. With --model the index changes to another model.
+    same command continues where it stopped. With --model the index changes to another model.
     """
     with session(output) as run:
         from cde_retrievers.cli.loading import load_encoder, open_index
@@ -132,6 +130,6 @@ def _state_of_refit(path: Path) -> str:
     staged = IndexStore(path).staged()
     done = 0 if staged is None else staged.documents
     return (
-        f"The index serves as before; {done:,} documents are embedded anew and kept. Give the same command again, and "
-        f"it goes on from there."
+        f"The index serves as before; {done:,} documents are embedded again and kept. Give the same command again, and "
+        f"it continues from there."
     )

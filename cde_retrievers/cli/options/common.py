@@ -51,7 +51,7 @@ class ReadingOptions:
         Option(
             metavar="COLUMN",
             rich_help_panel=_READING,
-            help="Column with the ids ('id' or '_id' if left out; without one, file name and line stand for it).",
+            help="Column with the ids ('id' or '_id' if left out; without one, file name and line are used).",
         ),
     ] = None
     metadata: Annotated[
@@ -148,7 +148,7 @@ class ReadingOptions:
 
 @dataclass(frozen=True)
 class ModelOptions:
-    """Which model, and where it computes."""
+    """The model and its device."""
 
     model: Annotated[
         str | None,
@@ -174,7 +174,7 @@ class ModelOptions:
 
 @dataclass(frozen=True)
 class ContextOptions:
-    """Which documents a context is made of."""
+    """The documents of a context."""
 
     size: Annotated[
         int | None,
@@ -188,7 +188,7 @@ class ContextOptions:
 
 @dataclass(frozen=True)
 class OutputOptions:
-    """What is shown, and where."""
+    """The output, and where it goes."""
 
     as_json: Annotated[
         bool, Option("--json", rich_help_panel=_OUTPUT, help="Answer as one JSON object, and nothing else, on stdout.")

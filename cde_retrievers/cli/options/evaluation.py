@@ -37,7 +37,7 @@ class EvaluationSource(ReadingOptions):
 
 @dataclass(frozen=True)
 class ComparisonOptions:
-    """What the corpus' own context is compared with, besides no context and itself in another order."""
+    """The comparisons of the corpus' own context, besides no context and itself in another order."""
 
     qrels: Annotated[
         str | None,

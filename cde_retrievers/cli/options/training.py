@@ -37,7 +37,7 @@ class TrainingSource(ReadingOptions):
 
 @dataclass(frozen=True)
 class BaseModelOptions:
-    """What is trained, and where."""
+    """The model to train, and its device."""
 
     model: Annotated[
         str,
@@ -70,14 +70,14 @@ class BaseModelOptions:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What `encoder_to_train` is told besides the name."""
+        """The arguments of `encoder_to_train` besides the name."""
         length = {} if self.max_length is None else {"max_length": self.max_length}
         return {"conditioning": self.conditioning, "device": self.device, **length}
 
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """How it is trained: the settings most often asked for, and a way to all others."""
+    """The training settings: the most common ones, and a way to set all others."""
 
     epochs: Annotated[
         float | None,
@@ -130,7 +130,7 @@ class TrainingOptions:
     ] = None
 
 
-# The option that stands for a field.
+# The option that sets a field.
 _OPTIONS = {
     "num_train_epochs": "--epochs",
     "per_device_train_batch_size": "--batch-size",
@@ -158,7 +158,7 @@ def training_config(
     """The configuration that the options ask for.
 
     Raises:
-        BadParameter: a setting is no NAME=VALUE, or an option says the same.
+        BadParameter: a setting is not NAME=VALUE, or an option also sets it.
         ConfigurationError: a name is unknown, or a value is impossible.
     """
     chosen = {
@@ -176,7 +176,7 @@ def training_config(
     given = {name: value for name, value in chosen.items() if value is not None}
     settings = read_settings(options.setting or [])
     for name in sorted(given.keys() & settings.keys()):
-        raise BadParameter(f"{name} is what {_OPTIONS[name]} says; leave one of them out", param_hint="--setting")
+        raise BadParameter(f"{name} is also set by {_OPTIONS[name]}; leave one of them out", param_hint="--setting")
     defaults = {"save_total_limit": _KEPT_CHECKPOINTS}
     evaluated = _EVALUATED if "evaluation" in {*given, *settings} else {}
     return TrainingConfig.from_dict({**defaults, **evaluated, **given, **settings})
@@ -186,13 +186,13 @@ def read_settings(texts: Sequence[str]) -> dict[str, Any]:
     """NAME=VALUE, each value as TOML has it, None, or else as text.
 
     Raises:
-        BadParameter: a text is no NAME=VALUE, or a name comes twice.
+        BadParameter: a text is not NAME=VALUE, or a name comes twice.
     """
     settings: dict[str, Any] = {}
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals or not name.strip():
-            raise BadParameter(f"{text!r} is no NAME=VALUE; write it as in seed=7", param_hint="--setting")
+            raise BadParameter(f"{text!r} is not NAME=VALUE; write it as in seed=7", param_hint="--setting")
         name = name.strip()
         if name in settings:
             raise BadParameter(f"{name} is given twice; leave one of them out", param_hint="--setting")

@@ -50,7 +50,7 @@ def bars(comparison: Comparison, measure: str = MAIN) -> "Figure":
         axes.annotate(
             f"{middle:.1f}", (high, place), (5, 0), textcoords="offset points", va="center", size=9, color=INK
         )
-        # Above its bar, not beside it, a label has the whole width.
+        # Above its bar, not next to it, a label has the whole width.
         axes.annotate(
             shortened(row.label), (0, place - 0.26), (3, 0), textcoords="offset points", va="bottom", size=9, color=INK
         )

@@ -1,4 +1,4 @@
-"""What all pictures share: their width, their colours, and how they are written."""
+"""The shared canvas of all pictures: width, colours, and writing to a file."""
 
 import io
 from pathlib import Path
@@ -39,7 +39,7 @@ def new_figure(height: float, width: float = WIDTH) -> "Figure":
 
 
 def new_axes(figure: "Figure") -> "Axes":
-    """Axes in ink, whatever colours the user's own settings have, with two of four sides."""
+    """Axes in ink, independent of the user's own colour settings, with two of four sides."""
     axes = figure.subplots()
     axes.set_facecolor("none")
     axes.tick_params(colors=INK, labelsize=9)
@@ -67,7 +67,7 @@ def shortened(label: str, longest: int = _LONGEST) -> str:
 
 
 def finished(figure: "Figure") -> "Figure":
-    """The figure with every word taken as it is: a name with two dollar signs is no formula."""
+    """The figure with every word taken as it is: a name with two dollar signs is not a formula."""
     text = imported("matplotlib.text", "pictures", extra="eval").Text
     for words in figure.findobj(text):
         words.set_parse_math(False)

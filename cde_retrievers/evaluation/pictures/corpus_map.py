@@ -1,4 +1,4 @@
-"""Labels beside points, none over another. Axes: n points, m labels; in pixels."""
+"""Labels next to points, none over another. Axes: n points, m labels; in pixels."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ def placed_labels(points: Pixels, sizes: Pixels, bounds: Pixels, radius: float) 
 
     Args:
         points: (n, 2).
-        sizes: widths and heights of their labels (m, 2); points behind the first m have none.
+        sizes: widths and heights of their labels (m, 2); points after the first m have none.
         bounds: left, bottom, right and top of the picture (4,).
         radius: of the mark on each point, which no label covers.
     """
@@ -79,7 +79,7 @@ class Projection:
         if embeddings.ndim != 2 or min(embeddings.shape) < 2:
             raise ConfigurationError(
                 f"a map needs at least two embeddings of at least two numbers, found shape {embeddings.shape}; give "
-                f"what encode_documents gave"
+                f"the output of encode_documents"
             )
         centred = embeddings.astype(np.float64) - embeddings.mean(axis=0, dtype=np.float64)
         _, lengths, directions = np.linalg.svd(centred, full_matrices=False)
@@ -109,7 +109,7 @@ def corpus_map(documents: Projection, context: Sequence[int]) -> "Figure":
     """
     points = documents.points
     if len(set(context)) < len(context) or not set(context) <= set(range(len(points))):
-        raise ConfigurationError(f"context must be different places among {len(points)} documents, found {context}")
+        raise ConfigurationError(f"context must hold distinct positions among {len(points)} documents, found {context}")
     figure = new_figure(_HEIGHT)
     axes = new_axes(figure)
     chosen, others = points[list(context)], points[np.setdiff1d(np.arange(len(points)), context)]

@@ -1,4 +1,4 @@
-"""How the number of context documents matters, as a curve."""
+"""A curve of quality over the number of context documents."""
 
 from typing import TYPE_CHECKING
 
@@ -85,5 +85,5 @@ def _apart(sizes: list[int]) -> list[int]:
 
 def _size(row: Row) -> int:
     if row.size is None:
-        raise ConfigurationError(f"the row {row.label!r} is one of sizes and says none; compare again")
+        raise ConfigurationError(f"the row {row.label!r} compares context sizes but records none; compare again")
     return row.size

@@ -34,14 +34,14 @@ def can_be_asked(store: object) -> bool:
 
 
 def kind_of(store: object) -> StoreKind:
-    """As `find_kind`, for those who cannot do without.
+    """As `find_kind`, but raise if there is no kind.
 
     Raises:
         ConfigurationError: it is not known.
     """
     kind = find_kind(store)
     if kind is None:
-        raise ConfigurationError(f"{_shown(store)} is no vector store that is known here; {_way_out()}")
+        raise ConfigurationError(f"{_shown(store)} is not a supported vector store; {_way_out()}")
     return kind
 
 

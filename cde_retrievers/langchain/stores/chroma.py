@@ -20,11 +20,11 @@ class Chroma(StoreKind):
         return store
 
     def count(self, store: Any) -> int:
-        """How many documents the collection holds."""
+        """The number of documents in the collection."""
         return int(store._collection.count())
 
     def batch_size(self, store: Any) -> int | None:
-        """What Chroma takes at once, about 5,000 documents; `add_documents` itself does not mind it."""
+        """The most documents Chroma takes at once, about 5,000; `add_documents` itself ignores the limit."""
         return int(store._client.get_max_batch_size())
 
     def read(self, store: Any) -> str | None:
@@ -33,7 +33,7 @@ class Chroma(StoreKind):
         return found
 
     def write(self, store: Any, fingerprint: str) -> None:
-        """Set it beside the metadata that are there; Chroma itself would replace them."""
+        """Add it to the existing metadata; Chroma itself would replace them."""
         collection, metadata = store._collection, {**_metadata(store), CONTEXT_KEY: fingerprint}
         if "hnsw:space" not in metadata:
             collection.modify(metadata=metadata)

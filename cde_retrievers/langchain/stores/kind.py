@@ -1,4 +1,4 @@
-"""What a kind of vector store must be able to do so that its context can be written, read and filtered by."""
+"""The interface of a kind of vector store whose context can be written, read and filtered by."""
 
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
@@ -29,7 +29,7 @@ class StoreKind(ABC):
 
     @abstractmethod
     def count(self, store: Any) -> int:
-        """How many documents it holds."""
+        """The number of documents in the store."""
 
     @abstractmethod
     def read(self, store: Any) -> str | None:
@@ -37,7 +37,7 @@ class StoreKind(ABC):
 
     @abstractmethod
     def write(self, store: Any, fingerprint: str) -> None:
-        """Make it carry the fingerprint, beside whatever else it carries."""
+        """Add the fingerprint to the metadata of the store."""
 
     @abstractmethod
     def filter(self, fingerprint: str, also: Any, store: Any) -> Any:

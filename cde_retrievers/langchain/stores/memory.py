@@ -24,7 +24,7 @@ class InMemory(StoreKind):
         return store
 
     def count(self, store: Any) -> int:
-        """How many documents it holds."""
+        """The number of documents in the store."""
         return len(store.store)
 
     def read(self, store: Any) -> str | None:
@@ -47,7 +47,7 @@ class InMemory(StoreKind):
         """Stamp every document.
 
         Raises:
-            ConfigurationError: there is none.
+            ConfigurationError: the store has no documents.
         """
         if not store.store:
             raise ConfigurationError(

@@ -25,7 +25,7 @@ class PGVector(StoreKind):
         return "it was opened with async_mode=True; open it once more without" if store.async_mode else None
 
     def count(self, store: Any) -> int:
-        """How many documents the collection holds."""
+        """The number of documents in the collection."""
         with store._make_sync_session() as session:
             rows = session.query(store.EmbeddingStore).filter_by(collection_id=_collection(store, session).uuid)
             return int(rows.count())
@@ -37,7 +37,7 @@ class PGVector(StoreKind):
             return found
 
     def write(self, store: Any, fingerprint: str) -> None:
-        """Set it beside the metadata that are there."""
+        """Add it to the existing metadata."""
         with store._make_sync_session() as session:
             collection = _collection(store, session)
             # A new dictionary: SQLAlchemy does not notice a change inside the old one.

@@ -24,7 +24,7 @@ class Qdrant(StoreKind):
         return store
 
     def count(self, store: Any) -> int:
-        """How many documents the collection holds."""
+        """The number of documents in the collection."""
         return int(store.client.count(store.collection_name).count)
 
     def read(self, store: Any) -> str | None:
@@ -42,7 +42,7 @@ class Qdrant(StoreKind):
         """
         if "metadata" not in signature(store.client.update_collection).parameters:
             raise ConfigurationError(
-                "the installed qdrant-client knows no collection metadata, in which a Qdrant store carries its "
+                "the installed qdrant-client does not support collection metadata, in which a Qdrant store carries its "
                 "context; pip install --upgrade 'qdrant-client>=1.16'"
             )
         store.client.update_collection(store.collection_name, metadata={CONTEXT_KEY: fingerprint})

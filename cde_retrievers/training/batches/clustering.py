@@ -35,7 +35,7 @@ def cluster_pairs(
 ) -> Indices:
     """The cluster of each pair -> (n,), numbered from 0 without gaps; no cluster holds pairs of two pools.
 
-    A pair enters k-means as query beside document and as document beside query, which bounds the paper's cost
+    A pair enters k-means as query next to document and as document next to query, which bounds the paper's cost
     (section 4.1), and belongs to the centroid next to the first of the two. A pool of
     m pairs has at most ceil(m / cluster_size) clusters; their sizes vary. The same arguments give the same clusters on
     one kind of machine, however many threads it uses.
@@ -46,7 +46,7 @@ def cluster_pairs(
         cluster_size: pairs per cluster on average.
         seed: of the first centroids.
         cache_folder: where clusters are kept, under a hash of pairs, vectors and settings; not kept if None.
-        show_progress: True or False, or None for a bar only where the work is long.
+        show_progress: show a bar; None for long work only.
         pools: what each pair is clustered within, (n,); its domain if None.
 
     Raises:
@@ -79,7 +79,7 @@ def cluster_pairs(
 
 def _check_settings(cluster_size: int, seed: int) -> None:
     if cluster_size < 1:
-        raise ConfigurationError(f"a cluster holds at least one pair, found cluster_size={cluster_size}")
+        raise ConfigurationError(f"a cluster must hold at least one pair, found cluster_size={cluster_size}")
     if not 0 <= seed <= _LARGEST_SEED:
         raise ConfigurationError(f"the seed must be between 0 and {_LARGEST_SEED}, found {seed}")
 
@@ -128,7 +128,7 @@ def _clusters_of(pairs: TrainingPairs, vectors: PairVectors, rows: Indices, k: i
 
 
 def _both_orders(queries: NDArray[np.float32], documents: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Unit rows (m, W) of each -> unit rows (2m, 2W): query beside document, then document beside query."""
+    """Unit rows (m, W) of each -> unit rows (2m, 2W): query next to document, then document next to query."""
     points = np.vstack([np.hstack([queries, documents]), np.hstack([documents, queries])])
     points *= np.float32(math.sqrt(0.5))
     return points

@@ -53,7 +53,7 @@ class TokenTable:
 
 @dataclass(frozen=True, slots=True)
 class ProcessShard:
-    """What one process of a run works on: the part at place `rank` of `world_size` equal ones (R)."""
+    """The share of one process of a run: the part at place `rank` of `world_size` equal ones (R)."""
 
     rank: int = 0
     world_size: int = 1

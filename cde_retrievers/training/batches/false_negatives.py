@@ -64,7 +64,7 @@ def check_threshold(threshold: float | None) -> None:
     if threshold is not None and not 0 < threshold <= 1:
         raise ConfigurationError(
             f"the threshold of the false-negative filter must be above 0 and at most 1, found {threshold}; 1.0 is the "
-            f"paper's rule, None switches the surrogate's part off"
+            f"paper's rule, None disables the surrogate's part"
         )
 
 

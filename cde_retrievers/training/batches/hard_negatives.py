@@ -29,7 +29,7 @@ _QUERIES_AT_ONCE = 4_096
 
 @dataclass(frozen=True, kw_only=True)
 class MiningRules:
-    """Which documents become hard negatives; names and meanings as in sentence-transformers' `mine_hard_negatives`.
+    """The rules that choose hard negatives; names and meanings as in sentence-transformers' `mine_hard_negatives`.
 
     Ranks count documents that pass all other rules, from 0; scores are cosine similarities. A query's search goes no
     deeper than `range_max` and what is known of it.
@@ -37,7 +37,7 @@ class MiningRules:
     Attributes:
         num_negatives: per pair, at most.
         range_min: rank of the first that may be taken.
-        range_max: rank behind the last; if None, as many as are needed, or ten times that where a rule on scores
+        range_max: rank after the last; if None, as many as are needed, or ten times that where a rule on scores
             refuses some or the choice is random.
         max_score: what scores higher is not taken.
         min_score: what scores lower is not taken.
@@ -66,11 +66,11 @@ class MiningRules:
         for name in ("num_negatives", "range_min", "range_max"):
             number = getattr(self, name)
             if number is not None and not isinstance(number, int):
-                raise ConfigurationError(f"{name} is {number!r}; give a whole number")
+                raise ConfigurationError(f"{name} must be a whole number, found {number!r}; give a whole number")
         if self.num_negatives < 1 or self.range_min < 0:
             raise ConfigurationError(
-                f"at least one negative is mined and ranks count from 0, found num_negatives={self.num_negatives}, "
-                f"range_min={self.range_min}"
+                f"at least one negative must be mined and ranks count from 0, found "
+                f"num_negatives={self.num_negatives}, range_min={self.range_min}"
             )
         if self.min_score is not None and self.max_score is not None and self.min_score > self.max_score:
             raise ConfigurationError(
@@ -84,7 +84,7 @@ class MiningRules:
 
     @property
     def window(self) -> int:
-        """Rank behind the last that may be taken."""
+        """The rank after the last that may be taken."""
         if self.range_max is not None:
             return self.range_max
         picky = any(limit is not None for limit in (self.max_score, self.absolute_margin, self.relative_margin))
@@ -92,7 +92,7 @@ class MiningRules:
         return self.range_min + self.num_negatives * more
 
     def passes(self, scores: NDArray[np.float32], worst_positive: float) -> NDArray[np.bool_]:
-        """Which of these scores are neither too high nor too low, beside that of the query's worst positive; (C,)."""
+        """The mask of scores that are neither too high nor too low against the query's worst positive; (C,)."""
         highest = [np.inf if self.max_score is None else self.max_score]
         if self.absolute_margin is not None:
             highest.append(worst_positive - self.absolute_margin)
@@ -125,7 +125,7 @@ def mine_hard_negatives(
     seed: int = 0,
     show_progress: bool | None = None,
 ) -> TrainingPairs:
-    """The pairs with hard negatives added behind those they have (paper, section 5).
+    """The pairs with hard negatives added after those they have (paper, section 5).
 
     Each query is searched among the positives and negatives of its own domain, under a context fitted on these.
     Documents that any pair gives as an answer to it are never taken. How many pairs got fewer than asked for is
@@ -136,7 +136,7 @@ def mine_hard_negatives(
         encoder: what to search with.
         num_negatives: mined per pair, at most.
         range_min: rank of the first that may be taken.
-        range_max: rank behind the last that may be taken.
+        range_max: rank after the last that may be taken.
         max_score: what scores higher is not taken.
         min_score: what scores lower is not taken.
         absolute_margin: what scores less than this below the positive is not taken.
@@ -144,7 +144,7 @@ def mine_hard_negatives(
         sampling_strategy: "top" or "random".
         context_size: documents of each context; the model's own number if None.
         seed: of the choice of context documents and of random negatives.
-        show_progress: True or False, or None for a bar only where the work is long.
+        show_progress: show a bar; None for long work only.
 
     Raises:
         TrainingDataError: the pairs are something else, such as rows that were not read yet.
@@ -172,8 +172,8 @@ def mine_hard_negatives(
             bar.update()
     if short:
         logger.warning(
-            "%d of %d pairs got fewer than %d hard negatives: their domains have no more documents that the rules let "
-            "pass; loosen scores, margins and ranks for more", short, len(pairs), num_negatives,
+            "%d of %d pairs got fewer than %d hard negatives: their domains have no more documents that the rules "
+            "allow; loosen scores, margins and ranks for more", short, len(pairs), num_negatives,
         )  # fmt: skip
     return replace(pairs, negatives_of=tuple(negatives))
 

@@ -1,4 +1,4 @@
-"""Which pairs make up which batch, epoch after epoch.
+"""The pairs of each batch, epoch after epoch.
 
 Axes: n pairs, G pairs of a global batch, over all processes together.
 """
@@ -37,7 +37,7 @@ class PairBatchSampler(Sampler[PairBatch]):
     """Batches of one size; no pair comes twice in an epoch, and those that fill no batch are others each time.
 
     Made by `contextual_batches` and `random_batches`. An epoch's batches depend on the seed and its number alone, so
-    that all processes agree, and a resumed run goes on with what would have come.
+    that all processes agree, and a resumed run continues with the same batches.
 
     Args:
         batch_size: G.
@@ -56,7 +56,7 @@ class PairBatchSampler(Sampler[PairBatch]):
         self._epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Which epoch the next iteration goes through."""
+        """The epoch of the next iteration."""
         self._epoch = epoch
 
     def __len__(self) -> int:
@@ -116,7 +116,7 @@ def contextual_batches(
         cluster_size: pairs per cluster on average; G if None.
         seed: of clusters and of all order.
         cache_folder: where clusters are kept; not kept if None.
-        show_progress: of clustering; True or False, or None for a bar only where the work is long.
+        show_progress: of clustering; show a bar; None for long work only.
 
     Raises:
         ConfigurationError: a size or the seed is impossible.
@@ -137,11 +137,12 @@ def _distinct_rows(pairs: TrainingPairs, batch_size: int, seed: int) -> Indices:
     """The first row of each distinct pair of texts, in order."""
     if batch_size < 1 or seed < 0:
         raise ConfigurationError(
-            f"batches hold at least one pair and seeds are not negative, found batch_size={batch_size}, seed={seed}"
+            f"batches must hold at least one pair and seeds must not be negative, found batch_size={batch_size}, "
+            f"seed={seed}"
         )
     rows = first_rows(pairs)
     if len(rows) < len(pairs):
-        logger.warning("%d of %d pairs repeat another one and are left out", len(pairs) - len(rows), len(pairs))
+        logger.warning("%d of %d pairs repeat another pair and are left out", len(pairs) - len(rows), len(pairs))
     if len(rows) < batch_size:
         raise TrainingDataError(
             f"a batch takes {batch_size} distinct pairs, there are {len(rows)}; lower the batch size or add pairs"
@@ -161,6 +162,6 @@ def _log_mixed_batches(pairs: TrainingPairs, rows: Indices, batch_size: int) -> 
     small = int(((sizes > 0) & (sizes < batch_size)).sum())
     if mixed:
         logger.info(
-            "%d of %d batches are of several domains, from what fills no batch; %d of %d domains have fewer pairs than "
-            "a batch", mixed, len(rows) // batch_size, small, len(pairs.domains),
+            "%d of %d batches mix domains, made of pairs that fill no batch alone; %d of %d domains have fewer pairs "
+            "than a batch", mixed, len(rows) // batch_size, small, len(pairs.domains),
         )  # fmt: skip

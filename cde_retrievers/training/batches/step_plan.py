@@ -1,6 +1,6 @@
-"""Which documents a batch of pairs brings into its step: positives, hard negatives and the context.
+"""The documents that a batch of pairs brings into its step: positives, hard negatives and the context.
 
-Everything random here comes from the batch's seed, so that a resumed run goes on with what would have come, and all
+Everything random here comes from the batch's seed, so that a resumed run continues with the same batches, and all
 processes agree.
 
 Axes: G pairs of a global batch, H hard negatives per query, N context documents.
@@ -44,7 +44,7 @@ class StepPlan:
 class ContextSampler:
     """Draws context documents at random from those of the batch, the same for all its texts.
 
-    The positive of a query may be among them, as it may when a corpus stands for itself.
+    The positive of a query may be among them, as it may when a corpus is its own context.
 
     Args:
         pairs: what is trained on.

@@ -52,7 +52,7 @@ class PairVectors:
             _check_unit_rows(role, vectors)
         if self.queries.shape[1] != self.documents.shape[1]:
             raise TrainingDataError(
-                f"queries and documents must lie in one space, but query vectors are {self.queries.shape[1]} wide and "
+                f"queries and documents must share one space, but query vectors are {self.queries.shape[1]} wide and "
                 f"document vectors {self.documents.shape[1]}; embed both with one model"
             )
 
@@ -106,17 +106,17 @@ def embed_pairs(
     cache_folder: str | Path | None = None,
     show_progress: bool | None = None,
 ) -> PairVectors:
-    """Every distinct query and document through the surrogate, each behind its prompt, as unit rows.
+    """Every distinct query and document through the surrogate, each after its prompt, as unit rows.
 
     Paper, section 4.1. A contextual model takes part as the bi-encoder that its first stage is,
-    without the projection behind it: no context exists yet, and of an untrained model the projection is noise.
+    without the projection after it: no context exists yet, and of an untrained model the projection is noise.
 
     Args:
         pairs: Q distinct queries, D distinct documents.
         surrogate: an encoder, or what `load_surrogate` takes.
         cache_folder: where the vectors are kept, under a hash of texts, model and number format, and from where they
             are mapped rather than read; not kept if None.
-        show_progress: True or False, or None for a bar only where the work is long.
+        show_progress: show a bar; None for long work only.
 
     Raises:
         TrainingError: the surrogate has no vector for a text.
@@ -146,7 +146,7 @@ def embed_pairs(
 
 
 def _made_from(pairs: TrainingPairs, encoder: ContextualEncoder) -> dict[str, Any]:
-    """What vectors depend on. Not the pairs' own fingerprint: mined negatives change that, but hardly ever a text."""
+    """The inputs of the vectors. Not the pairs' own fingerprint: mined negatives change that, but rarely a text."""
     texts = {"queries": pairs.queries, "documents": pairs.documents}
     return {
         "texts": {role: sha256_of_json([sha256_of_text(text) for text in known]) for role, known in texts.items()},
@@ -163,7 +163,7 @@ def _unit_rows(encoder: ContextualEncoder, texts: Sequence[str], prompt: str) ->
     if len(lost):
         raise TrainingError(
             f"the surrogate {encoder.name!r} gives a vector without a direction to {len(lost)} texts, such as "
-            f"{texts[lost[0]][:60]!r}; use another one, or float32 if it runs in fewer bits"
+            f"{texts[lost[0]][:60]!r}; use another one, or float32 if it runs at lower precision"
         )
     unit: Vectors = vectors / lengths
     return unit

@@ -30,12 +30,14 @@ def beir_sets(folder: Path, split: str) -> list[Path]:
     sets = [path for path in inside if is_beir(path) and is_file(judgements_file(path, split))]
     if not sets:
         raise TrainingDataError(
-            f"{folder} is no BEIR folder (corpus.jsonl, queries.jsonl and qrels/{split}.tsv) and holds none; give a "
+            f"{folder} is not a BEIR folder (corpus.jsonl, queries.jsonl and qrels/{split}.tsv) and holds none; give a "
             f"file of pairs (.jsonl), or name another split"
         )
     left_out = [path.name for path in inside if path not in sets]
     if left_out:
-        logger.warning("%s: no BEIR folders with qrels/%s.tsv, and left out: %s", folder, split, ", ".join(left_out))
+        logger.warning(
+            "%s: left out, since they are not BEIR folders with qrels/%s.tsv: %s", folder, split, ", ".join(left_out)
+        )
     return sets
 
 
@@ -61,7 +63,7 @@ def beir_pairs(folder: Path, split: str, name: str) -> Iterator[Pair]:
         place = f"{answer.place} (query {answer.query!r}, document {answer.document!r})"
         if answer.query not in queries or answer.document not in documents:
             kind = "document" if answer.query in queries else "query"
-            raise TrainingDataError(f"{place}: there is no such {kind} in {folder}; remove the row or restore the file")
+            raise TrainingDataError(f"{place}: {folder} has no such {kind}; remove the row or restore the file")
         text, domain = documents[answer.document]
         pair = Pair(queries[answer.query], text, (), domain)
         check_pair(pair, place)
@@ -93,7 +95,9 @@ def _queries(folder: Path, needed: set[str]) -> dict[str, Any]:
     for row in query_rows(folder):
         identity = str(row.values.get("_id"))
         if identity in texts:
-            raise TrainingDataError(f"{row.place} has the id {identity!r}, as a query before it; give each its own")
+            raise TrainingDataError(
+                f"{row.place} has the id {identity!r}, which an earlier query already has; give each its own"
+            )
         if identity in needed:
             texts[identity] = row.values.get("text")
     return texts
@@ -107,7 +111,9 @@ def _documents(folder: Path, needed: set[str], name: str) -> dict[str, tuple[str
         record = to_record(row, reading, "beir")
         identity = str(record.document.id)
         if identity in documents:
-            raise TrainingDataError(f"{row.place} has the id {identity!r}, as a document before it; give each its own")
+            raise TrainingDataError(
+                f"{row.place} has the id {identity!r}, which an earlier document already has; give each its own"
+            )
         if identity in needed:
             domain = domain_name(name, record.document.metadata, row.place)
             documents[identity] = (record.document.text, domain)

@@ -1,4 +1,4 @@
-"""Pairs made of documents alone, where nobody has asked anything yet."""
+"""Pairs made from documents alone, for a corpus without queries."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -45,7 +45,7 @@ class CorpusPairs:
 
     @property
     def made(self) -> dict[Kind, int]:
-        """How many pairs of each kind."""
+        """The number of pairs of each kind."""
         return {kind: self.kinds.count(kind) for kind in KINDS}
 
     @property
@@ -117,7 +117,7 @@ def pairs_from_corpus(
         reasons = ", ".join(f"{count:,}: {reason}" for reason, count in without.items()) or "there are none"
         raise TrainingDataError(
             f"no pair could be made of {len(read):,} documents ({reasons}); give documents with titles, headings or "
-            f"several sentences, or pairs of your own"
+            f"several sentences, or your own pairs"
         )
     pairs_kinds, pairs = zip(*found, strict=True)
     return CorpusPairs(TrainingPairs.of(pairs), pairs_kinds, len(read), without, general)
@@ -154,7 +154,7 @@ def _general_headings(documents: Sequence[Document], outlines: Sequence[Outline]
 
 
 def _whole(document: Document, place: int) -> str:
-    """What a document is a part of, else the document itself."""
+    """The document that a part comes from, else the document itself."""
     if document.id is not None and "part" in document.metadata:
         return document.id.rpartition("#")[0]
     return f"#{place}"
@@ -163,7 +163,7 @@ def _whole(document: Document, place: int) -> str:
 def _checked(documents: Iterable[str | Document]) -> list[Document]:
     if isinstance(documents, str | bytes | Mapping) or not is_iterable(documents):
         raise TrainingDataError(
-            f"a collection of documents is expected, found {type(documents).__name__}; give a Corpus or a list"
+            f"documents must be a collection of documents, found {type(documents).__name__}; give a Corpus or a list"
         )
     try:
         return [checked_document(document, position) for position, document in enumerate(documents)]

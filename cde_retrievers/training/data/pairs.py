@@ -65,7 +65,7 @@ class TrainingPairs(Sequence[Pair]):
         """The table of these pairs.
 
         Raises:
-            TrainingDataError: there are none, or one has an empty text or a text that is none.
+            TrainingDataError: there are no pairs, or one has an empty text or one that is not a string.
         """
         if not is_iterable(pairs):
             raise TrainingDataError(
@@ -136,7 +136,7 @@ def check_table(pairs: object) -> None:
     """
     if not isinstance(pairs, TrainingPairs):
         raise TrainingDataError(
-            f"TrainingPairs are expected, found {type(pairs).__name__}; read_pairs makes them of rows and data sets"
+            f"pairs must be TrainingPairs, found {type(pairs).__name__}; make them of rows or data sets with read_pairs"
         )
 
 
@@ -168,7 +168,7 @@ def check_pair(pair: Pair, place: str) -> None:
         except InvalidTextError as error:
             raise TrainingDataError(f"{place}: the {role} cannot be read: {error}") from error
     if pair.positive in pair.negatives:
-        raise TrainingDataError(f"{place}: the positive is among its own negatives; leave it out there")
+        raise TrainingDataError(f"{place}: the positive is among its own negatives; remove it from them")
     if not isinstance(pair.domain, str):
         raise TrainingDataError(f"{place}: the domain must be a text, found {type(pair.domain).__name__}; give a name")
 
@@ -209,7 +209,7 @@ def _texts(pairs: TrainingPairs) -> Indices:
 
 
 def domain_name(name: str, metadata: Mapping[str, Any], place: str) -> str:
-    """The set, and behind it the part of the set that the document's metadata names as `domain`, if any.
+    """The set, followed by the part of the set that the document's metadata names as `domain`, if any.
 
     Args:
         name: of the set; may be empty.

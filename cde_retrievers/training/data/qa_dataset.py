@@ -15,7 +15,7 @@ _MOST_CHARACTERS = 1 << 30  # the whole data set is one value
 
 @runtime_checkable
 class QADataset(Protocol):
-    """What `EmbeddingQAFinetuneDataset` has."""
+    """The interface of `EmbeddingQAFinetuneDataset`."""
 
     @property
     def queries(self) -> Mapping[str, str]:
@@ -34,18 +34,20 @@ def qa_file_pairs(path: Path, domain: str) -> Iterator[Pair]:
     """The pairs of a JSON file that such a data set was saved as.
 
     Raises:
-        TrainingDataError: it is no JSON, is not of that layout, or names what it does not have.
+        TrainingDataError: it is not JSON, has another layout, or names ids that it does not contain.
         CorpusFileError: it cannot be read or decoded, or is too long.
     """
     try:
         content = parse_json(read_text(path, "utf-8", _MOST_CHARACTERS))
     except ValueError as error:
-        raise TrainingDataError(f"{path} is no JSON: {error}; if it has one object a line, call it .jsonl") from error
+        raise TrainingDataError(
+            f"{path} is not valid JSON: {error}; if it has one object per line, name it .jsonl"
+        ) from error
     if not isinstance(content, dict) or not set(_PARTS) <= set(content):
         found = sorted(content) if isinstance(content, dict) else f"a {type(content).__name__}"
         raise TrainingDataError(
-            f"{path} should hold {', '.join(_PARTS)}, as EmbeddingQAFinetuneDataset.save_json writes them, found "
-            f"{str(found)[:200]}; write other pairs as .jsonl, one a line"
+            f"{path} must hold {', '.join(_PARTS)}, as EmbeddingQAFinetuneDataset.save_json writes them, found "
+            f"{str(found)[:200]}; write other pairs as .jsonl, one per line"
         )
     return _pairs({name: content.get(name) for name in (*_PARTS, _MODE)}, str(path), domain)
 
@@ -74,11 +76,12 @@ def _pairs(parts: Mapping[str, Any], source: str, domain: str) -> Iterator[Pair]
         answers = relevant.get(query)
         if not isinstance(answers, list | tuple) or not answers:
             raise TrainingDataError(
-                f"{place} has no list of relevant documents but {answers!r}; name at least one, or leave the query out"
+                f"{place} must have a list of relevant documents, found {answers!r}; name at least one, or leave the "
+                f"query out"
             )
         for answer in answers:
             if answer not in corpus:
-                raise TrainingDataError(f"{place}: there is no document {answer!r} in the corpus; put it there")
+                raise TrainingDataError(f"{place}: document {answer!r} is not in the corpus; add it")
             pair = Pair(text, corpus[answer], (), domain)
             check_pair(pair, place)
             yield pair
@@ -88,7 +91,7 @@ def _check_parts(parts: Mapping[str, Any], source: str) -> None:
     for name in _PARTS:
         if not isinstance(parts[name], Mapping):
             raise TrainingDataError(
-                f"{source}: {name} should be a mapping by id, but is a {type(parts[name]).__name__}; give it as one"
+                f"{source}: {name} must be a mapping by id, found a {type(parts[name]).__name__}; give it as one"
             )
     if parts[_MODE] not in (None, "text"):
         raise TrainingDataError(f"{source} is of mode {parts[_MODE]!r}; this library embeds texts, give mode 'text'")

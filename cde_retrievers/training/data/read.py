@@ -1,4 +1,4 @@
-"""Pairs out of whatever holds them: files, folders, data sets, iterables."""
+"""Read pairs from files, folders, data sets and iterables."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from os import PathLike
@@ -74,7 +74,7 @@ def _pairs(source: PairSource, split: str, domain: str | None) -> Iterator[Pair]
     if not is_iterable(source):
         raise TrainingDataError(
             f"pairs cannot be read from a {type(source).__name__}; give a path, a data set, or an iterable of pairs, "
-            f"such as the .pairs of what pairs_from_corpus makes"
+            f"such as the .pairs of the result of pairs_from_corpus"
         )
     return _row_pairs(source, _called(source), domain)
 
@@ -104,7 +104,7 @@ def _folder_pairs(folder: Path, split: str, domain: str | None) -> Iterator[Pair
     sets = beir_sets(folder, split)
     if domain is not None:
         raise ConfigurationError(
-            f"domain= names one set, but {folder} holds {len(sets)}, each called by its folder; leave domain= out"
+            f"domain= names one set, but {folder} holds {len(sets)}, each named after its folder; leave domain= out"
         )
     return (pair for found in sets for pair in beir_pairs(found, split, found.name))
 
@@ -117,8 +117,8 @@ def _row_pairs(items: Iterable[Any], called: str, domain: str | None) -> Iterato
 def _of_split(source: Mapping[str, Any], split: str) -> Iterable[Any]:
     if split not in source:
         raise TrainingDataError(
-            f"a mapping is taken for data sets by split, but has no {split!r}, it has {[*source][:10]}; name another "
-            f"split, or make columns a data set with datasets.Dataset.from_dict"
+            f"a mapping must hold data sets by split, but it has no {split!r}, only {[*source][:10]}; name another "
+            f"split, or turn columns into a data set with datasets.Dataset.from_dict"
         )
     found: Iterable[Any] = source[split]
     return found

@@ -31,8 +31,8 @@ class Lengths:
     Attributes:
         role: "queries" or "documents".
         texts: how many there are.
-        median: half of them are no longer.
-        most: 95 % of them are no longer.
+        median: half of them are at most this long.
+        most: 95 % of them are at most this long.
         longest: of all.
         cut: how many are longer than the model reads.
         lost: share of all tokens that the model does not read for that, from 0 to 1.
@@ -51,7 +51,7 @@ class Lengths:
 
     @property
     def cut_text(self) -> str:
-        """How many will be cut, in words."""
+        """The number of texts that will be cut, in words."""
         if not self.cut:
             return f"no {self.role}"
         return f"{self.cut:,} {self.role} ({self.cut / self.texts:.1%}), which loses {self.lost:.1%} of their tokens"
@@ -59,7 +59,7 @@ class Lengths:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """How often something was found, and the first few pairs, by their place, where it was."""
+    """The count of a finding, and the places of the first few pairs that have it."""
 
     count: int
     first: tuple[int, ...]
@@ -186,10 +186,12 @@ def check_enough(pairs: TrainingPairs, batch_size: int) -> None:
         )
     alone = not any(pairs.negatives_of)
     if alone and len(np.unique(pairs.positive_of)) == 1:
-        raise TrainingDataError("all pairs have the same document, so no query has anything to tell it from; give more")
+        raise TrainingDataError(
+            "all pairs have the same document, so there is nothing to tell it apart from; give more"
+        )
     if alone and len(np.unique(pairs.query_of)) == 1:
         raise TrainingDataError(
-            "all pairs have the same query, which all of the documents answer, so there is nothing to tell apart; give "
+            "all pairs have the same query, which every document answers, so there is nothing to tell apart; give "
             "other queries, or negatives"
         )
     distinct = len(first_rows(pairs))
@@ -240,7 +242,7 @@ def _found(pairs: TrainingPairs) -> dict[str, Indices]:
 
 
 def _several(one: Indices, other: Indices) -> Indices:
-    """Of every value in `one` that stands beside different values in `other`, the first row; in order."""
+    """The first row of every value in `one` that is paired with different values in `other`; in order."""
     distinct = np.unique(np.stack([one, other]), axis=1)
     values, first = np.unique(one, return_index=True)
     return np.sort(first[np.bincount(distinct[0], minlength=values[-1] + 1)[values] > 1])

@@ -22,7 +22,7 @@ _DOMAIN = "domain"
 
 @dataclass(frozen=True, slots=True)
 class _Columns:
-    """What each column of a row is for."""
+    """The role of each column of a row."""
 
     query: str
     positive: str
@@ -45,14 +45,14 @@ class RowReader:
         self._unused: set[str] = set()
 
     def pair(self, item: object, place: str) -> Pair:
-        """The pair that a row, or a pair without a domain, stands for.
+        """The pair made from a row, or from a pair without a domain.
 
         Args:
             item: a `Pair`, or values by column.
             place: where it is from, for messages.
 
         Raises:
-            TrainingDataError: it is neither, a column is missing or could be either of two, or a text is none.
+            TrainingDataError: it is neither, a column is missing or ambiguous, or a text is not a string.
         """
         if isinstance(item, Mapping):
             pair = self._from_row(item, place)
@@ -108,7 +108,7 @@ def _the_one(role: str, names: tuple[str, ...], place: str) -> str:
         )
     if not found:
         raise TrainingDataError(
-            f"{place} has no column for the {role}, it has {sorted(names)}; call it one of {', '.join(_NAMES[role])}"
+            f"{place} has no column for the {role}, only {sorted(names)}; name one of these {', '.join(_NAMES[role])}"
         )
     return found[0]
 

@@ -47,7 +47,7 @@ class ContrastiveLoss(nn.Module):
     def __init__(self, *, temperature: float = 0.02, matryoshka_dims: Sequence[int] = ()) -> None:
         super().__init__()
         if not 0 < temperature < math.inf:
-            raise ConfigurationError(f"temperature is {temperature}; give a number above 0")
+            raise ConfigurationError(f"temperature must be above 0, found {temperature}; give a number above 0")
         if len(set(matryoshka_dims)) < len(matryoshka_dims) or any(dim < 1 for dim in matryoshka_dims):
             raise ConfigurationError(f"matryoshka_dims are {list(matryoshka_dims)}; give distinct widths of at least 1")
         self.temperature = temperature
@@ -111,8 +111,8 @@ def _without_own(excluded: Tensor | None, own: Tensor, candidates: int) -> Tenso
 def _check_shapes(queries: Tensor, documents: Tensor, excluded: Tensor | None) -> None:
     if len(queries) == 0 or len(documents) == 0 or len(documents) % len(queries):
         raise TrainingDataError(
-            f"{len(documents)} documents do not go with {len(queries)} queries; give each query its positive and as "
-            f"many hard negatives as every other"
+            f"{len(documents)} documents do not match {len(queries)} queries; give each query its positive and the "
+            f"same number of hard negatives"
         )
     expected = (len(queries), world_size() * len(documents))
     if excluded is not None and (excluded.shape != expected or excluded.dtype != torch.bool):

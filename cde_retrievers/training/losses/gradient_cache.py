@@ -55,7 +55,7 @@ def gradient_cached(
 
 @dataclass(frozen=True, slots=True)
 class _Work(Generic[Chunk, Shared]):
-    """What is to be run; of `shared` only the form counts, since its tensors come in from outside."""
+    """The computation to run; of `shared` only the form counts, since its tensors come in from outside."""
 
     run: Callable[[Chunk, Shared], Tensor]
     chunks: tuple[Chunk, ...]
@@ -66,7 +66,7 @@ class _Work(Generic[Chunk, Shared]):
         return self.run(chunk, with_tensors(self.shared, iter(inputs[: self.shared_tensors])))
 
     def leaves(self, inputs: Sequence[Tensor], wanted: Sequence[bool]) -> list[Tensor]:
-        """Shared tensors cut off from their graph, which is none of this step's; parameters as they are."""
+        """Shared tensors cut off from their graph, which is not part of this step's; parameters as they are."""
         cut = (t.detach().requires_grad_(w) for t, w in zip(inputs[: self.shared_tensors], wanted, strict=False))
         return [*cut, *inputs[self.shared_tensors :]]
 

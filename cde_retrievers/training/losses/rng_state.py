@@ -1,4 +1,4 @@
-"""What a forward pass depends on besides its inputs and weights: random states and autocast."""
+"""The state that a forward pass depends on besides its inputs and weights: random states and autocast."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -69,7 +69,7 @@ class ForwardState:
 
     @contextmanager
     def restored(self) -> Iterator[None]:
-        """Random states and autocast as they were; the stream of random numbers outside goes on undisturbed."""
+        """Random states and autocast as they were; the outer stream of random numbers continues undisturbed."""
         outside = RngState.now(self.random.device)
         self.random.restore()
         try:

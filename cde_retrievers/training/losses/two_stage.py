@@ -82,7 +82,9 @@ def embeddings_under(
 def check_chunk_size(chunk_size: int | None) -> None:
     """Raise ConfigurationError unless it is a number of texts, or None."""
     if chunk_size is not None and chunk_size < 1:
-        raise ConfigurationError(f"chunk_size is {chunk_size}; give at least 1 text, or None for no gradient caching")
+        raise ConfigurationError(
+            f"chunk_size must be at least 1, found {chunk_size}; give at least 1 text, or None for no gradient caching"
+        )
 
 
 def _rows(
@@ -92,7 +94,7 @@ def _rows(
     stage: nn.Module,
     chunk_size: int | None,
 ) -> list[Tensor]:
-    """What `run` makes of each batch, through the gradient cache unless there is no chunk size."""
+    """Apply `run` to each batch, through the gradient cache unless there is no chunk size."""
     check_chunk_size(chunk_size)
     if chunk_size is None:
         return [run(batch, shared) for batch in batches]
