@@ -188,7 +188,7 @@ def mutated_json(draw, content: dict) -> dict:
         elif how == "near" and isinstance(holder[last], int):
             holder[last] += draw(st.sampled_from([-1, 1, 7]))
         elif how == "more" and isinstance(holder, dict):
-            holder["another"] = draw(st.sampled_from(ODD_JSON))
+            holder["another"] = copy.deepcopy(draw(st.sampled_from(ODD_JSON)))
         else:
-            holder[last] = draw(st.sampled_from(ODD_JSON))
+            holder[last] = copy.deepcopy(draw(st.sampled_from(ODD_JSON)))
     return changed
