@@ -10,6 +10,7 @@ from fuzzed import DOCUMENTS, assert_same_content, cases, content_of, only_our_e
 from hostile import anything
 from hypothesis import given
 from hypothesis import strategies as st
+from topics import unit
 
 from cde_retrievers.binding.binding import ContextBinding
 from cde_retrievers.index import ContextualIndex
@@ -25,7 +26,7 @@ CHANGES = {
     "scaled": lambda vectors: vectors * 3,
     "one NaN": lambda vectors: np.where(np.arange(vectors.size).reshape(vectors.shape) == 5, np.nan, vectors),
     "infinite": lambda vectors: vectors + np.inf,
-    "huge": lambda vectors: vectors * 1e300,
+    "huge": lambda vectors: vectors.astype(np.float64) * 1e300,
     "text": lambda vectors: vectors.astype(str),
     "objects": lambda vectors: vectors.astype(object),
     "complex": lambda vectors: vectors.astype(complex),
@@ -56,11 +57,11 @@ class Answering(BagOfWords):
         self.role, self.change = role, change
 
     def encode_documents(self, texts, context, show_progress=None):
-        vectors = BagOfWords().encode_documents(texts, context)
+        vectors = unit(BagOfWords().first_stage_vectors(texts))  # whatever the context is
         return self.change(vectors) if self.role == "documents" else vectors
 
     def encode_queries(self, texts, context, show_progress=None):
-        vectors = BagOfWords().encode_documents(texts, context)
+        vectors = unit(BagOfWords().first_stage_vectors(texts))  # whatever the context is
         return self.change(vectors) if self.role == "queries" else vectors
 
     def first_stage_vectors(self, texts, show_progress=None):
