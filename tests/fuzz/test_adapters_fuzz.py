@@ -78,7 +78,7 @@ def call_of(draw, methods):
     return name, {argument: draw(values) for argument, values in methods[name].items()}
 
 
-@cases(300)
+@cases(100)
 @given(call=call_of(LANGCHAIN))
 def test_a_store_of_langchain(saved, call):
     langchain = pytest.importorskip("cde_retrievers.langchain")
@@ -90,7 +90,7 @@ def test_a_store_of_langchain(saved, call):
         check_call(path, lambda: getattr(store, name)(*positional, **drawn))
 
 
-@cases(150)
+@cases(75)
 @given(documents=many, kind=anything, path=st.none() | anything, batch=counts, metadatas=st.none() | many)
 def test_a_new_store_of_langchain(documents, kind, path, batch, metadatas, tmp_path, monkeypatch):
     langchain = pytest.importorskip("cde_retrievers.langchain")
@@ -111,7 +111,7 @@ FIELDS = st.sampled_from(
 
 
 @pytest.mark.parametrize("framework", ["langchain", "llama_index"])
-@cases(100)
+@cases(50)
 @given(
     chosen=st.dictionaries(FIELDS, anything, max_size=2),
     documents=st.one_of(st.just(["a cat", "a dog"]), many),
@@ -150,7 +150,7 @@ def llama_store(path, *, verify=False):
     return module.ContextualVectorStore.open(path, module.ContextualEmbedding(encoder=BagOfWords()), verify=verify)
 
 
-@cases(150)
+@cases(60)
 @given(
     identity=st.sampled_from(["d1", "new"]),
     text=texts,
@@ -206,7 +206,7 @@ def llama_index_store_of_nodes(saved):
     return _STORES[saved]
 
 
-@cases(150)
+@cases(50)
 @given(
     key=queries,
     operator=st.sampled_from(["==", "!=", ">", "in", "nin", "any", "all", "contains", "text_match", "is_empty"]),

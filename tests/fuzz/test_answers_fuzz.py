@@ -85,7 +85,7 @@ USES = {
 }
 
 
-@cases(300)
+@cases(100)
 @given(role=ROLES, change=answers, use=st.sampled_from(sorted(USES)))
 def test_an_index_takes_only_unit_vectors(saved, role, change, use):
     with tempfile.TemporaryDirectory() as folder:
@@ -103,7 +103,7 @@ def test_an_index_takes_only_unit_vectors(saved, role, change, use):
         index.optimize()
 
 
-@cases(150)
+@cases(60)
 @given(role=ROLES, change=answers)
 def test_a_build_takes_only_unit_vectors(role, change):
     with tempfile.TemporaryDirectory() as folder:
@@ -127,7 +127,7 @@ def test_a_binding_takes_only_unit_vectors(role, change):
             assert vectors.dtype == np.float32
 
 
-@cases(150)
+@cases(80)
 @given(
     name=anything,
     fingerprint=anything,

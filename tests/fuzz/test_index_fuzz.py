@@ -102,7 +102,7 @@ def test_what_reads_an_index(saved, call):
             list(found)
 
 
-@cases(150)
+@cases(120)
 @given(call=call_of(WRITING))
 def test_what_changes_an_index(saved, call):
     name, drawn = call
@@ -122,7 +122,7 @@ def test_what_changes_an_index(saved, call):
         assert list(ContextualIndex.open(path).documents()) == list(seen.documents())
 
 
-@cases(100)
+@cases(50)
 @given(drawn=calls(("documents", *BUILD)))
 def test_what_builds_an_index(drawn):
     with tempfile.TemporaryDirectory() as folder:
@@ -138,7 +138,7 @@ def test_what_builds_an_index(drawn):
             assert list(ContextualIndex.open(path).documents()) == list(built.documents())
 
 
-@cases(200)
+@cases(100)
 @given(path=st.one_of(anything, texts, texts.map(Path)), how=st.sampled_from(["open", "build", "context"]))
 def test_hostile_paths(path, how):
     with tempfile.TemporaryDirectory() as folder:
@@ -158,7 +158,7 @@ def test_hostile_paths(path, how):
                 ContextualIndex.create(BagOfWords(), CONTEXT, given_path)
 
 
-@cases(60)
+@cases(30)
 @given(
     drawn=calls(("embedder", "read_only", "salvage")),
 )

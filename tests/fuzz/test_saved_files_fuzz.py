@@ -70,7 +70,7 @@ def use_fully(path):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@cases(50)
+@cases(30)
 @given(data=st.data())
 def test_damaged_files_of_an_index(saved, kind, data):
     with Copy(saved) as path:
@@ -84,7 +84,7 @@ def test_damaged_files_of_an_index(saved, kind, data):
 
 
 @pytest.mark.parametrize("name", ["index.json", "identity.json"])
-@cases(80)
+@cases(40)
 @given(data=st.data())
 def test_resealed_files_of_an_index(saved, name, data):
     with Copy(saved) as path:
@@ -93,7 +93,7 @@ def test_resealed_files_of_an_index(saved, name, data):
 
 
 @pytest.mark.parametrize("kind", ["lines", "documents", "vectors", "deletions"])
-@cases(40)
+@cases(30)
 @given(data=st.data())
 def test_files_that_the_manifest_vouches_for(saved, kind, data):
     with Copy(saved) as path:
@@ -109,7 +109,7 @@ def test_files_that_the_manifest_vouches_for(saved, kind, data):
         use_fully(path)
 
 
-@cases(150)
+@cases(75)
 @given(data=st.data())
 def test_resealed_contexts(saved, data):
     with Copy(saved) as path:
