@@ -3,6 +3,7 @@
 import shutil
 import tempfile
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,15 +16,15 @@ from tiny import CORPUS
 
 from cde_retrievers.errors import CDEError
 from cde_retrievers.index import ContextualIndex, Document, context_of_index
+from cde_retrievers.retrieval.document import checked_document, from_line, to_line
 
 CONTEXT = BagOfWords().fit_context(CORPUS, size=4)
 VECTORS = np.eye(32, dtype=np.float32)
 
-hostile_documents = st.builds(
-    Document,
-    st.one_of(texts, anything),
-    st.one_of(st.none(), st.sampled_from(["d1", "new"]), anything),
-    st.one_of(st.just({}), st.dictionaries(texts, anything, max_size=2), anything),
+good_ids = st.one_of(st.none(), st.sampled_from(["d1", "new"]))
+hostile_documents = st.one_of(
+    st.builds(Document, texts, good_ids, st.dictionaries(texts, anything, max_size=2)),
+    st.builds(Document, st.one_of(texts, anything), st.one_of(good_ids, anything), st.one_of(st.just({}), anything)),
 )
 # By the name of a parameter: what it may be given rightly, mixed with what it may not.
 RIGHT = {
@@ -86,6 +87,15 @@ def with_own_fingerprint(index, drawn):
     if isinstance(values.get("fingerprint"), str) and values["fingerprint"] == "x":
         values["fingerprint"] = index.context.fingerprint
     return values
+
+
+@cases(600)
+@given(document=hostile_documents)
+def test_what_is_stored_of_a_document_is_what_is_read(document):
+    with only_our_errors():
+        checked = checked_document(document, 0)
+        stored = replace(checked, id=checked.id or "new")
+        assert from_line(to_line(stored)) == stored
 
 
 @cases(300)
