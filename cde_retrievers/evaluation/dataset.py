@@ -101,12 +101,14 @@ class RetrievalDataset:
 def _graded(query: str, relevant_docs: Relevant, corpus: Mapping[str, str]) -> dict[str, int]:
     answers = relevant_docs.get(query)
     if answers is None or isinstance(answers, str) or not is_iterable(answers):
+        found = "no answers" if answers is None else f"{shown(answers)} as answers"
         raise ConfigurationError(
-            f"query {query!r} has {'no answers' if answers is None else f'{shown(answers)} as answers'}; give the ids "
-            f"of documents that answer it as a set, or leave the query out"
+            f"query {query!r} has {found}; give the ids of documents that answer it as a set, or leave the query out"
         )
     grades = dict(answers) if isinstance(answers, Mapping) else {document: 1 for document in checked_ids(answers)}
     check_grades(query, grades)
+    if not grades:
+        raise ConfigurationError(f"query {query!r} has no answers; leave it out")
     missing = [document for document in grades if document not in corpus]
     if missing:
         raise EvaluationDataError(

@@ -16,6 +16,7 @@ from cde_retrievers.evaluation.dataset import RetrievalDataset
 from cde_retrievers.index.intake import require_collection
 from cde_retrievers.retrieval.document import Document, checked_document
 from cde_retrievers.retrieval.judgements import JudgedQueries
+from cde_retrievers.validation.numbers import check_whole
 from cde_retrievers.validation.signatures import validated
 
 _KINDS: tuple[Kind, ...] = ("title", "sentence")
@@ -39,11 +40,14 @@ def known_items(
         seed: of the draw.
 
     Raises:
+        ConfigurationError: `max_queries` is not positive, or `seed` is negative.
         EvaluationDataError: no query could be made, or there are fewer than two different documents.
         InvalidDocumentError: something is no document.
         InvalidTextError: a text is none.
     """
     require_collection(documents)
+    check_whole("seed", seed, 0)
+    check_whole("max_queries", max_queries, 1)
     read = [_with_id(checked_document(document, place), place) for place, document in enumerate(documents)]
     made = {str(document.id): offer for document in read if (offer := _first_offer(document))}
     asked = Counter(offer.query for offer in made.values())

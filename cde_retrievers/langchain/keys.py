@@ -11,7 +11,7 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.stores import BaseStore
 
 from cde_retrievers.binding.mixin import ContextBoundMixin
-from cde_retrievers.errors import ConfigurationError
+from cde_retrievers.errors import ConfigurationError, shown
 from cde_retrievers.langchain.optional import optional_module
 
 Role = Literal["document", "query"]
@@ -37,7 +37,7 @@ def cache_key_encoder(embeddings: ContextBoundMixin, role: Role) -> Callable[[st
         ConfigurationError: the role is neither of the two.
     """
     if role not in _ROLES:
-        raise ConfigurationError(f"role must be 'document' or 'query', found {role!r}; give one of them")
+        raise ConfigurationError(f"role must be 'document' or 'query', found {shown(role)}; give one of them")
 
     def key(text: str) -> str:
         digest = hashlib.sha256(text.encode("utf-8")).hexdigest()

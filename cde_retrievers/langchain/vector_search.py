@@ -14,10 +14,11 @@ from langchain_core.vectorstores.utils import maximal_marginal_relevance
 from cde_retrievers.binding.check import ContextCheck
 from cde_retrievers.binding.mixin import ContextBoundMixin
 from cde_retrievers.context.context import CorpusContext
-from cde_retrievers.errors import ConfigurationError
+from cde_retrievers.errors import ConfigurationError, shown
 from cde_retrievers.index import ContextualIndex, Filter, Hit
 from cde_retrievers.langchain.vector_documents import to_langchain
 from cde_retrievers.langchain.vector_files import bound_to_context
+from cde_retrievers.validation.signatures import validated
 from cde_retrievers.validation.vectors import Embeddings as Vectors
 from cde_retrievers.validation.vectors import checked_embeddings, checked_vectors, checked_width
 
@@ -93,6 +94,7 @@ class ContextualSearch(VectorStore):
         refuse_unknown(unknown)
         return _scored(self._hits(_row(embedding), self._context(), k, filter))
 
+    @validated
     def max_marginal_relevance_search(
         self,
         query: str,
@@ -117,6 +119,7 @@ class ContextualSearch(VectorStore):
         context = self._context()
         return self._diverse(self._embedded(query, context), context, k, fetch_k, lambda_mult, filter)
 
+    @validated
     def max_marginal_relevance_search_by_vector(
         self,
         embedding: list[float],
@@ -139,9 +142,9 @@ class ContextualSearch(VectorStore):
     ) -> list[Document]:
         """By maximal marginal relevance, for a query (1, W) under the context."""
         if not isinstance(k, int) or k < 1:
-            raise ConfigurationError(f"k must be a positive whole number of documents, found {k!r}")
+            raise ConfigurationError(f"k must be a positive whole number of documents, found {shown(k)}")
         if not 0 <= lambda_mult <= 1:
-            raise ConfigurationError(f"lambda_mult must be a number from 0 to 1, found {lambda_mult!r}")
+            raise ConfigurationError(f"lambda_mult must be a number from 0 to 1, found {shown(lambda_mult)}")
         hits, vectors = self._candidates(query, context, max(k, fetch_k), allowed)
         chosen = maximal_marginal_relevance(query[0], vectors.tolist(), lambda_mult, k)
         return [to_langchain(hits[position]) for position in chosen]

@@ -8,7 +8,7 @@ from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 
 from cde_retrievers.binding.mixin import ContextBoundMixin
-from cde_retrievers.errors import ConfigurationError
+from cde_retrievers.errors import ConfigurationError, shown
 from cde_retrievers.index import ContextualIndex
 from cde_retrievers.index.contextual_index import BATCH
 from cde_retrievers.index.intake import DocumentValidator, batches
@@ -164,7 +164,7 @@ class ContextualVectorStore(ContextualSearch):
         """
         refuse_unknown(unknown)
         if not isinstance(batch_size, int) or batch_size < 1:
-            raise ConfigurationError(f"batch_size must be a positive whole number, found {batch_size!r}")
+            raise ConfigurationError(f"batch_size must be a positive whole number, found {shown(batch_size)}")
         documents = list(DocumentValidator().admit(map(with_uuid, to_index(texts, metadatas, ids))))
         self._index.refresh()
         self._check_context()

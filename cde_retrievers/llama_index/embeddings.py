@@ -13,7 +13,7 @@ from llama_index.core.storage.kvstore.types import BaseKVStore
 
 from cde_retrievers.binding.binding import ContextBinding
 from cde_retrievers.binding.mixin import ContextBoundMixin
-from cde_retrievers.encoder.embedder import Embedder
+from cde_retrievers.encoder.embedder import Embedder, checked_embedder
 from cde_retrievers.encoder.encoder import ContextualEncoder
 from cde_retrievers.llama_index.cache import CachedEmbedder
 from cde_retrievers.llama_index.stamps import refuse_other_stamps
@@ -80,7 +80,7 @@ class ContextualEmbedding(ContextBoundMixin, BaseEmbedding):
             ContextMismatchError: `context_fingerprint` is among the settings, and `context_path` has another one.
         """
         path = None if context_path is None else str(context_path)
-        name = str(model_name) if encoder is None else encoder.name
+        name = str(model_name) if encoder is None else checked_embedder(encoder).name
         super().__init__(model_name=name, context_path=path, **settings)
         encoder = self._loader()() if encoder is None else encoder
         if embeddings_cache is not None:

@@ -3,7 +3,7 @@
 Axes: n nodes, W width.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 
 import numpy as np
 from llama_index.core.schema import (
@@ -20,9 +20,11 @@ from llama_index.core.vector_stores.utils import node_to_metadata_dict
 from pydantic_core import PydanticSerializationError
 
 from cde_retrievers.binding.check import CONTEXT_KEY
-from cde_retrievers.errors import ConfigurationError, ContextMismatchError, InvalidDocumentError
+from cde_retrievers.errors import ConfigurationError, ContextMismatchError, InvalidDocumentError, shown
 from cde_retrievers.index import Document as IndexDocument
 from cde_retrievers.index import Hit
+from cde_retrievers.retrieval.document import checked_document
+from cde_retrievers.validation.signatures import is_iterable
 from cde_retrievers.validation.vectors import Embeddings, checked_vectors, unit_rows
 
 SOURCE_FIELD = "ref_doc_id"
@@ -64,16 +66,34 @@ def to_document(node: BaseNode, fingerprint: str) -> IndexDocument:
             f"node {node.node_id} is stamped with context {stamp}, but the index is under {fingerprint}; set its "
             f"embedding to None and stamp it with the index's context to have it embedded again"
         )
+    own = {field: value for field, value in node.metadata.items() if field != SOURCE_FIELD}
     try:
+        checked_document(IndexDocument("", metadata=own), 0)
         written = node_to_metadata_dict(node)
-    except PydanticSerializationError as error:
+    except (InvalidDocumentError, PydanticSerializationError) as error:
         raise InvalidDocumentError(f"node {node.node_id} cannot be stored: {error}; use JSON values") from error
     # For a node without a source LlamaIndex writes the text "None", which could be taken for a document's id. And it
     # makes the metadata fit for JSON, times to texts for example, where the index refuses what it would not give back.
     kept = (_CONTENT_FIELD, TYPE_FIELD, *(_SOURCE_FIELDS if node.ref_doc_id is not None else ()))
-    own = {field: value for field, value in node.metadata.items() if field != SOURCE_FIELD}
     metadata = {**own, **{field: written[field] for field in kept}}
     return IndexDocument(embedded_text(node), node.node_id, metadata)
+
+
+def checked_nodes(nodes: object) -> list[BaseNode]:
+    """What was given as nodes.
+
+    Raises:
+        InvalidDocumentError: it is not a collection, or not one of nodes.
+    """
+    if isinstance(nodes, str | Mapping) or not is_iterable(nodes):
+        raise InvalidDocumentError(
+            f"a collection of nodes is expected, found {shown(nodes)}; put a single one in a list"
+        )
+    known = list(nodes)
+    for found in known:
+        if not isinstance(found, BaseNode):
+            raise InvalidDocumentError(f"a node is expected, found {shown(found)}; give nodes of LlamaIndex")
+    return known
 
 
 def to_node(found: IndexDocument | Hit) -> BaseNode:
@@ -92,7 +112,7 @@ def vectors_of(nodes: Sequence[BaseNode], width: int) -> Embeddings:
         ConfigurationError: a node has none, one of another width, or one that holds what is not a finite number.
     """
     for node in nodes:
-        found = 0 if node.embedding is None else len(node.embedding)
+        found = length_of(node.embedding)
         if found != width:
             raise ConfigurationError(
                 f"the vector of node {node.node_id} must have {width} numbers, found {found}; embed the nodes with the "
@@ -100,6 +120,11 @@ def vectors_of(nodes: Sequence[BaseNode], width: int) -> Embeddings:
             )
     given = [node.get_embedding() for node in nodes]
     return unit_rows(checked_vectors(given, len(given), width, ConfigurationError))
+
+
+def length_of(vector: object) -> int:
+    """How many numbers a vector has; 0 for what is none."""
+    return len(vector) if is_iterable(vector) and isinstance(vector, Sized) else 0
 
 
 _SAME = 0.99

@@ -22,10 +22,11 @@ from llama_index.core.vector_stores.types import (
     VectorStoreQueryResult,
 )
 
-from cde_retrievers.errors import ConfigurationError, FilterError
+from cde_retrievers.errors import ConfigurationError, FilterError, shown
 from cde_retrievers.index import ContextualIndex, Document, Filter, Hit
 from cde_retrievers.index.filters import compile_filter
-from cde_retrievers.llama_index.vector_nodes import SOURCE_FIELD, TYPE_FIELD, to_node
+from cde_retrievers.llama_index.vector_nodes import SOURCE_FIELD, TYPE_FIELD, length_of, to_node
+from cde_retrievers.retrieval.document import checked_ids
 from cde_retrievers.validation.vectors import Embeddings, checked_vectors, unit_rows
 
 _OBJECTS = {ImageNode.class_name(), IndexNode.class_name()}
@@ -58,7 +59,7 @@ class NodeSearch:
         k = _positive("similarity_top_k", query.similarity_top_k)
         is_diverse = query.mode == VectorStoreQueryMode.MMR
         # These look at the index more than once, and no document may go in between.
-        with self._lock if is_diverse or query.node_ids else nullcontext():
+        with self._lock if is_diverse or query.node_ids is not None else nullcontext():
             hits = self._diverse(query, fingerprint, k, options) if is_diverse else self._nearest(query, fingerprint, k)
         return VectorStoreQueryResult(
             nodes=[to_node(hit) for hit in hits],
@@ -72,7 +73,8 @@ class NodeSearch:
 
     def among(self, node_ids: Iterable[str], query_filter: Filter) -> list[Document]:
         """Those of the nodes that are there and pass, in the order asked for."""
-        found = [document for document in self._index.get(list(dict.fromkeys(node_ids))) if document is not None]
+        known = self._index.get(list(dict.fromkeys(checked_ids(node_ids))))
+        found = [document for document in known if document is not None]
         if not found:
             return []
         passes = compile_filter(query_filter, self._index.fields)
@@ -80,7 +82,7 @@ class NodeSearch:
 
     def vector(self, query: VectorStoreQuery) -> Embeddings:
         """The query's vector (W,), of length 1."""
-        found = 0 if query.query_embedding is None else len(query.query_embedding)
+        found = length_of(query.query_embedding)
         if found != self._width:
             raise ConfigurationError(
                 f"the query's vector must have {self._width} numbers, found {found}; give the index the store's "
@@ -91,13 +93,15 @@ class NodeSearch:
 
     def _nearest(self, query: VectorStoreQuery, fingerprint: str, k: int) -> list[Hit]:
         vector, query_filter = self.vector(query), to_index_filter(query.filters)
-        if query.doc_ids:
-            sources = self.of_source(query.doc_ids)
+        node_ids = [] if query.node_ids is None else checked_ids(query.node_ids)
+        doc_ids = [] if query.doc_ids is None else checked_ids(query.doc_ids)
+        if doc_ids:
+            sources = self.of_source(doc_ids)
             if sources is None:
                 return []
             query_filter = {"$and": [query_filter, sources]}
-        if query.node_ids and not self._means_everything(query.node_ids):
-            return self._nearest_among(self.among(query.node_ids, query_filter), vector, k)
+        if node_ids and not self._means_everything(node_ids):
+            return self._nearest_among(self.among(node_ids, query_filter), vector, k)
         return self._index.search_embedded(vector[None], fingerprint, k, query_filter or None)[0]
 
     def _means_everything(self, node_ids: Sequence[str]) -> bool:
@@ -127,7 +131,7 @@ class NodeSearch:
             list(self._vectors(list(hits.values())).astype(np.float64)),
             similarity_top_k=k,
             embedding_ids=list(hits),
-            mmr_threshold=options.get("mmr_threshold", query.mmr_threshold),
+            mmr_threshold=_share("mmr_threshold", options.get("mmr_threshold", query.mmr_threshold)),
         )
         return [replace(hits[i], score=float(score)) for score, i in zip(scores, ids, strict=True)]
 
@@ -135,9 +139,15 @@ class NodeSearch:
         return self._index.vectors([str(one.id) for one in found])
 
 
+def _share(name: str, value: object) -> float | None:
+    if value is not None and not (isinstance(value, int | float | np.floating) and 0 <= value <= 1):
+        raise ConfigurationError(f"{name} must be a number from 0 to 1, found {shown(value)}")
+    return None if value is None else float(value)
+
+
 def _positive(name: str, value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ConfigurationError(f"{name} must be a positive whole number, found {value!r}")
+        raise ConfigurationError(f"{name} must be a positive whole number, found {shown(value)}")
     return value
 
 
@@ -162,7 +172,7 @@ def _compared(name: str) -> Callable[[str, Any], Filter]:
 def _contains_each(name: str) -> Callable[[str, Any], Filter]:
     def build(field: str, wanted: Any) -> Filter:
         if not isinstance(wanted, list) or not wanted:
-            raise FilterError(f"ANY and ALL on {field!r} take a non-empty list of values, found {wanted!r}")
+            raise FilterError(f"ANY and ALL on {field!r} take a non-empty list of values, found {shown(wanted)}")
         return {name: [{field: {"$contains": value}} for value in wanted]}
 
     return build
@@ -170,7 +180,7 @@ def _contains_each(name: str) -> Callable[[str, Any], Filter]:
 
 def _contains_text(field: str, wanted: Any) -> Filter:
     if not isinstance(wanted, str):
-        raise FilterError(f"TEXT_MATCH on {field!r} takes a text, found {wanted!r}")
+        raise FilterError(f"TEXT_MATCH on {field!r} takes a text, found {shown(wanted)}")
     return {field: {"$contains": wanted}}
 
 

@@ -20,7 +20,14 @@ from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.index import ContextualIndex, Document
 from cde_retrievers.llama_index.embeddings import ContextualEmbedding
 from cde_retrievers.llama_index.vector_files import copy_index, new_index, persisted_path, require_local
-from cde_retrievers.llama_index.vector_nodes import check_vector, embedded_text, to_document, to_node, vectors_of
+from cde_retrievers.llama_index.vector_nodes import (
+    check_vector,
+    checked_nodes,
+    embedded_text,
+    to_document,
+    to_node,
+    vectors_of,
+)
 from cde_retrievers.llama_index.vector_search import NodeSearch, refuse_options, to_index_filter
 from cde_retrievers.llama_index.vector_threads import ThreadedVectorStore
 from cde_retrievers.validation.signatures import validated
@@ -176,6 +183,7 @@ class ContextualVectorStore(ThreadedVectorStore):
         """
         refuse_options(add_kwargs)
         fingerprint = self._checked_fingerprint()
+        nodes = checked_nodes(nodes)
         if not nodes:
             return []
         documents = [to_document(node, fingerprint) for node in nodes]
@@ -203,7 +211,7 @@ class ContextualVectorStore(ThreadedVectorStore):
             FilterError: a filter is impossible, or names a field that no node has.
         """
         fingerprint = self._checked_fingerprint()
-        if self.verify and query.query_str and query.query_embedding:
+        if self.verify and query.query_str and query.query_embedding is not None:
             if self._queries % _QUERIES_PER_CHECK == 0:
                 expected = self._embed_model._binding.encode_queries([query.query_str], show_progress=False)
                 check_vector(self._search.vector(query), expected[0], f"query {query.query_str[:60]!r}", fingerprint)

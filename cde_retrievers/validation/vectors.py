@@ -5,10 +5,12 @@ from collections.abc import Coroutine
 import numpy as np
 from numpy.typing import NDArray
 
-from cde_retrievers.errors import CDEError, EmbeddingServiceError
+from cde_retrievers.errors import CDEError, EmbeddingServiceError, shown
 
 Vectors = NDArray[np.float32]
 Embeddings = Vectors
+LARGEST_WIDTH = 1 << 20
+"""Numbers of a vector: more would be a mistake, and fill the memory."""
 SAME_LENGTH = 1e-2
 """How far the length of a unit vector may be from 1: half precision does not come closer."""
 _REAL_NUMBERS = "fiu"  # numpy's kinds: floating point, signed, unsigned
@@ -81,11 +83,12 @@ def checked_width(width: object) -> int:
     """The width of an embedder.
 
     Raises:
-        EmbeddingServiceError: it is not a positive whole number.
+        EmbeddingServiceError: it is not a positive whole number, or too large.
     """
-    if not isinstance(width, int | np.integer) or isinstance(width, bool) or width < 1:
+    if not isinstance(width, int | np.integer) or isinstance(width, bool) or not 1 <= width <= LARGEST_WIDTH:
         raise EmbeddingServiceError(
-            f"the width of an embedder must be a positive whole number, the length of its vectors; found {width!r}"
+            f"the width of an embedder must be a positive whole number, the length of its vectors, of at most "
+            f"{LARGEST_WIDTH:,}; found {shown(width)}"
         )
     return int(width)
 

@@ -31,7 +31,7 @@ def test_answers_may_be_any_collection_of_ids(answers):
     [
         ({"queries": {}}, ConfigurationError, r"there are no judged queries"),
         ({"relevant_docs": {"q1": {"d1"}}}, ConfigurationError, r"query 'q2' has no answers.*leave the query out"),
-        ({"relevant_docs": {**RELEVANT, "q2": "d2"}}, ConfigurationError, r"query 'q2' has the text 'd2' as answers"),
+        ({"relevant_docs": {**RELEVANT, "q2": "d2"}}, ConfigurationError, r"query 'q2' has 'd2' as answers"),
         ({"relevant_docs": {**RELEVANT, "q2": {"d9"}}}, EvaluationDataError, r"answered by 'd9', which is not in the"),
         ({"corpus": {"d1": "same", "d2": "same", "d3": "same"}}, EvaluationDataError, r"fewer than two different"),
         ({"corpus": {**CORPUS, "d3": 7}}, InvalidTextError, r"int"),

@@ -36,7 +36,7 @@ def no_waiting_for_disks():
 def saved(tmp_path_factory):
     """Directory of an index of `DOCUMENTS` in two segments, with deletions; not to be changed."""
     path = tmp_path_factory.mktemp("fuzz") / "index"
-    index = ContextualIndex.build(DOCUMENTS[:-4], BagOfWords(), path)
-    index.add([*DOCUMENTS[-4:], "a blue whale"])
+    index = ContextualIndex.build(["a blue whale", *DOCUMENTS[:-4]], BagOfWords(), path)
+    index.add(DOCUMENTS[-4:])
     index.delete(["doc-0"])
     return path

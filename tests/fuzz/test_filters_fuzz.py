@@ -145,7 +145,7 @@ def answer_of(query_filter, documents):
     return [passes(found) for found in documents]
 
 
-@cases(1_000)
+@cases(600)
 @given(query_filter=filters, documents=st.lists(metadata, min_size=1, max_size=4))
 @example(query_filter={"a": {"$in": np.array(3)}}, documents=[{}])
 @example(query_filter={"a": {"$in": b"ab"}}, documents=[{"a": 97}])
@@ -156,7 +156,7 @@ def test_filters_are_like_their_twin(query_filter, documents):
     assert answer_of(query_filter, stored) == twin_of(query_filter, documents)
 
 
-@cases(300)
+@cases(150)
 @given(query_filter=anything)
 def test_what_is_no_filter(query_filter):
     assert answer_of(query_filter, [{"a": 1}]) == twin_of(query_filter, [{"a": 1}])

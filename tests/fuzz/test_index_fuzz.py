@@ -3,6 +3,7 @@
 import shutil
 import tempfile
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,15 +16,15 @@ from tiny import CORPUS
 
 from cde_retrievers.errors import CDEError
 from cde_retrievers.index import ContextualIndex, Document, context_of_index
+from cde_retrievers.retrieval.document import checked_document, from_line, to_line
 
 CONTEXT = BagOfWords().fit_context(CORPUS, size=4)
 VECTORS = np.eye(32, dtype=np.float32)
 
-hostile_documents = st.builds(
-    Document,
-    st.one_of(texts, anything),
-    st.one_of(st.none(), st.sampled_from(["d1", "new"]), anything),
-    st.one_of(st.just({}), st.dictionaries(texts, anything, max_size=2), anything),
+good_ids = st.one_of(st.none(), st.sampled_from(["d1", "new"]))
+hostile_documents = st.one_of(
+    st.builds(Document, texts, good_ids, st.dictionaries(texts, anything, max_size=2)),
+    st.builds(Document, st.one_of(texts, anything), st.one_of(good_ids, anything), st.one_of(st.just({}), anything)),
 )
 # By the name of a parameter: what it may be given rightly, mixed with what it may not.
 RIGHT = {
@@ -88,6 +89,15 @@ def with_own_fingerprint(index, drawn):
     return values
 
 
+@cases(600)
+@given(document=hostile_documents)
+def test_what_is_stored_of_a_document_is_what_is_read(document):
+    with only_our_errors():
+        checked = checked_document(document, 0)
+        stored = replace(checked, id=checked.id or "new")
+        assert from_line(to_line(stored)) == stored
+
+
 @cases(300)
 @given(call=call_of(READING))
 def test_what_reads_an_index(saved, call):
@@ -102,7 +112,7 @@ def test_what_reads_an_index(saved, call):
             list(found)
 
 
-@cases(150)
+@cases(120)
 @given(call=call_of(WRITING))
 def test_what_changes_an_index(saved, call):
     name, drawn = call
@@ -122,7 +132,7 @@ def test_what_changes_an_index(saved, call):
         assert list(ContextualIndex.open(path).documents()) == list(seen.documents())
 
 
-@cases(100)
+@cases(50)
 @given(drawn=calls(("documents", *BUILD)))
 def test_what_builds_an_index(drawn):
     with tempfile.TemporaryDirectory() as folder:
@@ -138,7 +148,7 @@ def test_what_builds_an_index(drawn):
             assert list(ContextualIndex.open(path).documents()) == list(built.documents())
 
 
-@cases(200)
+@cases(100)
 @given(path=st.one_of(anything, texts, texts.map(Path)), how=st.sampled_from(["open", "build", "context"]))
 def test_hostile_paths(path, how):
     with tempfile.TemporaryDirectory() as folder:
@@ -158,7 +168,7 @@ def test_hostile_paths(path, how):
                 ContextualIndex.create(BagOfWords(), CONTEXT, given_path)
 
 
-@cases(60)
+@cases(30)
 @given(
     drawn=calls(("embedder", "read_only", "salvage")),
 )

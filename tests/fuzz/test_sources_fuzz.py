@@ -66,7 +66,7 @@ def read_fully(name, content, reading):
 
 
 @pytest.mark.parametrize("name", VALID)
-@cases(80)
+@cases(40)
 @given(data=st.data())
 def test_damaged_files(name, data):
     content = data.draw(mutated_bytes(VALID[name]))
@@ -74,20 +74,20 @@ def test_damaged_files(name, data):
 
 
 @pytest.mark.parametrize("name", ["a.jsonl.gz", "a.csv.gz"])
-@cases(60)
+@cases(30)
 @given(data=st.data())
 def test_damaged_content_of_sound_archives(name, data):
     content = data.draw(mutated_bytes(VALID[name.removesuffix(".gz")]))
     read_fully(name, gzip.compress(content, mtime=0), data.draw(st.sampled_from(OPTIONS)))
 
 
-@cases(150)
+@cases(75)
 @given(data=st.data())
 def test_damaged_parquet_files(data):
     read_fully("a.parquet", data.draw(mutated_bytes(parquet())), data.draw(st.sampled_from(OPTIONS)))
 
 
-@cases(200)
+@cases(100)
 @given(rows=st.lists(anything, max_size=3), data=st.data())
 def test_rows_of_any_json(rows, data):
     with suppress(TypeError, ValueError, RecursionError):  # what JSON cannot write is another test's
@@ -123,7 +123,7 @@ def choices(draw):
     return {name: draw(anything if name in hostile else CHOICES[name]) for name in sorted(names)}
 
 
-@cases(200)
+@cases(100)
 @given(chosen=choices(), name=st.sampled_from(sorted(VALID)))
 @example(chosen={"max_characters": 2**63}, name="a.txt")
 @example(chosen={"max_characters": 2**62}, name="a.txt")
@@ -132,7 +132,7 @@ def test_any_choices(chosen, name):
         read_fully(name, VALID[name], ReadOptions(**chosen))
 
 
-@cases(100)
+@cases(50)
 @given(path=anything, reading=anything)
 def test_what_is_no_source(path, reading):
     for given_reading in (None, reading):

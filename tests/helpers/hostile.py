@@ -108,10 +108,6 @@ _fresh = made(
     lambda: iter([1, None]),
     lambda: {"a", "b"},
     lambda: {1: 2, None: 3},
-    lambda: nested(70),
-    lambda: nested(900),
-    lambda: nested(5_000),
-    lambda: [nested(900)],
     object,
 )
 scalars = st.one_of(numbers, texts, _objects)
@@ -126,7 +122,8 @@ def _containers(parts):
     )
 
 
-anything = st.one_of(scalars, _arrays, _fresh, st.recursive(scalars, _containers, max_leaves=6))
+_deep = made(lambda: nested(70), lambda: nested(900), lambda: nested(5_000), lambda: [nested(900)])
+anything = st.one_of(scalars, _arrays, _fresh, _deep, st.recursive(scalars, _containers, max_leaves=6))
 
 
 _ODD_BYTES = [
@@ -188,7 +185,7 @@ def mutated_json(draw, content: dict) -> dict:
         elif how == "near" and isinstance(holder[last], int):
             holder[last] += draw(st.sampled_from([-1, 1, 7]))
         elif how == "more" and isinstance(holder, dict):
-            holder["another"] = draw(st.sampled_from(ODD_JSON))
+            holder["another"] = copy.deepcopy(draw(st.sampled_from(ODD_JSON)))
         else:
-            holder[last] = draw(st.sampled_from(ODD_JSON))
+            holder[last] = copy.deepcopy(draw(st.sampled_from(ODD_JSON)))
     return changed
