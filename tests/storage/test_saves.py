@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from cde_retrievers.training.run.training_run import train
 from disk_events import Recorder, killed_at, no_exchange, watched
 from runs import PAIRS, small_config
 from saves import kinds, read_index, read_refitted
@@ -19,6 +18,7 @@ from cde_retrievers.errors import CDEError, WriteError
 from cde_retrievers.report import report
 from cde_retrievers.storage.scratch import is_scratch
 from cde_retrievers.training.checkpoints import newest_complete
+from cde_retrievers.training.run import train
 
 NAMES = (
     *("context", "encoder", "model", "evaluation", "picture", "checkpoint", "cached arrays"),
