@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from cde_retrievers.errors import ConfigurationError, IndexFileError, shown
+from cde_retrievers.storage.sync import sync_directory
 from cde_retrievers.validation.paths import checked_path
 
 
@@ -54,13 +55,14 @@ def is_there(path: Path) -> bool:
 
 
 def own_folder(path: Path) -> Path:
-    """The directory at `path`, which is made if there is nothing.
+    """The directory at `path`, which is made if there is nothing; its name is then on the device.
 
     Raises:
         IndexFileError: there is a link or a file.
     """
     if not is_there(path):
         path.mkdir()
+        sync_directory(path.parent)
     elif not is_directory(path):
         raise IndexFileError(_named(path, "directory"))
     return path

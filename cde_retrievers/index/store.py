@@ -323,12 +323,13 @@ class IndexStore:
         scratch = self.directory / f"{SCRATCH}{self.home.new_name()}"
         try:
             scratch.mkdir()
+            sync_directory(self.directory)
             context.save(scratch / name)
             self.home.remove(target)
             (scratch / name).rename(target)
+            sync_directory(target.parent)
         finally:
             self.home.remove(scratch)
-        sync_directory(target.parent)
 
     def sweep(self, *written: Manifest) -> None:
         """Remove what this index made and no generation lists: what a killed writer left, and what was replaced.
