@@ -115,5 +115,5 @@ def shown(value: object) -> str:
     try:
         text = repr(value)
     except Exception:  # numbers of more than 4,300 digits, nesting without end, objects that fail
-        return f"something of type {type(value).__name__}"
+        return f"an object of type {type(value).__name__}"
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

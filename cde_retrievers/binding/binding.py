@@ -100,8 +100,8 @@ class ContextBinding:
         """Raise ContextMismatchError unless the context is the one with that fingerprint, under which an index is."""
         if self.context.fingerprint != fingerprint:
             raise ContextMismatchError(
-                f"the index was made under context {fingerprint}, but the embeddings were refitted to "
-                f"{self.context.fingerprint} since; build the index again, and a new retriever over it"
+                f"the index was made under context {fingerprint}, but the embeddings have since been refitted to "
+                f"{self.context.fingerprint}; build the index again, and a new retriever over it"
             )
 
     def use(self, fingerprint: str) -> CorpusContext:

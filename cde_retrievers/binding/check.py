@@ -47,6 +47,6 @@ class ContextCheck:
             )
         if self.theirs is None:
             raise ContextMismatchError(
-                f"the index carries no context, so nothing says that it was built under {self.yours}; build it again, "
+                f"the index carries no context, so it is not known to be built under {self.yours}; build it again, "
                 f"or, if you know that it was, write your context's fingerprint into it"
             )

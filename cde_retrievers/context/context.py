@@ -83,7 +83,7 @@ class CorpusContext:
         if self.model_fingerprint != fingerprint:
             raise ContextMismatchError(
                 f"this context was fitted by model {self.model_name!r} ({self.model_fingerprint[:_SHORT]}), "
-                f"but the encoder is {name!r} ({fingerprint[:_SHORT]}); load the model the context belongs to, "
+                f"but the encoder is {name!r} ({fingerprint[:_SHORT]}); load the model that fitted the context, "
                 f"or call fit_context() with this one and embed the corpus again"
             )
 
@@ -119,7 +119,7 @@ class CorpusContext:
         context = cls(vectors=stored.vectors, probe=stored.probe, **stored.header.model_dump())
         if context.fingerprint != stored.fingerprint:
             raise ContextFileError(
-                f"{path} says its fingerprint is {stored.fingerprint}, but its content has {context.fingerprint}; "
+                f"{path} states fingerprint {stored.fingerprint}, but its content has {context.fingerprint}; "
                 f"load it with the release of cde-retrievers that saved it, or fit the context again"
             )
         return context

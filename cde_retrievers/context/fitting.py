@@ -27,7 +27,7 @@ def context_of(
     if np.ptp(chosen.vectors, axis=0).max() < _SAME_VECTOR * np.abs(chosen.vectors).max():
         raise ContextTooSmallError(
             f"all context documents look the same to the model ({chosen.distinct} distinct ones, such as "
-            f"{chosen.texts[0][:60]!r}), so there is nothing to tell them apart by; fit on the whole corpus"
+            f"{chosen.texts[0][:60]!r}), so it cannot tell them apart; fit on the whole corpus"
         )
     return CorpusContext(
         vectors=chosen.vectors,

@@ -119,7 +119,7 @@ def _read_tensors(path: Path, sha256: str) -> dict[str, NDArray[np.float32]]:
     if found != sha256:
         raise ContextFileError(
             f"{path} is truncated, damaged or from another context: its sha256 is {found}, "
-            f"{HEADER_FILE} says {sha256}; {_REMEDY}"
+            f"but {HEADER_FILE} states {sha256}; {_REMEDY}"
         )
     with _blamed_on(path), safe_open(path, framework="np") as file:
         _check_tensors({name: file.get_slice(name) for name in file.keys()})  # noqa: SIM118 - it is not a mapping
@@ -131,13 +131,13 @@ def _read_tensors(path: Path, sha256: str) -> dict[str, NDArray[np.float32]]:
 
 def _check_tensors(slices: Mapping[str, Any]) -> None:
     if not {_VECTORS} <= slices.keys() <= {_VECTORS, _PROBE}:
-        raise ContextFileError(f"it holds {sorted(slices)}")
+        raise ContextFileError(f"it holds the tensors {sorted(slices)}")
     kinds = {tensor.get_dtype() for tensor in slices.values()}
     shape = slices[_VECTORS].get_shape()
     if kinds != {"F32"} or len(shape) != 2 or 0 in shape:
-        raise ContextFileError(f"a matrix of float32 is expected, it holds {sorted(kinds)} of shape {shape}")
+        raise ContextFileError(f"a float32 matrix is expected, but it holds {sorted(kinds)} of shape {shape}")
     if _PROBE in slices and slices[_PROBE].get_shape() != shape[1:]:
-        raise ContextFileError(f"its probe has shape {slices[_PROBE].get_shape()}, its vectors {shape}")
+        raise ContextFileError(f"its probe has shape {slices[_PROBE].get_shape()}, but its vectors {shape}")
 
 
 @contextmanager
@@ -145,4 +145,4 @@ def _blamed_on(path: Path) -> Iterator[None]:
     try:
         yield
     except (SafetensorError, ContextFileError) as error:
-        raise ContextFileError(f"{path} is not a file of context vectors ({error}); {_REMEDY}") from error
+        raise ContextFileError(f"{path} does not hold context vectors ({error}); {_REMEDY}") from error

@@ -99,7 +99,7 @@ def select_documents(
     if len(pool.texts) < 2:
         raise ContextTooSmallError(
             f"a context needs at least 2 distinct documents, found {len(pool.texts)} among {pool.seen}; "
-            f"fit on the documents that you are going to index, all of them"
+            f"fit on all the documents that you are going to index"
         )
     vectors = checked_vectors(embed(pool.texts), len(pool.texts), None)
     distinct = min(size, len(pool.texts))

@@ -58,7 +58,7 @@ def measure(
     if len(new.texts) < SMALLEST_SAMPLE:
         raise SampleTooSmallError(
             f"at least {SMALLEST_SAMPLE} distinct new texts are needed, found {len(new.texts)} "
-            f"({unknown.left_out} more are in the corpus's sample already); measure again when there are more"
+            f"({unknown.left_out} more are already in the corpus's sample); measure again when there are more"
         )
     corpus_vectors = corpus.vectors
     if corpus_vectors is None:

@@ -55,7 +55,7 @@ class DriftReport:
         return {"verdict": self.verdict, "expectation": self.expectation, **asdict(self)}
 
     def __str__(self) -> str:
-        left_out = f", {self.left_out:,} more are in the corpus's sample already" if self.left_out else ""
+        left_out = f", {self.left_out:,} more are already in the corpus's sample" if self.left_out else ""
         found = f"about {self.share:.0%} of the new documents are unlike the corpus"
         return (
             f"{self.verdict}: {'no difference beyond chance' if self.verdict == 'as expected' else found} "

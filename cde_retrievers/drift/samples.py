@@ -71,8 +71,8 @@ def _of_context(context: CorpusContext) -> CorpusSample:
 def _of_index(reference: object, context: CorpusContext, size: int, seed: int) -> CorpusSample:
     if not isinstance(reference, IndexedCorpus):
         raise ConfigurationError(
-            f"the documents of a context of strategy {context.strategy!r} are no fair sample of a corpus, so there is "
-            f"nothing to compare with; give the index in place of the context: texts are drawn from it"
+            f"the documents of a context of strategy {context.strategy!r} are not a fair sample of a corpus, so there "
+            f"is nothing to compare with; give the index instead of the context: texts are drawn from it"
         )
     texts = draw_candidates(reference.texts(), size, seed).texts
     return CorpusSample(frozenset(map(_digest, texts)), texts, None)

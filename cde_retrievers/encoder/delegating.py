@@ -98,7 +98,7 @@ class LazyEmbedder(DelegatingEmbedder):
     def _the_same(self, loaded: Embedder) -> Embedder:
         if loaded.fingerprint != self.fingerprint:
             raise ContextMismatchError(
-                f"the model {self.name!r} is another one here than where it was pickled: {loaded.fingerprint[:12]} is "
+                f"the model {self.name!r} differs here from the one that was pickled: {loaded.fingerprint[:12]} is "
                 f"loaded, {self.fingerprint[:12]} is needed; save the model and load it by that path in both places"
             )
         return loaded

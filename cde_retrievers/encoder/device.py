@@ -21,14 +21,14 @@ def resolve_device(device: str | torch.device = "auto") -> torch.device:
     try:
         chosen = torch.device(device)
     except (RuntimeError, TypeError) as error:
-        raise DeviceError(f"{device!r} names no device; use one of {['auto', *available]}") from error
+        raise DeviceError(f"{device!r} is not a device; use one of {['auto', *available]}") from error
     if chosen.type not in {name.split(":")[0] for name in available}:
         raise DeviceError(
-            f'device {str(chosen)!r} was asked for, but this machine has {available}; use one of these, or "auto"'
+            f'device {str(chosen)!r} was requested, but this machine has {available}; use one of these, or "auto"'
         )
     if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
         raise DeviceError(
-            f"device {str(chosen)!r} was asked for, but there are {torch.cuda.device_count()} CUDA devices, "
+            f"device {str(chosen)!r} was requested, but there are {torch.cuda.device_count()} CUDA devices, "
             f"counted from cuda:0"
         )
     return chosen

@@ -97,7 +97,7 @@ def fitted_context(
         if isinstance(context, Coroutine):
             context.close()
         raise EmbeddingServiceError(
-            f"fit_context of {type(embedder).__name__} must answer a CorpusContext, found {type(context).__name__}"
+            f"fit_context of {type(embedder).__name__} must return a CorpusContext, found {type(context).__name__}"
         )
     checked_vectors(context.vectors, len(context.documents), None)
     embedder.check_context(context)

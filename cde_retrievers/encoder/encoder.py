@@ -351,7 +351,7 @@ class ContextualEncoder:
         slots = getattr(self.config.conditioning, "context_slots", None)
         if size is not None and slots not in (None, size):
             raise ConfigurationError(
-                f"this model reads exactly {slots} context vectors, size={size} was asked for; leave the size out "
+                f"this model reads exactly {slots} context vectors, size={size} was requested; leave the size out "
                 f"(a smaller corpus fills the context by repetition)"
             )
         return self.config.context_size if size is None else size

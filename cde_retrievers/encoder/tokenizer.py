@@ -41,7 +41,7 @@ def load_tokenizer(folder: Path, source: str | None = None, cache_folder: str | 
     if not path.is_file():
         raise CheckpointError(
             f"{folder} has no {TOKENIZER_FILE}; save a contextual model together with its tokenizer, with "
-            f"ContextualEncoder(model, tokenizer).save(...), and beside a bi-encoder write one with "
+            f"ContextualEncoder(model, tokenizer).save(...), or add one to a bi-encoder with "
             f"AutoTokenizer.from_pretrained(...).save_pretrained({str(folder)!r})"
         )
     with _damage_explained(path):
@@ -70,7 +70,7 @@ class TextTokenizer:
         self.max_length = max_length
         self._pad_id = pad_id
         if len(self._tokenizer.encode("").ids) == 0:
-            raise CheckpointError("the tokenizer adds no special tokens, so an empty text would have nothing to embed")
+            raise CheckpointError("the tokenizer adds no special tokens, so an empty text would have no token to embed")
 
     @property
     def backend_tokenizer(self) -> Tokenizer:
@@ -131,8 +131,8 @@ def _copied(tokenizer: Tokenizer) -> Tokenizer:
     # Asked first, because writing a tokenizer out takes time and memory for every number up to its largest id.
     if _vocabulary_size(tokenizer) > _MOST_TOKENS:
         raise CheckpointError(
-            f"the tokenizer has the token id {_vocabulary_size(tokenizer) - 1}, at most {_MOST_TOKENS:,} tokens are "
-            f"possible; fetch or save it again"
+            f"the tokenizer has the token id {_vocabulary_size(tokenizer) - 1}, but at most {_MOST_TOKENS:,} tokens "
+            f"are possible; fetch or save it again"
         )
     with _damage_explained("the tokenizer"):
         copy = Tokenizer.from_str(tokenizer.to_str())
@@ -176,6 +176,6 @@ def check_tokenizer(tokenizer: TextTokenizer, config: ContextualConfig) -> None:
     end = config.conditioning.instruction_end if isinstance(config.conditioning, JointConditioning) else None
     if end is not None and tokenizer.token_id(":") != end:
         raise CheckpointError(
-            f"the model takes token {end} for the end of a prompt, which must be ':', but the tokenizer has "
-            f"{tokenizer.token_id(':')} for it; use the tokenizer the model was trained with"
+            f"the model expects token {end} at the end of a prompt, which must be ':', but the tokenizer has "
+            f"{tokenizer.token_id(':')} for ':'; use the tokenizer the model was trained with"
         )

@@ -81,7 +81,7 @@ class EmbeddingClient:
                     kept = sum(self._kept.get(digests[row]) is not None for row in missing)
                     raise EmbeddingServiceError(
                         f"{error}. {done} of {len(missing)} texts were embedded before, and {kept} of their vectors "
-                        f"are kept: call again with the same texts, and only the rest is asked for"
+                        f"are kept: call again with the same texts, and only the rest is requested"
                     ) from error.__cause__
                 vectors[rows] = answer
                 self._kept.keep([digests[row] for row in rows], answer)

@@ -57,7 +57,7 @@ class Probe:
 
     def _changed(self, finding: str) -> ContextMismatchError:
         return ContextMismatchError(
-            f"the model behind the name {self._name!r} has changed since the context was fitted: {finding}; go back to "
+            f"the model named {self._name!r} has changed since the context was fitted: {finding}; go back to "
             f"the former model, or fit a new context and embed the corpus again"
         )
 
@@ -75,8 +75,8 @@ def name_of_base(base: object, given: str | None) -> str:
         if isinstance(name, str) and name not in _NAMELESS:
             return name
     raise ConfigurationError(
-        f"{type(base).__name__} does not say which model is behind it, and a context must know; give base_name='...', "
-        f"and another one whenever the model changes"
+        f"{type(base).__name__} does not name its model, which a context must record; give base_name='...', "
+        f"and a new name when the model changes"
     )
 
 
@@ -90,5 +90,5 @@ def require_picklable(base: object) -> None:
     except (pickle.PicklingError, TypeError, AttributeError) as error:
         raise ConfigurationError(
             f"the base {type(base).__name__} cannot be pickled ({error}); save the context with save_context(path), "
-            f"and in the other process make the base again and give it with context_path=path"
+            f"then construct the base in the other process and pass it with context_path=path"
         ) from error

@@ -98,7 +98,7 @@ def _checked(answer: object, texts: list[str], width: int | None) -> Embeddings:
     unusable = np.flatnonzero(~(np.isfinite(lengths) & (lengths > 0)))
     if len(unusable):
         raise EmbeddingServiceError(
-            f"the embedding answered with a vector of zeros, NaN or infinities for the text "
+            f"the embedding returned a vector of zeros, NaN or infinities for the text "
             f"{texts[unusable[0]][:60]!r}; leave out texts without content"
         )
     return vectors

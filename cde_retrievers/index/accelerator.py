@@ -101,11 +101,13 @@ class Accelerator:
             self._index = faiss.read_index(str(path))
         except RuntimeError as error:
             if path.exists():
-                raise IndexFileError(f"{path} is not a file of faiss: {error}") from error
+                raise IndexFileError(f"{path} is not a faiss file: {error}") from error
             raise FileNotFoundError(f"{path} was removed while it was opened") from error
         wanted = faiss.IndexHNSWSQ if kind == "hnsw" else faiss.IndexIVFScalarQuantizer
         if not isinstance(self._index, wanted) or (self._index.d, self._index.ntotal) != (width, entry.rows):
-            raise IndexFileError(f"{path} does not cover {entry.rows} rows of {width} numbers as {kind!r} does")
+            raise IndexFileError(
+                f"{path} is not an accelerator of kind {kind!r} for {entry.rows} rows of {width} numbers"
+            )
 
     def candidates(self, queries: Embeddings, k: int, allowed: NDArray[np.bool_]) -> NDArray[np.int64]:
         """Row numbers (Q, C) to score; -1 where there are fewer.

@@ -46,7 +46,7 @@ def _tidied(store: IndexStore, manifest: Manifest) -> Manifest:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        logger.warning("there is no room in %s to merge its files; the next change tries again", store.directory)
+        logger.warning("there is no space in %s to merge its files; the next change tries again", store.directory)
         store.sweep(manifest)  # what was merged until then
         return manifest
 

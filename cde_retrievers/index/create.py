@@ -60,7 +60,7 @@ def create_index(
     with disk_errors_explained(store.directory, "nothing was made"), writer_lock(store.directory, "creating"):
         _refuse_served(store)  # once more: another process may have finished one before the lock was ours
         if store.staged() is not None:
-            raise PathInUseError(f"{path} holds a build that was interrupted; give another path, or finish it")
+            raise PathInUseError(f"{path} holds an interrupted build; give another path, or finish it")
         store.claim()
         store.save_context(context)
         manifest = store.commit(new_manifest(embedder, context, kind))
@@ -79,7 +79,7 @@ def finish_build(
     if request.context is None:
         require_rereadable(documents)
     store = _new_store(path)
-    state = "what is done so far is kept, and the same call goes on from there"
+    state = "what is done so far is kept, and the same call continues from there"
     with disk_errors_explained(store.directory, state), writer_lock(store.directory, "building"):
         _refuse_served(store)  # once more: another process may have finished it before the lock was ours
         store.claim()
@@ -88,8 +88,8 @@ def finish_build(
             staged = _begin(store, documents, request, show_progress)
         elif staged.staging is None or staged.staging.settings != request.settings:
             raise ConfigurationError(
-                f"{path} holds a build that was interrupted with {staged.documents} documents done, for other settings "
-                f"or another model ({staged.staging and staged.staging.settings}); ask for the same, or remove it"
+                f"{path} holds a build interrupted after {staged.documents} documents, with other settings "
+                f"or another model ({staged.staging and staged.staging.settings}); use the same, or remove it"
             )
         store.check_staged(staged)
         store.sweep()
@@ -109,7 +109,7 @@ def finish_build(
         except SourceChangedError as error:
             raise ConfigurationError(
                 f"the first documents are not those that the interrupted build in {path} began with; give the same "
-                f"ones in the same order, or remove the directory and build anew"
+                f"ones in the same order, or remove the directory and build again"
             ) from error
         snapshot = store.snapshot(store.serve_staged(finished))
         store.sweep()
@@ -168,7 +168,7 @@ def _new_store(path: str | Path) -> IndexStore:
 def _refuse_served(store: IndexStore) -> None:
     if store.is_served:
         raise PathInUseError(
-            f"{store.directory} holds an index already; open it with ContextualIndex.open(), embed it anew with "
+            f"{store.directory} already holds an index; open it with ContextualIndex.open(), embed it again with "
             f"refit(), or give another path"
         )
 
@@ -188,8 +188,7 @@ def _may_become_index(store: IndexStore) -> bool:
         return False
     if is_there(directory / SEGMENTS):  # a build writes its first manifest before its first segment
         raise IndexFileError(
-            f"{directory} holds documents of an index whose manifest is missing; restore index.json from a copy, or "
-            f"remove the directory"
+            f"{directory} holds an index without its manifest; restore index.json from a copy, or remove the directory"
         )
     return True
 

@@ -21,7 +21,7 @@ def index_directory(path: object) -> Path:
     except PermissionError:
         return directory  # the first look into it says so
     except (RuntimeError, OSError) as error:  # RuntimeError: a circle of links
-        raise ConfigurationError(f"{shown(path)} cannot be the path of an index: {error}; give another one") from error
+        raise ConfigurationError(f"{shown(path)} cannot be the path of an index: {error}; give another path") from error
     return directory
 
 
@@ -83,5 +83,5 @@ def _named(path: Path, wanted: str) -> str:
     if mode is None:
         return f"{path} is missing"
     if stat.S_ISLNK(mode):
-        return f"{path} is a link, and an index follows none; put the {wanted} itself in its place"
-    return f"{path} is no {wanted}"
+        return f"{path} is a link, which an index does not follow; put the {wanted} itself in its place"
+    return f"{path} is not a {wanted}"

@@ -90,7 +90,7 @@ def _check_depth(value: object, depth: int) -> None:
     if not isinstance(value, Mapping | list | tuple):
         return
     if depth > MAX_DEPTH:
-        raise FilterError(f"a filter may be nested {MAX_DEPTH} levels deep, and this one goes deeper; flatten it")
+        raise FilterError(f"a filter may be nested at most {MAX_DEPTH} levels deep, this one is deeper; flatten it")
     for part in value.values() if isinstance(value, Mapping) else value:
         _check_depth(part, depth + 1)
 
@@ -117,7 +117,7 @@ def _compile_entry(key: str, value: Any) -> Predicate:
         denied = _compile(_part(key, value))
         return lambda metadata: not denied(metadata)
     if not isinstance(key, str) or key.startswith("$"):
-        raise FilterError(f"{shown(key)} is no field and none of '$and', '$or', '$not'")
+        raise FilterError(f"{shown(key)} is neither a field nor one of '$and', '$or', '$not'")
     if isinstance(value, Mapping) and any(isinstance(name, str) and name.startswith("$") for name in value):
         return _all([_condition(key, operator, wanted) for operator, wanted in value.items()])
     if isinstance(value, Mapping) and value and all(isinstance(name, str) and f"${name}" in _KNOWN for name in value):
@@ -144,7 +144,7 @@ def _condition(field: str, operator: str, wanted: Any) -> Predicate:
     else:
         wanted = _as_stored(wanted, field)
     if operator in ("$gt", "$gte", "$lt", "$lte") and not isinstance(wanted, str | int | float):
-        raise FilterError(f"{operator!r} on {field!r} takes a number or a text, found {shown(wanted)}")
+        raise FilterError(f"{operator!r} on {field!r} takes a number or a string, found {shown(wanted)}")
 
     def test(metadata: Mapping[str, Any]) -> bool:
         found = metadata.get(field, _MISSING)
@@ -169,10 +169,10 @@ def _as_stored(wanted: Any, field: str) -> Any:
         try:
             return int(wanted) if isinstance(wanted, Integral) else float(wanted)
         except OverflowError as error:
-            raise FilterError(f"the filter on {field!r} looks for a number that is too large: {error}") from error
+            raise FilterError(f"the filter on {field!r} compares with a number that is too large: {error}") from error
     raise FilterError(
-        f"the filter on {field!r} looks for a {type(wanted).__name__}, which no metadata can hold; give a text or a "
-        f"number in its place"
+        f"the filter on {field!r} compares with a {type(wanted).__name__}, which metadata cannot hold; give a string "
+        f"or a number instead"
     )
 
 
@@ -182,11 +182,11 @@ def _all(conditions: Sequence[Predicate]) -> Predicate:
 
 def _parts(key: str, value: Any) -> Sequence[Filter]:
     if not isinstance(value, list | tuple) or not value:
-        raise FilterError(f"{key!r} takes a list of filters that is not empty, found {shown(value)}")
+        raise FilterError(f"{key!r} takes a non-empty list of filters, found {shown(value)}")
     return [_part(key, part) for part in value]
 
 
 def _part(key: str, value: Any) -> Filter:
     if not isinstance(value, Mapping):
-        raise FilterError(f"{key!r} takes filters, which are mappings, found {shown(value)}")
+        raise FilterError(f"{key!r} takes filters, each of them a mapping, found {shown(value)}")
     return value

@@ -46,12 +46,11 @@ class DocumentValidator:
     def _refuse_known(self, identity: str, position: int) -> None:
         if identity in self._seen:
             raise DuplicateIdError(
-                f"document {position} has the id {identity!r}, which a document before it has already; give each its "
-                f"own"
+                f"document {position} has the id {identity!r}, which an earlier document already has; give each its own"
             )
         if not self._replacing and identity in self._taken:
             raise DuplicateIdError(
-                f"document {position} has the id {identity!r}, which a document in the index has already; use upsert() "
+                f"document {position} has the id {identity!r}, which a document in the index already has; use upsert() "
                 f"to replace what is there"
             )
 
@@ -85,7 +84,7 @@ def require_rereadable(documents: Iterable[object]) -> None:
     if iter(documents) is documents:
         raise ConfigurationError(
             f"the context is fitted in one pass over the documents and they are embedded in a second, but a "
-            f"{type(documents).__name__} can be read only once; give a list, an object whose __iter__ begins anew, or "
+            f"{type(documents).__name__} can be read only once; give a list, an object whose __iter__ starts again, or "
             f"a fitted context="
         )
 

@@ -56,7 +56,7 @@ def read_biencoder(name_or_path: str | Path, cache_folder: str | Path | None = N
         backbone = backbone_settings(read_config(folder))
         longest = longest_text(transformers_config(backbone))
         if longest < MIN_LENGTH:
-            raise ConfigurationError(f"it has positions for {longest} tokens, at least {MIN_LENGTH} are needed")
+            raise ConfigurationError(f"it has positions for {longest} tokens, but at least {MIN_LENGTH} are needed")
         with torch.device("meta"):  # takes no memory, whatever size a damaged config asks for
             hollow = build_backbone(backbone)
     except (CheckpointError, ConfigurationError) as error:

@@ -57,13 +57,13 @@ def check_own_layout(directory: Path, settings: dict[str, Any]) -> dict[str, Any
     fields = dict(settings)
     if fields.pop("model_type", None) != MODEL_TYPE:
         raise CheckpointError(
-            f"{directory} is not a contextual model; to make one of a bi-encoder, "
+            f"{directory} is not a contextual model; to make one from a bi-encoder, "
             f"use from_biencoder({str(directory)!r})"
         )
     version = fields.pop("format_version", None)
     if isinstance(version, bool) or version not in (_WITHOUT_CHECKSUMS, FORMAT_VERSION):
         raise CheckpointError(
-            f"{directory} has format version {shown(version)}, this release reads {FORMAT_VERSION} and those before; "
+            f"{directory} has format version {shown(version)}, but this release reads {FORMAT_VERSION} and earlier; "
             f"update cde-retrievers or save the model again"
         )
     return fields
@@ -176,7 +176,7 @@ def fill(module: nn.Module, weights: Iterable[tuple[str, Tensor]]) -> None:
         elif wanted.shape != tensor.shape:
             problems.append(f"{name} has shape {tuple(tensor.shape)} instead of {tuple(wanted.shape)}")
         elif not tensor.is_floating_point():
-            problems.append(f"{name} has whole numbers ({tensor.dtype})")
+            problems.append(f"{name} has integers ({tensor.dtype})")
         elif not torch.isfinite(tensor := tensor.to(torch.float32)).all():
             problems.append(f"{name} has values that are not finite numbers")
         else:

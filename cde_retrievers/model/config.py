@@ -17,7 +17,7 @@ def _valid_unicode(text: str) -> str:
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
-        raise ValueError("a prompt is valid Unicode, without lone surrogates") from error
+        raise ValueError("a prompt must be valid Unicode, without lone surrogates") from error
     return text
 
 

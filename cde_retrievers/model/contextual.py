@@ -228,7 +228,7 @@ def _check_variant(conditioning: Conditioning, variant: str | None) -> None:
     saved = getattr(conditioning, "variant", None)
     if variant not in (None, saved):
         raise ConfigurationError(
-            f"variant {variant!r} was asked for, but this model was saved as {saved!r}; leave the variant out, or load "
+            f"variant {variant!r} was requested, but this model was saved as {saved!r}; leave the variant out, or load "
             f"the published checkpoint"
         )
 

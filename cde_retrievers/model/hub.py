@@ -28,9 +28,9 @@ def local_folder(name_or_path: str | Path, cache_folder: str | Path | None = Non
         return Path(snapshot_download(str(name_or_path), allow_patterns=_FILES, cache_dir=cache_folder))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         raise CheckpointError(
-            f"no model {str(name_or_path)!r}: it is neither a directory here nor a repository that the Hugging "
-            f"Face hub or its local cache could give ({type(error).__name__}); check the name, go online once, or "
-            f"give the path of a directory"
+            f"model {str(name_or_path)!r} was not found: it is neither a directory here nor a repository that the "
+            f"Hugging Face hub or its local cache could provide ({type(error).__name__}); check the name, go online "
+            f"once, or give the path of a directory"
         ) from error
 
 
@@ -44,7 +44,7 @@ def hub_file(repository: str, name: str, wanted_in: Path, cache_folder: str | Pa
         return Path(hf_hub_download(repository, name, cache_dir=cache_folder))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise CheckpointError(
-            f"{wanted_in} has no {name}, and the Hugging Face hub or its local cache could not give that of "
+            f"{wanted_in} has no {name}, and the Hugging Face hub or its local cache could not provide that of "
             f"{repository} ({type(error).__name__}); go online once, or put {name} of {repository} into {wanted_in}"
         ) from error
 

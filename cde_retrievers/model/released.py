@@ -176,7 +176,7 @@ def release_of(folder: Path, settings: Mapping[str, Any]) -> Release:
         if any(release.mark in name for name in names):
             return release
     raise CheckpointError(
-        f"{folder} has the backbone {shown(settings.get('embedder'))}, which is not known; "
+        f"{folder} has the backbone {shown(settings.get('embedder'))}, which is unknown; "
         f"known are {[release.embedder for release in RELEASES]}; fetch it again"
     )
 

@@ -92,9 +92,7 @@ class SecondStage(nn.Module, ABC, Generic[Prepared]):
     def check_sequence_dropout(self, probability: float) -> None:
         """Raise ConfigurationError unless `prepare` can be given this probability."""
         if not 0 <= probability < 1:
-            raise ConfigurationError(
-                f"sequence_dropout is a probability from 0 up to, not with, 1; found {probability}"
-            )
+            raise ConfigurationError(f"sequence_dropout must be a probability in [0, 1), found {probability}")
         if probability > 0:
             self._required_null_vector()
 
@@ -110,7 +108,7 @@ class SecondStage(nn.Module, ABC, Generic[Prepared]):
     def _required_null_vector(self) -> nn.Parameter:
         if self.null_vector is None:
             raise ConfigurationError(
-                "this model has no null vector to put in the place of context (the released ones have none); "
+                "this model has no null vector to use instead of a context (the released models have none); "
                 "fit a context on the corpus, or to train one, start from JointConditioning or CachedConditioning with "
                 "null_vector=True"
             )

@@ -97,7 +97,7 @@ def _pooling(path: Path) -> Pooling:
         return _POOLING_NAMES[named]
     if named is None and len(flags) == 1 and flags[0] in _POOLING_FLAGS:
         return _POOLING_FLAGS[flags[0]]
-    raise CheckpointError(f"{path} asks for pooling {named or flags}; supported are {list(_POOLING_NAMES)}")
+    raise CheckpointError(f"{path} uses pooling {named or flags}; supported are {list(_POOLING_NAMES)}")
 
 
 def _read(path: Path, kind: type[Kind], default: Any) -> Kind:
@@ -106,4 +106,4 @@ def _read(path: Path, kind: type[Kind], default: Any) -> Kind:
     try:
         return TypeAdapter(kind).validate_python(value)
     except ValidationError as error:
-        raise CheckpointError(f"{path} is of a form not known: {readable(error.errors())}; {_REMEDY}") from error
+        raise CheckpointError(f"{path} has an unknown format: {readable(error.errors())}; {_REMEDY}") from error

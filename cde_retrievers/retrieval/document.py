@@ -62,10 +62,12 @@ def checked_document(document: Document | str, position: int) -> Document:
         document = Document(document)
     if not isinstance(document, Document):
         raise InvalidDocumentError(
-            f"document {position} is a {type(document).__name__}; give a text or a cde_retrievers.index.Document"
+            f"document {position} is a {type(document).__name__}; give a string or a cde_retrievers.index.Document"
         )
     if not isinstance(document.text, str):
-        raise InvalidTextError(f"text {position} is no string but {shown(document.text)}; give a Document a text")
+        raise InvalidTextError(
+            f"text {position} must be a string, found {shown(document.text)}; give the Document a string"
+        )
     checked_text(document.text, position)
     if document.id is not None:
         _check_id(document.id, position)
@@ -88,14 +90,14 @@ def checked_ids(ids: object) -> list[str]:
     known = list(ids)
     for identity in known:
         if not isinstance(identity, str):
-            raise ConfigurationError(f"an id is a text, found {shown(identity)}; use str(id)")
+            raise ConfigurationError(f"an id must be a string, found {shown(identity)}; use str(id)")
     return known
 
 
 def _check_id(found: object, position: int) -> None:
     if not isinstance(found, str) or not found:
         raise InvalidDocumentError(
-            f"the id of document {position} must be a text that is not empty, found {shown(found)}; use str(id)"
+            f"the id of document {position} must be a non-empty string, found {shown(found)}; use str(id)"
         )
     try:
         checked_text(found, position)
@@ -116,7 +118,7 @@ def _as_json(value: object, where: str, depth: int) -> Any:
         return str.__str__(value)
     if isinstance(value, int):
         if not -_TOO_LARGE < value < _TOO_LARGE:
-            raise InvalidDocumentError(f"{where} is a number of more than 4,300 digits; store it as a text")
+            raise InvalidDocumentError(f"{where} is a number of more than 4,300 digits; store it as a string")
         return int.__int__(value)
     if isinstance(value, float):
         if not math.isfinite(value):
@@ -124,7 +126,7 @@ def _as_json(value: object, where: str, depth: int) -> Any:
         return float.__float__(value)
     if not isinstance(value, list | tuple | Mapping):
         raise InvalidDocumentError(
-            f"{where} is a {type(value).__name__}, which JSON cannot hold; store a text or a number in its place"
+            f"{where} is a {type(value).__name__}, which JSON cannot hold; store a string or a number instead"
         )
     if depth > MAX_DEPTH:
         raise InvalidDocumentError(f"{where[:100]}... is nested more than {MAX_DEPTH} levels deep; flatten it")
@@ -135,7 +137,7 @@ def _as_json(value: object, where: str, depth: int) -> Any:
 
 def _key(found: object, where: str) -> str:
     if not isinstance(found, str):
-        raise InvalidDocumentError(f"{where} has the key {shown(found)}, which is no text; use str(key)")
+        raise InvalidDocumentError(f"{where} has the key {shown(found)}, which is not a string; use str(key)")
     _check_metadata_text(found, where)
     return str.__str__(found)
 
@@ -144,7 +146,7 @@ def _check_metadata_text(text: str, where: str) -> None:
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
-        raise InvalidDocumentError(f"{where} holds a text that is not valid Unicode: {error}; repair it") from error
+        raise InvalidDocumentError(f"{where} holds a string that is not valid Unicode: {error}; repair it") from error
 
 
 def to_line(document: Document) -> bytes:

@@ -134,7 +134,7 @@ def _resolved(path: str | Path) -> Path:
 
 def _refuse_to_replace(target: Path, is_ours: Callable[[Path], bool]) -> None:
     if _is_current(target):
-        raise PathInUseError(f"{target} is the current directory, which is not replaced; give a new one inside it")
+        raise PathInUseError(f"{target} is the current directory, which cannot be replaced; give a new one inside it")
     if target.exists() and any(target.iterdir()) and not is_ours(target):
         raise PathInUseError(f"{target} already holds other files; {_WAY_OUT}")
 
@@ -167,7 +167,7 @@ def _put_in_place(scratch: Path, target: Path, is_ours: Callable[[Path], bool], 
             elif not exchange(new, target):
                 _exchange_in_two_steps(new, target, scratch / OLD)
             return
-    raise PathInUseError(f"{target} is being written to by others; give another path")
+    raise PathInUseError(f"{target} is being written by another process; give another path")
 
 
 def _exchange_in_two_steps(new: Path, target: Path, old: Path) -> None:

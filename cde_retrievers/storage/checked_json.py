@@ -38,7 +38,7 @@ def read_checksummed(path: Path, error: type[CDEError], remedy: str, version: in
         raise error(f"{path} was edited: its content does not match its seal; {remedy}")
     found = content.pop(_VERSION, None)
     if found != version:
-        raise error(f"{path} has format version {found}, this release reads {version}; update cde-retrievers")
+        raise error(f"{path} has format version {found}, but this release reads {version}; update cde-retrievers")
     return dict(content)
 
 
@@ -60,9 +60,9 @@ def read_json(path: Path, error: type[CDEError], remedy: str) -> Any:
             deeply, or holds a number that is not finite.
     """
     if os.path.exists(path) and not os.path.isfile(path):  # false where pathlib raises, such as for a name too long
-        raise error(f"{path} is not a regular file, and is not read; {remedy}")
+        raise error(f"{path} is not a regular file and was not read; {remedy}")
     if os.path.islink(path) and not os.path.exists(path):
-        raise error(f"{path} is a link that leads nowhere; {remedy}")
+        raise error(f"{path} is a broken link; {remedy}")
     try:
         value = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse, parse_float=_finite)
     except FileNotFoundError:

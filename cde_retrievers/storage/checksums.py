@@ -24,7 +24,7 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 def _inside(name: str) -> str:
     if "\\" in name or "\0" in name or any(part in ("", ".", "..") for part in name.split("/")):
-        raise ValueError("a name of a file in the directory, or below it, is expected")
+        raise ValueError("the name of a file in the directory, or below it, is expected")
     return name
 
 
@@ -90,7 +90,7 @@ def check_files(
     for name in _names(directory):
         if name not in expected and (name in read or name.endswith(WEIGHT_ENDINGS)):
             raise error(
-                f"{directory / name} was added: it is not one of the files that belong there; take it out, or {remedy}"
+                f"{directory / name} was added: it is not one of the files that belong there; remove it, or {remedy}"
             )
 
 
@@ -103,4 +103,4 @@ def _check_file(path: Path, sha256: str, error: type[CDEError], remedy: str) -> 
     except OSError as reason:
         raise error(f"{path} cannot be read ({reason.strerror}); {remedy}") from reason
     if found != sha256:
-        raise error(f"{path} is damaged, or is another file: its sha256 is {found}, expected {sha256}; {remedy}")
+        raise error(f"{path} is damaged or not the expected file: its sha256 is {found}, expected {sha256}; {remedy}")

@@ -26,8 +26,8 @@ _REASONS_OF_PATHS = {
     errno.ENAMETOOLONG: "the name is too long; give a shorter one",
     errno.ELOOP: "symbolic links lead in a circle there; remove them",
     errno.ENOTDIR: "a part of the path is a file; use another place",
-    errno.EBUSY: "it is in use, as the place where a disk is mounted is; give a new directory inside it",
-    errno.EXDEV: "a directory there cannot be renamed, as in a layer of a container's image; use another place",
+    errno.EBUSY: "it is in use, for example as a mount point; give a new directory inside it",
+    errno.EXDEV: "a directory there cannot be renamed, as in an image layer of a container; use another place",
 }
 _OF_RUST = re.compile(r"\(os error (\d+)\)")
 _OF_FAISS = re.compile(r"faiss::.*(?:write error in .*\((.+)\)|could not open .* for writing: (.+))$", re.DOTALL)

@@ -176,7 +176,7 @@ def _remove_cleared(folder: Path) -> None:
     with suppress(OSError):  # another save was quicker, say
         left = {entry.name for entry in folder.iterdir()} - {_RECORD}
         if left:
-            logger.warning("%s is left over from a save, and could not be removed", folder)
+            logger.warning("%s is left over from a save and could not be removed", folder)
             return
         (folder / _RECORD).unlink(missing_ok=True)
         folder.rmdir()

@@ -96,7 +96,7 @@ class _Rule:
         kinds = [kind for kind in self.kinds if not (kind is str and Path in self.kinds)]
         words = [_WORDS.get(kind, f"a {kind.__name__}") for kind in kinds if kind is not NoneType]
         words += [repr(choice) for choice in self.choices]
-        words += [] if self.items is None else [f"a sequence of which each is {self.items}"]
+        words += [] if self.items is None else [f"a sequence, each item {self.items}"]
         words += ["None"] if NoneType in kinds else []
         return " or ".join(words)
 
@@ -126,8 +126,8 @@ _WORDS: Mapping[type, str] = {
     bool: "True or False",
     int: "a whole number",
     float: "a number",
-    str: "a text",
-    Path: "a path (text or pathlib.Path)",
+    str: "a string",
+    Path: "a path (str or pathlib.Path)",
 }
 
 
@@ -176,9 +176,9 @@ def _checked_whole(name: str, value: Any) -> int:
 def _checked_path(name: str, value: Any) -> object:
     path = os.fspath(value)
     if not path:
-        raise ConfigurationError(f"{name} must be a path, found an empty text; '.' is the current directory")
+        raise ConfigurationError(f"{name} must be a path, found an empty string; '.' is the current directory")
     if "\0" in path:
-        raise ConfigurationError(f"{name} must be a path, found {described(path)}, which holds the character NUL")
+        raise ConfigurationError(f"{name} must be a path, found {described(path)}, which contains the character NUL")
     try:
         os.fsencode(path)
     except UnicodeEncodeError as error:

@@ -45,7 +45,7 @@ def checked_text(text: object, position: int) -> str:
     """
     if not isinstance(text, str):
         raise InvalidTextError(
-            f"text {position} is no string but {type(text).__name__}: {shown(text)}; "
+            f"text {position} must be a string, found {type(text).__name__}: {shown(text)}; "
             f"decode bytes, flatten lists and drop missing values first"
         )
     try:

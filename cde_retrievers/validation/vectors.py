@@ -66,7 +66,9 @@ def as_matrix(
     try:
         found = np.asarray(answer)
     except (TypeError, ValueError, RuntimeError) as reason:  # ragged rows; tensors on a GPU or with a gradient
-        raise error(f"{needed}, found {_described(answer)} that cannot become an array: {reason}") from reason
+        raise error(
+            f"{needed}, found {_described(answer)}, which cannot be converted to an array: {reason}"
+        ) from reason
     if rows == 0 and found.size == 0 and width is not None:
         return np.empty((0, width), dtype=np.float32)  # an empty list has no width of its own
     if found.dtype.kind not in _REAL_NUMBERS:

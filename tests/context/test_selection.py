@@ -130,7 +130,7 @@ def test_impossible_options_are_refused_before_the_corpus_is_read(change, messag
 
 
 def test_a_bad_text_in_the_corpus_is_named():
-    with pytest.raises(InvalidTextError, match="text 2 is no string but NoneType"):
+    with pytest.raises(InvalidTextError, match="text 2 must be a string, found NoneType"):
         select_documents(["a 1", "b 2", None], 2, "random", 0, embed)
 
 

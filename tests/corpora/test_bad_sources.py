@@ -35,7 +35,7 @@ GOOD = b'{"id": "a", "text": "good"}\n'
         ("a.jsonl", b'{"text": "x", "id": 7}\n', {}, InvalidDocumentError, r"a\.jsonl:1 has the id 7.*--ids-as-text"),
         ("a.jsonl", b'{"text": "x", "id": null}\n', {}, InvalidDocumentError, r"has the id None"),
         ("a.jsonl", b'{"text": "x", "id": true}\n', {"ids_as_text": True}, InvalidDocumentError, r"has the id True"),
-        ("a.jsonl", b'{"text": "x", "id": ""}\n', {}, InvalidDocumentError, r"must be a text that is not empty"),
+        ("a.jsonl", b'{"text": "x", "id": ""}\n', {}, InvalidDocumentError, r"must be a non-empty string"),
         ("a.jsonl", GOOD + b"\n" + GOOD, {}, DuplicateIdError, r"a\.jsonl:3 has the id 'a', which .*a\.jsonl:1 has"),
         ("a.jsonl", b'{"text": "x", "y": 1, "metadata": {"y": 2}}', {}, InvalidDocumentError, r"'y' as a column and"),
         ("a.jsonl", b"", {}, CorpusFileError, r"a\.jsonl has no rows"),

@@ -72,7 +72,7 @@ def test_save_and_load(tokenizer, tmp_path):
 
 
 def test_a_missing_or_damaged_tokenizer_is_an_error(tmp_path):
-    with pytest.raises(CheckpointError, match=r"has no tokenizer.json; .* write one with AutoTokenizer"):
+    with pytest.raises(CheckpointError, match=r"has no tokenizer.json; .* add one to a bi-encoder with AutoTokenizer"):
         load_tokenizer(tmp_path)
     (tmp_path / "tokenizer.json").write_text('{"version": ')
     with pytest.raises(CheckpointError, match="is damaged"):
@@ -101,7 +101,7 @@ def test_what_is_no_collection_of_texts_is_refused(collection):
 
 @pytest.mark.parametrize("item", [None, b"bytes", 3, 1.5, ["nested"], float("nan")])
 def test_an_item_that_is_no_text_is_named_by_its_place(item):
-    with pytest.raises(InvalidTextError, match=r"text 1 is no string but"):
+    with pytest.raises(InvalidTextError, match=r"text 1 must be a string, found"):
         list(checked_texts(["fine", item]))
 
 
@@ -121,7 +121,7 @@ def test_any_iterable_of_texts_will_do():
 def test_a_tokenizer_without_special_tokens_is_refused():
     bare = build_tokenizer()
     bare.post_processor = TemplateProcessing(single="$A", special_tokens=[])
-    with pytest.raises(CheckpointError, match="adds no special tokens, so an empty text would have nothing to embed"):
+    with pytest.raises(CheckpointError, match="adds no special tokens, so an empty text would have no token to embed"):
         TextTokenizer(bare, 8, 0)
 
 
@@ -138,5 +138,5 @@ class _Unshowable:
 
 @pytest.mark.parametrize("item", [10**5_000, _Unshowable(), [[]] * 10**6], ids=["long", "broken", "large"])
 def test_what_cannot_be_shown_is_still_named_by_its_place(item):
-    with pytest.raises(InvalidTextError, match=r"^text 1 is no string but \S+: .{1,200}$"):
+    with pytest.raises(InvalidTextError, match=r"^text 1 must be a string, found \S+: .{1,200}$"):
         list(checked_texts(["a", item]))

@@ -193,8 +193,8 @@ def test_domains_are_the_callers_and_the_documents_own():
         ),
         ("text", r"a collection of documents is expected, found str"),
         (5, r"a collection of documents is expected, found int"),
-        ([5], r"document 0 is a int; give a text or"),
-        ([BODY, Document(5)], r"text 1 is no string but int"),
+        ([5], r"document 0 is a int; give a string or"),
+        ([BODY, Document(5)], r"text 1 must be a string, found"),
         ([Document(GUIDE, metadata={"domain": 5})], r"document 0: metadata 'domain' must be a text, found int"),
     ],
 )
