@@ -71,7 +71,7 @@ class ContextBinding:
 
         Raises:
             ContextInUseError: something was embedded under the present context, and `refit` is False.
-            EmbeddingServiceError: the encoder answered with something that is no context.
+            EmbeddingServiceError: the encoder answered with something other than a context.
         """
         self._refuse_to_lose(refit)
         self.bind(fitted_context(self.encoder, texts, size, strategy, seed, show_progress), refit=refit)

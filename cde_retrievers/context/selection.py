@@ -89,7 +89,7 @@ def select_documents(
 
     Raises:
         ConfigurationError: size, strategy or seed is impossible.
-        InvalidTextError: the corpus is no collection of texts.
+        InvalidTextError: the corpus is not a collection of texts.
         ContextTooSmallError: fewer than two distinct documents.
         EmbeddingServiceError: `embed` answered with something that is not one finite vector for each text.
     """

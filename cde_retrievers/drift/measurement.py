@@ -40,12 +40,12 @@ def measure(
         sample: new documents to embed at most, drawn from all; also documents of the corpus to embed where the context
             is no fair sample of it.
         seed: of the draws and of the test; the same texts and seed give the same report.
-        show_progress: True or False, or None for a bar only where the work is long.
+        show_progress: None shows a bar for long work only.
 
     Raises:
         ConfigurationError: an argument is impossible, or the context alone is no fair sample of its corpus.
         ContextMismatchError: the embedder did not fit the context.
-        InvalidTextError: the new texts are no collection of texts.
+        InvalidTextError: the new texts are not a collection of texts.
         EmbeddingServiceError: the embedder answered with something that is not one vector for each text.
         SampleTooSmallError: there are too few distinct new texts, or too few distinct documents of the corpus.
     """

@@ -48,7 +48,7 @@ class BatchRunner:
             texts: what to embed, prompts included.
             forward: token ids and mask of a batch to its vectors.
             width: W.
-            show_progress: True or False, or None for a bar only where the work is long.
+            show_progress: None shows a bar for long work only.
             positions_before_text: what the model reads in front of each text, which counts when batches are sized.
         """
         result = np.empty((len(texts), width), dtype=np.float32)

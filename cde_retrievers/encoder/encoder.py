@@ -166,7 +166,7 @@ class ContextualEncoder:
             token: access token; the one logged in with if None.
 
         Returns:
-            The address of the commit.
+            The URL of the commit.
         """
         return upload_together(repository, self._saved_model, self._tokenizer, self.fingerprint, private, token)
 
@@ -205,10 +205,10 @@ class ContextualEncoder:
             strategy: "random", "kmeans" (one document per cluster, large clusters first) or "diverse" (each as
                 far as possible from those before it). The last two embed eight candidates per document.
             seed: same corpus and seed, same context.
-            show_progress: True or False, or None for a bar only where the work is long.
+            show_progress: None shows a bar for long work only.
 
         Raises:
-            InvalidTextError: the corpus is no collection of texts.
+            InvalidTextError: the corpus is not a collection of texts.
             ContextTooSmallError: it has fewer than two distinct texts, or all look the same to the model.
             ConfigurationError: size, strategy or seed is impossible.
         """
@@ -226,7 +226,7 @@ class ContextualEncoder:
         Rush, arXiv 2410.02525, table 2). The texts here were not measured there.
 
         Args:
-            show_progress: True or False, or None for a bar only where the work is long.
+            show_progress: None shows a bar for long work only.
 
         Raises:
             ContextTooSmallError: all 512 texts look the same to the model.
@@ -271,7 +271,7 @@ class ContextualEncoder:
         Args:
             texts: what to embed.
             prompt: put before every text.
-            show_progress: True or False, or None for a bar only where the work is long.
+            show_progress: None shows a bar for long work only.
         """
         known = [prompt + text for text in checked_texts(texts)]
         return self._runner.run(known, self.model.first_stage.pooled, self.width, show_progress)
@@ -287,7 +287,7 @@ class ContextualEncoder:
         """Documents under a context -> (n, width) float32 unit rows in the order given; (0, width) for none.
 
         Raises:
-            InvalidTextError: `texts` is no collection of texts.
+            InvalidTextError: `texts` is not a collection of texts.
             ContextMismatchError: the context was fitted by another model.
         """
         return self._encode(texts, self.config.document_prompt, context, show_progress)
@@ -316,7 +316,7 @@ class ContextualEncoder:
         """Texts that bring their prompts along -> token ids and mask, each (B, L); what is too long is cut.
 
         Raises:
-            InvalidTextError: `texts` is no collection of texts.
+            InvalidTextError: `texts` is not a collection of texts.
         """
         return self._tokenizer.pad(self._tokenizer.encode(list(checked_texts(texts))))
 

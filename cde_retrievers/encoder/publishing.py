@@ -41,7 +41,7 @@ def upload_together(
     """What `save_together` writes, and a model card that names the fingerprint, to the Hugging Face hub.
 
     Returns:
-        The address of the commit.
+        The URL of the commit.
     """
     with TemporaryDirectory() as scratch, disk_errors_explained(Path(scratch), "nothing was uploaded"):
         folder = Path(scratch) / "model"

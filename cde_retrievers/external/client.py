@@ -39,7 +39,7 @@ class EmbeddingClient:
         Args:
             texts: valid ones; repeated ones are asked for once.
             width: W.
-            show_progress: True or False, or None for a bar only where the work is long.
+            show_progress: None shows a bar for long work only.
             known: vectors (W,) that need not be asked for, by the SHA-256 of their texts.
 
         Raises:

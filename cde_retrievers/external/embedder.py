@@ -128,10 +128,10 @@ class WhitenedEmbedder:
         many under the others.
 
         Raises:
-            InvalidTextError: the corpus is no collection of texts; nothing was paid for.
+            InvalidTextError: the corpus is not a collection of texts; nothing was paid for.
             ContextTooSmallError: it has fewer than two distinct texts, or all look the same to the base.
             ConfigurationError: size, strategy or seed is impossible.
-            EmbeddingServiceError: the base failed for good, or answered with something that is no embedding.
+            EmbeddingServiceError: the base failed for good, or answered with something other than embeddings.
         """
         size = CONTEXT_SIZE if size is None else size
         chosen = select_documents(
@@ -151,9 +151,9 @@ class WhitenedEmbedder:
         """Documents under a context -> (n, W) float32 unit rows in the order given.
 
         Raises:
-            InvalidTextError: `texts` is no collection of texts; nothing was paid for.
+            InvalidTextError: `texts` is not a collection of texts; nothing was paid for.
             ContextMismatchError: as `check_context`.
-            EmbeddingServiceError: the base failed for good, or answered with something that is no embedding. Calling
+            EmbeddingServiceError: the base failed for good, or answered with something other than embeddings. Calling
                 again with the same texts asks only for the rest.
         """
         known = list(checked_texts(texts))

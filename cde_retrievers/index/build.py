@@ -1,4 +1,4 @@
-"""Building a generation from a stream of documents in durable batches; an interrupted build goes on where it was."""
+"""Building a generation from a stream of documents in durable batches; an interrupted build continues where it was."""
 
 import hashlib
 import time
@@ -45,7 +45,7 @@ def build_generation(
         context: saved already.
         named: documents without an id that were given one so far.
         total: how many documents there are, if known.
-        show_progress: True or False, or None for a bar only where the work is long.
+        show_progress: None shows a bar for long work only.
 
     Returns:
         The manifest, ready to be served.

@@ -82,20 +82,20 @@ class ContextualIndex(IndexReader):
     ) -> Self:
         """Fit a context on the documents, embed them under it, and write the index; nothing is there before the end.
 
-        Texts are never all in memory, and every batch is kept: after an interruption the same call goes on where it
+        Texts are never all in memory, and every batch is kept: after an interruption the same call continues where it
         was. Documents without an id are called "doc-0", "doc-1" and so on.
 
         Args:
             documents: texts or documents; read twice, or once if a `context` is given.
             embedder: for example `ContextualEncoder.from_pretrained("minilm")`.
             path: directory of the index, new or empty, or that of an interrupted build.
-            context: fitted before, in place of fitting one here.
+            context: fitted before, used instead of fitting one here.
             size: context documents; the model's own number if None.
             strategy: how they are chosen: "random", "kmeans" or "diverse".
             seed: of that choice.
             kind: "flat" (exact), or from 10,000 documents on approximate: "hnsw" or "ivf".
             batch_size: documents per commit.
-            show_progress: True or False, or None for a bar only where the work is long.
+            show_progress: None shows a bar for long work only.
 
         Raises:
             PathInUseError: there is an index, or something else, at `path`.
@@ -152,13 +152,13 @@ class ContextualIndex(IndexReader):
 
         Args:
             documents: texts or documents.
-            show_progress: True or False, or None for a bar only where the work is long.
+            show_progress: None shows a bar for long work only.
 
         Returns:
             Their ids, in order.
 
         Raises:
-            DuplicateIdError: an id is in the index already, or comes twice; `upsert` replaces.
+            DuplicateIdError: an id is already in the index, or comes twice; `upsert` replaces.
             InvalidDocumentError, InvalidTextError: about a document; where a list is given, before any is added.
             IndexLockedError: another process is writing.
             ReadOnlyError: the index was opened for reading.
@@ -171,7 +171,7 @@ class ContextualIndex(IndexReader):
 
     @validated
     def upsert(self, documents: Iterable[Document | str], *, show_progress: bool | None = None) -> list[str]:
-        """As `add`, but a document whose id is in the index already takes the other's place, in one instant.
+        """As `add`, but a document whose id is already in the index takes the other's place, in one instant.
 
         A document without an id is a new one.
         """
@@ -209,7 +209,7 @@ class ContextualIndex(IndexReader):
             Those of the ids that were there.
 
         Raises:
-            ConfigurationError: that is no collection of ids.
+            ConfigurationError: that is not a collection of ids.
             IndexLockedError, ReadOnlyError, WriteError: as `add`.
         """
         wanted = dict.fromkeys(checked_ids(ids))
@@ -243,17 +243,17 @@ class ContextualIndex(IndexReader):
         """Fit a new context on the documents as they are now, and embed each of them once under it.
 
         The old generation serves all searches, here and elsewhere, until the new one takes its place in one instant.
-        After an interruption the same call goes on where it was.
+        After an interruption the same call continues where it was.
 
         Args:
             embedder: another model to change to; the index's own if None.
-            context: fitted before, in place of fitting one here.
+            context: fitted before, used instead of fitting one here.
             size: context documents; the model's own number if None.
             strategy: how they are chosen: "random", "kmeans" or "diverse".
             seed: of that choice.
             judged: queries to search with before and after, for the report.
             batch_size: documents per commit.
-            show_progress: True or False, or None for a bar only where the work is long.
+            show_progress: None shows a bar for long work only.
 
         Raises:
             ContextTooSmallError: fewer than two distinct documents.

@@ -14,7 +14,7 @@ class DocumentValidator:
     """Checks a stream of documents as it passes.
 
     Args:
-        taken: ids that are in the index already.
+        taken: ids that are already in the index.
         named: documents without an id that were given one before.
         replacing: whether a document may bring an id that is taken; one without an id is never given such a one.
     """
@@ -29,7 +29,7 @@ class DocumentValidator:
         """The documents, each with an id.
 
         Raises:
-            InvalidDocumentError: one cannot be stored, or `documents` is no collection of them.
+            InvalidDocumentError: one cannot be stored, or `documents` is not a collection of them.
             InvalidTextError: a text is none.
             DuplicateIdError: an id comes a second time, or is taken.
         """

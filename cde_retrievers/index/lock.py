@@ -41,7 +41,7 @@ def writer_lock(directory: Path, task: str) -> Iterator[None]:
 
     Raises:
         IndexLockedError: another writer holds it; names process, machine, task and since when.
-        IndexFileError: the directory is gone, or links are where the lock's files belong.
+        IndexFileError: the directory is gone, or links lie where the lock's files belong.
     """
     with bare_lock(directory):
         _sign(directory, task)

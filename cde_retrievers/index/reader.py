@@ -119,7 +119,7 @@ class IndexReader:
         """The documents with these ids, None where there is none.
 
         Raises:
-            ConfigurationError: that is no collection of ids.
+            ConfigurationError: that is not a collection of ids.
         """
         snapshot = self._view.snapshot
         rows = [snapshot.rows_by_id.get(identity) for identity in checked_ids(ids)]
@@ -130,7 +130,7 @@ class IndexReader:
 
         Raises:
             KeyError: an id is not in the index.
-            ConfigurationError: that is no collection of ids.
+            ConfigurationError: that is not a collection of ids.
         """
         snapshot = self._view.snapshot
         return snapshot.vectors([snapshot.rows_by_id[identity] for identity in checked_ids(ids)])

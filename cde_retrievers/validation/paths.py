@@ -1,4 +1,4 @@
-"""Paths as callers give them, checked before anything is done with them."""
+"""Checks of paths before they are used."""
 
 import os
 from pathlib import Path
@@ -7,10 +7,10 @@ from cde_retrievers.errors import ConfigurationError
 
 
 def checked_path(path: object) -> Path:
-    """What was given as a path.
+    """Return `path` as a `Path`, or raise if it cannot be one.
 
     Raises:
-        ConfigurationError: it is not a path, or no file can have it.
+        ConfigurationError: it is not a path, or has a character that a file name cannot have.
     """
     if not isinstance(path, str | os.PathLike):
         raise ConfigurationError(
