@@ -1,4 +1,4 @@
-"""A context on disk: `context.json` and `vectors.safetensors` in one directory, the first vouching for both."""
+"""A context on disk: `context.json`, with checksums, and `vectors.safetensors` in one directory."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -31,7 +31,7 @@ Count = Annotated[int, Field(strict=True, ge=0)]
 
 
 class ContextHeader(BaseModel):
-    """What a context was made from; fields as in `CorpusContext`."""
+    """How a context was made; fields as in `CorpusContext`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
@@ -46,7 +46,7 @@ class ContextHeader(BaseModel):
 
 
 class _HeaderFile(ContextHeader):
-    """All of `context.json`: the header, in the types that JSON has for it, and what vouches for the rest."""
+    """The contents of `context.json`: the header in JSON types, and checksums."""
 
     positions: tuple[Count, ...]
     distinct: Count
@@ -58,11 +58,11 @@ class _HeaderFile(ContextHeader):
 
 @dataclass(frozen=True, slots=True)
 class StoredContext:
-    """What the two files hold.
+    """The contents of both files.
 
     Attributes:
-        header: what the context was made from.
-        fingerprint: of the context.
+        header: how the context was made.
+        fingerprint: fingerprint of the context.
         vectors: context vectors (N, width).
         probe: as in `CorpusContext`, (width,) or None.
     """
@@ -88,7 +88,7 @@ def write_context(path: str | Path, context: StoredContext) -> None:
 
 
 def read_context(path: str | Path) -> StoredContext:
-    """What is in the directory `path`.
+    """Read a context from the directory `path`.
 
     Raises:
         ContextFileError: a file is missing, truncated, damaged or edited.
@@ -104,7 +104,7 @@ def read_context(path: str | Path) -> StoredContext:
         raise ContextFileError(f"{directory / HEADER_FILE} is not a valid context: {problems}; {_REMEDY}") from error
     tensors = _read_tensors(directory / VECTORS_FILE, file.vectors_sha256)
     vectors, lengths = tensors[_VECTORS], {len(file.documents), len(file.positions)}
-    # A context of null vectors is made of no documents.
+    # A context of null vectors has no documents.
     if lengths != {len(vectors)} and (lengths, file.distinct) != ({0}, 0):
         raise ContextFileError(f"{directory} has {len(vectors)} vectors for {len(file.documents)} documents; {_REMEDY}")
     header = ContextHeader(**file.model_dump(include=set(ContextHeader.model_fields)))
@@ -112,7 +112,7 @@ def read_context(path: str | Path) -> StoredContext:
 
 
 def _read_tensors(path: Path, sha256: str) -> dict[str, NDArray[np.float32]]:
-    """Vectors (N, W), N and W at least 1, and perhaps a probe (W,): all of finite float32."""
+    """Read vectors (N, W), N and W at least 1, and the probe (W,) if there is one, all finite float32."""
     if not os.path.isfile(path):
         raise ContextFileError(f"{path.parent} is incomplete: there is no {VECTORS_FILE} in it; {_REMEDY}")
     found = sha256_of_file(path)
