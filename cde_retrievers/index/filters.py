@@ -1,4 +1,4 @@
-"""Metadata filters: a mapping, as people know it from vector stores, becomes a test of one document's metadata.
+"""Metadata filters: a mapping, as in other vector stores, becomes a predicate on one document's metadata.
 
     {"year": 2024}                                  equality
     {"year": {"$gte": 2020, "$lt": 2024}}           several conditions on a field, all of which must hold
@@ -20,7 +20,7 @@ _MISSING = object()
 
 
 class _Values:
-    """What "$in" looks for: hashed where that is possible, since there may be many."""
+    """The values of "$in", hashed if possible, since there may be many."""
 
     def __init__(self, values: Collection[Any]) -> None:
         self._nested = [value for value in values if isinstance(value, list | dict)]
@@ -65,11 +65,11 @@ _KNOWN = {*_OPERATORS, "$exists"}
 
 
 def compile_filter(query_filter: Filter, known_fields: Collection[str]) -> Predicate:
-    """The filter as a function of one document's metadata.
+    """Compile the filter to a predicate on one document's metadata.
 
     Args:
-        query_filter: see the head of this module.
-        known_fields: the fields that any document of the index has.
+        query_filter: as described in this module's docstring.
+        known_fields: all metadata fields in the index.
 
     Raises:
         FilterError: an operator is unknown, an operand is of the wrong kind, or no document has a field named in it.
@@ -96,7 +96,7 @@ def _check_depth(value: object, depth: int) -> None:
 
 
 def fields_of(query_filter: Filter) -> Iterator[str]:
-    """Every metadata field that the filter names."""
+    """Yield every metadata field that the filter names."""
     for key, value in query_filter.items():
         if key in ("$and", "$or"):
             for part in _parts(key, value):
@@ -154,10 +154,10 @@ def _condition(field: str, operator: str, wanted: Any) -> Predicate:
 
 
 def _as_stored(wanted: Any, field: str) -> Any:
-    """The value as metadata would have it, so that it can equal some: a tuple is a list, numpy's numbers are numbers.
+    """Convert the value to its form in metadata: a tuple to a list, numpy's numbers to Python's.
 
     Raises:
-        FilterError: no metadata can hold it.
+        FilterError: metadata cannot hold it.
     """
     if isinstance(wanted, Mapping):
         return {key: _as_stored(value, field) for key, value in wanted.items()}

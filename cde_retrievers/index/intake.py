@@ -1,4 +1,4 @@
-"""Documents on their way into an index: checked, given ids, no id twice, and in batches."""
+"""Intake of documents into an index: checks, ids, duplicates and batches."""
 
 from collections.abc import Container, Iterable, Iterator, Mapping
 from itertools import count, islice
@@ -14,9 +14,9 @@ class DocumentValidator:
     """Checks a stream of documents as it passes.
 
     Args:
-        taken: ids that are already in the index.
-        named: documents without an id that were given one before.
-        replacing: whether a document may bring an id that is taken; one without an id is never given such a one.
+        taken: ids already in the index.
+        named: number of documents that were assigned an id before.
+        replacing: whether a document may have an id that is taken; an id that is taken is never assigned.
     """
 
     def __init__(self, taken: Container[str] = (), named: int = 0, *, replacing: bool = False) -> None:
@@ -26,12 +26,12 @@ class DocumentValidator:
         self._seen: set[str] = set()
 
     def admit(self, documents: Iterable[Document | str]) -> Iterator[Document]:
-        """The documents, each with an id.
+        """Yield the documents, each with an id.
 
         Raises:
-            InvalidDocumentError: one cannot be stored, or `documents` is not a collection of them.
-            InvalidTextError: a text is none.
-            DuplicateIdError: an id comes a second time, or is taken.
+            InvalidDocumentError: a document cannot be stored, or `documents` is not a collection.
+            InvalidTextError: a text is not a string of valid Unicode.
+            DuplicateIdError: an id occurs twice or is taken.
         """
         require_collection(documents)
         for position, document in enumerate(documents):
@@ -64,11 +64,7 @@ class DocumentValidator:
 
 
 def require_collection(documents: object) -> None:
-    """Refuse what holds no documents, and a single one.
-
-    Raises:
-        InvalidDocumentError: that is what was given.
-    """
+    """Raise InvalidDocumentError unless `documents` is a collection, and not a single document."""
     if isinstance(documents, str | bytes | Document | Mapping) or not isinstance(documents, Iterable):
         raise InvalidDocumentError(
             f"a collection of documents is expected, found {type(documents).__name__}; put a single one into a list"
@@ -76,7 +72,7 @@ def require_collection(documents: object) -> None:
 
 
 def require_rereadable(documents: Iterable[object]) -> None:
-    """Refuse what can be read only once, where the context needs one pass and the embedding another.
+    """Refuse documents that can be read only once: fitting the context and embedding need a pass each.
 
     Raises:
         ConfigurationError: it is an iterator, such as a generator.
@@ -90,7 +86,7 @@ def require_rereadable(documents: Iterable[object]) -> None:
 
 
 def batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    """The items in lists of `size`, the last one shorter."""
+    """Yield the items in lists of `size`; the last one may be shorter."""
     iterator = iter(items)
     while batch := list(islice(iterator, size)):
         yield batch
