@@ -1,4 +1,4 @@
-"""Every exception the library raises. Each message names the rule, what was found and the way out."""
+"""All exceptions of the library. Each message names the rule, what was found and the way out."""
 
 _SHOWN = 100  # characters
 
@@ -6,7 +6,7 @@ _SHOWN = 100  # characters
 class CDEError(Exception):
     """Base of all errors raised by cde_retrievers.
 
-    None of them is a ValueError: pydantic, on which both frameworks stand, would swallow its type and wrap its text.
+    None of them is a ValueError: pydantic, which both frameworks use, would swallow its type and wrap its text.
     """
 
 
@@ -15,7 +15,7 @@ class ConfigurationError(CDEError):
 
 
 class InvalidTextError(CDEError):
-    """What should be a text, or a collection of texts, is not one."""
+    """A value is not a text, or not a collection of texts."""
 
 
 class CheckpointError(CDEError):
@@ -27,7 +27,7 @@ class ContextFileError(CDEError):
 
 
 class ContextNotFittedError(CDEError, RuntimeError):
-    """Something was to be embedded before a context was fitted."""
+    """A text was to be embedded before a context was fitted."""
 
 
 class ContextInUseError(CDEError, RuntimeError):
@@ -39,27 +39,27 @@ class ContextMismatchError(CDEError):
 
 
 class ContextTooSmallError(CDEError):
-    """There are too few distinct documents to make a context of."""
+    """There are too few distinct documents to form a context."""
 
 
 class EmbeddingServiceError(CDEError, RuntimeError):
-    """The embedding under a context, often a paid service, failed or answered with something that is no embedding."""
+    """An embedder, often a paid service, failed or returned something other than embeddings."""
 
 
 class SampleTooSmallError(CDEError):
-    """There are too few distinct documents to measure anything by."""
+    """There are too few distinct documents for a measurement."""
 
 
 class PathInUseError(CDEError, FileExistsError):
-    """Something else is where a model or a context was to be written."""
+    """The path where a model or a context was to be written is taken."""
 
 
 class InvalidDocumentError(CDEError):
-    """A document for an index is not one: its id, text or metadata cannot be stored."""
+    """A document cannot be stored because of its id, text or metadata."""
 
 
 class CorpusFileError(CDEError):
-    """Files of documents are missing, cannot be read, or are not what their format asks for."""
+    """Files of documents are missing, cannot be read, or do not follow their format."""
 
 
 class DuplicateIdError(CDEError):
@@ -67,7 +67,7 @@ class DuplicateIdError(CDEError):
 
 
 class FilterError(CDEError):
-    """A metadata filter names an unknown field or operator, or compares what cannot be compared."""
+    """A metadata filter names an unknown field or operator, or compares values that cannot be compared."""
 
 
 class IndexFileError(CDEError):
@@ -75,11 +75,11 @@ class IndexFileError(CDEError):
 
 
 class IndexLockedError(CDEError):
-    """Somebody else is writing to the index."""
+    """Another writer holds the index."""
 
 
 class ReadOnlyError(CDEError):
-    """An index that was opened for reading was to be changed."""
+    """A change was attempted on an index that is open for reading."""
 
 
 class WriteError(CDEError, OSError):
@@ -87,19 +87,19 @@ class WriteError(CDEError, OSError):
 
 
 class EvaluationDataError(CDEError):
-    """A corpus or its queries cannot be evaluated on."""
+    """A corpus or its queries cannot be used for evaluation."""
 
 
 class TrainingDataError(CDEError):
-    """Pairs to train on are missing, cannot be read, or do not suffice for what was asked."""
+    """Pairs to train on are missing, cannot be read, or are too few for the request."""
 
 
 class TrainingError(CDEError, RuntimeError):
-    """A training run cannot go on."""
+    """A training run cannot continue."""
 
 
 class DeviceError(CDEError):
-    """The device or number format asked for is not to be had on this machine."""
+    """The requested device or number format is not available on this machine."""
 
 
 class DeviceMemoryError(CDEError, MemoryError):
@@ -111,9 +111,9 @@ class MissingDependencyError(CDEError, ImportError):
 
 
 def shown(value: object) -> str:
-    """A value that was found, for a message: in one line, cut, and whatever it is."""
+    """Any value as one line of limited length, for an error message."""
     try:
         text = " ".join(line.strip() for line in repr(value).splitlines())
     except Exception:  # numbers of more than 4,300 digits, nesting without end, objects that fail
-        return f"something of type {type(value).__name__}"
+        return f"an object of type {type(value).__name__}"
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

@@ -1,1 +1,1 @@
-"""One embedder bound to one context, and whether an index belongs to it: what all framework adapters share."""
+"""Binding of an embedder to one context, and checks of indexes: shared by all framework adapters."""

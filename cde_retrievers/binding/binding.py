@@ -1,4 +1,4 @@
-"""One encoder and the one context it embeds under: the state that a framework's embedding object needs."""
+"""An encoder and the context it embeds under: the state of a framework's embedding object."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -15,15 +15,15 @@ from cde_retrievers.validation.vectors import Embeddings, checked_embeddings, ch
 
 
 class ContextBinding:
-    """Gives an encoder a context for good, so that `list[str] -> vectors` interfaces can use it.
+    """Binds an encoder to a context, so that `list[str] -> vectors` interfaces can use it.
 
-    Nothing is fitted implicitly, and a context under which something was embedded is replaced only on request,
-    since every vector made so far would be silently wrong beside the new ones.
+    Nothing is fitted implicitly. A context under which texts were embedded is replaced only on request, since the
+    earlier vectors would silently not fit the new ones.
 
     Args:
-        encoder: shared freely; several bindings may use one loaded model.
-        remedy: the line of code that a user whose context is missing should add.
-        expected_fingerprint: the only context to accept, where an index already says which it was built under.
+        encoder: the embedder; several bindings may share one loaded model.
+        remedy: the line of code that a user without a context should add.
+        expected_fingerprint: fingerprint of the only context to accept, if an existing index requires it.
     """
 
     def __init__(self, encoder: Embedder, remedy: str, expected_fingerprint: str | None = None) -> None:
@@ -42,7 +42,7 @@ class ContextBinding:
 
     @property
     def context(self) -> CorpusContext:
-        """The context that texts are embedded under.
+        """The context under which texts are embedded.
 
         Raises:
             ContextNotFittedError: there is none yet.
@@ -70,8 +70,8 @@ class ContextBinding:
         """Fit a context on the texts that are going to be indexed; options as in `ContextualEncoder.fit_context`.
 
         Raises:
-            ContextInUseError: something was embedded under the present context, and `refit` is False.
-            EmbeddingServiceError: the encoder answered with something that is no context.
+            ContextInUseError: texts were embedded under the present context, and `refit` is False.
+            EmbeddingServiceError: the encoder returned something other than a context.
         """
         self._refuse_to_lose(refit)
         self.bind(fitted_context(self.encoder, texts, size, strategy, seed, show_progress), refit=refit)
@@ -81,7 +81,7 @@ class ContextBinding:
 
         Raises:
             ContextMismatchError: another model fitted it, or it is not the one expected and `refit` is False.
-            ContextInUseError: something was embedded under another context, and `refit` is False.
+            ContextInUseError: texts were embedded under another context, and `refit` is False.
         """
         self.encoder.check_context(checked_context(context))
         if not refit and self._expected_fingerprint not in (None, context.fingerprint):
@@ -97,15 +97,15 @@ class ContextBinding:
             self._context = context
 
     def check_still(self, fingerprint: str) -> None:
-        """Raise ContextMismatchError unless the context is the one with that fingerprint, under which an index is."""
+        """Raise ContextMismatchError unless the context has that fingerprint, which is an index's."""
         if self.context.fingerprint != fingerprint:
             raise ContextMismatchError(
-                f"the index was made under context {fingerprint}, but the embeddings were refitted to "
-                f"{self.context.fingerprint} since; build the index again, and a new retriever over it"
+                f"the index was made under context {fingerprint}, but the embeddings have since been refitted to "
+                f"{self.context.fingerprint}; build the index again, and a new retriever over it"
             )
 
     def use(self, fingerprint: str) -> CorpusContext:
-        """The context, if it is the one with that fingerprint; it counts as used from now on, for who embeds under it.
+        """Return the context if it has that fingerprint, and mark it as used, since the caller embeds under it.
 
         Raises:
             ContextNotFittedError: there is none yet.
@@ -123,10 +123,10 @@ class ContextBinding:
 
     @validated
     def encode_documents(self, texts: Iterable[str], show_progress: bool | None = None) -> Embeddings:
-        """As `ContextualEncoder.encode_documents`, under the bound context.
+        """Embed documents as `ContextualEncoder.encode_documents` does, under the bound context.
 
         Raises:
-            EmbeddingServiceError: the encoder answered with something that is not one unit vector for each text.
+            EmbeddingServiceError: the encoder did not return one unit vector for each text.
         """
         with self._using() as context:
             known = list(checked_texts(texts))
@@ -135,14 +135,14 @@ class ContextBinding:
 
     @validated
     def encode_queries(self, texts: Iterable[str], show_progress: bool | None = None) -> Embeddings:
-        """As `ContextualEncoder.encode_queries`, under the bound context; errors as in `encode_documents`."""
+        """Embed queries under the bound context; errors as in `encode_documents`."""
         with self._using() as context:
             known = list(checked_texts(texts))
             answer = self.encoder.encode_queries(known, context, show_progress)
             return self._used_for(checked_embeddings(answer, len(known), checked_width(self.encoder.width)))
 
     def with_context(self, context: CorpusContext) -> Self:
-        """Another binding of the same encoder, to `context`; nothing is copied, both can be used at once.
+        """Return a binding of the same encoder to `context`; nothing is copied, and both can be used at once.
 
         Raises:
             ContextMismatchError: another model fitted the context.
@@ -152,18 +152,18 @@ class ContextBinding:
         return twin
 
     def over(self, encoder: Embedder) -> Self:
-        """Another binding, of another encoder and to no context yet."""
+        """Return a binding of another encoder, without a context yet."""
         return type(self)(encoder, self._remedy)
 
     def copy(self) -> Self:
-        """Another binding of the same encoder to the same context; refitting one leaves the other alone."""
+        """Return a binding of the same encoder to the same context; refitting one does not affect the other."""
         twin = type(self)(self.encoder, self._remedy, self._expected_fingerprint)
         twin._context, twin._used = self._context, self._used
         return twin
 
     @contextmanager
     def _using(self) -> Iterator[CorpusContext]:
-        """The context, which cannot be replaced unasked while texts are being embedded under it."""
+        """Yield the context; it cannot be replaced without `refit` while texts are embedded under it."""
         with self._lock:
             context = self.context
             self._running += 1

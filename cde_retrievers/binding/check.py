@@ -1,4 +1,4 @@
-"""What a look at an index says about its context and the context that queries would be embedded under."""
+"""The check that an index and its queries use the same context."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -6,18 +6,18 @@ from typing import Literal
 from cde_retrievers.errors import ContextMismatchError
 
 CONTEXT_KEY = "cde_context"
-"""Under this name a store's or document's metadata carries the context's fingerprint."""
+"""Metadata key of the context's fingerprint in a store or document."""
 
 Verdict = Literal["same context", "another context", "index carries no context"]
 
 
 @dataclass(frozen=True, slots=True)
 class ContextCheck:
-    """The answer of `check_index`.
+    """The result of `check_index`.
 
     Attributes:
-        theirs: fingerprint of the context that the index says it was built under; None if it says nothing.
-        yours: fingerprint of the context that queries would be embedded under.
+        theirs: fingerprint of the context stated by the index; None if it states none.
+        yours: fingerprint of the context under which queries would be embedded.
     """
 
     theirs: str | None
@@ -25,7 +25,7 @@ class ContextCheck:
 
     @property
     def verdict(self) -> Verdict:
-        """One of the three answers."""
+        """One of the three verdicts."""
         if self.theirs is None:
             return "index carries no context"
         return "same context" if self.theirs == self.yours else "another context"
@@ -35,11 +35,7 @@ class ContextCheck:
         return self.verdict + found
 
     def raise_if_different(self) -> None:
-        """Return if the index was built under your context.
-
-        Raises:
-            ContextMismatchError: it was built under another one, or does not say.
-        """
+        """Raise ContextMismatchError if the index was built under another context, or does not state one."""
         if self.verdict == "another context":
             raise ContextMismatchError(
                 f"the index was built under context {self.theirs}, queries would be embedded under {self.yours}; "
@@ -47,6 +43,6 @@ class ContextCheck:
             )
         if self.theirs is None:
             raise ContextMismatchError(
-                f"the index carries no context, so nothing says that it was built under {self.yours}; build it again, "
+                f"the index carries no context, so it is not known to be built under {self.yours}; build it again, "
                 f"or, if you know that it was, write your context's fingerprint into it"
             )

@@ -1,4 +1,4 @@
-"""What the frameworks' embedding objects have in common: they are bound to one context, and copies stay bound."""
+"""Shared behaviour of the frameworks' embedding objects: bound to one context, as are their copies."""
 
 from collections.abc import Callable
 from typing import Any, Self
@@ -10,7 +10,7 @@ from cde_retrievers.encoder.embedder import Embedder
 
 
 class ContextBoundMixin:
-    """Mixed into a framework's pydantic model, before the framework's class."""
+    """Mixin for a framework's pydantic model; it comes before the framework's class."""
 
     _binding: ContextBinding
 
@@ -21,27 +21,27 @@ class ContextBoundMixin:
 
     @property
     def embedder(self) -> Embedder:
-        """The model, which holds no context; to share with whoever embeds under this one.
+        """The model, which holds no context, for others that embed under this one.
 
-        In an object that was unpickled it is loaded at its first use.
+        An unpickled object loads it at first use.
         """
         return self._binding.encoder
 
     def use_context(self, fingerprint: str) -> CorpusContext:
-        """The context, for an index that is under it: `fit` asks for `refit=True` from now on.
+        """Return the context for an index built under it; from now on `fit` requires `refit=True`.
 
         Raises:
             ContextNotFittedError: there is none yet.
-            ContextMismatchError: it is another one than that with the fingerprint.
+            ContextMismatchError: the context has another fingerprint.
         """
         return self._binding.use(fingerprint)
 
     def check_context(self, fingerprint: str) -> None:
-        """Raise ContextMismatchError if the context is no longer the one with that fingerprint."""
+        """Raise ContextMismatchError if the context no longer has that fingerprint."""
         self._binding.check_still(fingerprint)
 
     def with_context(self, context: CorpusContext) -> Self:
-        """A view of the same loaded model under another context, for a second index; this one stays as it is.
+        """Return a view of the same loaded model under another context, for a second index; this one is unchanged.
 
         No weights are copied, and both may be used at once from several threads.
 
@@ -54,27 +54,27 @@ class ContextBoundMixin:
         return view
 
     def _context_replaced(self) -> None:
-        """Bring the fields that name the context up to date, where a framework has such fields."""
+        """Update fields that name the context, if the framework has any."""
 
     def _loader(self) -> Callable[[], Embedder]:
-        """What loads the model; it can be pickled, and called in another process."""
+        """Return a picklable function that loads the model in another process."""
         raise NotImplementedError
 
     def _known_width(self) -> int | None:
-        """Length of an embedding, or None where asking for it may cost a call."""
+        """Return the length of an embedding, or None if finding it may cost a call."""
         return self._binding.encoder.width
 
     def _pickled_embedder(self) -> Embedder:
-        """What embeds in another process."""
+        """Return the embedder for another process."""
         encoder = self._binding.encoder
         return LazyEmbedder(encoder.name, encoder.fingerprint, self._known_width(), self._loader())
 
     def _pickled_settings(self, embedder: Embedder) -> dict[str, Any]:
-        """What the constructor is given in another process, where `embedder` embeds."""
+        """Return the constructor arguments for another process, where `embedder` embeds."""
         raise NotImplementedError
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # The frameworks' own pickling drops what it cannot pickle, or loads the model while the pickle is read.
+        # The frameworks' own pickling drops unpicklable parts, or loads the model while the pickle is read.
         embedder = self._pickled_embedder()
         context = self._binding.context if self._binding.is_fitted else None
         return _restored, (type(self), self._pickled_settings(embedder), embedder, context)
@@ -92,7 +92,7 @@ class ContextBoundMixin:
 def _restored(
     kind: type[ContextBoundMixin], settings: dict[str, Any], embedder: Embedder, context: CorpusContext | None
 ) -> ContextBoundMixin:
-    """Unpickle: the context travels along; nothing is loaded, paid for or refused before the first use."""
+    """Unpickle with the context; nothing is loaded, paid for or refused before the first use."""
     twin = kind(**settings)
     twin._binding = twin._binding.over(embedder)
     if context is not None:

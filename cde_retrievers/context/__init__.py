@@ -1,4 +1,4 @@
-"""The context of a corpus: the immutable value, its files, which documents it is made of. Import `CorpusContext`."""
+"""The context of a corpus: value, files and choice of documents. Import `CorpusContext` from here."""
 
 from cde_retrievers.context.context import CorpusContext
 

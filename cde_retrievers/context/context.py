@@ -1,4 +1,4 @@
-"""The context of a corpus as a value: never changes, travels with the index, knows what it was made from."""
+"""The context of a corpus: an immutable value that travels with the index and records how it was made."""
 
 import hashlib
 from collections.abc import Sequence
@@ -26,22 +26,22 @@ class CorpusContext:
 
     Attributes:
         vectors: first-stage vectors (N, width), float32, not normalised, read-only.
-        model_name: what the encoder was loaded from, for people to read.
+        model_name: the name or path that the encoder was loaded from; informative only.
         model_fingerprint: identity of the model, its prompts and its tokenizer.
         documents: SHA-256 of each context document.
-        positions: where each stood in the corpus it was fitted on.
-        distinct: how many different documents there are; a small corpus is repeated to fill the context.
-        corpus_size: texts in the corpus it was fitted on.
-        strategy: how the documents were chosen; "generic" for those that ship with the package.
-        seed: of that choice.
-        probe: unit vector (width,) that the model gave a fixed text when the context was fitted, for models that are
-            known by their name alone, such as a service's; None where the fingerprint is made from the weights.
-        fingerprint: SHA-256 over all that an embedding under this context depends on, but for the number format and
-            the device the vectors were computed with: an index built on a GPU is searched on a laptop.
-        checksum: SHA-256 of the vectors themselves.
+        positions: position of each in the corpus.
+        distinct: number of distinct documents; a small corpus is repeated to fill the context.
+        corpus_size: number of texts in the corpus.
+        strategy: how the documents were chosen; "generic" for the texts that ship with the package.
+        seed: seed of that choice.
+        probe: unit vector (width,) that the model gave a fixed text when the context was fitted, for models
+            identified by name alone, such as a service's; None if the fingerprint is computed from the weights.
+        fingerprint: SHA-256 over everything that an embedding under this context depends on, except number format and
+            device: an index built on a GPU can be searched on a laptop.
+        checksum: SHA-256 of the vectors.
 
     Raises:
-        ConfigurationError: a value is of another type, or there are not as many vectors as documents and positions.
+        ConfigurationError: a value has another type, or the numbers of vectors, documents and positions differ.
     """
 
     vectors: NDArray[np.float32]
@@ -100,7 +100,7 @@ class CorpusContext:
         if self.model_fingerprint != fingerprint:
             raise ContextMismatchError(
                 f"this context was fitted by model {self.model_name!r} ({self.model_fingerprint[:_SHORT]}), "
-                f"but the encoder is {name!r} ({fingerprint[:_SHORT]}); load the model the context belongs to, "
+                f"but the encoder is {name!r} ({fingerprint[:_SHORT]}); load the model that fitted the context, "
                 f"or call fit_context() with this one and embed the corpus again"
             )
 
@@ -126,7 +126,7 @@ class CorpusContext:
         context = cls(vectors=stored.vectors, probe=stored.probe, **stored.header.model_dump())
         if context.fingerprint != stored.fingerprint:
             raise ContextFileError(
-                f"{path} says its fingerprint is {stored.fingerprint}, but its content has {context.fingerprint}; "
+                f"{path} states fingerprint {stored.fingerprint}, but its content has {context.fingerprint}; "
                 f"load it with the release of cde-retrievers that saved it, or fit the context again"
             )
         return context
@@ -144,7 +144,7 @@ class CorpusContext:
             raise ConfigurationError(f"this makes no context: {readable(error.errors())}; change it") from error
 
     def __reduce__(self) -> tuple[type["CorpusContext"], tuple[Any, ...]]:
-        # Copies and pickles go through the constructor, so that theirs are read-only too.
+        # Copies and pickles go through the constructor, so that their vectors are read-only too.
         return type(self), tuple(getattr(self, f.name) for f in fields(self) if f.init)
 
 
@@ -159,11 +159,7 @@ def _sha256(vectors: NDArray[np.float32]) -> str:
 
 
 def checked_context(context: object) -> CorpusContext:
-    """What was given as a context.
-
-    Raises:
-        ConfigurationError: it is none.
-    """
+    """Return `context`, or raise ConfigurationError if it is not a CorpusContext."""
     if not isinstance(context, CorpusContext):
         raise ConfigurationError(
             f"a CorpusContext is needed, found {type(context).__name__}; make one with fit_context(documents)"

@@ -1,4 +1,4 @@
-"""From chosen documents to a context: the same for every kind of embedder."""
+"""Making a context from chosen documents, for every kind of embedder."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,7 +8,7 @@ from cde_retrievers.context.selection import Selection
 from cde_retrievers.errors import ContextTooSmallError
 from cde_retrievers.storage.hashing import sha256_of_text
 
-_SAME_VECTOR = 1e-3  # relative spread that rounding alone, in bfloat16 too, can make
+_SAME_VECTOR = 1e-3  # relative spread that rounding can cause, even in bfloat16
 
 
 def context_of(
@@ -19,7 +19,7 @@ def context_of(
     seed: int,
     probe: NDArray[np.float32] | None = None,
 ) -> CorpusContext:
-    """The context that the chosen documents make; arguments as the fields of `CorpusContext`.
+    """Make a context from the chosen documents; arguments are fields of `CorpusContext`.
 
     Raises:
         ContextTooSmallError: all of them look the same to the model.
@@ -27,7 +27,7 @@ def context_of(
     if np.ptp(chosen.vectors, axis=0).max() < _SAME_VECTOR * np.abs(chosen.vectors).max():
         raise ContextTooSmallError(
             f"all context documents look the same to the model ({chosen.distinct} distinct ones, such as "
-            f"{chosen.texts[0][:60]!r}), so there is nothing to tell them apart by; fit on the whole corpus"
+            f"{chosen.texts[0][:60]!r}), so it cannot tell them apart; fit on the whole corpus"
         )
     return CorpusContext(
         vectors=chosen.vectors,
@@ -44,7 +44,7 @@ def context_of(
 
 
 def context_of_no_corpus(vectors: NDArray[np.float32], model_name: str, model_fingerprint: str) -> CorpusContext:
-    """A context of null vectors (N, width), made of no documents."""
+    """Make a context of null vectors (N, width), without documents."""
     return CorpusContext(
         vectors=vectors,
         model_name=model_name,

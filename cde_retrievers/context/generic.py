@@ -1,4 +1,4 @@
-"""The 512 texts of the generic context: what stands in for a corpus while none is known."""
+"""The 512 texts of the generic context, used while the corpus is unknown."""
 
 import json
 from importlib.resources import files
@@ -7,10 +7,10 @@ _TEXTS = "generic_texts.jsonl"
 
 
 def generic_texts() -> tuple[str, ...]:
-    """Short texts of many subjects, in a fixed order.
+    """Return short texts on many subjects, in a fixed order.
 
-    Source: freely redistributable documentation, dictionaries, literature and state papers; `data/NOTICE` beside the
-    texts names each package and its licence, `benchmarks/generic_texts.py` chose them.
+    Source: freely redistributable documentation, dictionaries, literature and state papers. `data/NOTICE`, next to the
+    texts, names each package and its licence; `benchmarks/generic_texts.py` chose them.
 
     Raises:
         FileNotFoundError: the package was installed without its data.

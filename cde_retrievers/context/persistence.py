@@ -1,4 +1,4 @@
-"""A context on disk: `context.json` and `vectors.safetensors` in one directory, the first vouching for both."""
+"""A context on disk: `context.json`, with checksums, and `vectors.safetensors` in one directory."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -33,7 +33,7 @@ Count = Annotated[int, Field(strict=True, ge=0, lt=1 << 63)]
 
 
 class ContextHeader(BaseModel):
-    """What a context was made from; fields as in `CorpusContext`."""
+    """How a context was made; fields as in `CorpusContext`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
@@ -48,7 +48,7 @@ class ContextHeader(BaseModel):
 
 
 class _HeaderFile(ContextHeader):
-    """All of `context.json`: the header, in the types that JSON has for it, and what vouches for the rest."""
+    """The contents of `context.json`: the header in JSON types, and checksums."""
 
     positions: tuple[Count, ...]
     distinct: Count
@@ -60,11 +60,11 @@ class _HeaderFile(ContextHeader):
 
 @dataclass(frozen=True, slots=True)
 class StoredContext:
-    """What the two files hold.
+    """The contents of both files.
 
     Attributes:
-        header: what the context was made from.
-        fingerprint: of the context.
+        header: how the context was made.
+        fingerprint: fingerprint of the context.
         vectors: context vectors (N, width).
         probe: as in `CorpusContext`, (width,) or None.
     """
@@ -90,7 +90,7 @@ def write_context(path: str | Path, context: StoredContext) -> None:
 
 
 def read_context(path: str | Path) -> StoredContext:
-    """What is in the directory `path`.
+    """Read a context from the directory `path`.
 
     Raises:
         ContextFileError: a file is missing, truncated, damaged or edited.
@@ -106,7 +106,7 @@ def read_context(path: str | Path) -> StoredContext:
         raise ContextFileError(f"{directory / HEADER_FILE} is not a valid context: {problems}; {_REMEDY}") from error
     tensors = _read_tensors(directory / VECTORS_FILE, file.vectors_sha256)
     vectors, lengths = tensors[_VECTORS], {len(file.documents), len(file.positions)}
-    # A context of null vectors is made of no documents.
+    # A context of null vectors has no documents.
     if lengths != {len(vectors)} and (lengths, file.distinct) != ({0}, 0):
         raise ContextFileError(f"{directory} has {len(vectors)} vectors for {len(file.documents)} documents; {_REMEDY}")
     header = ContextHeader(**file.model_dump(include=set(ContextHeader.model_fields)))
@@ -114,14 +114,14 @@ def read_context(path: str | Path) -> StoredContext:
 
 
 def _read_tensors(path: Path, sha256: str) -> dict[str, NDArray[np.float32]]:
-    """Vectors (N, W), N and W at least 1, and perhaps a probe (W,): all of finite float32."""
+    """Read vectors (N, W), N and W at least 1, and the probe (W,) if there is one, all finite float32."""
     if not os.path.isfile(path):
         raise ContextFileError(f"{path.parent} is incomplete: there is no {VECTORS_FILE} in it; {_REMEDY}")
     found = sha256_of_file(path)
     if found != sha256:
         raise ContextFileError(
             f"{path} is truncated, damaged or from another context: its sha256 is {found}, "
-            f"{HEADER_FILE} says {sha256}; {_REMEDY}"
+            f"but {HEADER_FILE} states {sha256}; {_REMEDY}"
         )
     with _blamed_on(path), safe_open(path, framework="np") as file:
         _check_tensors({name: file.get_slice(name) for name in file.keys()})  # noqa: SIM118 - it is not a mapping
@@ -133,13 +133,13 @@ def _read_tensors(path: Path, sha256: str) -> dict[str, NDArray[np.float32]]:
 
 def _check_tensors(slices: Mapping[str, Any]) -> None:
     if not {_VECTORS} <= slices.keys() <= {_VECTORS, _PROBE}:
-        raise ContextFileError(f"it holds {sorted(slices)}")
+        raise ContextFileError(f"it holds the tensors {sorted(slices)}")
     kinds = {tensor.get_dtype() for tensor in slices.values()}
     shape = slices[_VECTORS].get_shape()
     if kinds != {"F32"} or len(shape) != 2 or 0 in shape:
-        raise ContextFileError(f"a matrix of float32 is expected, it holds {sorted(kinds)} of shape {shape}")
+        raise ContextFileError(f"a float32 matrix is expected, but it holds {sorted(kinds)} of shape {shape}")
     if _PROBE in slices and slices[_PROBE].get_shape() != shape[1:]:
-        raise ContextFileError(f"its probe has shape {slices[_PROBE].get_shape()}, its vectors {shape}")
+        raise ContextFileError(f"its probe has shape {slices[_PROBE].get_shape()}, but its vectors {shape}")
 
 
 @contextmanager
@@ -147,4 +147,4 @@ def _blamed_on(path: Path) -> Iterator[None]:
     try:
         yield
     except (SafetensorError, ContextFileError) as error:
-        raise ContextFileError(f"{path} is not a file of context vectors ({error}); {_REMEDY}") from error
+        raise ContextFileError(f"{path} does not hold context vectors ({error}); {_REMEDY}") from error

@@ -1,4 +1,4 @@
-"""Which documents stand for a corpus: one pass over any number of texts, in bounded memory.
+"""Selection of context documents: one pass over any number of texts, in bounded memory.
 
 Axes: M candidates, N context documents, W width.
 """
@@ -21,7 +21,7 @@ Vectors = NDArray[np.float32]
 Indices = NDArray[np.int64]
 _PRIORITY_BYTES = 16
 LARGEST = 1 << 20
-"""Documents of a context at most: a smaller corpus is repeated to fill it, which takes memory."""
+"""Largest number of context documents: a small corpus is repeated to fill the context, which takes memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +30,8 @@ class Candidates:
 
     Attributes:
         texts: the sampled texts, all different.
-        positions: where each first stood in the corpus.
-        seen: texts in the corpus, repeated ones included.
+        positions: first position of each in the corpus.
+        seen: number of texts in the corpus, including repeated ones.
     """
 
     texts: list[str]
@@ -44,7 +44,7 @@ class Strategy:
     """How context documents are chosen among candidates.
 
     Attributes:
-        pool: candidates to draw per context document.
+        pool: number of candidates to draw per context document.
         choose: (unit first-stage vectors (M, W), N, seed) -> indices of N candidates, in context order.
     """
 
@@ -54,14 +54,14 @@ class Strategy:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The documents of a context, in its order.
+    """The documents chosen for a context, in order.
 
     Attributes:
         texts: N texts; fewer distinct ones are repeated in turn.
         vectors: their first-stage vectors (N, W).
-        positions: where each first stood in the corpus.
-        distinct: how many different ones there are.
-        seen: texts in the corpus.
+        positions: first position of each in the corpus.
+        distinct: number of distinct documents.
+        seen: number of texts in the corpus.
     """
 
     texts: list[str]
@@ -78,20 +78,20 @@ def select_documents(
     seed: int,
     embed: Callable[[list[str]], Vectors],
 ) -> Selection:
-    """Choose `size` documents to stand for the corpus.
+    """Choose `size` documents that represent the corpus.
 
     Args:
         texts: the corpus, as any iterable; read once.
-        size: context documents, N.
+        size: number of context documents, N.
         strategy: a key of `STRATEGIES`.
-        seed: the same seed and corpus, in whatever order, give the same documents.
-        embed: first-stage vectors of texts, (M, W).
+        seed: the same seed and corpus, in any order, give the same documents.
+        embed: returns first-stage vectors (M, W) of texts.
 
     Raises:
         ConfigurationError: size, strategy or seed is impossible.
-        InvalidTextError: the corpus is no collection of texts.
+        InvalidTextError: the corpus is not a collection of texts.
         ContextTooSmallError: fewer than two distinct documents.
-        EmbeddingServiceError: `embed` answered with something that is not one finite vector for each text.
+        EmbeddingServiceError: `embed` did not return one finite vector for each text.
     """
     check_choice(size, strategy, seed)
     chosen = STRATEGIES[strategy]
@@ -99,7 +99,7 @@ def select_documents(
     if len(pool.texts) < 2:
         raise ContextTooSmallError(
             f"a context needs at least 2 distinct documents, found {len(pool.texts)} among {pool.seen}; "
-            f"fit on the documents that you are going to index, all of them"
+            f"fit on all the documents that you are going to index"
         )
     vectors = checked_vectors(embed(pool.texts), len(pool.texts), None)
     distinct = min(size, len(pool.texts))
@@ -115,7 +115,7 @@ def select_documents(
 
 @validated
 def check_choice(size: int, strategy: str, seed: int) -> None:
-    """Raise ConfigurationError unless `select_documents` can be told this."""
+    """Raise ConfigurationError unless these are valid arguments of `select_documents`."""
     if size < 2:
         raise ConfigurationError(f"size must be a whole number of at least 2 documents, found {size}")
     if size > LARGEST:
@@ -125,10 +125,10 @@ def check_choice(size: int, strategy: str, seed: int) -> None:
 
 
 def draw_candidates(texts: Iterable[str], size: int, seed: int) -> Candidates:
-    """A uniform sample of at most `size` distinct texts.
+    """Draw a uniform sample of at most `size` distinct texts.
 
-    Every text has a priority, a keyed hash of itself, and the smallest ones stay (bottom-k sampling). So
-    repeated texts meet themselves, memory holds `size` texts, and the order of the corpus does not matter.
+    Every text has a priority, a keyed hash of itself, and the smallest ones are kept (bottom-k sampling). So
+    repeated texts count once, memory holds `size` texts, and the order of the corpus does not matter.
     """
     key = hashlib.sha256(str(seed).encode()).digest()
     heap: list[tuple[int, int, str]] = []  # (-priority, position, text): the largest priority on top
@@ -153,7 +153,7 @@ def _first(vectors: Vectors, size: int, seed: int) -> Indices:
 
 
 def _nearest_to_centroids(vectors: Vectors, size: int, seed: int) -> Indices:
-    """Of each of `size` k-means clusters the member nearest the centroid, large clusters first."""
+    """Choose the member nearest the centroid of each of `size` k-means clusters, large clusters first."""
     if size == len(vectors):
         return np.arange(size)
     kmeans = faiss.Kmeans(
@@ -170,20 +170,20 @@ def _nearest_to_centroids(vectors: Vectors, size: int, seed: int) -> Indices:
     by_distance = np.argsort(distances[:, 0], kind="stable")
     clusters, first_seen = np.unique(assigned[by_distance, 0], return_index=True)
     nearest = by_distance[first_seen][np.argsort(-members[clusters], kind="stable")]
-    # faiss may leave a cluster empty: candidates not yet taken stand in, in their random order.
+    # faiss may leave a cluster empty: further candidates fill up, in their random order.
     others = np.setdiff1d(np.arange(len(vectors)), nearest)
     return np.concatenate([nearest, others])[:size]
 
 
 def _farthest_first(vectors: Vectors, size: int, seed: int) -> Indices:
-    """Each next one is the farthest from all before it (Gonzalez, 1985); the first is a random one."""
+    """Choose each next candidate farthest from all chosen ones (Gonzalez, 1985); the first is random."""
     chosen = np.zeros(size, dtype=np.int64)
     similarity = vectors @ vectors[0]
     similarity[0] = np.inf
     for place in range(1, size):
         chosen[place] = np.argmin(similarity)
         similarity = np.maximum(similarity, vectors @ vectors[chosen[place]])
-        # Never again, even where other candidates have the very same vector.
+        # Never chosen again, even if other candidates have the same vector.
         similarity[chosen[place]] = np.inf
     return chosen
 

@@ -1,4 +1,4 @@
-"""Drift: how far new documents lie from those a context was fitted on, and what that means for retrieval."""
+"""Drift: the distance of new documents from a context's corpus, and what it means for retrieval."""
 
 from cde_retrievers.drift.measurement import measure
 from cde_retrievers.drift.report import DriftReport

@@ -1,4 +1,4 @@
-"""What refitting is expected to do for retrieval, as far as it was measured."""
+"""The expected effect of refitting on retrieval, as far as it was measured."""
 
 from dataclasses import dataclass
 
@@ -7,13 +7,13 @@ _MEASURED_MODEL = "minilm"
 
 @dataclass(frozen=True, slots=True)
 class MeasuredGain:
-    """What refitting changed on corpora that had become unlike the documents of their context.
+    """The measured effect of refitting on corpora that had become unlike the documents of their context.
 
     Attributes:
-        below: for estimated shares of unlike documents below this, and not below that of the entry before.
-        mean: change of nDCG@10 in points, on average.
-        tenth: a tenth of the corpora changed by this or less.
-        ninetieth: a tenth of the corpora changed by this or more.
+        below: upper limit of the estimated share of unlike documents; the lower limit is that of the previous entry.
+        mean: mean change of nDCG@10 in points.
+        tenth: first decile of the change over corpora.
+        ninetieth: ninth decile of the change over corpora.
     """
 
     below: float
@@ -31,11 +31,11 @@ MEASURED_GAINS = (
 )
 
 REFIT_SHARE = 0.3
-"""From this share of unlike documents on refitting gained more than half a point on average."""
+"""Share of unlike documents from which refitting gained more than half a point on average."""
 
 
 def expectation(share: float, model_name: str) -> str:
-    """What refitting gained where about this share of a whole corpus was unlike its context, in a sentence or two."""
+    """Describe what refitting gained when about this share of a whole corpus was unlike its context."""
     gain = next(gain for gain in MEASURED_GAINS if share < gain.below)
     measured = (
         f"where a whole corpus had come to look like the new documents, refitting changed nDCG@10 by {gain.mean:+.1f} "

@@ -1,4 +1,4 @@
-"""How far new documents lie from those a context was fitted on."""
+"""Measuring how far new documents lie from the corpus of a context."""
 
 from collections.abc import Iterable
 
@@ -23,30 +23,30 @@ def measure(
     seed: int = 0,
     show_progress: bool | None = None,
 ) -> DriftReport:
-    """Compare new documents with the corpus that a context stands for, by the vectors that contexts are made of.
+    """Compare new documents with the corpus of a context, by first-stage vectors.
 
-    A context of strategy "random" is a fair sample of its corpus, and costs nothing to compare with. One chosen
+    A context of strategy "random" is a fair sample of its corpus and costs nothing to compare with. One chosen
     otherwise is not; then a sample of the index's texts is embedded, as they are now: measure before you add.
-    New texts that are in the corpus's sample already are left out; repeated ones count once.
+    New texts that are already in the corpus's sample are left out; repeated ones count once.
 
     Documents drawn independently from the same source are called "as expected" at least 99 times in 100. Documents
-    that come in clusters, such as the chapters of one book, differ from a mixed corpus even where more books of its
+    that come in clusters, such as the chapters of one book, differ from a mixed corpus even if more books of its
     kind are on the way: take the new texts from as many sources as the corpus has.
 
     Args:
         reference: an index, or a context of strategy "random".
         new_texts: documents as they would be embedded; any iterable, read once, in bounded memory.
-        embedder: what fitted the context; not needed with an index.
-        sample: new documents to embed at most, drawn from all; also documents of the corpus to embed where the context
-            is no fair sample of it.
-        seed: of the draws and of the test; the same texts and seed give the same report.
-        show_progress: True or False, or None for a bar only where the work is long.
+        embedder: the embedder that fitted the context; not needed with an index.
+        sample: largest number of new documents to embed, drawn from all; also of corpus documents, if the context
+            is not a fair sample of it.
+        seed: seed of the draws and of the test; the same texts and seed give the same report.
+        show_progress: None shows a bar for long work only.
 
     Raises:
-        ConfigurationError: an argument is impossible, or the context alone is no fair sample of its corpus.
+        ConfigurationError: an argument is impossible, or the context alone is not a fair sample of its corpus.
         ContextMismatchError: the embedder did not fit the context.
-        InvalidTextError: the new texts are no collection of texts.
-        EmbeddingServiceError: the embedder answered with something that is not one vector for each text.
+        InvalidTextError: the new texts are not a collection of texts.
+        EmbeddingServiceError: the embedder did not return one vector for each text.
         SampleTooSmallError: there are too few distinct new texts, or too few distinct documents of the corpus.
     """
     _check_options(sample, seed)
@@ -58,7 +58,7 @@ def measure(
     if len(new.texts) < SMALLEST_SAMPLE:
         raise SampleTooSmallError(
             f"at least {SMALLEST_SAMPLE} distinct new texts are needed, found {len(new.texts)} "
-            f"({unknown.left_out} more are in the corpus's sample already); measure again when there are more"
+            f"({unknown.left_out} more are already in the corpus's sample); measure again when there are more"
         )
     corpus_vectors = corpus.vectors
     if corpus_vectors is None:

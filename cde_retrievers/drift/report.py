@@ -1,4 +1,4 @@
-"""What a measurement of drift says, for people and for programs."""
+"""The result of a drift measurement."""
 
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -11,20 +11,20 @@ DriftVerdict = Literal["as expected", "drifting", "refit"]
 
 @dataclass(frozen=True, slots=True)
 class DriftReport:
-    """How far new documents lie from the documents of a context.
+    """The distance of new documents from the documents of a context.
 
     Attributes:
         statistic: squared maximum mean discrepancy of both samples.
-        threshold: what the statistic exceeds by chance in 1 of 100 fair draws from one corpus.
+        threshold: value that the statistic exceeds by chance in 1 of 100 fair draws from one corpus.
         p_value: share of random splits of both samples, taken together, that are at least as far apart.
-        share: estimate of the share of new documents that are unlike the corpus, from 0 to 1; too low where they are
+        share: estimated share of new documents that are unlike the corpus, from 0 to 1; too low if they are
             foreign but close to it.
-        corpus_sample: distinct documents that stood for the corpus.
-        new_sample: distinct new documents that were compared with them.
-        new_texts: new texts in all, without those left out.
-        left_out: new texts that are in the corpus's sample already.
+        corpus_sample: number of distinct documents that represented the corpus.
+        new_sample: number of distinct new documents compared with them.
+        new_texts: number of all new texts, without those left out.
+        left_out: number of new texts that are already in the corpus's sample.
         context: fingerprint of the context.
-        model_name: what embedded the documents.
+        model_name: name of the model that embedded the documents.
     """
 
     statistic: float
@@ -40,22 +40,22 @@ class DriftReport:
 
     @property
     def verdict(self) -> DriftVerdict:
-        """No difference beyond chance is "as expected", one is "drifting", and a large one "refit"."""
+        """ "as expected" without a difference beyond chance, "drifting" with one, "refit" with a large one."""
         if self.p_value > LEVEL:
             return "as expected"
         return "refit" if self.share >= REFIT_SHARE else "drifting"
 
     @property
     def expectation(self) -> str:
-        """What refitting the context did for retrieval at this distance, and where that was measured."""
+        """The effect of refitting on retrieval measured at this distance."""
         return expectation(self.share if self.verdict != "as expected" else 0.0, self.model_name)
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything in it, verdict and expectation first, of types that JSON has."""
+        """Return all fields in JSON types, verdict and expectation first."""
         return {"verdict": self.verdict, "expectation": self.expectation, **asdict(self)}
 
     def __str__(self) -> str:
-        left_out = f", {self.left_out:,} more are in the corpus's sample already" if self.left_out else ""
+        left_out = f", {self.left_out:,} more are already in the corpus's sample" if self.left_out else ""
         found = f"about {self.share:.0%} of the new documents are unlike the corpus"
         return (
             f"{self.verdict}: {'no difference beyond chance' if self.verdict == 'as expected' else found} "

@@ -1,4 +1,4 @@
-"""What drift compares: a uniform sample of a corpus, and new texts that are not in it."""
+"""The two samples that drift compares: of a corpus, and of new texts that are not in it."""
 
 import hashlib
 from collections.abc import Iterable, Iterator
@@ -18,15 +18,15 @@ _UNIFORM = "random"
 
 @runtime_checkable
 class IndexedCorpus(Protocol):
-    """What `measure` asks of an index: its context, what it embeds with, and the texts in it."""
+    """The interface of an index for `measure`: its context, embedder and texts."""
 
     @property
     def context(self) -> CorpusContext:
-        """The context that the documents are embedded under."""
+        """The context under which the documents are embedded."""
 
     @property
     def embedder(self) -> Embedder:
-        """What they are embedded with."""
+        """The embedder of the documents."""
 
     def texts(self) -> Iterable[str]:
         """The texts of all documents."""
@@ -38,8 +38,8 @@ class CorpusSample:
 
     Attributes:
         digests: SHA-256 of each.
-        texts: the texts, if they are still to be embedded.
-        vectors: their first-stage vectors (n, width), if they are known.
+        texts: the texts, if they are not embedded yet.
+        vectors: their first-stage vectors (n, width), if known.
     """
 
     digests: frozenset[str]
@@ -48,11 +48,11 @@ class CorpusSample:
 
 
 def sample_of_corpus(reference: object, context: CorpusContext, size: int, seed: int) -> CorpusSample:
-    """The context's own documents where they are a uniform sample, else `size` drawn from the index.
+    """Return the context's documents if they are a uniform sample, else `size` documents drawn from the index.
 
     Raises:
-        ConfigurationError: they are not, and `reference` is no index.
-        SampleTooSmallError: there are too few.
+        ConfigurationError: they are not, and `reference` is not an index.
+        SampleTooSmallError: there are too few documents.
     """
     found = _of_context(context) if context.strategy == _UNIFORM else _of_index(reference, context, size, seed)
     if len(found.digests) < SMALLEST_SAMPLE:
@@ -71,15 +71,15 @@ def _of_context(context: CorpusContext) -> CorpusSample:
 def _of_index(reference: object, context: CorpusContext, size: int, seed: int) -> CorpusSample:
     if not isinstance(reference, IndexedCorpus):
         raise ConfigurationError(
-            f"the documents of a context of strategy {context.strategy!r} are no fair sample of a corpus, so there is "
-            f"nothing to compare with; give the index in place of the context: texts are drawn from it"
+            f"the documents of a context of strategy {context.strategy!r} are not a fair sample of a corpus, so there "
+            f"is nothing to compare with; give the index instead of the context: texts are drawn from it"
         )
     texts = draw_candidates(reference.texts(), size, seed).texts
     return CorpusSample(frozenset(map(_digest, texts)), texts, None)
 
 
 class Unknown:
-    """Texts less those of which the digest is known; `left_out` counts these once the texts were read."""
+    """Texts without those whose digest is known; `left_out` counts the latter once the texts were read."""
 
     def __init__(self, texts: Iterable[str], known: frozenset[str]) -> None:
         self._texts = texts

@@ -1,4 +1,4 @@
-"""Whether two samples of vectors are of one distribution, and how well the second can be told from the first.
+"""Two-sample test of vectors: are both of one distribution, and how separable are they?
 
 Axes: N pooled vectors, of which the first n are the reference's; W width; P permutations.
 """
@@ -24,7 +24,7 @@ _FOLDS = 5
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What two samples say about their distributions.
+    """The result of the two-sample test.
 
     Attributes:
         statistic: squared maximum mean discrepancy of the samples; see `mean_discrepancies`.
@@ -62,7 +62,7 @@ def compare(reference: Vectors, new: Vectors, seed: int) -> Comparison:
 
 
 def kernel(vectors: Vectors, sharpness: float = SHARPNESS) -> Vectors:
-    """Gaussian kernel exp(-sharpness d^2 / median d^2) of unit vectors (N, W) -> (N, N).
+    """Compute the Gaussian kernel exp(-sharpness d^2 / median d^2) of unit vectors (N, W) -> (N, N).
 
     At the default its width is the median distance; `benchmarks/drift_kernel.py` compares others, on training sets.
     """
@@ -74,7 +74,7 @@ def kernel(vectors: Vectors, sharpness: float = SHARPNESS) -> Vectors:
 
 
 def mean_discrepancies(kernel: Vectors, splits: Mask) -> Floats:
-    """Squared maximum mean discrepancy of the two samples, for every one of several splits (P, N) -> (P,).
+    """Compute the squared maximum mean discrepancy of the two samples for each of several splits (P, N) -> (P,).
 
     The biased estimate of Gretton et al. (A Kernel Two-Sample Test, JMLR 2012), from the kernel (N, N) of all vectors.
     """
@@ -103,7 +103,7 @@ def separability(vectors: Vectors, is_new: Mask, rng: np.random.Generator) -> fl
 
 
 def _coordinates(vectors: Vectors) -> Vectors:
-    """Vectors (N, W) as (N, min(N, W)) with the same inner products: of wide ones only the space they span counts."""
+    """Return vectors (N, W) as (N, min(N, W)) with the same inner products, in the space they span."""
     if vectors.shape[1] <= len(vectors):
         return vectors
     reduced: Vectors = np.asarray(np.linalg.qr(vectors.T, mode="r")).T
@@ -111,7 +111,7 @@ def _coordinates(vectors: Vectors) -> Vectors:
 
 
 def _held_out_auc(vectors: Vectors, is_new: Mask, held: Mask) -> float:
-    """How often a held-out new vector scores above a held-out one of the reference, by a discriminant of the rest."""
+    """Return how often a held-out new vector scores above a held-out reference one, by a discriminant of the rest."""
     new, old = vectors[is_new & ~held], vectors[~is_new & ~held]
     within = np.concatenate([new - new.mean(axis=0), old - old.mean(axis=0)])
     direction = np.linalg.solve(_covariance(within), new.mean(axis=0) - old.mean(axis=0))
@@ -120,7 +120,7 @@ def _held_out_auc(vectors: Vectors, is_new: Mask, held: Mask) -> float:
 
 
 def _covariance(centred: Vectors) -> Vectors:
-    """Covariance (W, W) of centred vectors (N, W), plus a ridge of the mean variance of the directions they span."""
+    """Return the covariance (W, W) of centred vectors (N, W), plus a ridge of the mean variance of their span."""
     covariance = centred.T @ centred / len(centred)
     rank = min(centred.shape[1], len(centred) - 1)
     ridge = max(_SHRINKAGE * np.trace(covariance) / rank, np.finfo(np.float32).tiny)

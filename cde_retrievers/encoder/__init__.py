@@ -1,4 +1,4 @@
-"""Texts to embeddings under a context. Import `ContextualEncoder` and the `Embedder` interface from here."""
+"""Embedding texts under a context. Import `ContextualEncoder` and the `Embedder` interface from here."""
 
 from typing import TYPE_CHECKING
 

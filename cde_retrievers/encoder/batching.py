@@ -1,4 +1,4 @@
-"""Texts through a forward pass: windows, batches of similar length, and halving when memory runs out.
+"""Batching texts through a forward pass: by similar length, halved when memory runs out.
 
 Axes: B texts of a batch, L tokens, W width.
 """
@@ -21,13 +21,13 @@ from cde_retrievers.validation.vectors import Embeddings
 # (token ids (B, L), mask (B, L)) -> vectors (B, W)
 Forward = Callable[[Tensor, Tensor], Tensor]
 
-# Texts tokenised and sorted together: enough to batch well, bounded whatever the corpus.
+# Texts tokenised and sorted together: enough to batch well, in bounded memory for any corpus.
 _WINDOW_TEXTS = 8_192
 _WINDOW_CHARACTERS = 4_000_000
 
 
 class BatchRunner:
-    """Runs one batch at a time, whichever thread asks: more would share the same cores and add up in memory."""
+    """Runs one batch at a time over all threads: more would share the same cores and add up in memory."""
 
     def __init__(self, tokenizer: TextTokenizer, device: torch.device) -> None:
         self._tokenizer = tokenizer
@@ -42,14 +42,14 @@ class BatchRunner:
         show_progress: bool | None = None,
         positions_before_text: int = 0,
     ) -> Embeddings:
-        """Every text through `forward` -> (n, W) float32 in the order given.
+        """Run every text through `forward` -> (n, W) float32 in the order given.
 
         Args:
-            texts: what to embed, prompts included.
-            forward: token ids and mask of a batch to its vectors.
+            texts: the texts to embed, prompts included.
+            forward: maps token ids and mask of a batch to its vectors.
             width: W.
-            show_progress: True or False, or None for a bar only where the work is long.
-            positions_before_text: what the model reads in front of each text, which counts when batches are sized.
+            show_progress: None shows a bar for long work only.
+            positions_before_text: positions that the model reads before each text; batch sizes account for them.
         """
         result = np.empty((len(texts), width), dtype=np.float32)
         with progress_bar(len(texts), show_progress) as bar:
@@ -79,7 +79,7 @@ class BatchRunner:
 
 
 def text_windows(texts: Sequence[str]) -> Iterator[tuple[int, int]]:
-    """Consecutive (start, stop) that cover the texts, each bounded in texts and, but for single ones, characters."""
+    """Yield consecutive (start, stop) that cover the texts, each bounded in texts and, unless single, characters."""
     start, characters = 0, 0
     for i, text in enumerate(texts):
         characters += len(text)
@@ -91,7 +91,7 @@ def text_windows(texts: Sequence[str]) -> Iterator[tuple[int, int]]:
 
 
 def length_sorted_batches(lengths: Sequence[int], token_budget: int) -> list[list[int]]:
-    """Indices of texts in batches of similar length, the longest first, each within the budget once padded.
+    """Group indices of texts into batches of similar length, longest first, each within the budget once padded.
 
     A text longer than the budget is a batch of its own.
     """
@@ -113,15 +113,15 @@ def run_batches(
     run: Callable[[Sequence[int]], T],
     cost: Callable[[Sequence[int]], int],
 ) -> Iterator[tuple[Sequence[int], T]]:
-    """Run every batch, halving one that does not fit into memory; yields (items, result) as they finish.
+    """Run every batch, halving those that do not fit into memory; yield (items, result) as they finish.
 
-    After a failure no later batch costs more than the half that was tried next, so memory that ran out once
-    is not filled to the brim again and again.
+    After a failure no later batch costs more than the half that was tried next, so that memory does not run out
+    repeatedly.
 
     Args:
-        batches: groups of items, each to be run at once.
+        batches: groups of items, each run at once.
         run: computes one group; may run out of memory.
-        cost: what a group takes, in any unit (here: padded tokens).
+        cost: the size of a group in any unit (here: padded tokens).
 
     Raises:
         DeviceMemoryError: a single item does not fit.
@@ -162,7 +162,7 @@ def _give_up_on_a_single_item(items: Sequence[int], error: RuntimeError) -> None
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether `error` is torch's way of saying that memory ran out; the CPU has no exception type for it."""
+    """Whether `error` means that torch ran out of memory; on the CPU it has no exception type for that."""
     if isinstance(error, torch.OutOfMemoryError):
         return True
     text = str(error)

@@ -1,4 +1,4 @@
-"""The share of work that depends on a context alone, done once and remembered for the last few."""
+"""LRU cache of per-context state (keys and values, whitening map)."""
 
 from collections import OrderedDict
 from collections.abc import Callable
@@ -15,7 +15,7 @@ _REMEMBERED = 8
 
 
 class PreparedContextCache(Generic[Prepared]):
-    """What `prepare` makes of each context; safe to use from several threads."""
+    """Caches the result of `prepare` for the latest contexts; safe to use from several threads."""
 
     def __init__(self, prepare: Callable[[CorpusContext], Prepared]) -> None:
         self._prepare = prepare
@@ -26,7 +26,7 @@ class PreparedContextCache(Generic[Prepared]):
         return len(self._prepared)
 
     def of(self, context: CorpusContext) -> Prepared:
-        """The prepared context; raises what `prepare` raises."""
+        """Return the prepared context; raises what `prepare` raises."""
         key = (context.fingerprint, context.checksum)
         with self._lock:
             if key not in self._prepared:
@@ -38,9 +38,9 @@ class PreparedContextCache(Generic[Prepared]):
 
 
 def by_second_stage(second_stage: SecondStage[Any], device: torch.device) -> Callable[[CorpusContext], Any]:
-    """A context as a second stage wants it, made by `SecondStage.prepare`.
+    """Return a function that prepares a context by `SecondStage.prepare`, on the device.
 
-    The function that is returned raises ConfigurationError where the context's vectors have the wrong width.
+    That function raises ConfigurationError if the context's vectors have the wrong width.
     """
 
     @torch.no_grad()

@@ -1,4 +1,4 @@
-"""Embedders that hand calls on to another one: a base class, and one that loads its model at first use."""
+"""Embedders that delegate to another one: a base class, and one that loads its model at first use."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
@@ -12,11 +12,11 @@ from cde_retrievers.validation.vectors import Embeddings
 
 
 class DelegatingEmbedder(ABC):
-    """An `Embedder` that hands every call on to the one that `_embedder` gives.
+    """An `Embedder` that delegates every call to the one that `_embedder` returns.
 
     Args:
-        name: what that one is loaded from.
-        fingerprint: its identity.
+        name: the name or path that embedder is loaded from.
+        fingerprint: its fingerprint.
     """
 
     def __init__(self, name: str, fingerprint: str) -> None:
@@ -65,16 +65,16 @@ class DelegatingEmbedder(ABC):
 
 
 class LazyEmbedder(DelegatingEmbedder):
-    """Loads the model at its first use, where an error reaches whoever asked; it is pickled without the model.
+    """Loads the model at first use, so that errors reach the caller; it is pickled without the model.
 
-    While a pickle is read, nothing may be loaded and no error may be raised: a process pool waits for ever if a worker
+    Reading a pickle must neither load anything nor raise an error: a process pool waits forever if a worker
     cannot read its task.
 
     Args:
-        name: what the model was loaded from in the process where it was pickled.
-        fingerprint: of the model there.
-        width: length of its embeddings; None if asking for it costs something, then the loaded model is asked.
-        load: loads it here; must be picklable.
+        name: the name or path the model was loaded from in the process where it was pickled.
+        fingerprint: fingerprint of the model there.
+        width: length of its embeddings; None to read it from the model once loaded.
+        load: loads the model in this process; must be picklable.
     """
 
     def __init__(self, name: str, fingerprint: str, width: int | None, load: Callable[[], Embedder]) -> None:
@@ -98,7 +98,7 @@ class LazyEmbedder(DelegatingEmbedder):
     def _the_same(self, loaded: Embedder) -> Embedder:
         if loaded.fingerprint != self.fingerprint:
             raise ContextMismatchError(
-                f"the model {self.name!r} is another one here than where it was pickled: {loaded.fingerprint[:12]} is "
+                f"the model {self.name!r} differs here from the one that was pickled: {loaded.fingerprint[:12]} is "
                 f"loaded, {self.fingerprint[:12]} is needed; save the model and load it by that path in both places"
             )
         return loaded

@@ -1,4 +1,4 @@
-"""Which device and number format to compute with, and what to do when its memory runs out."""
+"""Choice of device, number format and batch size."""
 
 import torch
 
@@ -10,10 +10,10 @@ _TOKEN_BUDGETS = {"cpu": 4_096, "mps": 16_384, "cuda": 65_536}
 
 
 def resolve_device(device: str | torch.device = "auto") -> torch.device:
-    """The device to compute on; "auto" takes CUDA, then MPS, then the CPU.
+    """Return the device to compute on; "auto" takes CUDA, then MPS, then the CPU.
 
     Raises:
-        DeviceError: the device asked for does not exist on this machine.
+        DeviceError: the requested device does not exist on this machine.
     """
     available = _available_devices()
     if device == "auto":
@@ -21,14 +21,14 @@ def resolve_device(device: str | torch.device = "auto") -> torch.device:
     try:
         chosen = torch.device(device)
     except (RuntimeError, TypeError) as error:
-        raise DeviceError(f"{device!r} names no device; use one of {['auto', *available]}") from error
+        raise DeviceError(f"{device!r} is not a device; use one of {['auto', *available]}") from error
     if chosen.type not in {name.split(":")[0] for name in available}:
         raise DeviceError(
-            f'device {str(chosen)!r} was asked for, but this machine has {available}; use one of these, or "auto"'
+            f'device {str(chosen)!r} was requested, but this machine has {available}; use one of these, or "auto"'
         )
     if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
         raise DeviceError(
-            f"device {str(chosen)!r} was asked for, but there are {torch.cuda.device_count()} CUDA devices, "
+            f"device {str(chosen)!r} was requested, but there are {torch.cuda.device_count()} CUDA devices, "
             f"counted from cuda:0"
         )
     return chosen
@@ -41,14 +41,14 @@ def _available_devices() -> list[str]:
 
 
 def resolve_dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype:
-    """The number format of the forward pass.
+    """Return the number format of the forward pass.
 
     "auto" takes bfloat16 on a CUDA device that computes in it natively, else float32. On a CPU it is always float32,
-    whatever the processor offers: in bfloat16 a score differs in the third digit between batches, and an index has
-    to answer alike on every machine.
+    even if the processor has bfloat16: in bfloat16 a score differs in the third digit between batches, and an index
+    must answer alike on every machine.
 
     Raises:
-        DeviceError: the device cannot compute in the format asked for.
+        DeviceError: the device cannot compute in the requested format.
         ConfigurationError: the name is unknown.
     """
     if dtype == "auto":
@@ -66,5 +66,5 @@ def _has_native_bf16(device: torch.device) -> bool:
 
 
 def default_token_budget(device: torch.device) -> int:
-    """Padded tokens that one forward pass on `device` should hold."""
+    """Return the number of padded tokens for one forward pass on `device`."""
     return _TOKEN_BUDGETS[device.type]

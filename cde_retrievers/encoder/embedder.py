@@ -1,4 +1,4 @@
-"""What an index, a binding or an adapter asks of whatever embeds texts under a context."""
+"""The interface of a contextual embedder, and checks of objects that implement it."""
 
 from collections.abc import Coroutine, Iterable
 from inspect import getattr_static
@@ -22,11 +22,11 @@ _MEMBERS = (
 
 @runtime_checkable
 class Embedder(Protocol):
-    """Fits contexts, and embeds texts under the context that each call is given. `ContextualEncoder` is one."""
+    """Fits contexts, and embeds texts under the context given to each call. `ContextualEncoder` implements it."""
 
     @property
     def name(self) -> str:
-        """What the model is loaded from, for people to read."""
+        """The name or path that the model is loaded from; informative only."""
 
     @property
     def fingerprint(self) -> str:
@@ -47,27 +47,26 @@ class Embedder(Protocol):
         seed: int = 0,
         show_progress: bool | None = None,
     ) -> CorpusContext:
-        """Choose documents that stand for the corpus and turn them into its context."""
+        """Choose documents that represent the corpus and make its context from them."""
 
     def first_stage_vectors(self, texts: Iterable[str], show_progress: bool | None = None) -> Embeddings:
-        """Context vectors of documents, (n, context width) float32, not normalised."""
+        """Return context vectors of documents, (n, context width) float32, not normalised."""
 
     def encode_documents(
         self, texts: Iterable[str], context: CorpusContext, show_progress: bool | None = None
     ) -> Embeddings:
-        """Documents under a context -> (n, width) float32 unit rows."""
+        """Embed documents under a context -> (n, width) float32 unit rows."""
 
     def encode_queries(
         self, texts: Iterable[str], context: CorpusContext, show_progress: bool | None = None
     ) -> Embeddings:
-        """Queries under the context of the corpus they are for -> (n, width) float32 unit rows."""
+        """Embed queries under the context of their corpus -> (n, width) float32 unit rows."""
 
 
 def checked_embedder(embedder: object) -> Embedder:
-    """What was given as an embedder; its width is not asked for, since that may load a model or cost a call.
+    """Return `embedder`, or raise ConfigurationError if it is not an Embedder.
 
-    Raises:
-        ConfigurationError: it is none.
+    Its width is not read, since that may load a model or cost a call.
     """
     missing = [member for member in _MEMBERS if getattr_static(embedder, member, None) is None]
     if missing:
@@ -86,10 +85,10 @@ def fitted_context(
     seed: int = 0,
     show_progress: bool | None = None,
 ) -> CorpusContext:
-    """What `embedder.fit_context` answers, checked; arguments as there.
+    """Call `embedder.fit_context` with these arguments and check the context it returns.
 
     Raises:
-        EmbeddingServiceError: it is not a context, or one without usable vectors.
+        EmbeddingServiceError: it is not a context, or its vectors are unusable.
         ContextMismatchError: the embedder itself would refuse the context.
     """
     context: object = embedder.fit_context(texts, size, strategy, seed, show_progress)
@@ -97,7 +96,7 @@ def fitted_context(
         if isinstance(context, Coroutine):
             context.close()
         raise EmbeddingServiceError(
-            f"fit_context of {type(embedder).__name__} must answer a CorpusContext, found {type(context).__name__}"
+            f"fit_context of {type(embedder).__name__} must return a CorpusContext, found {type(context).__name__}"
         )
     checked_vectors(context.vectors, len(context.documents), None)
     embedder.check_context(context)

@@ -1,4 +1,4 @@
-"""Texts to embeddings under an explicit context: tokenizer, model, device and batching in one place."""
+"""The encoder: tokenizer, model, device and batching behind one interface."""
 
 from collections.abc import Iterable
 from copy import deepcopy
@@ -31,9 +31,9 @@ from cde_retrievers.validation.vectors import Embeddings
 
 
 class ContextualEncoder:
-    """Fits contexts and embeds texts under them. It holds no context itself: every call is given one.
+    """Fits contexts and embeds texts under them. It holds no context: each call is given one.
 
-    Safe to use from several threads. The model is put into evaluation mode and moved to the device, as a copy where the
+    Safe to use from several threads. The model is put into evaluation mode and moved to the device, as a copy if the
     number format changes; it must not be trained while an encoder uses it.
 
     Args:
@@ -42,10 +42,10 @@ class ContextualEncoder:
         device: "auto" (CUDA, then MPS, then CPU) or a torch device.
         dtype: "auto" (bfloat16 on a CUDA device with native arithmetic for it, else float32), or "float32", "bfloat16"
             or "float16".
-        name: what the model is called in messages and in the contexts it fits.
+        name: name of the model in messages and in the contexts it fits.
 
     Raises:
-        DeviceError: device or dtype are not to be had here.
+        DeviceError: device or dtype is not available here.
         CheckpointError: the tokenizer does not belong to the model.
     """
 
@@ -64,9 +64,9 @@ class ContextualEncoder:
         self.config = model.config
         self._tokenizer = TextTokenizer(tokenizer, self.config.max_length, self.config.backbone["pad_token_id"] or 0)
         check_tokenizer(self._tokenizer, self.config)
-        # Before the cast: a context must fit the same model in whatever number format it runs.
+        # Before the cast: a context must fit the same model in any number format.
         self.fingerprint = sha256_of_json([model.fingerprint(), self._tokenizer.fingerprint()])
-        # Kept as it was given, so that `save` loses nothing when the arithmetic runs in fewer bits.
+        # The original weights, so that `save` loses nothing when the arithmetic runs in fewer bits.
         self._saved_model = model
         lossy = self.dtype != next(model.parameters()).dtype
         self.model = (deepcopy(model) if lossy else model).to(self.device, self.dtype).eval()
@@ -83,7 +83,7 @@ class ContextualEncoder:
         cache_folder: str | Path | None = None,
         variant: str | None = None,
     ) -> Self:
-        """Load a built-in model, a released one, or one of your own.
+        """Load a built-in model, a released model, or a saved one.
 
         Args:
             name_or_path: "minilm"; a directory that `save` wrote; or a directory or hub repository with a released
@@ -91,16 +91,16 @@ class ContextualEncoder:
             device: "auto" (CUDA, then MPS, then CPU) or a torch device.
             dtype: "auto" (bfloat16 on a CUDA device with native arithmetic for it, else float32), or "float32",
                 "bfloat16" or "float16".
-            cache_folder: where downloads from the hub are kept.
+            cache_folder: directory for downloads from the hub.
             variant: of a released model, "train" (default) or "hub"; see `ContextualModel.from_pretrained`.
 
         Raises:
             CheckpointError: there is no such model, or it is incomplete, damaged or of another kind.
-            ConfigurationError: the name is a built-in model's and a directory's, or the variant is unknown.
-            DeviceError: device or dtype are not to be had here.
+            ConfigurationError: the name is both a built-in model and a directory, or the variant is unknown.
+            DeviceError: device or dtype is not available here.
             MissingDependencyError: the built-in model's weights are not installed; names the extra.
         """
-        # Refuse an impossible device before a gigabyte of weights is read.
+        # Refuse an impossible device before reading a gigabyte of weights.
         resolve_dtype(dtype, resolve_device(device))
         name = str(name_or_path)
         if name in BUILT_IN:
@@ -126,7 +126,7 @@ class ContextualEncoder:
         cache_folder: str | Path | None = None,
         **settings: Any,
     ) -> Self:
-        """A contextual encoder over any bi-encoder, or over the built-in one, "minilm".
+        """Make a contextual encoder over any bi-encoder, or over the built-in one, "minilm".
 
         Other arguments and errors as in `ContextualModel.from_biencoder` and `from_pretrained`.
         """
@@ -161,12 +161,12 @@ class ContextualEncoder:
         """Upload what `save` writes, with a model card, to the Hugging Face hub.
 
         Args:
-            repository: "user/name"; made if it does not exist.
+            repository: "user/name"; created if it does not exist.
             private: whether a new repository is private.
-            token: access token; the one logged in with if None.
+            token: access token; None for that of the current login.
 
         Returns:
-            The address of the commit.
+            The URL of the commit.
         """
         return upload_together(repository, self._saved_model, self._tokenizer, self.fingerprint, private, token)
 
@@ -177,11 +177,11 @@ class ContextualEncoder:
 
     @property
     def tokenizer(self) -> TextTokenizer:
-        """What turns texts into the model's token ids."""
+        """The model's tokenizer."""
         return self._tokenizer
 
     def copy_model(self) -> ContextualModel:
-        """The weights that `save` writes, as a model of their own: in the number format they were given in."""
+        """Return a copy of the model with the weights that `save` writes, in their original number format."""
         return deepcopy(self._saved_model)
 
     def check_context(self, context: CorpusContext) -> None:
@@ -197,18 +197,18 @@ class ContextualEncoder:
         seed: int = 0,
         show_progress: bool | None = None,
     ) -> CorpusContext:
-        """Choose documents that stand for the corpus and turn them into its context.
+        """Choose documents that represent the corpus and make its context from them.
 
         Args:
             texts: the corpus, exactly as it will be embedded; any iterable, read once, in bounded memory.
-            size: context documents; the model's own number if None.
+            size: number of context documents; the model's default if None.
             strategy: "random", "kmeans" (one document per cluster, large clusters first) or "diverse" (each as
-                far as possible from those before it). The last two embed eight candidates per document.
+                far as possible from those before it). The latter two embed eight candidates per document.
             seed: same corpus and seed, same context.
-            show_progress: True or False, or None for a bar only where the work is long.
+            show_progress: None shows a bar for long work only.
 
         Raises:
-            InvalidTextError: the corpus is no collection of texts.
+            InvalidTextError: the corpus is not a collection of texts.
             ContextTooSmallError: it has fewer than two distinct texts, or all look the same to the model.
             ConfigurationError: size, strategy or seed is impossible.
         """
@@ -216,17 +216,13 @@ class ContextualEncoder:
 
     @validated
     def generic_context(self, show_progress: bool | None = None) -> CorpusContext:
-        """The fallback for when no corpus is known yet: a context of the model's size from 512 texts that ship with
-        the package. Fitting on the corpus itself is better, and what the model was made for.
+        """Fit a context on 512 texts that ship with the package, as a fallback while the corpus is unknown.
 
-        The same model always gets the same context. It costs about as much as embedding 512 short documents.
-        The released CDE models have no vector for "no context"; their authors ship a file of random strings in its
-        place. What a foreign context costs: with documents drawn at random from the training data, cde-small-v1 had
-        63.8 on MTEB against 65.0 with the task's own corpus, and 51.1 against 53.3 on MTEB's retrieval part (Morris &
-        Rush, arXiv 2410.02525, table 2). The texts here were not measured there.
+        Fitting on the corpus is better (Morris & Rush, arXiv 2410.02525, table 2). The same model always gets the same
+        context. It costs about as much as embedding 512 short documents.
 
         Args:
-            show_progress: True or False, or None for a bar only where the work is long.
+            show_progress: None shows a bar for long work only.
 
         Raises:
             ContextTooSmallError: all 512 texts look the same to the model.
@@ -235,10 +231,10 @@ class ContextualEncoder:
         return self._fit(generic_texts(), self._context_size(None), "random", 0, "generic", show_progress)
 
     def null_context(self) -> CorpusContext:
-        """No context at all, as a value: the model's null vector in the place of every context vector.
+        """Return the empty context: the model's null vector in place of every context vector.
 
-        What such a model finds without a corpus' context; evaluation compares with it. The null vector is trained by
-        sequence dropout (paper, section 4.2).
+        Evaluation compares with it, to show what the corpus' context gains. The null vector is trained by sequence
+        dropout (paper, section 4.2).
 
         Raises:
             ConfigurationError: the model has no null vector; the released ones have none.
@@ -249,7 +245,7 @@ class ContextualEncoder:
     def _fit(
         self, texts: Iterable[str], size: int, strategy: str, seed: int, recorded_as: str, show_progress: bool | None
     ) -> CorpusContext:
-        """A context of chosen texts. `recorded_as` enters its fingerprint: the strategy, or what stands for it."""
+        """Fit a context on chosen texts. `recorded_as`, usually the strategy, enters its fingerprint."""
         chosen = select_documents(
             texts, size, strategy, seed, lambda sample: self.first_stage_vectors(sample, show_progress)
         )
@@ -257,37 +253,37 @@ class ContextualEncoder:
 
     @validated
     def first_stage_vectors(self, texts: Iterable[str], show_progress: bool | None = None) -> Embeddings:
-        """Context vectors of documents, (n, width) float32, not normalised."""
+        """Return context vectors of documents, (n, width) float32, not normalised."""
         known = [self.config.document_prompt + text for text in checked_texts(texts)]
         return self._runner.run(known, self.model.first_stage, self.width, show_progress)
 
     @validated
     def biencoder_vectors(self, texts: Iterable[str], prompt: str, show_progress: bool | None = None) -> Embeddings:
-        """Plain vectors of texts, (n, width) float32, not normalised: the first stage without its projection.
+        """Return plain vectors of texts, (n, width) float32, not normalised: the first stage without projection.
 
-        Until a model is trained these are the vectors of the bi-encoder it was made from. The projection of an
+        Before training these are the vectors of the bi-encoder that the model was made from. The projection of an
         untrained one is noise, and a trained one's serves the second stage rather than comparison.
 
         Args:
-            texts: what to embed.
+            texts: the texts to embed.
             prompt: put before every text.
-            show_progress: True or False, or None for a bar only where the work is long.
+            show_progress: None shows a bar for long work only.
         """
         known = [prompt + text for text in checked_texts(texts)]
         return self._runner.run(known, self.model.first_stage.pooled, self.width, show_progress)
 
     def first_stage_fingerprint(self) -> str:
-        """SHA-256 over all that a first-stage vector depends on but the number format; computed at each call."""
+        """Return the SHA-256 over everything but the number format that first-stage vectors depend on; not cached."""
         return sha256_of_json([self._saved_model.first_stage_fingerprint(), self._tokenizer.fingerprint()])
 
     @validated
     def encode_documents(
         self, texts: Iterable[str], context: CorpusContext, show_progress: bool | None = None
     ) -> Embeddings:
-        """Documents under a context -> (n, width) float32 unit rows in the order given; (0, width) for none.
+        """Embed documents under a context -> (n, width) float32 unit rows in the order given.
 
         Raises:
-            InvalidTextError: `texts` is no collection of texts.
+            InvalidTextError: `texts` is not a collection of texts.
             ContextMismatchError: the context was fitted by another model.
         """
         return self._encode(texts, self.config.document_prompt, context, show_progress)
@@ -296,10 +292,10 @@ class ContextualEncoder:
     def encode_queries(
         self, texts: Iterable[str], context: CorpusContext, show_progress: bool | None = None
     ) -> Embeddings:
-        """Queries under the context of the corpus they are for; otherwise as `encode_documents`."""
+        """Embed queries under the context of their corpus; otherwise as `encode_documents`."""
         return self._encode(texts, self.config.query_prompt, context, show_progress)
 
-    # The names by which sentence-transformers and Hugging Face call the same.
+    # The names of these methods in sentence-transformers and Hugging Face.
     save_pretrained = save
     encode_query = encode_queries
     encode_document = encode_documents
@@ -313,15 +309,15 @@ class ContextualEncoder:
         return self._runner.run(known, forward, self.width, show_progress, before)
 
     def tokenize(self, texts: Iterable[str]) -> tuple[Tensor, Tensor]:
-        """Texts that bring their prompts along -> token ids and mask, each (B, L); what is too long is cut.
+        """Tokenise texts that include their prompts -> token ids and mask, each (B, L); long texts are cut.
 
         Raises:
-            InvalidTextError: `texts` is no collection of texts.
+            InvalidTextError: `texts` is not a collection of texts.
         """
         return self._tokenizer.pad(self._tokenizer.encode(list(checked_texts(texts))))
 
     def forward_under(self, context: CorpusContext) -> Forward:
-        """One batch under a context: token ids and mask, each (B, L), on `device` -> (B, width) float32 unit rows.
+        """Return a function for batches under a context: ids, mask (B, L) on `device` -> (B, width) float32 unit rows.
 
         No gradient flows through it.
 
@@ -339,10 +335,10 @@ class ContextualEncoder:
         return forward
 
     def on(self, device: str | torch.device) -> Self:
-        """This encoder on another device, in the same number format; the weights are copied, this one stays.
+        """Copy this encoder to another device, in the same number format; this one is unchanged.
 
         Raises:
-            DeviceError: the device is not to be had here, or does not have the number format.
+            DeviceError: the device is not available here, or does not support the number format.
         """
         model = deepcopy(self._saved_model)
         return type(self)(model, self._tokenizer, device=device, dtype=self.dtype, name=self.name)
@@ -351,7 +347,7 @@ class ContextualEncoder:
         slots = getattr(self.config.conditioning, "context_slots", None)
         if size is not None and slots not in (None, size):
             raise ConfigurationError(
-                f"this model reads exactly {slots} context vectors, size={size} was asked for; leave the size out "
+                f"this model reads exactly {slots} context vectors, size={size} was requested; leave the size out "
                 f"(a smaller corpus fills the context by repetition)"
             )
         return self.config.context_size if size is None else size

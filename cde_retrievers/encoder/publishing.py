@@ -1,4 +1,4 @@
-"""A model and its tokenizer as files that go somewhere: a directory, one in the published layout, the hub."""
+"""Writing a model and its tokenizer: to a directory, in the published layout, or to the hub."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,8 +22,8 @@ def save_together(path: str | Path, model: ContextualModel, tokenizer: TextToken
 
 
 def export_together(path: str | Path, model: ContextualModel, tokenizer: TextTokenizer) -> None:
-    """The same in the published layout; errors as in `ContextualEncoder.export_published_layout`."""
-    published_files(model.config)  # refuses what cannot be written before anything is
+    """Write both in the published layout; errors as in `ContextualEncoder.export_published_layout`."""
+    published_files(model.config)  # raises before anything is written
     with atomic_directory(path, is_published_folder) as directory:
         model.write_published_files(directory)
         tokenizer.save(directory)
@@ -38,10 +38,10 @@ def upload_together(
     private: bool,
     token: str | None,
 ) -> str:
-    """What `save_together` writes, and a model card that names the fingerprint, to the Hugging Face hub.
+    """Upload the files of `save_together`, with a model card that names the fingerprint, to the Hugging Face hub.
 
     Returns:
-        The address of the commit.
+        The URL of the commit.
     """
     with TemporaryDirectory() as scratch, disk_errors_explained(Path(scratch), "nothing was uploaded"):
         folder = Path(scratch) / "model"

@@ -1,4 +1,4 @@
-"""Texts in, token ids out: what counts as a text, tokenising and padding.
+"""Tokenising and padding of texts.
 
 Axes: B texts, L tokens.
 """
@@ -25,15 +25,15 @@ TokenIds = NDArray[np.int64]
 TOKENIZER_FILE = "tokenizer.json"
 _SHOWN = 100
 _MOST_TOKENS = 10_000_000
-# What tokenizers do differently shows in here: case, accents, digits, other scripts, punctuation, spaces.
+# Shows the differences between tokenizers: case, accents, digits, other scripts, punctuation, spaces.
 _PROBE = "Straße, naïve CAFÉ-Größe 1,234.50€ don't  re-use\tsnake_case 漢字 Привет 😀 search_query: x"
 
 
 def load_tokenizer(folder: Path, source: str | None = None, cache_folder: str | Path | None = None) -> Tokenizer:
-    """The `tokenizer.json` of a model's folder, or else of the hub repository `source`.
+    """Load the `tokenizer.json` of a model's folder, or else of the hub repository `source`.
 
     Raises:
-        CheckpointError: it is missing and out of reach, or damaged.
+        CheckpointError: it is missing and cannot be fetched, or is damaged.
     """
     path = folder / TOKENIZER_FILE
     if not path.is_file() and source is not None:
@@ -41,7 +41,7 @@ def load_tokenizer(folder: Path, source: str | None = None, cache_folder: str | 
     if not path.is_file():
         raise CheckpointError(
             f"{folder} has no {TOKENIZER_FILE}; save a contextual model together with its tokenizer, with "
-            f"ContextualEncoder(model, tokenizer).save(...), and beside a bi-encoder write one with "
+            f"ContextualEncoder(model, tokenizer).save(...), or add one to a bi-encoder with "
             f"AutoTokenizer.from_pretrained(...).save_pretrained({str(folder)!r})"
         )
     with _damage_explained(path):
@@ -54,7 +54,7 @@ class TextTokenizer:
     Args:
         tokenizer: from the `tokenizers` package, or one of transformers' that is backed by it.
         max_length: tokens per text, special tokens included.
-        pad_id: fills shorter rows up; the mask hides it from the model.
+        pad_id: pads shorter rows; the mask hides it from the model.
     """
 
     def __init__(self, tokenizer: object, max_length: int, pad_id: int) -> None:
@@ -63,36 +63,36 @@ class TextTokenizer:
             raise CheckpointError(
                 f"a tokenizer of the `tokenizers` package is needed, found {type(tokenizer).__name__}"
             )
-        # Our own copy, since changing a tokenizer's truncation while another thread encodes is an error.
+        # A copy, since changing a tokenizer's truncation while another thread encodes is an error.
         self._tokenizer = _copied(backend)
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(max_length)
         self.max_length = max_length
         self._pad_id = pad_id
         if len(self._tokenizer.encode("").ids) == 0:
-            raise CheckpointError("the tokenizer adds no special tokens, so an empty text would have nothing to embed")
+            raise CheckpointError("the tokenizer adds no special tokens, so an empty text would have no token to embed")
 
     @property
     def backend_tokenizer(self) -> Tokenizer:
-        """What another one of these can be made of."""
+        """The underlying `tokenizers.Tokenizer`."""
         return self._tokenizer
 
     def room_after(self, prompt: str) -> int:
-        """Tokens that are left for a text behind `prompt`."""
+        """Return the number of tokens left for a text after `prompt`."""
         return self.max_length - len(self._tokenizer.encode(prompt).ids)
 
     @property
     def vocabulary_size(self) -> int:
-        """One more than the largest token id."""
+        """The largest token id plus one."""
         return _vocabulary_size(self._tokenizer)
 
     def token_id(self, token: str) -> int | None:
-        """The id of a token, or None if the vocabulary does not have it."""
+        """Return the id of a token, or None if it is not in the vocabulary."""
         found: int | None = self._tokenizer.token_to_id(token)
         return found
 
     def encode(self, texts: Sequence[str]) -> list[TokenIds]:
-        """Token ids of each text; texts that are too long are cut at the end, and how many is logged."""
+        """Return token ids of each text; long texts are cut at the end, and their number is logged."""
         encodings = self._tokenizer.encode_batch_fast(list(texts))
         cut = sum(bool(encoding.overflowing) for encoding in encodings)
         if cut:
@@ -102,7 +102,7 @@ class TextTokenizer:
         return [np.asarray(encoding.ids, dtype=np.int64) for encoding in encodings]
 
     def pad(self, rows: Sequence[TokenIds]) -> tuple[Tensor, Tensor]:
-        """Rows of token ids -> ids and mask, each (B, L), filled up on the right; (0, 0) for none."""
+        """Pad rows of token ids on the right -> ids and mask, each (B, L); (0, 0) without rows."""
         longest = max((len(row) for row in rows), default=0)
         ids = np.full((len(rows), longest), self._pad_id, dtype=np.int64)
         mask = np.zeros_like(ids)
@@ -116,7 +116,7 @@ class TextTokenizer:
         self._tokenizer.save(str(directory / TOKENIZER_FILE))
 
     def fingerprint(self) -> str:
-        """SHA-256 over the vocabulary and a probe's token ids; the file's own layout is free to change."""
+        """Return the SHA-256 over the vocabulary and a probe's token ids; it does not depend on the file's layout."""
         whole = Tokenizer.from_str(self._tokenizer.to_str())
         whole.no_truncation()
         vocabulary = sorted(whole.get_vocab(with_added_tokens=True).items())
@@ -128,11 +128,11 @@ def _vocabulary_size(tokenizer: Tokenizer) -> int:
 
 
 def _copied(tokenizer: Tokenizer) -> Tokenizer:
-    # Asked first, because writing a tokenizer out takes time and memory for every number up to its largest id.
+    # Checked first, because serialising a tokenizer takes time and memory for every number up to its largest id.
     if _vocabulary_size(tokenizer) > _MOST_TOKENS:
         raise CheckpointError(
-            f"the tokenizer has the token id {_vocabulary_size(tokenizer) - 1}, at most {_MOST_TOKENS:,} tokens are "
-            f"possible; fetch or save it again"
+            f"the tokenizer has the token id {_vocabulary_size(tokenizer) - 1}, but at most {_MOST_TOKENS:,} tokens "
+            f"are possible; fetch or save it again"
         )
     with _damage_explained("the tokenizer"):
         copy = Tokenizer.from_str(tokenizer.to_str())
@@ -150,7 +150,7 @@ def _damage_explained(what: object) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        # The tokenizers package raises nothing more specific, and where Rust panics not even an Exception.
+        # The tokenizers package raises nothing more specific, and if Rust panics not even an Exception.
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
         raise CheckpointError(f"{what} is damaged ({error}); fetch or save it again") from error
@@ -160,7 +160,7 @@ def check_tokenizer(tokenizer: TextTokenizer, config: ContextualConfig) -> None:
     """Refuse a tokenizer that does not belong to the model, and prompts that leave no room for a text.
 
     Raises:
-        CheckpointError: the vocabulary is larger than the model's, or a prompt's end is not the token it should be.
+        CheckpointError: the vocabulary is larger than the model's, or the token that ends a prompt is another one.
         ConfigurationError: a prompt fills all tokens of a text.
     """
     if tokenizer.vocabulary_size > config.backbone["vocab_size"]:
@@ -176,6 +176,6 @@ def check_tokenizer(tokenizer: TextTokenizer, config: ContextualConfig) -> None:
     end = config.conditioning.instruction_end if isinstance(config.conditioning, JointConditioning) else None
     if end is not None and tokenizer.token_id(":") != end:
         raise CheckpointError(
-            f"the model takes token {end} for the end of a prompt, which must be ':', but the tokenizer has "
-            f"{tokenizer.token_id(':')} for it; use the tokenizer the model was trained with"
+            f"the model expects token {end} at the end of a prompt, which must be ':', but the tokenizer has "
+            f"{tokenizer.token_id(':')} for ':'; use the tokenizer the model was trained with"
         )

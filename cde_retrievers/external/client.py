@@ -1,4 +1,4 @@
-"""Plain vectors of somebody else's embedding, none paid for twice. Axes: n texts, W width."""
+"""Client of an external embedding that pays for no vector twice. Axes: n texts, W width."""
 
 from collections.abc import Mapping, Sequence
 
@@ -14,12 +14,12 @@ from cde_retrievers.validation.vectors import Embeddings
 
 
 class EmbeddingClient:
-    """Asks for the vectors of texts in batches, and only for those that are not known or kept.
+    """Requests the vectors of texts in batches, skipping those that are known or cached.
 
     Args:
-        embed: the embedding; called from whichever thread asks.
+        embed: the embedding; called from the caller's thread.
         policy: texts per call and attempts per batch.
-        kept: where vectors stay that were paid for.
+        kept: cache of vectors that were paid for.
     """
 
     def __init__(self, embed: EmbedTexts, policy: RetryPolicy, kept: VectorCache) -> None:
@@ -34,16 +34,16 @@ class EmbeddingClient:
         show_progress: bool | None = None,
         known: Mapping[str, NDArray[np.float32]] | None = None,
     ) -> Embeddings:
-        """The plain vectors of texts -> (n, W) float32, a new array.
+        """Return the plain vectors of texts as a new array (n, W) float32.
 
         Args:
-            texts: valid ones; repeated ones are asked for once.
+            texts: valid texts; repeated ones are requested once.
             width: W.
-            show_progress: True or False, or None for a bar only where the work is long.
-            known: vectors (W,) that need not be asked for, by the SHA-256 of their texts.
+            show_progress: None shows a bar for long work only.
+            known: vectors (W,) that need not be requested, by the SHA-256 of their texts.
 
         Raises:
-            EmbeddingServiceError: the embedding failed for good or gave a bad answer; says how many texts came before.
+            EmbeddingServiceError: every attempt failed or an answer was bad; says how many texts were done before.
         """
         place = {text: row for row, text in enumerate(dict.fromkeys(texts))}
         digests = [sha256_of_text(text) for text in place]
@@ -54,7 +54,7 @@ class EmbeddingClient:
         return vectors if len(place) == len(texts) else vectors[[place[text] for text in texts]]
 
     def _fill(self, vectors: Embeddings, digests: list[str], known: Mapping[str, NDArray[np.float32]]) -> list[int]:
-        """Fill in the rows that need not be asked for -> the others."""
+        """Fill in the rows that need not be requested; return the numbers of the others."""
         missing = []
         for row, digest in enumerate(digests):
             found = known.get(digest)
@@ -68,7 +68,7 @@ class EmbeddingClient:
     def _ask(
         self, texts: list[str], digests: list[str], missing: list[int], vectors: Embeddings, show_progress: bool | None
     ) -> None:
-        """Fill in the missing rows, and keep each batch at once: neither a failure nor an interrupt loses it."""
+        """Fill in the missing rows, and cache each batch at once: neither a failure nor an interrupt loses it."""
         done = 0
         with progress_bar(len(missing), show_progress) as bar:
             while done < len(missing):
@@ -81,7 +81,7 @@ class EmbeddingClient:
                     kept = sum(self._kept.get(digests[row]) is not None for row in missing)
                     raise EmbeddingServiceError(
                         f"{error}. {done} of {len(missing)} texts were embedded before, and {kept} of their vectors "
-                        f"are kept: call again with the same texts, and only the rest is asked for"
+                        f"are kept: call again with the same texts, and only the rest is requested"
                     ) from error.__cause__
                 vectors[rows] = answer
                 self._kept.keep([digests[row] for row in rows], answer)

@@ -1,4 +1,4 @@
-"""Any embedding under a context: the closed form over vectors that somebody else computes.
+"""External embeddings under a context: the closed form over vectors of another library or a service.
 
 Axes: n texts, N context vectors, W width.
 """
@@ -29,38 +29,38 @@ from cde_retrievers.validation.vectors import Embeddings
 
 DEFAULTS = WhiteningConditioning()
 CONTEXT_SIZE = 512
-_ROWS = 8_192  # whitened at a time
+_ROWS = 8_192  # rows whitened at a time
 
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
-    """What a context gives: the map, and plain vectors (W,) of its documents by the SHA-256 of their texts."""
+    """Per-context state: the map, and plain vectors (W,) of its documents by the SHA-256 of their texts."""
 
     whiten: WhiteningMap
     known: Mapping[str, NDArray[np.float32]]
 
 
 class WhitenedEmbedder:
-    """An `Embedder` over any base, a paid service's too: the same closed form as conditioning "whitening".
+    """An `Embedder` over any base, including paid services: the same closed form as conditioning "whitening".
 
-    Plain vectors are not paid for twice: those of the context's documents are in the context, even in one that was
-    loaded from disk, and the latest others are kept, those from before a failure too.
+    Plain vectors are not paid for twice: those of the context's documents are in the context, even in one loaded from
+    disk, and the latest others are cached, including those from before a failure.
 
-    A base is known by its name alone, so a fixed text is embedded on first need, once per `WhitenedEmbedder`: the
-    probe. A context carries the probe of the day it was fitted on, and is refused where the two differ.
+    A base is identified by its name alone, so a fixed text, the probe, is embedded at first use, once per
+    `WhitenedEmbedder`. A context carries its probe from when it was fitted, and is refused if the two differ.
 
     Safe to use from several threads if the base is. Two threads that embed the same texts at once pay twice.
 
     Args:
-        name: of the base's model; part of the fingerprint.
-        embed_documents: texts to plain vectors, in the order given.
-        embed_query: a query to its plain vector; None if queries are embedded as documents are.
-        power: of the whitening, 0 to 1; see `WhiteningConditioning`.
-        shrinkage: of the covariance, more than 0.
+        name: name of the base's model; part of the fingerprint.
+        embed_documents: maps texts to plain vectors, in order.
+        embed_query: maps a query to its plain vector; None to embed queries as documents.
+        power: power of the whitening, 0 to 1; see `WhiteningConditioning`.
+        shrinkage: shrinkage of the covariance, more than 0.
         batch_size: documents per call of the base.
-        retries: further attempts after a call that failed.
+        retries: further attempts after a failed call.
         wait: seconds before the first of them; each next wait is twice as long, a minute at most.
-        keep_mib: mebibytes of plain vectors that are kept in memory, of documents and of queries each.
+        keep_mib: mebibytes of plain vectors to keep in memory, for documents and for queries each.
 
     Raises:
         ConfigurationError: a setting is impossible.
@@ -88,7 +88,7 @@ class WhitenedEmbedder:
         self._documents = EmbeddingClient(embed_documents, policy, VectorCache(keep_mib))
         self._queries = self._documents
         if embed_query is not None:
-            # One at a time, so that an attempt after a failure does not pay for its neighbours again.
+            # One at a time, so that an attempt after a failure does not pay for the other queries again.
             one_by_one = RetryPolicy(1, retries, wait)
             kept = VectorCache(keep_mib)
             self._queries = EmbeddingClient(lambda texts: [embed_query(text) for text in texts], one_by_one, kept)
@@ -96,11 +96,11 @@ class WhitenedEmbedder:
 
     @property
     def width(self) -> int:
-        """Length of an embedding, as the probe shows it."""
+        """Length of an embedding, taken from the probe."""
         return len(self._probe.vector)
 
     def check_context(self, context: CorpusContext) -> None:
-        """Raise ContextMismatchError unless the context was fitted over this base, and it still answers as it did.
+        """Raise ContextMismatchError unless the context was fitted over this base, and the base is unchanged.
 
         Name, power, shrinkage and width must be the same, and the cosine of the probes at least `probe.SAME_MODEL`.
         """
@@ -122,16 +122,16 @@ class WhitenedEmbedder:
         seed: int = 0,
         show_progress: bool | None = None,
     ) -> CorpusContext:
-        """As `ContextualEncoder.fit_context`; of 512 documents unless there is a size.
+        """Fit a context as `ContextualEncoder.fit_context` does, of 512 documents by default.
 
-        Pays for the candidates among which documents are chosen: `size` texts under strategy "random", eight times as
+        This pays for the candidates of the selection: `size` texts under strategy "random", eight times as
         many under the others.
 
         Raises:
-            InvalidTextError: the corpus is no collection of texts; nothing was paid for.
+            InvalidTextError: the corpus is not a collection of texts; nothing was paid for.
             ContextTooSmallError: it has fewer than two distinct texts, or all look the same to the base.
             ConfigurationError: size, strategy or seed is impossible.
-            EmbeddingServiceError: the base failed for good, or answered with something that is no embedding.
+            EmbeddingServiceError: every attempt failed, or the base returned something other than embeddings.
         """
         size = CONTEXT_SIZE if size is None else size
         chosen = select_documents(
@@ -141,20 +141,20 @@ class WhitenedEmbedder:
 
     @validated
     def first_stage_vectors(self, texts: Iterable[str], show_progress: bool | None = None) -> Embeddings:
-        """Plain vectors of documents, (n, W) float32 as the base gives them."""
+        """Return plain vectors of documents, (n, W) float32, as the base gives them."""
         return self._documents.of(list(checked_texts(texts)), self.width, show_progress)
 
     @validated
     def encode_documents(
         self, texts: Iterable[str], context: CorpusContext, show_progress: bool | None = None
     ) -> Embeddings:
-        """Documents under a context -> (n, W) float32 unit rows in the order given.
+        """Embed documents under a context -> (n, W) float32 unit rows in the order given.
 
         Raises:
-            InvalidTextError: `texts` is no collection of texts; nothing was paid for.
+            InvalidTextError: `texts` is not a collection of texts; nothing was paid for.
             ContextMismatchError: as `check_context`.
-            EmbeddingServiceError: the base failed for good, or answered with something that is no embedding. Calling
-                again with the same texts asks only for the rest.
+            EmbeddingServiceError: every attempt failed, or the base returned something other than embeddings. Calling
+                again with the same texts requests only the rest.
         """
         known = list(checked_texts(texts))
         prepared = self._checked(context)
@@ -164,7 +164,7 @@ class WhitenedEmbedder:
     def encode_queries(
         self, texts: Iterable[str], context: CorpusContext, show_progress: bool | None = None
     ) -> Embeddings:
-        """Queries under the context of the corpus they are for; otherwise as `encode_documents`."""
+        """Embed queries under the context of their corpus; otherwise as `encode_documents`."""
         known = list(checked_texts(texts))
         prepared = self._checked(context)
         return whitened_rows(prepared.whiten, self._queries.of(known, self.width, show_progress))
@@ -181,7 +181,7 @@ class WhitenedEmbedder:
 
 @torch.no_grad()
 def whitened_rows(whiten: WhiteningMap, plain: Embeddings) -> Embeddings:
-    """Plain vectors (n, W), overwritten -> unit rows under the context; the map is applied in full precision.
+    """Whiten plain vectors (n, W) in place -> unit rows under the context, computed in full precision.
 
     Args:
         whiten: the context's map.

@@ -1,4 +1,4 @@
-"""What identifies an external embedding: its name, its probe vector, and whether it can be pickled."""
+"""Identity of an external embedding: its name, its probe vector, and whether it can be pickled."""
 
 import pickle
 from threading import Lock
@@ -11,7 +11,7 @@ from cde_retrievers.external.retries import EmbedTexts, RetryPolicy, embed_with_
 
 PROBE = "What a model makes of this sentence tells it from others: naïve CAFÉ, 1,234.50 €, snake_case, 漢字."
 SAME_MODEL = 0.999
-"""Cosine of two probes from which they count as the same model's, since services round differently from day to day.
+"""Lowest cosine at which two probes count as the same model's, since services round differently from day to day.
 
 all-MiniLM-L6-v2 in bfloat16 is at .99994 of itself in float32, with weights rounded to 8 bits at .9993; random noise of
 3 % on its weights brings it to .995, a layer less to .38.
@@ -19,12 +19,12 @@ all-MiniLM-L6-v2 in bfloat16 is at .99994 of itself in float32, with weights rou
 
 
 class Probe:
-    """Embeds the fixed text on first need, and remembers its vector; safe to use from several threads.
+    """Embeds the fixed text at first use and keeps its vector; safe to use from several threads.
 
     Args:
-        name: of the model.
+        name: name of the model.
         embed: the model.
-        policy: attempts.
+        policy: how often to try.
     """
 
     def __init__(self, name: str, embed: EmbedTexts, policy: RetryPolicy) -> None:
@@ -39,7 +39,7 @@ class Probe:
         """The unit vector (W,) of the fixed text.
 
         Raises:
-            EmbeddingServiceError: it could not be had.
+            EmbeddingServiceError: it could not be computed.
         """
         with self._lock:
             if self._vector is None:
@@ -48,7 +48,7 @@ class Probe:
             return self._vector
 
     def check(self, theirs: NDArray[np.float32]) -> None:
-        """Raise ContextMismatchError unless a probe (W,) of another day is the same model's."""
+        """Raise ContextMismatchError unless an earlier probe (W,) is from the same model."""
         if len(theirs) != len(self.vector):
             raise self._changed(f"its vectors had {len(theirs)} numbers, now they have {len(self.vector)}")
         cosine = float(theirs @ self.vector)
@@ -57,7 +57,7 @@ class Probe:
 
     def _changed(self, finding: str) -> ContextMismatchError:
         return ContextMismatchError(
-            f"the model behind the name {self._name!r} has changed since the context was fitted: {finding}; go back to "
+            f"the model named {self._name!r} has changed since the context was fitted: {finding}; go back to "
             f"the former model, or fit a new context and embed the corpus again"
         )
 
@@ -66,7 +66,7 @@ _NAMELESS = ("", "unknown")  # the latter is what LlamaIndex calls a model witho
 
 
 def name_of_base(base: object, given: str | None) -> str:
-    """The name of the model behind a base: as given, or else the base's own `model_name` or `model`.
+    """Return the name of a base's model: `given`, or else the base's own `model_name` or `model`.
 
     Raises:
         ConfigurationError: it has none.
@@ -75,20 +75,20 @@ def name_of_base(base: object, given: str | None) -> str:
         if isinstance(name, str) and name not in _NAMELESS:
             return name
     raise ConfigurationError(
-        f"{type(base).__name__} does not say which model is behind it, and a context must know; give base_name='...', "
-        f"and another one whenever the model changes"
+        f"{type(base).__name__} does not name its model, which a context must record; give base_name='...', "
+        f"and a new name when the model changes"
     )
 
 
 def require_picklable(base: object) -> None:
-    """Raise ConfigurationError unless the base can travel to another process.
+    """Raise ConfigurationError unless the base can be pickled for another process.
 
-    Nothing that was pickled is read or stored here.
+    The pickle is neither read nor stored here.
     """
     try:
         pickle.dumps(base)
     except (pickle.PicklingError, TypeError, AttributeError) as error:
         raise ConfigurationError(
             f"the base {type(base).__name__} cannot be pickled ({error}); save the context with save_context(path), "
-            f"and in the other process make the base again and give it with context_path=path"
+            f"then construct the base in the other process and pass it with context_path=path"
         ) from error

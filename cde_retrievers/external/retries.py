@@ -1,4 +1,4 @@
-"""Calls into somebody else's embedding, often a paid service: failures are waited out, answers are checked.
+"""Calls of an external embedding, often a paid service, with retries and checked answers.
 
 Axes: B texts of a call, W width.
 """
@@ -26,7 +26,7 @@ _LONGEST_WAIT = 60.0
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How a service is called.
+    """Settings for calls of a service.
 
     Attributes:
         batch_size: texts per call.
@@ -48,7 +48,7 @@ class RetryPolicy:
             raise ConfigurationError(f"wait must be a number of seconds of at least 0, found {shown(self.wait)}")
 
     def waits(self) -> Iterator[float]:
-        """Seconds to wait before each further attempt."""
+        """Yield the seconds to wait before each further attempt."""
         return (min(self.wait * 2.0**attempt, _LONGEST_WAIT) for attempt in range(self.retries))
 
 
@@ -58,17 +58,17 @@ DEFAULT_POLICY = RetryPolicy()
 def embed_with_retries(
     embed: EmbedTexts, texts: list[str], policy: RetryPolicy, width: int | None = None
 ) -> Embeddings:
-    """One batch of texts -> their vectors (B, W) float32, as the service gives them.
+    """Embed one batch of texts -> vectors (B, W) float32, as the service gives them.
 
     Args:
         embed: the service.
         texts: B texts.
-        policy: how often to try; its batch size is the caller's business.
-        width: W, where it is known.
+        policy: how often to try; its batch size is up to the caller.
+        width: W, if known.
 
     Raises:
-        EmbeddingServiceError: the last attempt failed too (its error is the cause), or the answer is no B vectors of
-            that width that are finite and longer than zero.
+        EmbeddingServiceError: the last attempt failed too (its error is the cause), or the answer is not B finite,
+            non-zero vectors of that width.
     """
     return _checked(_answer(embed, texts, policy), texts, width)
 
@@ -79,8 +79,8 @@ def _answer(embed: EmbedTexts, texts: list[str], policy: RetryPolicy) -> Sequenc
         try:
             return embed(texts)
         except CDEError:
-            raise  # ours: waiting does not help
-        except Exception as error:  # whatever its makers chose; the last one is the cause of what is raised
+            raise  # an error of this library: waiting does not help
+        except Exception as error:  # of any class; the last one becomes the cause
             wait = next(waits, None)
             if wait is None:
                 raise EmbeddingServiceError(
@@ -98,7 +98,7 @@ def _checked(answer: object, texts: list[str], width: int | None) -> Embeddings:
     unusable = np.flatnonzero(~(np.isfinite(lengths) & (lengths > 0)))
     if len(unusable):
         raise EmbeddingServiceError(
-            f"the embedding answered with a vector of zeros, NaN or infinities for the text "
+            f"the embedding returned a vector of zeros, NaN or infinities for the text "
             f"{texts[unusable[0]][:60]!r}; leave out texts without content"
         )
     return vectors

@@ -1,4 +1,4 @@
-"""Plain vectors that were paid for, kept in case they are asked for again. Axes: n texts, W width."""
+"""Cache of plain vectors that were paid for. Axes: n texts, W width."""
 
 from collections.abc import Sequence
 from threading import Lock
@@ -13,13 +13,13 @@ DEFAULT_MIB = 256  # 43,000 vectors of 1,536 numbers
 
 
 class VectorCache:
-    """Vectors by the SHA-256 of their texts; the oldest go when room runs out. Safe to use from several threads.
+    """Vectors by the SHA-256 of their texts; the oldest are dropped when full. Safe to use from several threads.
 
     Args:
-        mebibytes: the room.
+        mebibytes: size of the cache.
 
     Raises:
-        ConfigurationError: that is no whole number of at least 0.
+        ConfigurationError: `mebibytes` is not a whole number of at least 0.
     """
 
     def __init__(self, mebibytes: int = DEFAULT_MIB) -> None:
@@ -29,11 +29,11 @@ class VectorCache:
         self._lock = Lock()
 
     def get(self, digest: str) -> NDArray[np.float32] | None:
-        """The vector (W,) of a text, or None."""
+        """Return the vector (W,) of a text, or None."""
         return self._vectors.get(digest)
 
     def keep(self, digests: Sequence[str], vectors: Embeddings) -> None:
-        """Copy the rows of `vectors` (n, W)."""
+        """Store copies of the rows of `vectors` (n, W)."""
         with self._lock:
             for digest, vector in zip(digests, vectors, strict=True):
                 self._drop(digest)

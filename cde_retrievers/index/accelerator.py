@@ -22,10 +22,10 @@ from cde_retrievers.storage.sync import sync_file
 from cde_retrievers.validation.vectors import Embeddings
 
 MIN_ROWS = 10_000
-"""Below this, exact search is as fast."""
+"""Number of rows below which exact search is as fast."""
 _TRAINING_ROWS = 50_000
 _HNSW_NEIGHBOURS, _HNSW_BUILD_EFFORT = 32, 100
-_SEARCH_EFFORT = {"hnsw": 256, "ivf": 4}  # nodes visited; the share of lists is one in this many
+_SEARCH_EFFORT = {"hnsw": 256, "ivf": 4}  # hnsw: nodes visited; ivf: one in this many lists is searched
 _WRITTEN_AT_ONCE = 1 << 20
 _CANDIDATES_PER_HIT, _MIN_CANDIDATES = 4, 100
 
@@ -33,12 +33,12 @@ _CANDIDATES_PER_HIT, _MIN_CANDIDATES = 4, 100
 def build_accelerator(
     home: OwnedDirectory, kind: Kind, segments: tuple[SegmentEntry, ...], parts: list[Embeddings]
 ) -> AcceleratorEntry:
-    """A faiss index over the vectors of the segments, in the file that the entry names.
+    """Build a faiss index over the vectors of the segments, in the file that the entry names.
 
     Args:
         home: the directory of the index.
         kind: "ivf" or "hnsw".
-        segments: what it covers.
+        segments: the segments it covers.
         parts: their vectors, each (R, W).
     """
     rows = sum(len(part) for part in parts)
@@ -48,7 +48,7 @@ def build_accelerator(
         index.add(np.ascontiguousarray(part))
     path = home.path / f"accelerator-{home.new_name()}.faiss"
     try:
-        # By our own file: faiss would overlook a full disk when it closes its own.
+        # Through our own file: faiss overlooks a full disk when it closes its own.
         with new_file(path) as file:
             faiss.write_index(index, faiss.PyCallbackIOWriter(file.write, _WRITTEN_AT_ONCE))
         sync_file(path)
@@ -73,7 +73,7 @@ def _empty(kind: Kind, rows: int, width: int) -> "faiss.Index":
 
 
 def _sample(parts: Iterable[Embeddings], rows: int) -> Embeddings:
-    """Every n-th row, so that at most `_TRAINING_ROWS` are held."""
+    """Return every n-th row, so that at most `_TRAINING_ROWS` are in memory."""
     step = max(1, math.ceil(rows / _TRAINING_ROWS))
     return np.concatenate([np.ascontiguousarray(part[::step]) for part in parts])
 
@@ -90,7 +90,7 @@ class Accelerator:
 
     Raises:
         FileNotFoundError: a writer has removed the file in the meantime.
-        IndexFileError: it is another index than the entry says.
+        IndexFileError: the file is not the index that the entry describes.
     """
 
     def __init__(self, directory: Path, entry: AcceleratorEntry, kind: Kind, width: int) -> None:
@@ -101,19 +101,21 @@ class Accelerator:
             self._index = faiss.read_index(str(path))
         except RuntimeError as error:
             if path.exists():
-                raise IndexFileError(f"{path} is not a file of faiss: {error}") from error
+                raise IndexFileError(f"{path} is not a faiss file: {error}") from error
             raise FileNotFoundError(f"{path} was removed while it was opened") from error
         wanted = faiss.IndexHNSWSQ if kind == "hnsw" else faiss.IndexIVFScalarQuantizer
         if not isinstance(self._index, wanted) or (self._index.d, self._index.ntotal) != (width, entry.rows):
-            raise IndexFileError(f"{path} does not cover {entry.rows} rows of {width} numbers as {kind!r} does")
+            raise IndexFileError(
+                f"{path} is not an accelerator of kind {kind!r} for {entry.rows} rows of {width} numbers"
+            )
 
     def candidates(self, queries: Embeddings, k: int, allowed: NDArray[np.bool_]) -> NDArray[np.int64]:
-        """Row numbers (Q, C) to score; -1 where there are fewer.
+        """Return row numbers (Q, C) to score; -1 if there are fewer.
 
         Args:
             queries: (Q, W).
-            k: hits that are wanted.
-            allowed: (R,) rows that may be found.
+            k: number of hits wanted.
+            allowed: mask (R,) of the rows that may be found.
         """
         wanted = min(self.rows, max(_MIN_CANDIDATES, _CANDIDATES_PER_HIT * k))
         bits = np.packbits(allowed[: self.rows], bitorder="little")

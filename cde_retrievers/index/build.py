@@ -1,4 +1,4 @@
-"""Building a generation from a stream of documents in durable batches; an interrupted build goes on where it was."""
+"""Building a generation from a stream of documents in durable batches, with interrupted builds continued."""
 
 import hashlib
 import time
@@ -39,20 +39,20 @@ def build_generation(
     """Embed what is left of the documents under the context, batch by batch, and finish the staged generation.
 
     Args:
-        store: where to.
-        staged: how far it is; noted on disk after every batch.
-        documents: from the beginning, checked, with ids; the ones done already are read but not embedded.
-        embedder: of the context.
-        context: saved already.
-        named: documents without an id that were given one so far.
-        total: how many documents there are, if known.
-        show_progress: True or False, or None for a bar only where the work is long.
+        store: store of the index.
+        staged: the state of the build; written to disk after every batch.
+        documents: all documents, checked, with ids; those already done are read but not embedded.
+        embedder: embedder of the context.
+        context: the context, already saved.
+        named: number of documents that were assigned an id so far.
+        total: number of documents, if known.
+        show_progress: None shows a bar for long work only.
 
     Returns:
         The manifest, ready to be served.
 
     Raises:
-        SourceChangedError: the documents differ from those that were done already.
+        SourceChangedError: the documents differ from those already done.
     """
     staging = staged.staging or Staging(settings={}, batch=1)
     done, skipped, digest = staging.consumed, 0, ""
@@ -93,7 +93,7 @@ def _append(
 
 
 def _chained(digest: str, batch: list[Document]) -> str:
-    """The chain of hashes over all documents so far, one link longer."""
+    """Extend the hash chain over all documents by one batch."""
     link = hashlib.sha256(digest.encode("ascii"))
     for document in batch:
         link.update(to_line(document))
@@ -101,7 +101,7 @@ def _chained(digest: str, batch: list[Document]) -> str:
 
 
 def size_of(documents: Iterable[object]) -> int | None:
-    """How many documents there are, if the collection knows."""
+    """Return the number of documents, or None if the collection has no length."""
     return len(documents) if is_iterable(documents) and isinstance(documents, Sized) else None
 
 
@@ -112,17 +112,17 @@ _AT_A_TIME = 512
 def embedded(
     embedder: Embedder, documents: Sequence[Document], context: CorpusContext, width: int, bar: "tqdm[Any]"
 ) -> Embeddings:
-    """Unit vectors (n, W) of n documents under the context; the bar counts documents.
+    """Embed n documents under the context -> unit vectors (n, W); the bar counts documents.
 
     Args:
-        embedder: of the context.
+        embedder: embedder of the context.
         documents: n documents.
-        context: to embed them under.
-        width: W, of the index.
-        bar: moves while a batch is embedded.
+        context: the context to embed them under.
+        width: width of the index, W.
+        bar: progress bar, updated within a batch.
 
     Raises:
-        EmbeddingServiceError: the embedder answered with something that is not one unit vector for each document.
+        EmbeddingServiceError: the embedder did not return one unit vector for each document.
     """
     vectors = np.empty((len(documents), width), dtype=np.float32)
     for start in range(0, len(documents), _AT_A_TIME):

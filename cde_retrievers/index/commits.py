@@ -1,4 +1,4 @@
-"""From one generation to the next: rows added, rows deleted, segments merged, candidates kept up to date."""
+"""Commits of changes: rows added and deleted, segments merged, accelerator kept up to date."""
 
 import errno
 import logging
@@ -16,20 +16,20 @@ from cde_retrievers.index.snapshot import Snapshot
 from cde_retrievers.index.store import IndexStore
 
 logger = logging.getLogger(__name__)
-_STALE_SHARE = 0.25  # of rows that the accelerator does not cover, from which it is made again
+_STALE_SHARE = 0.25  # share of rows outside the accelerator from which it is rebuilt
 
 
 def commit_change(
     store: IndexStore, before: Snapshot, added: SegmentEntry | None, deleted: Iterable[int], named: int
 ) -> Manifest:
-    """Serve the next generation: with a segment more, and without some rows.
+    """Serve the next generation, with an added segment or without deleted rows.
 
     Args:
-        store: of the index.
-        before: the generation that is served.
+        store: store of the index.
+        before: the generation being served.
         added: a segment that was just written.
-        deleted: rows of `before` that shall no longer count.
-        named: documents without an id that were given one so far.
+        deleted: rows of `before` to delete.
+        named: number of documents that were assigned an id so far.
     """
     entries = _without(store, before, deleted)
     if added is not None:
@@ -39,26 +39,26 @@ def commit_change(
 
 
 def _tidied(store: IndexStore, manifest: Manifest) -> Manifest:
-    """The manifest with its files in order; as it is where there is no room for that."""
+    """Return the manifest with segments merged, or unchanged if the disk has no space for that."""
     rows = sum(entry.rows for entry in manifest.segments)
     try:
         return compact(store, manifest) if rows > 2 * manifest.documents else _merged(store, manifest)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        logger.warning("there is no room in %s to merge its files; the next change tries again", store.directory)
+        logger.warning("there is no space in %s to merge its files; the next change tries again", store.directory)
         store.sweep(manifest)  # what was merged until then
         return manifest
 
 
 def compact(store: IndexStore, manifest: Manifest) -> Manifest:
-    """The manifest without deleted rows, in as few segments as may be; a new accelerator where the kind has one."""
+    """Return the manifest without deleted rows, in as few segments as possible, with a new accelerator if any."""
     entries = compacted(store.home, manifest.segments, manifest.width)
     return accelerated(store, manifest.changed(segments=entries, accelerator=None))
 
 
 def accelerated(store: IndexStore, manifest: Manifest) -> Manifest:
-    """The manifest with an accelerator over all its segments, if its kind has one and there are rows enough."""
+    """Return the manifest with an accelerator over all segments, if its kind has one and there are enough rows."""
     if manifest.kind == "flat" or sum(entry.rows for entry in manifest.segments) < MIN_ROWS:
         return manifest.changed(accelerator=None)
     parts = [Segment(store.directory, entry, manifest.width).vectors for entry in manifest.segments]
@@ -67,7 +67,7 @@ def accelerated(store: IndexStore, manifest: Manifest) -> Manifest:
 
 
 def _merged(store: IndexStore, manifest: Manifest) -> Manifest:
-    """Merge young segments; those that the accelerator covers stay as they are, until it is made again."""
+    """Merge recent segments; those covered by the accelerator stay until it is rebuilt."""
     covered = len(manifest.accelerator.segments) if manifest.accelerator else 0
     old, young = manifest.segments[:covered], manifest.segments[covered:]
     young = merged_tail(store.home, young, manifest.width)

@@ -1,4 +1,4 @@
-"""How an index keeps few segments however it grows: neighbours of similar size become one, and deleted rows go."""
+"""Merging of segments: neighbours of similar size become one, and deleted rows are dropped."""
 
 from collections.abc import Sequence
 
@@ -8,14 +8,14 @@ from cde_retrievers.index.segment import Segment
 from cde_retrievers.index.segment_writer import SegmentWriter
 
 FAN_IN = 8
-"""As many neighbours of one size class become one segment of the next."""
+"""Number of neighbours in one size class that are merged into one segment of the next."""
 MAX_ROWS = 131_072
-"""No segment grows beyond, so that one damaged file costs no more than this."""
+"""Largest segment, which limits the loss from one damaged file."""
 _COPIED_AT_ONCE = 1_024
 
 
 def merged_tail(home: OwnedDirectory, entries: Sequence[SegmentEntry], width: int) -> tuple[SegmentEntry, ...]:
-    """The segments, with the last ones merged while there are too many of one size."""
+    """Merge the last segments while there are too many of one size."""
     result = list(entries)
     while _should_merge(result[-FAN_IN:]):
         result[-FAN_IN:] = _merge(home, result[-FAN_IN:], width)
@@ -23,7 +23,7 @@ def merged_tail(home: OwnedDirectory, entries: Sequence[SegmentEntry], width: in
 
 
 def compacted(home: OwnedDirectory, entries: Sequence[SegmentEntry], width: int) -> tuple[SegmentEntry, ...]:
-    """The segments with no deleted rows, in as few as `MAX_ROWS` allows."""
+    """Rewrite the segments without deleted rows, in as few as `MAX_ROWS` allows."""
     result: list[SegmentEntry] = []
     group: list[SegmentEntry] = []
     for entry in entries:
@@ -45,7 +45,7 @@ def _live(entries: Sequence[SegmentEntry]) -> int:
 
 
 def _merge(home: OwnedDirectory, entries: Sequence[SegmentEntry], width: int) -> list[SegmentEntry]:
-    """One segment with the rows that count, copied piece by piece; none if nothing is left."""
+    """Copy the live rows into one segment, piece by piece; return no segment if nothing is left."""
     rows = _live(entries)
     if rows == 0 or (len(entries) == 1 and entries[0].deleted == 0):
         return list(entries) if rows else []

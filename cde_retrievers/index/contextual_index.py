@@ -1,4 +1,4 @@
-"""An index that carries its context: vectors, documents and the context they were embedded under, in one directory."""
+"""An index with its context: vectors, documents and the context they were embedded under, in one directory."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -33,7 +33,7 @@ BATCH = 2_048
 
 
 class ContextualIndex(IndexReader):
-    """Documents to search, on disk, under the one context that they were embedded under.
+    """An index of documents on disk, all embedded under one context that it carries.
 
     Example:
         ```python
@@ -45,9 +45,9 @@ class ContextualIndex(IndexReader):
         index.add([Document("a new text", id="new")])
         ```
 
-    Every change is a new generation that takes the old one's place in one instant. Who has the index open keeps the
-    generation it has until it calls `refresh`, or changes something itself. One writer at a time: a second one, in
-    whatever process, is refused. Safe to use from several threads.
+    Every change is a new generation that replaces the old one in one instant. An open index keeps its generation until
+    it calls `refresh` or makes a change itself. One writer at a time: a second one, in any process, is refused. Safe to
+    use from several threads.
 
     Make one with `build`, `create` or `open`.
     """
@@ -80,32 +80,32 @@ class ContextualIndex(IndexReader):
         batch_size: int = BATCH,
         show_progress: bool | None = None,
     ) -> Self:
-        """Fit a context on the documents, embed them under it, and write the index; nothing is there before the end.
+        """Fit a context on the documents, embed them under it, and write the index, which is served when complete.
 
-        Texts are never all in memory, and every batch is kept: after an interruption the same call goes on where it
-        was. Documents without an id are called "doc-0", "doc-1" and so on.
+        Texts are never all in memory, and every batch is kept: after an interruption the same call continues
+        where it was. Documents without an id are named "doc-0", "doc-1" and so on.
 
         Args:
             documents: texts or documents; read twice, or once if a `context` is given.
             embedder: for example `ContextualEncoder.from_pretrained("minilm")`.
             path: directory of the index, new or empty, or that of an interrupted build.
-            context: fitted before, in place of fitting one here.
+            context: fitted before, used instead of fitting one here.
             size: context documents; the model's own number if None.
             strategy: how they are chosen: "random", "kmeans" or "diverse".
             seed: of that choice.
             kind: "flat" (exact), or from 10,000 documents on approximate: "hnsw" or "ivf".
             batch_size: documents per commit.
-            show_progress: True or False, or None for a bar only where the work is long.
+            show_progress: None shows a bar for long work only.
 
         Raises:
             PathInUseError: there is an index, or something else, at `path`.
             ConfigurationError: documents that can be read only once need a `context`; or an interrupted build at `path`
-                was asked for with other settings or other documents.
+                had other settings or other documents.
             InvalidDocumentError, InvalidTextError, DuplicateIdError: about a document; before anything is embedded,
                 unless a `context` is given.
             ContextMismatchError: another model fitted the context.
-            IndexLockedError: another process is building there.
-            WriteError: the disk is full or not to be written to; what is done so far is kept.
+            IndexLockedError: another process is building an index there.
+            WriteError: the disk is full or not writable; finished batches are kept.
         """
         request = BuildRequest(
             embedder=embedder, context=context, size=size, strategy=strategy, seed=seed, kind=kind, batch=batch_size
@@ -116,7 +116,7 @@ class ContextualIndex(IndexReader):
     @classmethod
     @validated
     def create(cls, embedder: Embedder, context: CorpusContext, path: str | Path, *, kind: Kind = "flat") -> Self:
-        """An index without documents, under a context that is fitted already; arguments and errors as in `build`."""
+        """Create an index without documents, under a fitted context; arguments and errors as in `build`."""
         store, snapshot = create_index(embedder, context, path, kind)
         return cls(store, snapshot, context, embedder, read_only=False)
 
@@ -125,20 +125,20 @@ class ContextualIndex(IndexReader):
     def open(
         cls, path: str | Path, embedder: Embedder | None = None, *, read_only: bool = False, salvage: bool = False
     ) -> Self:
-        """An index on disk, with every file of it checked.
+        """Open an index on disk and check every file of it.
 
         Args:
             path: directory of the index.
-            embedder: of the model that it was built with; loaded by the name in the index, at the first need, if None,
-                which raises ConfigurationError if that is another library's embedding.
+            embedder: the embedder that it was built with. If None, the model is loaded by its name at first use;
+                ConfigurationError is raised if that is another library's embedding.
             read_only: refuse changes.
-            salvage: open what is undamaged, for reading; `damaged` says what is not. Documents whose vectors are
+            salvage: open the undamaged files for reading; `damaged` lists the others. Documents whose vectors are
                 damaged are in `documents()` but are not found by searches.
 
         Raises:
-            ConfigurationError: no directory can have that path.
+            ConfigurationError: `path` cannot be the path of a directory.
             IndexFileError: there is no index, it is not finished, or files are damaged; names them. Without the
-                candidates of "ivf" and "hnsw" all is searched exactly, with a warning, until `optimize` is called.
+                accelerator of "ivf" and "hnsw", searches are exact, with a warning, until `optimize` is called.
             ContextFileError: the context is missing or damaged.
             ContextMismatchError: the embedder is another model.
         """
@@ -148,21 +148,21 @@ class ContextualIndex(IndexReader):
 
     @validated
     def add(self, documents: Iterable[Document | str], *, show_progress: bool | None = None) -> list[str]:
-        """Embed documents under the index's context and append them; batches of 2,048 count at once.
+        """Embed documents under the index's context and append them, committed in batches of 2,048.
 
         Args:
             documents: texts or documents.
-            show_progress: True or False, or None for a bar only where the work is long.
+            show_progress: None shows a bar for long work only.
 
         Returns:
             Their ids, in order.
 
         Raises:
-            DuplicateIdError: an id is in the index already, or comes twice; `upsert` replaces.
+            DuplicateIdError: an id is already in the index, or comes twice; `upsert` replaces.
             InvalidDocumentError, InvalidTextError: about a document; where a list is given, before any is added.
             IndexLockedError: another process is writing.
             ReadOnlyError: the index was opened for reading.
-            WriteError: the disk is full or not to be written to; the index is as it was, or has whole batches more.
+            WriteError: the disk is full or not writable; the index is unchanged or has further whole batches.
         """
         with self._writing("adding documents") as snapshot:
             return self._append(
@@ -171,9 +171,9 @@ class ContextualIndex(IndexReader):
 
     @validated
     def upsert(self, documents: Iterable[Document | str], *, show_progress: bool | None = None) -> list[str]:
-        """As `add`, but a document whose id is in the index already takes the other's place, in one instant.
+        """Add documents as `add` does, but replace those whose id is already in the index, in one instant.
 
-        A document without an id is a new one.
+        A document without an id is always new.
         """
         with self._writing("replacing documents") as snapshot:
             intake = DocumentValidator(snapshot.rows_by_id, snapshot.manifest.named, replacing=True)
@@ -181,7 +181,7 @@ class ContextualIndex(IndexReader):
 
     @validated
     def add_embedded(self, documents: Iterable[Document | str], vectors: Embeddings, fingerprint: str) -> list[str]:
-        """As `upsert`, for documents that are embedded already.
+        """Upsert documents with given embeddings.
 
         Args:
             documents: n documents.
@@ -189,8 +189,8 @@ class ContextualIndex(IndexReader):
             fingerprint: of the context that the vectors were made under.
 
         Raises:
-            ContextMismatchError: that is another context than the index's.
-            ConfigurationError: the vectors have another shape or length.
+            ContextMismatchError: the fingerprint is not that of the index's context.
+            ConfigurationError: the vectors have the wrong shape or length.
         """
         require_collection(documents)
         documents = list(documents)
@@ -207,10 +207,10 @@ class ContextualIndex(IndexReader):
         """Remove documents.
 
         Returns:
-            Those of the ids that were there.
+            The ids that were in the index.
 
         Raises:
-            ConfigurationError: that is no collection of ids.
+            ConfigurationError: `ids` is not a collection of ids.
             IndexLockedError, ReadOnlyError, WriteError: as `add`.
         """
         wanted = dict.fromkeys(checked_ids(ids))
@@ -222,7 +222,7 @@ class ContextualIndex(IndexReader):
             return known
 
     def optimize(self) -> None:
-        """Drop deleted documents from the files, merge small ones, and make the candidates of "ivf" and "hnsw" anew."""
+        """Drop deleted documents from the files, merge small files, and rebuild the accelerator of "ivf" and "hnsw"."""
         with self._writing("optimizing") as snapshot:
             manifest = compact(self._store, snapshot.manifest)
             manifest = manifest.changed(generation=manifest.generation + 1)
@@ -243,24 +243,24 @@ class ContextualIndex(IndexReader):
     ) -> RefitReport:
         """Fit a new context on the documents as they are now, and embed each of them once under it.
 
-        The old generation serves all searches, here and elsewhere, until the new one takes its place in one instant.
-        After an interruption the same call goes on where it was.
+        The old generation serves all searches, in every process, until the new one replaces it in one instant.
+        After an interruption the same call continues where it was.
 
         Args:
-            embedder: another model to change to; the index's own if None.
-            context: fitted before, in place of fitting one here.
+            embedder: another model to change to; the index's if None.
+            context: fitted before, used instead of fitting one here.
             size: context documents; the model's own number if None.
             strategy: how they are chosen: "random", "kmeans" or "diverse".
             seed: of that choice.
             judged: queries to search with before and after, for the report.
             batch_size: documents per commit.
-            show_progress: True or False, or None for a bar only where the work is long.
+            show_progress: None shows a bar for long work only.
 
         Raises:
             ContextTooSmallError: fewer than two distinct documents.
             ContextMismatchError: another model fitted the context.
             MissingDependencyError: judged queries need ir-measures.
-            IndexLockedError, ReadOnlyError, WriteError: as `add`; what is embedded so far is kept.
+            IndexLockedError, ReadOnlyError, WriteError: as `add`; finished batches are kept.
         """
         with self._writing("refitting") as served:
             request = BuildRequest(
@@ -292,7 +292,7 @@ class ContextualIndex(IndexReader):
     ) -> list[str]:
         admitted: Iterable[Document] = intake.admit(documents)
         if isinstance(documents, Sequence):
-            admitted = list(admitted)  # so that a bad one at the end is noticed before the first is embedded
+            admitted = list(admitted)  # so that a bad document at the end is found before the first is embedded
         ids: list[str] = []
         with progress_bar(size_of(documents), show_progress, "Indexing", "document") as bar:
             width = self._view.width
@@ -318,7 +318,7 @@ class ContextualIndex(IndexReader):
             raise ReadOnlyError(f"the index in {self.path} was opened for reading; open it without read_only=True")
         state = f"the index is still there, at generation {self.generation} or later"
         with self._changing, disk_errors_explained(self.path, state):
-            self._store.served()  # where the index was moved away, not even a lock is left behind
+            self._store.served()  # if the index was moved away, not even a lock is left there
             with writer_lock(self.path, task):
                 self.refresh()
                 self._store.set_aside_damaged_staging()

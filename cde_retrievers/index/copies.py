@@ -1,4 +1,4 @@
-"""A copy of an index: the files of the served generation and no others, in place of a directory that is an index's."""
+"""Copying an index: the files of the served generation only, possibly replacing a directory of an index."""
 
 import shutil
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ def copy_files(source: Path, target: Path) -> None:
     store = IndexStore(source)
     manifest = store.served()
     names = [SERVED, *_listed_files(store, manifest)]
-    # One by one: `shutil.copytree` would go on after an error, and bury what it was.
+    # One by one: `shutil.copytree` would continue after an error and hide its cause.
     for name in [*names, MARKER] if is_file(source / MARKER) else names:
         wrong = obstacle(source, *name.split("/"))
         if wrong is not None:
@@ -45,10 +45,10 @@ def _listed_files(store: IndexStore, manifest: Manifest) -> Iterator[str]:
 
 
 def is_only_index(directory: Path) -> bool:
-    """Whether a directory holds an index and nothing else, so that it may be replaced as a whole.
+    """Whether a directory holds an index and nothing else, and so may be replaced as a whole.
 
     Raises:
-        PathInUseError: others put something into that index; names it.
+        PathInUseError: the index contains files of others; the message names them.
     """
     try:
         manifest = IndexStore(directory).served()
@@ -66,7 +66,7 @@ def is_only_index(directory: Path) -> bool:
 
 
 def _entries(directory: Path) -> Iterator[Path]:
-    """What is in it, in its folders of segments and contexts, and in each of these."""
+    """Yield its entries, those of its folders of segments and contexts, and those of each segment and context."""
     yield from directory.iterdir()
     for folder in (directory / SEGMENTS, directory / CONTEXTS):
         for entry in folder.iterdir() if is_directory(folder) else ():

@@ -1,4 +1,4 @@
-"""A new index at a path: what may be there already, whose context it gets, and how an interrupted build goes on."""
+"""Creating an index at a path, or continuing an interrupted build there."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ from cde_retrievers.validation.vectors import checked_width
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildRequest:
-    """What an index shall be; fields as in `ContextualIndex.build`."""
+    """The settings of a new index; fields as in `ContextualIndex.build`."""
 
     embedder: Embedder
     context: CorpusContext | None
@@ -44,7 +44,7 @@ class BuildRequest:
 
     @property
     def settings(self) -> dict[str, object]:
-        """What must be the same for an interrupted build to go on."""
+        """The settings that must be the same to continue an interrupted build."""
         chosen = {"size": self.size, "strategy": self.strategy, "seed": self.seed}
         context = chosen if self.context is None else {"fingerprint": self.context.fingerprint}
         return {"kind": self.kind, "model": self.embedder.fingerprint, "context": context}
@@ -58,9 +58,9 @@ def create_index(
     checked_embedder(embedder).check_context(checked_context(context))
     store = _new_store(path)
     with disk_errors_explained(store.directory, "nothing was made"), writer_lock(store.directory, "creating"):
-        _refuse_served(store)  # once more: another process may have finished one before the lock was ours
+        _refuse_served(store)  # again: another process may have finished one before we got the lock
         if store.staged() is not None:
-            raise PathInUseError(f"{path} holds a build that was interrupted; give another path, or finish it")
+            raise PathInUseError(f"{path} holds an interrupted build; give another path, or finish it")
         store.claim()
         store.save_context(context)
         manifest = store.commit(new_manifest(embedder, context, kind))
@@ -70,7 +70,7 @@ def create_index(
 def finish_build(
     documents: Iterable[Document | str], request: BuildRequest, path: str | Path, show_progress: bool | None
 ) -> tuple[IndexStore, Snapshot, CorpusContext]:
-    """Build at `path`, from the start or from where it was interrupted, and serve it.
+    """Build an index at `path`, from the start or from an interruption, and serve it.
 
     Raises:
         As `ContextualIndex.build`.
@@ -79,17 +79,17 @@ def finish_build(
     if request.context is None:
         require_rereadable(documents)
     store = _new_store(path)
-    state = "what is done so far is kept, and the same call goes on from there"
+    state = "what is done so far is kept, and the same call continues from there"
     with disk_errors_explained(store.directory, state), writer_lock(store.directory, "building"):
-        _refuse_served(store)  # once more: another process may have finished it before the lock was ours
+        _refuse_served(store)  # again: another process may have finished it before we got the lock
         store.claim()
         staged = store.staged()
         if staged is None:
             staged = _begin(store, documents, request, show_progress)
         elif staged.staging is None or staged.staging.settings != request.settings:
             raise ConfigurationError(
-                f"{path} holds a build that was interrupted with {staged.documents} documents done, for other settings "
-                f"or another model ({staged.staging and staged.staging.settings}); ask for the same, or remove it"
+                f"{path} holds a build interrupted after {staged.documents} documents, with other settings "
+                f"or another model ({staged.staging and staged.staging.settings}); use the same, or remove it"
             )
         store.check_staged(staged)
         store.sweep()
@@ -109,7 +109,7 @@ def finish_build(
         except SourceChangedError as error:
             raise ConfigurationError(
                 f"the first documents are not those that the interrupted build in {path} began with; give the same "
-                f"ones in the same order, or remove the directory and build anew"
+                f"ones in the same order, or remove the directory and build again"
             ) from error
         snapshot = store.snapshot(store.serve_staged(finished))
         store.sweep()
@@ -119,7 +119,7 @@ def finish_build(
 def _begin(
     store: IndexStore, documents: Iterable[Document | str], request: BuildRequest, show_progress: bool | None
 ) -> Manifest:
-    """Fit the context, which also looks at every document before the first is embedded, and note the beginning."""
+    """Fit the context, which also checks every document before the first is embedded, and record the start."""
     context = request.context
     if context is None:
         texts = (document.text for document in DocumentValidator().admit(documents))
@@ -130,7 +130,7 @@ def _begin(
 
 
 def new_manifest(embedder: Embedder, context: CorpusContext, kind: Kind) -> Manifest:
-    """The first generation of an index under a context, without documents."""
+    """Return the first generation of an index under a context, without documents."""
     return Manifest(
         generation=1,
         model_name=embedder.name,
@@ -142,11 +142,11 @@ def new_manifest(embedder: Embedder, context: CorpusContext, kind: Kind) -> Mani
 
 
 def _new_store(path: str | Path) -> IndexStore:
-    """A directory for an index that is not finished yet, which is marked as that.
+    """Make the directory of an unfinished index, marked as such.
 
     Raises:
-        ConfigurationError: no directory can have that path.
-        PathInUseError: there is an index, or something else.
+        ConfigurationError: `path` cannot be the path of a directory.
+        PathInUseError: there is an index or something else at `path`.
     """
     store = IndexStore(index_directory(path))
     directory = store.directory
@@ -168,28 +168,27 @@ def _new_store(path: str | Path) -> IndexStore:
 def _refuse_served(store: IndexStore) -> None:
     if store.is_served:
         raise PathInUseError(
-            f"{store.directory} holds an index already; open it with ContextualIndex.open(), embed it anew with "
+            f"{store.directory} already holds an index; open it with ContextualIndex.open(), embed it again with "
             f"refit(), or give another path"
         )
 
 
 def _may_become_index(store: IndexStore) -> bool:
-    """Whether nothing is there, or what an interrupted build leaves; names alone prove nothing.
+    """Whether the directory is empty or left by an interrupted build; names alone prove nothing.
 
     Raises:
-        IndexFileError: an index is there whose manifest is lost.
+        IndexFileError: there is an index without its manifest.
     """
     directory = store.directory
     if all(belongs_to_lock(entry) or is_unwritten_marker(entry) for entry in directory.iterdir()):
         return True
-    if store.staged() is not None:  # its seal is as good as a marker
+    if store.staged() is not None:  # its seal is as reliable as a marker
         return True
     if read_marker(directory) is None:
         return False
     if is_there(directory / SEGMENTS):  # a build writes its first manifest before its first segment
         raise IndexFileError(
-            f"{directory} holds documents of an index whose manifest is missing; restore index.json from a copy, or "
-            f"remove the directory"
+            f"{directory} holds an index without its manifest; restore index.json from a copy, or remove the directory"
         )
     return True
 

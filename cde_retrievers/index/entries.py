@@ -1,4 +1,4 @@
-"""What lies in an index's directory, looked at without following links: they may lead to what belongs to others."""
+"""Entries of an index's directory, inspected without following links, which may lead to files of others."""
 
 import stat
 from pathlib import Path
@@ -10,24 +10,24 @@ from cde_retrievers.validation.paths import checked_path
 
 
 def index_directory(path: object) -> Path:
-    """The directory that a caller names, absolute; links on the way to it are followed, those inside it never are.
+    """Return a caller's directory as an absolute path; links to it are followed, links inside it never.
 
     Raises:
-        ConfigurationError: it is no path, or none that this system can have.
+        ConfigurationError: it is not a path, or not one that this system can have.
     """
     checked = checked_path(path)
     try:
         directory = checked.resolve()
         _mode(directory)
     except PermissionError:
-        return directory  # the first look into it says so
+        return directory  # the first access reports it
     except (RuntimeError, OSError) as error:  # RuntimeError: a circle of links
-        raise ConfigurationError(f"{shown(path)} cannot be the path of an index: {error}; give another one") from error
+        raise ConfigurationError(f"{shown(path)} cannot be the path of an index: {error}; give another path") from error
     return directory
 
 
 def obstacle(root: Path, *parts: str) -> str | None:
-    """What keeps `parts`, below `root`, from being a file that is reached without a link; None if nothing does."""
+    """Describe why `parts`, below `root`, is not a file that is reached without a link; None if it is."""
     path = root
     for part in parts[:-1]:
         path = path / part
@@ -38,24 +38,24 @@ def obstacle(root: Path, *parts: str) -> str | None:
 
 
 def is_file(path: Path) -> bool:
-    """Whether there is a file, and not a link to one."""
+    """Whether there is a file that is not a link."""
     mode = _mode(path)
     return mode is not None and stat.S_ISREG(mode)
 
 
 def is_directory(path: Path) -> bool:
-    """Whether there is a directory, and not a link to one."""
+    """Whether there is a directory that is not a link."""
     mode = _mode(path)
     return mode is not None and stat.S_ISDIR(mode)
 
 
 def is_there(path: Path) -> bool:
-    """Whether there is anything, a link that leads nowhere too."""
+    """Whether there is anything, including a broken link."""
     return _mode(path) is not None
 
 
 def own_folder(path: Path) -> Path:
-    """The directory at `path`, which is made if there is nothing; its name is then on the device.
+    """Return the directory at `path`, created if missing; its name is then on the device.
 
     Raises:
         IndexFileError: there is a link or a file.
@@ -69,7 +69,7 @@ def own_folder(path: Path) -> Path:
 
 
 def new_file(path: Path) -> BinaryIO:
-    """A file to write, where nothing is yet, a link neither."""
+    """Open a new file for writing; neither a file nor a link may exist there."""
     return path.open("xb")
 
 
@@ -85,5 +85,5 @@ def _named(path: Path, wanted: str) -> str:
     if mode is None:
         return f"{path} is missing"
     if stat.S_ISLNK(mode):
-        return f"{path} is a link, and an index follows none; put the {wanted} itself in its place"
-    return f"{path} is no {wanted}"
+        return f"{path} is a link, which an index does not follow; put the {wanted} itself in its place"
+    return f"{path} is not a {wanted}"

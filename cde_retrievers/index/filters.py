@@ -1,4 +1,4 @@
-"""Metadata filters: a mapping, as people know it from vector stores, becomes a test of one document's metadata.
+"""Metadata filters: a mapping, as in other vector stores, becomes a predicate on one document's metadata.
 
     {"year": 2024}                                  equality
     {"year": {"$gte": 2020, "$lt": 2024}}           several conditions on a field, all of which must hold
@@ -21,7 +21,7 @@ _MISSING = object()
 
 
 class _Values:
-    """What "$in" looks for: hashed where that is possible, since there may be many."""
+    """The values of "$in", hashed if possible, since there may be many."""
 
     def __init__(self, values: Collection[Any]) -> None:
         self._nested = [value for value in values if isinstance(value, list | dict)]
@@ -66,11 +66,11 @@ _KNOWN = {*_OPERATORS, "$exists"}
 
 
 def compile_filter(query_filter: Filter, known_fields: Collection[str]) -> Predicate:
-    """The filter as a function of one document's metadata.
+    """Compile the filter to a predicate on one document's metadata.
 
     Args:
-        query_filter: see the head of this module.
-        known_fields: the fields that any document of the index has.
+        query_filter: as described in this module's docstring.
+        known_fields: all metadata fields in the index.
 
     Raises:
         FilterError: an operator is unknown, an operand is of the wrong kind, or no document has a field named in it.
@@ -91,13 +91,13 @@ def _check_depth(value: object, depth: int) -> None:
     if not isinstance(value, Mapping | list | tuple):
         return
     if depth > MAX_DEPTH:
-        raise FilterError(f"a filter may be nested {MAX_DEPTH} levels deep, and this one goes deeper; flatten it")
+        raise FilterError(f"a filter may be nested at most {MAX_DEPTH} levels deep, this one is deeper; flatten it")
     for part in value.values() if isinstance(value, Mapping) else value:
         _check_depth(part, depth + 1)
 
 
 def fields_of(query_filter: Filter) -> Iterator[str]:
-    """Every metadata field that the filter names."""
+    """Yield every metadata field that the filter names."""
     for key, value in query_filter.items():
         if key in ("$and", "$or"):
             for part in _parts(key, value):
@@ -118,7 +118,7 @@ def _compile_entry(key: str, value: Any) -> Predicate:
         denied = _compile(_part(key, value))
         return lambda metadata: not denied(metadata)
     if not isinstance(key, str) or key.startswith("$"):
-        raise FilterError(f"{shown(key)} is no field and none of '$and', '$or', '$not'")
+        raise FilterError(f"{shown(key)} is neither a field nor one of '$and', '$or', '$not'")
     if isinstance(value, Mapping) and any(isinstance(name, str) and name.startswith("$") for name in value):
         return _all([_condition(key, operator, wanted) for operator, wanted in value.items()])
     if isinstance(value, Mapping) and value and all(isinstance(name, str) and f"${name}" in _KNOWN for name in value):
@@ -145,7 +145,7 @@ def _condition(field: str, operator: str, wanted: Any) -> Predicate:
     else:
         wanted = _as_stored(wanted, field)
     if operator in ("$gt", "$gte", "$lt", "$lte") and not isinstance(wanted, str | int | float):
-        raise FilterError(f"{operator!r} on {field!r} takes a number or a text, found {shown(wanted)}")
+        raise FilterError(f"{operator!r} on {field!r} takes a number or a string, found {shown(wanted)}")
 
     def test(metadata: Mapping[str, Any]) -> bool:
         found = metadata.get(field, _MISSING)
@@ -161,10 +161,10 @@ def _is_list(wanted: object) -> bool:
 
 
 def _as_stored(wanted: Any, field: str) -> Any:
-    """The value as metadata would have it, so that it can equal some: a tuple is a list, numpy's numbers are numbers.
+    """Convert the value to its form in metadata: a tuple to a list, numpy's numbers to Python's.
 
     Raises:
-        FilterError: no metadata can hold it.
+        FilterError: metadata cannot hold it.
     """
     if isinstance(wanted, Mapping):
         return {key: _as_stored(value, field) for key, value in wanted.items()}
@@ -176,10 +176,10 @@ def _as_stored(wanted: Any, field: str) -> Any:
         try:
             return int(wanted) if isinstance(wanted, Integral) else float(wanted)
         except OverflowError as error:
-            raise FilterError(f"the filter on {field!r} looks for a number that is too large: {error}") from error
+            raise FilterError(f"the filter on {field!r} compares with a number that is too large: {error}") from error
     raise FilterError(
-        f"the filter on {field!r} looks for a {type(wanted).__name__}, which no metadata can hold; give a text or a "
-        f"number in its place"
+        f"the filter on {field!r} compares with a {type(wanted).__name__}, which metadata cannot hold; give a string "
+        f"or a number instead"
     )
 
 
@@ -189,11 +189,11 @@ def _all(conditions: Sequence[Predicate]) -> Predicate:
 
 def _parts(key: str, value: Any) -> Sequence[Filter]:
     if not isinstance(value, list | tuple) or not value:
-        raise FilterError(f"{key!r} takes a list of filters that is not empty, found {shown(value)}")
+        raise FilterError(f"{key!r} takes a non-empty list of filters, found {shown(value)}")
     return [_part(key, part) for part in value]
 
 
 def _part(key: str, value: Any) -> Filter:
     if not isinstance(value, Mapping):
-        raise FilterError(f"{key!r} takes filters, which are mappings, found {shown(value)}")
+        raise FilterError(f"{key!r} takes filters, each of them a mapping, found {shown(value)}")
     return value

@@ -1,4 +1,4 @@
-"""Documents on their way into an index: checked, given ids, no id twice, and in batches."""
+"""Intake of documents into an index: checks, ids, duplicates and batches."""
 
 from collections.abc import Container, Iterable, Iterator, Mapping
 from itertools import count, islice
@@ -15,9 +15,9 @@ class DocumentValidator:
     """Checks a stream of documents as it passes.
 
     Args:
-        taken: ids that are in the index already.
-        named: documents without an id that were given one before.
-        replacing: whether a document may bring an id that is taken; one without an id is never given such a one.
+        taken: ids already in the index.
+        named: number of documents that were assigned an id before.
+        replacing: whether a document may have an id that is taken; an id that is taken is never assigned.
     """
 
     def __init__(self, taken: Container[str] = (), named: int = 0, *, replacing: bool = False) -> None:
@@ -27,12 +27,12 @@ class DocumentValidator:
         self._seen: set[str] = set()
 
     def admit(self, documents: Iterable[Document | str]) -> Iterator[Document]:
-        """The documents, each with an id.
+        """Yield the documents, each with an id.
 
         Raises:
-            InvalidDocumentError: one cannot be stored, or `documents` is no collection of them.
-            InvalidTextError: a text is none.
-            DuplicateIdError: an id comes a second time, or is taken.
+            InvalidDocumentError: a document cannot be stored, or `documents` is not a collection.
+            InvalidTextError: a text is not a string of valid Unicode.
+            DuplicateIdError: an id occurs twice or is taken.
         """
         require_collection(documents)
         for position, document in enumerate(documents):
@@ -47,12 +47,11 @@ class DocumentValidator:
     def _refuse_known(self, identity: str, position: int) -> None:
         if identity in self._seen:
             raise DuplicateIdError(
-                f"document {position} has the id {identity!r}, which a document before it has already; give each its "
-                f"own"
+                f"document {position} has the id {identity!r}, which an earlier document already has; give each its own"
             )
         if not self._replacing and identity in self._taken:
             raise DuplicateIdError(
-                f"document {position} has the id {identity!r}, which a document in the index has already; use upsert() "
+                f"document {position} has the id {identity!r}, which a document in the index already has; use upsert() "
                 f"to replace what is there"
             )
 
@@ -66,11 +65,7 @@ class DocumentValidator:
 
 
 def require_collection(documents: object) -> None:
-    """Refuse what holds no documents, and a single one.
-
-    Raises:
-        InvalidDocumentError: that is what was given.
-    """
+    """Raise InvalidDocumentError unless `documents` is a collection, and not a single document."""
     if isinstance(documents, str | bytes | Document | Mapping) or not is_iterable(documents):
         raise InvalidDocumentError(
             f"a collection of documents is expected, found {type(documents).__name__}; put a single one into a list"
@@ -78,7 +73,7 @@ def require_collection(documents: object) -> None:
 
 
 def require_rereadable(documents: Iterable[object]) -> None:
-    """Refuse what can be read only once, where the context needs one pass and the embedding another.
+    """Refuse documents that can be read only once: fitting the context and embedding need a pass each.
 
     Raises:
         ConfigurationError: it is an iterator, such as a generator.
@@ -86,13 +81,13 @@ def require_rereadable(documents: Iterable[object]) -> None:
     if iter(documents) is documents:
         raise ConfigurationError(
             f"the context is fitted in one pass over the documents and they are embedded in a second, but a "
-            f"{type(documents).__name__} can be read only once; give a list, an object whose __iter__ begins anew, or "
+            f"{type(documents).__name__} can be read only once; give a list, an object whose __iter__ starts again, or "
             f"a fitted context="
         )
 
 
 def batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    """The items in lists of `size`, the last one shorter."""
+    """Yield the items in lists of `size`; the last one may be shorter."""
     iterator = iter(items)
     while batch := list(islice(iterator, size)):
         yield batch

@@ -1,4 +1,4 @@
-"""One writer at a time, whichever process it is in; whoever is refused learns who holds the index."""
+"""The writer's lock: one writer at a time over all processes; a refused one is told who holds the index."""
 
 import errno
 import os
@@ -33,15 +33,15 @@ class _Holder(BaseModel):
 
 @contextmanager
 def writer_lock(directory: Path, task: str) -> Iterator[None]:
-    """Hold the index in `directory` for writing; the operating system lets go of it if the process dies.
+    """Lock the index in `directory` for writing; the operating system unlocks it if the process dies.
 
     Args:
-        directory: of the index.
-        task: what for, as the refused will read it.
+        directory: directory of the index.
+        task: the purpose, shown to writers that are refused.
 
     Raises:
         IndexLockedError: another writer holds it; names process, machine, task and since when.
-        IndexFileError: the directory is gone, or links are where the lock's files belong.
+        IndexFileError: the directory is gone, or links lie where the lock's files belong.
     """
     with bare_lock(directory):
         _sign(directory, task)
@@ -53,7 +53,7 @@ def writer_lock(directory: Path, task: str) -> Iterator[None]:
 
 @contextmanager
 def bare_lock(directory: Path) -> Iterator[None]:
-    """As `writer_lock`, but nothing is left in the directory than the lock's empty file."""
+    """Lock as `writer_lock`, but leave nothing in the directory except the lock's empty file."""
     if not directory.is_dir():
         raise IndexFileError(f"{directory} was moved or removed; open the index where it is now")
     _refuse_links(directory, LOCK_FILE)
@@ -72,7 +72,7 @@ def bare_lock(directory: Path) -> Iterator[None]:
 
 
 def _sign(directory: Path, task: str) -> None:
-    """Say who holds the lock; without room on the disk that stays unsaid."""
+    """Record who holds the lock, if the disk has space for it."""
     _refuse_links(directory, HOLDER_FILE)
     path = directory / HOLDER_FILE
     path.unlink(missing_ok=True)  # of a writer that was killed
@@ -92,7 +92,7 @@ def _refuse_links(directory: Path, name: str) -> None:
 
 
 def belongs_to_lock(entry: Path) -> bool:
-    """Whether this is one of the lock's files, by what is in it."""
+    """Whether this is one of the lock's files, judged by its content."""
     if entry.name == LOCK_FILE:
         return is_file(entry) and entry.stat().st_size == 0
     return entry.name == HOLDER_FILE and _read_holder(entry.parent) is not None
@@ -109,7 +109,7 @@ def _read_holder(directory: Path) -> _Holder | None:
 
 def _holder(directory: Path) -> str:
     holder = _read_holder(directory)
-    return "another process" if holder is None else str(holder)  # which has not yet, or no longer, signed
+    return "another process" if holder is None else str(holder)  # which has not signed yet, or no longer
 
 
 def _now() -> str:

@@ -69,7 +69,7 @@ class FileEntry(_Sealed):
         try:
             found = path.stat().st_size
             if found != self.bytes:
-                return f"{path} has {found} bytes in place of {self.bytes}"
+                return f"{path} has {found} bytes instead of {self.bytes}"
             return None if sha256_of_file(path) == self.sha256 else f"{path} was damaged or changed: its sha256 differs"
         except FileNotFoundError:
             return f"{path} is missing"
@@ -109,7 +109,7 @@ class SegmentEntry(_Sealed):
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Self:
         if sorted(file.name for file in self.files) != sorted((VECTORS, DOCUMENTS, LINES)):
-            raise ValueError(f"segment {self.name} does not consist of {VECTORS}, {DOCUMENTS} and {LINES}")
+            raise ValueError(f"segment {self.name} must consist of {VECTORS}, {DOCUMENTS} and {LINES}")
         if self.deleted > self.rows or (self.deleted == 0) != (self.deletions is None):
             raise ValueError(f"segment {self.name} has {self.deleted} of {self.rows} documents deleted")
         return self
@@ -227,7 +227,7 @@ def read_manifest(path: Path) -> Manifest:
     """
     remedy = f"restore it from a copy; the documents are still readable in {path.parent / SEGMENTS}/*/{DOCUMENTS}"
     if path.name == STAGED:
-        remedy = "restore it from a copy, or remove it; what was being built then has to be built anew"
+        remedy = "restore it from a copy, or remove it and build again what was being built"
     if path.parent.is_file():
         raise IndexFileError(f"{path.parent} is a file; an index is a directory")
     wrong = obstacle(path.parent, path.name) if is_there(path) else None

@@ -119,7 +119,7 @@ class IndexReader:
         """The documents with these ids, None where there is none.
 
         Raises:
-            ConfigurationError: that is no collection of ids.
+            ConfigurationError: that is not a collection of ids.
         """
         snapshot = self._view.snapshot
         rows = [snapshot.rows_by_id.get(identity) for identity in checked_ids(ids)]
@@ -130,7 +130,7 @@ class IndexReader:
 
         Raises:
             KeyError: an id is not in the index.
-            ConfigurationError: that is no collection of ids.
+            ConfigurationError: that is not a collection of ids.
         """
         snapshot = self._view.snapshot
         return snapshot.vectors([snapshot.rows_by_id[identity] for identity in checked_ids(ids)])
@@ -233,8 +233,8 @@ def require_loadable(context: CorpusContext) -> None:
     """Raise ConfigurationError if the model of a context is not one of ours, which are loaded by their names."""
     if context.probe is not None:
         raise ConfigurationError(
-            f"this index was made with the embedding {context.model_name!r} of another library, which is not loaded by "
-            f"its name; give it where the index is opened: ContextualVectorStore.open(path, "
+            f"this index was made with the embedding {context.model_name!r} of another library, which cannot be loaded "
+            f"by its name; pass it when you open the index: ContextualVectorStore.open(path, "
             f"WhitenedEmbeddings(base=...)), ContextualVectorStore.open(path, WhitenedEmbedding(base=...)) "
             f"or ContextualIndex.open(path, embedder)"
         )

@@ -73,7 +73,7 @@ def build_next(
     try:
         finished = _build(store, served, staged, request, show_progress)
     except SourceChangedError:
-        logger.warning("documents were changed since the refit was interrupted; it starts over")
+        logger.warning("documents changed after the refit was interrupted; it starts over")
         before, staged = 0, _begin(store, served, request, show_progress)
         finished = _build(store, served, staged, request, show_progress)
     seconds = finished.staging.seconds if finished.staging else 0.0

@@ -114,7 +114,7 @@ class Segment:
         except (ValueError, RecursionError) as error:
             raise DamagedFileError(path, f"holds no document in line {row + 1}: {error}") from error
         if document.id != self.ids[row]:
-            raise DamagedFileError(path, f"has another document in line {row + 1} than {self.ids[row]!r}")
+            raise DamagedFileError(path, f"must have document {self.ids[row]!r} in line {row + 1}, and has another one")
         return document
 
     @cached_property
@@ -186,7 +186,7 @@ class Segment:
         size = None if self._text is None else len(self._text)
         if not _are_ids(ids, self.entry.rows) or not _are_ends(ends, self.entry.rows, size):
             wanted = f"the ids of {self.entry.rows} documents and where each ends in {DOCUMENTS}"
-            raise DamagedFileError(path, f"does not say {wanted}")
+            raise DamagedFileError(path, f"does not hold {wanted}")
         return _Lines(ids, ends)
 
     def _lines_of_documents(self) -> _Lines:
@@ -196,11 +196,11 @@ class Segment:
         path = self._folder / DOCUMENTS
         lines = self._text[:].splitlines(keepends=True)
         if len(lines) != self.entry.rows:
-            raise DamagedFileError(path, f"has {len(lines)} lines in place of {self.entry.rows}")
+            raise DamagedFileError(path, f"has {len(lines)} lines instead of {self.entry.rows}")
         try:
             ids = [str(from_line(line).id) for line in lines]
         except (ValueError, RecursionError) as error:
-            raise DamagedFileError(path, f"holds a line that is no document: {error}") from error
+            raise DamagedFileError(path, f"holds a line that is not a document: {error}") from error
         return _Lines(ids, np.cumsum([len(line) for line in lines]).tolist())
 
 
@@ -218,7 +218,7 @@ def _read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
-        raise DamagedFileError(path, f"is no JSON: {error}") from error
+        raise DamagedFileError(path, f"is not valid JSON: {error}") from error
 
 
 def _are_rows(found: object, rows: int) -> TypeGuard[list[int]]:

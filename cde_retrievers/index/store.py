@@ -70,7 +70,7 @@ class IndexStore:
                 ) from error
             raise IndexFileError(
                 f"the index in {self.directory} is not finished: building it was interrupted with {staged.documents} "
-                f"documents done; call build() again with the same documents, and it goes on from there"
+                f"documents done; call build() again with the same documents, and it continues from there"
             ) from error
 
     def staged(self) -> Manifest | None:
@@ -93,7 +93,7 @@ class IndexStore:
         damaged = [wrong for _, _, wrong in self._damage(manifest)]
         if damaged:
             raise IndexFileError(
-                f"{'; '.join(damaged)}. Restore these from a copy, or remove {self.directory} and build anew"
+                f"{'; '.join(damaged)}. Restore these from a copy, or remove {self.directory} and build again"
             )
 
     def context(self, manifest: Manifest) -> CorpusContext:
@@ -314,7 +314,7 @@ class IndexStore:
         except IndexFileError as error:
             aside = self.directory / f"damaged-{uuid4().hex}-{STAGED}"
             (self.directory / STAGED).rename(aside)
-            logger.warning("%s. An interrupted refit has to start over; %s may be deleted", error, aside)
+            logger.warning("%s. An interrupted refit must start over; %s may be deleted", error, aside)
 
     def save_context(self, context: CorpusContext) -> None:
         """Keep the context of a generation that is about to be begun; no manifest lists it yet."""

@@ -44,8 +44,8 @@ class View:
         """Raise ContextMismatchError unless vectors made under the context with that fingerprint fit."""
         if fingerprint != self.context.fingerprint:
             raise ContextMismatchError(
-                f"these vectors were made under context {fingerprint}, the index is under {self.context.fingerprint}; "
-                f"embed the texts under the index's context"
+                f"these vectors were made under context {fingerprint}, but the index is under "
+                f"{self.context.fingerprint}; embed the texts under the index's context"
             )
 
     def search(self, queries: Embeddings, k: int, query_filter: Filter | None) -> list[list[Hit]]:

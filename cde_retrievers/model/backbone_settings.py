@@ -33,7 +33,7 @@ class _Checked(BaseModel):
 
 
 class Rope(_Checked):
-    """Rotary positions: the kind, its base, and what kinds other than the default one take besides."""
+    """Rotary positions: the kind, its base, and further parameters of other kinds than the default."""
 
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, bool | int | float | str | list[float] | None]
@@ -43,14 +43,14 @@ class Rope(_Checked):
 
 
 class RopeByLayer(_Checked):
-    """Rotary positions of layers that see the whole text, and of those that see a window of it."""
+    """Rotary positions of layers with global attention, and of those with a sliding window."""
 
     full_attention: Rope
     sliding_attention: Rope
 
 
 class BackboneSettings(_Checked):
-    """What all families have."""
+    """Settings of all families."""
 
     vocab_size: Rows
     hidden_size: Width
@@ -70,7 +70,7 @@ class BackboneSettings(_Checked):
 
 
 class BertSettings(BackboneSettings):
-    """BERT's."""
+    """Settings of BERT."""
 
     hidden_act: Activation
     type_vocab_size: Width
@@ -80,19 +80,19 @@ class BertSettings(BackboneSettings):
 
 
 class RobertaSettings(BertSettings):
-    """RoBERTa's, which counts positions from behind the padding's."""
+    """Settings of RoBERTa, which counts positions from after the padding position."""
 
     pad_token_id: TokenId
 
 
 class NomicBertSettings(BertSettings):
-    """NomicBERT's."""
+    """Settings of NomicBERT."""
 
     rope_parameters: Rope
 
 
 class MPNetSettings(BackboneSettings):
-    """MPNet's, which counts positions from behind the padding's."""
+    """Settings of MPNet, which counts positions from after the padding position."""
 
     pad_token_id: TokenId
     hidden_act: Activation
@@ -103,7 +103,7 @@ class MPNetSettings(BackboneSettings):
 
 
 class ModernBertSettings(BackboneSettings):
-    """ModernBERT's."""
+    """Settings of ModernBERT."""
 
     hidden_activation: Activation
     norm_eps: Epsilon
@@ -125,12 +125,12 @@ class ModernBertSettings(BackboneSettings):
 
 
 def check_settings(kind: type[BackboneSettings], settings: dict[str, Any], partly: bool = False) -> None:
-    """Raise ConfigurationError unless the settings are possible.
+    """Raise ConfigurationError unless the settings are valid.
 
     Args:
-        kind: of the family.
-        settings: by name.
-        partly: whether some may be missing or None, to be filled in by transformers.
+        kind: the settings class of the family.
+        settings: the settings by name.
+        partly: whether settings may be missing or None, to be filled in by transformers.
     """
     given = {name: value for name, value in settings.items() if not (partly and value is None)}
     try:

@@ -1,4 +1,4 @@
-"""Hugging Face encoders as backbones: what differs between families is a table, one row a family."""
+"""Hugging Face encoders as backbones, with a table of the differences between families."""
 
 from collections.abc import Callable, Mapping
 from copy import deepcopy
@@ -30,14 +30,14 @@ _FORMER_SETTINGS = ("rope_scaling", "rope_theta", "global_rope_theta", "local_ro
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """What one family of encoders needs beyond the interface all of them share.
+    """The properties of one family of encoders beyond the shared interface.
 
     Attributes:
         kind: the settings that define a model of the family, by their transformers names.
         first_position: the position id of a text's first token.
-        options: what the family's constructor takes besides its settings.
-        conditionings: the kinds of conditioning that work over it. `cached` relies on attention modules that know their
-            layer, `cached` and `joint` on position ids alone saying in which order tokens stand.
+        options: arguments of the family's constructor in addition to its settings.
+        conditionings: the kinds of conditioning that work over it. `cached` needs attention modules that know their
+            layer; `cached` and `joint` need position ids alone to determine the order of tokens.
     """
 
     kind: type[BackboneSettings]
@@ -59,7 +59,7 @@ def _after_padding(config: PretrainedConfig) -> int:
     return int(config.pad_token_id) + 1
 
 
-# Nothing here reads what a pooling layer puts out.
+# The output of a pooling layer is never read.
 _NO_POOLER = {"add_pooling_layer": False}
 
 _ALL = ("cached", "joint", "whitening")
@@ -77,7 +77,7 @@ FAMILIES: Mapping[str, Family] = {
 
 
 def family_of(model_type: str | None) -> Family:
-    """The row of the table for transformers' `model_type`.
+    """Return the table's row for transformers' `model_type`.
 
     Raises:
         ConfigurationError: the family is not supported.
@@ -100,7 +100,7 @@ def check_conditioning(model_type: str | None, kind: str) -> None:
 
 
 def backbone_settings(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that rebuild a backbone, from a transformers `config.json`, without what else that carries.
+    """Extract the settings that rebuild a backbone from a transformers `config.json`.
 
     Only these are stored and fingerprinted, so that a new default in a later transformers changes neither.
 
@@ -121,7 +121,7 @@ def backbone_settings(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def build_backbone(settings: dict[str, Any], attention: str = "sdpa") -> PreTrainedModel:
-    """An encoder with random weights.
+    """Build an encoder with random weights.
 
     Raises:
         ConfigurationError: a setting is missing, unknown or impossible, or transformers refuses it.
@@ -142,7 +142,7 @@ def build_backbone(settings: dict[str, Any], attention: str = "sdpa") -> PreTrai
 
 
 def transformers_config(settings: Mapping[str, Any]) -> PretrainedConfig:
-    """The settings as transformers has them; what is not given is its default.
+    """Return the settings as a transformers config, which fills in its defaults.
 
     Raises:
         ConfigurationError: transformers refuses a setting.
@@ -155,18 +155,18 @@ def transformers_config(settings: Mapping[str, Any]) -> PretrainedConfig:
 
 
 def _no_special_tokens(settings: Mapping[str, Any]) -> dict[str, None]:
-    # ModernBERT's defaults name tokens that a smaller vocabulary does not have; the tokenizer knows its own.
+    # ModernBERT's defaults name tokens that a smaller vocabulary does not have; the tokenizer defines its own.
     named = ("bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id")
     return dict.fromkeys(named) if settings["model_type"] == "modernbert" else {}
 
 
 def longest_text(config: PretrainedConfig) -> int:
-    """Tokens that the backbone has positions for."""
+    """Return the number of tokens that the backbone has positions for."""
     return int(config.max_position_embeddings) - family_of(config.model_type).first_position(config)
 
 
 def without_position(backbone: PreTrainedModel, vectors: Tensor) -> Tensor:
-    """`vectors` (..., W) less the position that the backbone will add when told `neutral_positions`.
+    """Subtract from `vectors` (..., W) the position that the backbone adds under `neutral_positions`.
 
     Context has no order, so it gets no positional information (paper, section 4.2).
     """
@@ -176,12 +176,12 @@ def without_position(backbone: PreTrainedModel, vectors: Tensor) -> Tensor:
 
 
 def neutral_positions(backbone: PreTrainedModel, count: int) -> Tensor:
-    """Position ids (count,) for vectors that went through `without_position`."""
+    """Return position ids (count,) for vectors that went through `without_position`."""
     row = family_of(backbone.config.model_type).first_position(backbone.config)
     return torch.full((count,), row, dtype=torch.long, device=backbone.device)
 
 
 def text_positions(backbone: PreTrainedModel, length: int) -> Tensor:
-    """Position ids (length,) of a right-padded text, as in the bi-encoder that the backbone comes from."""
+    """Return position ids (length,) of a right-padded text, as in the bi-encoder that the backbone comes from."""
     first = family_of(backbone.config.model_type).first_position(backbone.config)
     return torch.arange(first, first + length, device=backbone.device)

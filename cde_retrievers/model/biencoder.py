@@ -1,4 +1,4 @@
-"""Reads a bi-encoder in Hugging Face or sentence-transformers layout: what it is made of, and its weights."""
+"""Reading bi-encoders in Hugging Face or sentence-transformers layout: settings and weights."""
 
 import os
 import re
@@ -22,7 +22,7 @@ from cde_retrievers.storage.checksums import FileName
 from cde_retrievers.validation.problems import readable
 
 _DEFAULT_MAX_LENGTH = 512
-# Heads stand beside these, and so do not match; `position_ids` is no weight but was saved as one.
+# Heads have other prefixes and do not match; `position_ids` is not a weight but was saved as one.
 _ENCODER_WEIGHT = re.compile(r"(\w+\.)?(?P<name>(embeddings|encoder|layers|final_norm)\.(?!position_ids).+)")
 _INDEX_FILE = f"{WEIGHTS_FILE}.index.json"
 
@@ -36,7 +36,7 @@ class BiEncoder:
 
 
 class _Index(BaseModel):
-    """Which file has which weight, where they are spread over several."""
+    """The index of sharded weights: file by weight."""
 
     weight_map: dict[str, FileName]
 
@@ -44,11 +44,11 @@ class _Index(BaseModel):
 def read_biencoder(name_or_path: str | Path, cache_folder: str | Path | None = None) -> BiEncoder:
     """Read a directory, or a repository on the Hugging Face hub.
 
-    Without sentence-transformers files the bi-encoder is taken to pool the mean. Read are `config.json`, the files of
-    sentence-transformers, and `model.safetensors` or the files that its index names; nothing else.
+    Without sentence-transformers files, mean pooling is assumed. Only these are read: `config.json`, the files of
+    sentence-transformers, and `model.safetensors` or the files that its index names.
 
     Raises:
-        CheckpointError: it is not there, is damaged, has no safetensors weights, or has parts (a dense layer,
+        CheckpointError: it is missing or damaged, has no safetensors weights, or has parts (a dense layer,
             another pooling) that a contextual model does not reproduce.
     """
     folder = local_folder(name_or_path, cache_folder)
@@ -56,8 +56,8 @@ def read_biencoder(name_or_path: str | Path, cache_folder: str | Path | None = N
         backbone = backbone_settings(read_config(folder))
         longest = longest_text(transformers_config(backbone))
         if longest < MIN_LENGTH:
-            raise ConfigurationError(f"it has positions for {longest} tokens, at least {MIN_LENGTH} are needed")
-        with torch.device("meta"):  # takes no memory, whatever size a damaged config asks for
+            raise ConfigurationError(f"it has positions for {longest} tokens, but at least {MIN_LENGTH} are needed")
+        with torch.device("meta"):  # takes no memory, even if a damaged config states a huge size
             hollow = build_backbone(backbone)
     except (CheckpointError, ConfigurationError) as error:
         raise CheckpointError(f"{folder} is not a readable bi-encoder: {error}") from error
@@ -69,7 +69,7 @@ def read_biencoder(name_or_path: str | Path, cache_folder: str | Path | None = N
 
 
 def _backbone_weights(folder: Path) -> dict[str, Tensor]:
-    """All tensors in the folder that belong to the encoder, under the names that transformers gives them today."""
+    """Return all tensors of the encoder in the folder, under current transformers names."""
     weights: dict[str, Tensor] = {}
     for name, tensor in _all_weights(folder):
         match = _ENCODER_WEIGHT.match(name)

@@ -33,11 +33,11 @@ class LayerContext:
 
 @dataclass(frozen=True, slots=True)
 class ContextCache:
-    """What a context gives every text under it.
+    """The per-context state that every text reads.
 
     Attributes:
         layers: keys and values of each layer.
-        whitening: what embeddings go through in the end; None if nothing.
+        whitening: the map applied to embeddings at the end; None without one.
     """
 
     layers: tuple[LayerContext, ...]
@@ -46,24 +46,24 @@ class ContextCache:
 
 @dataclass(frozen=True, slots=True)
 class _Record:
-    """Handed to the backbone with the context: collects the keys and values of each layer."""
+    """Passed to the backbone with the context, to collect the keys and values of each layer."""
 
     layers: list[LayerContext] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """Handed to the backbone with a text: the context it attends to, and how much of it counts, (layers, H)."""
+    """Passed to the backbone with a text: the context it attends to, and its gate (layers, H)."""
 
     layers: Sequence[LayerContext]
     strength: Tensor
 
 
 class CachedSecondStage(SecondStage[ContextCache]):
-    """Reads a text whose every layer also attends to a context cached beforehand.
+    """Embeds a text while every layer also attends to a cached context.
 
-    The gate decides, per layer and head, how much of the difference that context makes counts. At zero, where a
-    model made from a bi-encoder starts, it is none at all. While it is exactly zero only the gate and the text's
+    The gate scales, per layer and head, the difference that context makes. A model made from a bi-encoder starts at
+    zero, where context has no effect. While it is exactly zero only the gate and the text's
     own path have a gradient; the context's path has one from the first step on.
     """
 
@@ -77,10 +77,10 @@ class CachedSecondStage(SecondStage[ContextCache]):
         self._pool = POOLERS[pooling]
 
     def prepare(self, context_vectors: Tensor, sequence_dropout: float = 0.0) -> ContextCache:
-        """Keys and values of every layer for the context (N, W) or for each of B contexts (B, N, W).
+        """Compute keys and values of every layer for the context (N, W), or for each of B contexts (B, N, W).
 
-        With `sequence_dropout`, which context vectors the null vector replaces is drawn once per context: all texts
-        under it share its keys and values, which is what makes this conditioning cheap.
+        With `sequence_dropout`, the context vectors that the null vector replaces are drawn once per context: all texts
+        under it share its keys and values, which makes this conditioning cheap.
         """
         self.check_sequence_dropout(sequence_dropout)
         context = batched_context(context_vectors, self.backbone.dtype)
@@ -95,7 +95,7 @@ class CachedSecondStage(SecondStage[ContextCache]):
         return ContextCache(tuple(record.layers), self._whitening(context_vectors))
 
     def embed(self, input_ids: Tensor, attention_mask: Tensor, prepared: ContextCache) -> Tensor:
-        """Token ids and mask (B, L) -> (B, W), not normalised."""
+        """Embed token ids and mask (B, L) -> (B, W), not normalised."""
         states = self.backbone(
             input_ids=input_ids,
             attention_mask=attention_mask,
@@ -103,18 +103,19 @@ class CachedSecondStage(SecondStage[ContextCache]):
             cde_context=_Read(prepared.layers, self.gate.tanh()),
         ).last_hidden_state
         pooled = self._pool(states, attention_mask)
-        # In full precision, as the closed form alone.
+        # In full precision, as in the `whitening` conditioning.
         return pooled if prepared.whitening is None else prepared.whitening(normalize(pooled.float(), dim=-1))
 
     def _whitening(self, context_vectors: Tensor) -> WhiteningMap | None:
-        """By the vectors as they are: sequence dropout does not reach the statistics."""
+        """Fit the whitening on the original vectors: sequence dropout does not affect the statistics."""
         if self.settings.whitening_power == 0:
             return None
         return fit_whitening_each(context_vectors, self.settings.whitening_power, self.settings.whitening_shrinkage)
 
     def start_from_biencoder(self) -> None:
-        """Close the gate and pass context vectors on as they are, so that this is the bi-encoder exactly, whitened if
-        the settings say so.
+        """Close the gate and pass context vectors through unchanged.
+
+        The stage then equals the bi-encoder exactly, or whitened if the settings say so.
         """
         nn.init.zeros_(self.gate)
         nn.init.eye_(self.context_projection.weight)
@@ -122,7 +123,7 @@ class CachedSecondStage(SecondStage[ContextCache]):
 
 
 def register_attention() -> str:
-    """Make the attention below known to transformers, under the name returned. Calling it again changes nothing."""
+    """Register the attention below with transformers and return its name. Idempotent."""
     AttentionInterface.register(ATTENTION, _attention)
     AttentionMaskInterface.register(ATTENTION, sdpa_mask)
     return ATTENTION
@@ -139,7 +140,7 @@ def _attention(
     cde_context: _Record | _Read | None = None,
     **_: Any,
 ) -> tuple[Tensor, None]:
-    """Attention as transformers calls it; query, key, value (B, H, L, D) -> (B, L, H, D)."""
+    """Compute attention with the signature of transformers; query, key, value (B, H, L, D) -> (B, L, H, D)."""
     own = scaled_dot_product_attention(query, key, value, attention_mask, dropout, scale=scaling)
     if isinstance(cde_context, _Record):
         cde_context.layers.append(LayerContext(key, value))
@@ -159,7 +160,7 @@ def _attend_to_both(
     scaling: float | None,
     dropout: float,
 ) -> Tensor:
-    """Attention to the context and the text's own tokens under one softmax, (B, H, L, D)."""
+    """Attend to the context and the text's own tokens under one softmax -> (B, H, L, D)."""
     batch = len(query)
     keys = torch.cat([context.keys.expand(batch, -1, -1, -1), key], dim=2)
     values = torch.cat([context.values.expand(batch, -1, -1, -1), value], dim=2)

@@ -20,7 +20,7 @@ from cde_retrievers.storage.hashing import write_json
 
 MODEL_TYPE = "cde_retrievers"
 FORMAT_VERSION = 2
-# Directories of this version have no checksums.
+# Directories in this version have no checksums.
 _WITHOUT_CHECKSUMS = 1
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
@@ -35,7 +35,7 @@ def write_checkpoint(directory: Path, settings: dict[str, Any], weights: dict[st
 
 
 def write_files(directory: Path, config: dict[str, Any], weights: dict[str, Tensor]) -> None:
-    """Write `config.json` and `model.safetensors` into an existing directory, as they are given."""
+    """Write `config.json` and `model.safetensors` into an existing directory, unchanged."""
     write_json(directory / CONFIG_FILE, config)
     save_file({name: weight.contiguous() for name, weight in weights.items()}, directory / WEIGHTS_FILE)
 
@@ -49,39 +49,39 @@ def is_own_layout(directory: Path) -> bool:
 
 
 def check_own_layout(directory: Path, settings: dict[str, Any]) -> dict[str, Any]:
-    """The settings of a directory that `write_checkpoint` wrote, without the header.
+    """Return the settings of a directory that `write_checkpoint` wrote, without the header.
 
     Raises:
-        CheckpointError: the directory holds another kind of model, or another version's.
+        CheckpointError: the directory holds another kind of model, or one of another version.
     """
     fields = dict(settings)
     if fields.pop("model_type", None) != MODEL_TYPE:
         raise CheckpointError(
-            f"{directory} is not a contextual model; to make one of a bi-encoder, "
+            f"{directory} is not a contextual model; to make one from a bi-encoder, "
             f"use from_biencoder({str(directory)!r})"
         )
     version = fields.pop("format_version", None)
     if isinstance(version, bool) or version not in (_WITHOUT_CHECKSUMS, FORMAT_VERSION):
         raise CheckpointError(
-            f"{directory} has format version {shown(version)}, this release reads {FORMAT_VERSION} and those before; "
+            f"{directory} has format version {shown(version)}, but this release reads {FORMAT_VERSION} and earlier; "
             f"update cde-retrievers or save the model again"
         )
     return fields
 
 
 def check_integrity(directory: Path, settings: dict[str, Any]) -> None:
-    """Refuse a directory of which a file is not what was written there.
+    """Raise if a file in the directory is not the one that was written there.
 
-    A model that an earlier release saved, format version 1, has no checksums, and neither has a released one as it was
-    published: those are read as they are.
+    Models in format version 1, saved by an earlier release, have no checksums, and neither have released models as
+    published: those are read unchecked.
 
     Args:
-        directory: with the model.
+        directory: the directory of the model.
         settings: its `config.json`.
 
     Raises:
-        CheckpointError: a file is missing, damaged or another one; weights or a tokenizer were added; or the checksums
-            are gone.
+        CheckpointError: a file is missing, damaged or not the expected one; weights or a tokenizer were added; or the
+            checksums are missing.
     """
     if not os.path.lexists(directory / CHECKSUMS_FILE):
         if settings.get("model_type") == MODEL_TYPE and settings.get("format_version") != _WITHOUT_CHECKSUMS:
@@ -92,7 +92,7 @@ def check_integrity(directory: Path, settings: dict[str, Any]) -> None:
 
 
 def read_config(directory: Path) -> dict[str, Any]:
-    """The directory's `config.json`.
+    """Read the directory's `config.json`.
 
     Raises:
         CheckpointError: it is missing, cannot be read, or is not a JSON object.
@@ -103,10 +103,10 @@ def read_config(directory: Path) -> dict[str, Any]:
 
 
 def read_json_object(path: Path) -> dict[str, Any]:
-    """A JSON file with an object in it.
+    """Read a JSON file that contains an object.
 
     Raises:
-        CheckpointError: it cannot be read, is not JSON, or not an object.
+        CheckpointError: it cannot be read, is not JSON, or is not an object.
     """
     value = read_json(path, CheckpointError, _REMEDY)
     if not isinstance(value, dict):
@@ -115,21 +115,21 @@ def read_json_object(path: Path) -> dict[str, Any]:
 
 
 def read_weights(path: Path) -> Iterator[tuple[str, Tensor]]:
-    """Names and tensors of one safetensors file, one by one, so that the file is never in memory beside the model.
+    """Yield names and tensors of a safetensors file one by one, so that the whole file is never in memory.
 
     Raises:
         CheckpointError: the file is missing, cannot be read, or is damaged.
     """
     for name in weight_names(path):
-        # Opened for each tensor, because what was read stays mapped until the file is closed; copied, because a
-        # mapped tensor is not aligned, and computes a little slower and not to the same last bit.
+        # Opened for each tensor, because tensors stay mapped until the file is closed; copied, because a mapped tensor
+        # is not aligned: it computes a little slower and differs in the last bit.
         with _damage_explained(path), safe_open(path, framework="pt") as file:
             tensor = file.get_tensor(name).clone()
         yield name, tensor
 
 
 def weight_names(path: Path) -> list[str]:
-    """The names of the tensors in a safetensors file.
+    """Return the names of the tensors in a safetensors file.
 
     Raises:
         CheckpointError: the file is missing, cannot be read, or is damaged.
@@ -155,17 +155,17 @@ def _damage_explained(path: Path) -> Iterator[None]:
 
 
 def unique_weights(module: nn.Module) -> dict[str, Tensor]:
-    """Every weight once, by name; a weight that two modules share has the first one's name."""
+    """Return every weight once, by name; a shared weight has the name of the first module."""
     return {name: weight.detach() for name, weight in module.named_parameters()}
 
 
 def fill(module: nn.Module, weights: Iterable[tuple[str, Tensor]]) -> None:
-    """Make `weights` the module's, all of them and no others, without copying them.
+    """Set the module's weights to exactly these, without copying them.
 
     The module may have been built on the meta device, where its own weights take no memory.
 
     Raises:
-        CheckpointError: names or shapes differ, or numbers are missing; the message lists which.
+        CheckpointError: names or shapes differ, or values are not finite floats; the message lists which.
     """
     missing = unique_weights(module)
     problems = []
@@ -176,7 +176,7 @@ def fill(module: nn.Module, weights: Iterable[tuple[str, Tensor]]) -> None:
         elif wanted.shape != tensor.shape:
             problems.append(f"{name} has shape {tuple(tensor.shape)} instead of {tuple(wanted.shape)}")
         elif not tensor.is_floating_point():
-            problems.append(f"{name} has whole numbers ({tensor.dtype})")
+            problems.append(f"{name} has integers ({tensor.dtype})")
         elif not torch.isfinite(tensor := tensor.to(torch.float32)).all():
             problems.append(f"{name} has values that are not finite numbers")
         else:
@@ -189,7 +189,7 @@ def fill(module: nn.Module, weights: Iterable[tuple[str, Tensor]]) -> None:
 
 
 def _restore_buffers(module: nn.Module) -> None:
-    """Compute the buffers that a backbone built on the meta device does not have; they follow from its config."""
+    """Compute the buffers that a backbone built on the meta device lacks; they follow from its config."""
     for backbone in (m for m in module.modules() if isinstance(m, PreTrainedModel)):
         for part in backbone.modules():
             hollow = [name for name, buffer in part.named_buffers(recurse=False) if buffer.is_meta]
@@ -200,7 +200,7 @@ def _restore_buffers(module: nn.Module) -> None:
 
 
 def digest_weights(module: nn.Module) -> str:
-    """SHA-256 over names, shapes and float32 values of all weights."""
+    """Return the SHA-256 over names, shapes and float32 values of all weights."""
     digest = hashlib.sha256()
     for name, weight in sorted(unique_weights(module).items()):
         digest.update(f"{name} {tuple(weight.shape)} ".encode())

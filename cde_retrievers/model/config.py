@@ -1,4 +1,4 @@
-"""What a contextual model is made of, validated: unknown keys and impossible values are errors."""
+"""The validated settings of a contextual model: unknown keys and impossible values are errors."""
 
 from typing import Annotated, Any, Literal, Self
 
@@ -24,7 +24,7 @@ def _valid_unicode(text: str) -> str:
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
-        raise ValueError("a prompt is valid Unicode, without lone surrogates") from error
+        raise ValueError("a prompt must be valid Unicode, without lone surrogates") from error
     return text
 
 
@@ -50,14 +50,14 @@ Variant = Literal["own", "train", "hub"]
 
 
 class JointConditioning(_Frozen):
-    """The paper's: context vectors and a soft prompt stand in front of the text, one bidirectional sequence.
+    """The paper's conditioning: context vectors, soft prompt and text form one bidirectional sequence.
 
     Attributes:
         soft_prompt_tokens: learned vectors between context and text.
         variant: "own" for models of this library; the released ones come as "train", the function their weights were
             trained and scored with, and as "hub", the one their published remote code computes.
-        context_slots: positions the released models reserve for context: N, and no vector more is looked at.
-        instruction_end: token id that ends a prompt; tokens up to the first one in a text are read but not pooled.
+        context_slots: positions that the released models reserve for context: N; further vectors are not read.
+        instruction_end: token id that ends a prompt; tokens up to its first occurrence are read but not pooled.
         null_vector: whether there is a learned vector that stands for "no context".
     """
 
@@ -74,10 +74,10 @@ class CachedConditioning(_Frozen):
 
     Attributes:
         null_vector: whether there is a learned vector that stands for "no context".
-        whitening_power: of the closed form (`WhiteningConditioning`) that every embedding goes through in the end, by
+        whitening_power: power of the closed form (`WhiteningConditioning`) that is applied to every embedding, by
             the statistics of the context vectors; 0 for none. A model made from a bi-encoder then starts as that
-            bi-encoder whitened. Meant for a first stage that stays as it is.
-        whitening_shrinkage: of that closed form.
+            bi-encoder whitened. Meant for a first stage that is not trained.
+        whitening_shrinkage: shrinkage of that closed form.
     """
 
     kind: Literal["cached"] = "cached"
@@ -108,7 +108,7 @@ _BY_KIND: dict[str, type[Conditioning]] = {
 
 
 def as_conditioning(conditioning: str | Conditioning) -> Conditioning:
-    """The conditioning of that name with its default settings, or the one given.
+    """Return the conditioning of that name with its default settings, or the given one.
 
     Raises:
         ConfigurationError: no conditioning has that name.
@@ -121,14 +121,14 @@ def as_conditioning(conditioning: str | Conditioning) -> Conditioning:
 
 
 class ContextualConfig(_Frozen):
-    """Everything but weights and tokenizer that a contextual model consists of.
+    """All settings of a contextual model; with weights and tokenizer they define it.
 
     Attributes:
         conditioning: how the second stage sees the context.
-        backbone: the settings of both encoders, as transformers names them, with their `model_type`.
+        backbone: the settings of both encoders by their transformers names, with `model_type`.
         pooling: how token states become one vector.
         max_length: tokens per text, special tokens and prompt included; the rest of a text is cut.
-        context_size: context documents, N in the paper, unless `fit_context` is told another number.
+        context_size: default number of context documents in `fit_context`, N in the paper.
         query_prompt: put before every query.
         document_prompt: put before every document and every context document.
     """
@@ -143,7 +143,7 @@ class ContextualConfig(_Frozen):
 
     @classmethod
     def from_dict(cls, settings: dict[str, Any]) -> Self:
-        """Parse what `to_dict` made.
+        """Parse the result of `to_dict`.
 
         Raises:
             ConfigurationError: a key is unknown or missing, or a value is impossible.
@@ -151,5 +151,5 @@ class ContextualConfig(_Frozen):
         return cls(**settings)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, ready for JSON."""
+        """Return the settings as JSON values."""
         return self.model_dump(mode="json")

@@ -1,4 +1,4 @@
-"""Two stages of weights that embed texts under a context (paper, section 4.2)."""
+"""The two-stage model that embeds texts under a context (paper, section 4.2)."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -53,10 +53,12 @@ from cde_retrievers.validation.signatures import validated
 
 
 class ContextualModel(nn.Module):
-    """`first_stage(input_ids, attention_mask)` gives context vectors; `second_stage(input_ids, attention_mask,
-    context_vectors)` gives embeddings under them. Neither is normalised.
+    """A first stage that computes context vectors, and a second stage that embeds texts under them.
 
-    A model made from its config alone has random weights; take one `from_biencoder` or `from_pretrained`.
+    `first_stage(input_ids, attention_mask)` returns context vectors; `second_stage(input_ids, attention_mask,
+    context_vectors)` returns embeddings under them. Neither is normalised.
+
+    A model made from its config alone has random weights; use `from_biencoder` or `from_pretrained`.
     """
 
     def __init__(self, config: ContextualConfig) -> None:
@@ -83,7 +85,7 @@ class ContextualModel(nn.Module):
         context_input_ids: Tensor,
         context_attention_mask: Tensor,
     ) -> Tensor:
-        """Both stages at once: texts (B, L) under context documents (N, Lc) -> (B, W), not normalised."""
+        """Run both stages: texts (B, L) under context documents (N, Lc) -> (B, W), not normalised."""
         vectors = self.first_stage(context_input_ids, context_attention_mask)
         embeddings: Tensor = self.second_stage(input_ids, attention_mask, vectors)
         return embeddings
@@ -99,20 +101,20 @@ class ContextualModel(nn.Module):
         cache_folder: str | Path | None = None,
         **settings: Any,
     ) -> Self:
-        """A contextual model over a bi-encoder in Hugging Face or sentence-transformers layout.
+        """Make a contextual model over a bi-encoder in Hugging Face or sentence-transformers layout.
 
         Under `cached` and, with power 0, `whitening`, it gives exactly the bi-encoder's embeddings until it is
-        trained. Under `joint` it starts close to them: an untrained context is noise in front of the text.
+        trained. Under `joint` it starts close to them: an untrained context is noise before the text.
 
         Args:
             name_or_path: a directory, or a repository on the Hugging Face hub.
             conditioning: "joint", "cached" or "whitening", or their settings.
-            seed: of the weights that the bi-encoder does not have.
-            cache_folder: where downloads from the hub are kept.
+            seed: seed of the weights that the bi-encoder does not have.
+            cache_folder: directory for downloads from the hub.
             settings: fields of `ContextualConfig` to set, such as prompts or `max_length`.
 
         Raises:
-            CheckpointError: there is no bi-encoder at that place, or it is one this library cannot read.
+            CheckpointError: there is no bi-encoder of that name, or this library cannot read it.
             ConfigurationError: a setting is unknown or impossible.
         """
         source = read_biencoder(name_or_path, cache_folder)
@@ -122,7 +124,7 @@ class ContextualModel(nn.Module):
             model = cls(config)
         fill(model.first_stage.backbone, source.weights.items())
         if isinstance(model.second_stage, JointSecondStage | CachedSecondStage):
-            # Copies, since the stages part ways in training.
+            # Copies, since the stages diverge in training.
             fill(model.second_stage.backbone, ((name, weight.clone()) for name, weight in source.weights.items()))
             model.second_stage.start_from_biencoder()
         return model.eval()
@@ -130,7 +132,7 @@ class ContextualModel(nn.Module):
     @classmethod
     @validated
     def from_pretrained(cls, path: str | Path, variant: str | None = None) -> Self:
-        """Load what `save` wrote, or a released model in its published layout (cde-small-v1 or -v2).
+        """Load a saved model, or a released one in its published layout (cde-small-v1 or -v2).
 
         Args:
             path: a directory.
@@ -171,7 +173,7 @@ class ContextualModel(nn.Module):
             write_checksums(directory)
 
     def write_files(self, directory: Path) -> None:
-        """Write config and weights into an existing directory, for whoever adds files of their own to it."""
+        """Write config and weights into an existing directory, to which the caller may add files."""
         write_checkpoint(directory, self.config.to_dict(), unique_weights(self))
 
     def export_published_layout(self, path: str | Path) -> None:
@@ -182,31 +184,31 @@ class ContextualModel(nn.Module):
             PathInUseError: `path` is a file, or a directory that does not hold such a model.
             WriteError: the disk is full, or `path` cannot be written to.
         """
-        published_files(self.config)  # refuses what cannot be written before anything is
+        published_files(self.config)  # raises before anything is written
         with atomic_directory(path, is_published_folder) as directory:
             self.write_published_files(directory)
             write_checksums(directory)
 
     def write_published_files(self, directory: Path) -> None:
-        """Write the published layout into an existing directory, for whoever adds files of their own to it."""
+        """Write the published layout into an existing directory, to which the caller may add files."""
         settings, backbone = published_files(self.config)
         weights = published_weights(self.config.backbone["model_type"], unique_weights(self))
         write_json(directory / BACKBONE_FILE, backbone)
         write_files(directory, settings, weights)
 
     def fingerprint(self) -> str:
-        """SHA-256 over all of the model that an embedding depends on: its function's settings and every weight."""
+        """Return the SHA-256 over the settings and weights that embeddings depend on."""
         return sha256_of_json({"config": self._settings_of_function(), "weights": digest_weights(self)})
 
     def first_stage_fingerprint(self) -> str:
-        """SHA-256 over all of the model that a first-stage vector depends on; models over one bi-encoder share it."""
+        """Return the SHA-256 over all that first-stage vectors depend on; models over one bi-encoder share it."""
         settings = self._settings_of_function()
         del settings["conditioning"]
         return sha256_of_json({"config": settings, "weights": digest_weights(self.first_stage)})
 
     def _settings_of_function(self) -> dict[str, Any]:
         settings = self.config.to_dict()
-        # The number of context documents is the context's own affair, dropout is training's.
+        # The number of context documents belongs to the context, dropout to training.
         del settings["context_size"]
         for name in TRAINING_SETTINGS:
             settings["backbone"].pop(name, None)
@@ -215,7 +217,7 @@ class ContextualModel(nn.Module):
 
 @contextmanager
 def _blamed_on(folder: Path) -> Iterator[None]:
-    """A setting that nobody here gave is a fault of the file it came from."""
+    """Turn errors about settings into errors about the file they were read from."""
     try:
         yield
     except ConfigurationError as error:
@@ -228,7 +230,7 @@ def _check_variant(conditioning: Conditioning, variant: str | None) -> None:
     saved = getattr(conditioning, "variant", None)
     if variant not in (None, saved):
         raise ConfigurationError(
-            f"variant {variant!r} was asked for, but this model was saved as {saved!r}; leave the variant out, or load "
+            f"variant {variant!r} was requested, but this model was saved as {saved!r}; leave the variant out, or load "
             f"the published checkpoint"
         )
 

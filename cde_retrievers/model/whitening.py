@@ -13,7 +13,7 @@ from cde_retrievers.model.second_stage import SecondStage
 
 @dataclass(frozen=True, slots=True)
 class WhiteningMap:
-    """What a context does to a plain unit embedding: subtract `mean` (W,), then multiply by `matrix` (W, W).
+    """The map from plain unit embeddings to a context: subtract `mean` (W,), then multiply by `matrix` (W, W).
 
     With one context per text both have a leading axis B.
     """
@@ -22,16 +22,16 @@ class WhiteningMap:
     matrix: Tensor
 
     def __call__(self, embeddings: Tensor) -> Tensor:
-        """Plain unit embeddings (B, W) -> embeddings under the context (B, W), not normalised."""
+        """Map plain unit embeddings (B, W) -> embeddings under the context (B, W), not normalised."""
         return ((embeddings - self.mean).unsqueeze(-2) @ self.matrix).squeeze(-2)
 
 
 def fit_whitening(context_vectors: Tensor, power: float, shrinkage: float) -> WhiteningMap:
-    """S^(-power/2) (e - m) of the unit context vectors; context_vectors (N, W).
+    """Fit S^(-power/2) (e - m) to the unit context vectors; context_vectors (N, W).
 
     Repeated vectors (a small corpus fills its context by repetition) count once. Power 0 is the identity, and so is
-    the map of a single vector, which has no statistics: that of null vectors. The map is a constant: no gradient flows
-    back into the context vectors.
+    the map of a single vector, such as that of null vectors, which has no statistics. The map is constant: no gradient
+    flows back into the context vectors.
     """
     # On the CPU, because not every accelerator has float64 and this runs once per context.
     vectors = normalize(torch.unique(context_vectors.detach().to("cpu", torch.float64), dim=0), dim=-1)
@@ -42,7 +42,7 @@ def fit_whitening(context_vectors: Tensor, power: float, shrinkage: float) -> Wh
 
 
 def fit_whitening_each(context_vectors: Tensor, power: float, shrinkage: float) -> WhiteningMap:
-    """As `fit_whitening` for one context (N, W), or for each of B contexts (B, N, W)."""
+    """Apply `fit_whitening` to one context (N, W), or to each of B contexts (B, N, W)."""
     if context_vectors.ndim == 2:
         return fit_whitening(context_vectors, power, shrinkage)
     maps = [fit_whitening(vectors, power, shrinkage) for vectors in context_vectors]
@@ -68,7 +68,7 @@ def _statistics(vectors: Tensor, power: float, shrinkage: float) -> tuple[Tensor
 
 
 class WhiteningSecondStage(SecondStage[WhiteningMap]):
-    """The first stage's own embeddings, whitened by the context's statistics; no weights of its own."""
+    """Whitens the first stage's embeddings by the context's statistics; it has no weights of its own."""
 
     def __init__(self, first_stage: FirstStage, width: int, settings: WhiteningConditioning) -> None:
         super().__init__(width)
@@ -82,19 +82,19 @@ class WhiteningSecondStage(SecondStage[WhiteningMap]):
 
     @property
     def trains_context(self) -> bool:
-        """The context's statistics are constants; what is trained is the path of the texts."""
+        """The context's statistics are constants; only the path of the texts is trained."""
         return False
 
     def prepare(self, context_vectors: Tensor, sequence_dropout: float = 0.0) -> WhiteningMap:
-        """Mean and matrix of one context (N, W), or of each of B contexts (B, N, W).
+        """Compute mean and matrix of one context (N, W), or of each of B contexts (B, N, W).
 
         They are constants: no gradient flows through the statistics into the context vectors. There is no null
-        vector, so that `sequence_dropout` can only be 0.
+        vector, so `sequence_dropout` must be 0.
         """
         self.check_sequence_dropout(sequence_dropout)
         return fit_whitening_each(context_vectors, self.settings.power, self.settings.shrinkage)
 
     def embed(self, input_ids: Tensor, attention_mask: Tensor, prepared: WhiteningMap) -> Tensor:
-        """Token ids and mask (B, L) -> (B, W) float32: the map is always applied in full precision."""
+        """Embed token ids and mask (B, L) -> (B, W) float32; the map is always applied in full precision."""
         plain = self.first_stage(input_ids, attention_mask).float()
         return prepared(normalize(plain, dim=-1))

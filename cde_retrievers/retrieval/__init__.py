@@ -1,1 +1,1 @@
-"""The nouns of retrieval: documents, hits, judged queries, exact search. Import them from `cde_retrievers.index`."""
+"""Documents, hits, judged queries and exact search. Import them from `cde_retrievers.index`."""

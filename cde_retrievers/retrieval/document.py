@@ -1,4 +1,4 @@
-"""What an index holds and what a search gives back."""
+"""Documents of an index, and hits of a search."""
 
 import json
 import math
@@ -12,21 +12,21 @@ from cde_retrievers.validation.signatures import is_iterable
 from cde_retrievers.validation.texts import checked_text
 
 MAX_DEPTH = 64
-"""Metadata is nested no deeper, and neither are filters."""
+"""Deepest nesting of metadata and filters."""
 Metadata = Mapping[str, Any]
 _Given = TypeVar("_Given")
 _Made = TypeVar("_Made")
-_TOO_LARGE = 10**4_300  # Python neither reads nor writes whole numbers of more digits
+_TOO_LARGE = 10**4_300  # Python neither reads nor writes integers of more digits
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A text to be found.
+    """A text to search for, with an id and metadata.
 
     Attributes:
-        text: what is embedded and shown.
-        id: unique in its index; an index gives one to a document that has none.
-        metadata: what else is known, as JSON values, nested at most 64 deep; searches can filter by it. A tuple becomes
+        text: the text that is embedded and shown.
+        id: unique in its index; an index assigns one to a document without.
+        metadata: further fields as JSON values, nested at most 64 deep; searches can filter by them. A tuple becomes
             a list.
     """
 
@@ -37,12 +37,12 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A document that a search found.
+    """A document found by a search.
 
     Attributes:
-        id: of the document.
-        text: of the document.
-        metadata: of the document.
+        id: id of the document.
+        text: text of the document.
+        metadata: metadata of the document.
         score: cosine of query and document, both embedded under the index's context.
     """
 
@@ -53,21 +53,21 @@ class Hit:
 
 
 def checked_document(document: Document | str, position: int) -> Document:
-    """The document, or a document made of a text, as it will be read again, if it can be stored.
+    """Return the document, or one made from a text, as it will be read back, or raise if it cannot be stored.
 
     Raises:
-        InvalidDocumentError: its id is no text, or its metadata is no JSON object.
-        InvalidTextError: its text is no text.
+        InvalidDocumentError: its id is not a string, or its metadata is not a JSON object.
+        InvalidTextError: its text is not a string.
     """
     if isinstance(document, str):
         document = Document(document)
     if not isinstance(document, Document):
         raise InvalidDocumentError(
-            f"document {position} is a {type(document).__name__}; give a text or a cde_retrievers.index.Document"
+            f"document {position} is a {type(document).__name__}; give a string or a cde_retrievers.index.Document"
         )
     if not isinstance(document.text, str):
         raise InvalidTextError(
-            f"text {position} must be a string, found {type(document.text).__name__}; give a Document a text"
+            f"text {position} must be a string, found {type(document.text).__name__}; give the Document a string"
         )
     checked_text(document.text, position)
     if document.id is not None:
@@ -81,24 +81,24 @@ def checked_document(document: Document | str, position: int) -> Document:
 
 
 def checked_ids(ids: object) -> list[str]:
-    """The ids, if that is what they are.
+    """Return the ids as a list, or raise if they are not ids.
 
     Raises:
-        ConfigurationError: it is a single text or no collection, or one of them is no text.
+        ConfigurationError: `ids` is a single string or not a collection, or an id is not a string.
     """
     if isinstance(ids, str) or not is_iterable(ids):
         raise ConfigurationError(f"a list of ids is expected, found {shown(ids)}; put a single one into a list")
     known = list(ids)
     for identity in known:
         if not isinstance(identity, str):
-            raise ConfigurationError(f"an id is a text, found {shown(identity)}; use str(id)")
+            raise ConfigurationError(f"an id must be a string, found {shown(identity)}; use str(id)")
     return known
 
 
 def _check_id(found: object, position: int) -> None:
     if not isinstance(found, str) or not found:
         raise InvalidDocumentError(
-            f"the id of document {position} must be a text that is not empty, found {shown(found)}; use str(id)"
+            f"the id of document {position} must be a non-empty string, found {shown(found)}; use str(id)"
         )
     try:
         checked_text(found, position)
@@ -107,10 +107,10 @@ def _check_id(found: object, position: int) -> None:
 
 
 def _as_json(value: object, where: str, depth: int) -> Any:
-    """The value as JSON gives it back, with nothing in it that the caller may change later.
+    """Return the value as JSON would read it back, sharing nothing that the caller may change later.
 
     Raises:
-        InvalidDocumentError: JSON would not give it back.
+        InvalidDocumentError: JSON cannot represent the value.
     """
     if value is None or isinstance(value, bool):
         return value
@@ -119,7 +119,7 @@ def _as_json(value: object, where: str, depth: int) -> Any:
         return str.__str__(value)
     if isinstance(value, int):
         if not -_TOO_LARGE < value < _TOO_LARGE:
-            raise InvalidDocumentError(f"{where} is a number of more than 4,300 digits; store it as a text")
+            raise InvalidDocumentError(f"{where} is a number of more than 4,300 digits; store it as a string")
         return int.__int__(value)
     if isinstance(value, float):
         if not math.isfinite(value):
@@ -127,7 +127,7 @@ def _as_json(value: object, where: str, depth: int) -> Any:
         return float.__float__(value)
     if not isinstance(value, list | tuple | Mapping):
         raise InvalidDocumentError(
-            f"{where} is a {type(value).__name__}, which JSON cannot hold; store a text or a number in its place"
+            f"{where} is a {type(value).__name__}, which JSON cannot hold; store a string or a number instead"
         )
     if depth > MAX_DEPTH:
         raise InvalidDocumentError(f"{where[:100]}... is nested more than {MAX_DEPTH} levels deep; flatten it")
@@ -138,7 +138,7 @@ def _as_json(value: object, where: str, depth: int) -> Any:
 
 def _key(found: object, where: str) -> str:
     if not isinstance(found, str):
-        raise InvalidDocumentError(f"{where} has the key {shown(found)}, which is no text; use str(key)")
+        raise InvalidDocumentError(f"{where} has the key {shown(found)}, which is not a string; use str(key)")
     _check_metadata_text(found, where)
     return str.__str__(found)
 
@@ -147,21 +147,21 @@ def _check_metadata_text(text: str, where: str) -> None:
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
-        raise InvalidDocumentError(f"{where} holds a text that is not valid Unicode: {error}; repair it") from error
+        raise InvalidDocumentError(f"{where} holds a string that is not valid Unicode: {error}; repair it") from error
 
 
 def to_line(document: Document) -> bytes:
-    """One line of JSON for a document that has been checked and has an id."""
+    """Return one line of JSON for a checked document with an id."""
     content = {"id": document.id, "text": document.text, "metadata": dict(document.metadata)}
     return _on_any_stack(_dumped, content).encode("utf-8") + b"\n"
 
 
 def from_line(line: bytes) -> Document:
-    """The document of such a line.
+    """Parse a line made by `to_line`.
 
     Raises:
-        ValueError: it is none.
-        RecursionError: it is nested as deep as no index ever stored one.
+        ValueError: it is not a document.
+        RecursionError: it is nested deeper than any index ever stored.
     """
     content = _on_any_stack(json.loads, line)
     fields = content if isinstance(content, dict) else {}
@@ -176,9 +176,9 @@ def _dumped(content: dict[str, Any]) -> str:
 
 
 def _on_any_stack(work: Callable[[_Given], _Made], given: _Given) -> _Made:
-    """What the work makes of it, however deep the caller is in calls of its own.
+    """Run the work on `given`, independently of the caller's stack depth.
 
-    Earlier releases stored metadata as deep as Python could nest it. In a thread there is room for that.
+    Earlier releases stored metadata as deep as Python could nest it. A new thread has the stack for that.
     """
     try:
         return work(given)

@@ -1,4 +1,4 @@
-"""Exact search: the best rows by inner product among those that may be found.
+"""Exact search: the best rows by inner product among the allowed ones.
 
 One matrix product per block of rows over the mapped file. On large indexes this is faster than faiss's flat index, and
 nothing is copied (`benchmarks/index_growth.py`).
@@ -15,23 +15,23 @@ from cde_retrievers.validation.vectors import Embeddings
 
 Scores = NDArray[np.float32]
 Rows = NDArray[np.int64]
-_BLOCK_SCORES = 1 << 23  # scores held at a time: 32 MB
+_BLOCK_SCORES = 1 << 23  # scores in memory at a time: 32 MB
 
 
 def exact_search(
     queries: Embeddings, parts: Iterable[tuple[int, Embeddings, NDArray[np.bool_]]], k: int
 ) -> tuple[Scores, Rows]:
-    """The `k` best rows for each query, best first; fewer where fewer may be found.
+    """Find the `k` best rows for each query, best first; fewer if fewer are allowed.
 
-    Equal scores come in order of rows; which of them are left out where not all fit among the `k` is arbitrary.
+    Equal scores come in order of rows; which of them are left out if not all fit among the `k` is arbitrary.
 
     Args:
         queries: (Q, W).
-        parts: (number of the first row, vectors (R, W), which of them may be found (R,)).
+        parts: (number of the first row, vectors (R, W), mask of the allowed ones (R,)).
         k: hits per query.
 
     Returns:
-        Scores (Q, K) and row numbers (Q, K), K the smaller of `k` and the rows that may be found.
+        Scores (Q, K) and row numbers (Q, K), K the smaller of `k` and the number of allowed rows.
     """
     best = np.empty((len(queries), 0), dtype=np.float32), np.empty((len(queries), 0), dtype=np.int64)
     for first, vectors, allowed in parts:
@@ -40,7 +40,7 @@ def exact_search(
             stop = min(start + block, len(vectors))
             scores, rows = _block(queries, vectors[start:stop], allowed[start:stop], first + start)
             if best[0].shape[1] == k:
-                # Most rows cannot be among the best any more; to see that is much cheaper than to sort them.
+                # Most rows cannot be among the best any more; checking that is much cheaper than sorting them.
                 hopeful = (scores > best[0][:, -1:]).any(axis=0)
                 scores, rows = scores[:, hopeful], rows[hopeful]
             best = best_of(*best, *_top(scores, rows, k), k)
@@ -48,7 +48,7 @@ def exact_search(
 
 
 def _block(queries: Embeddings, vectors: Embeddings, allowed: NDArray[np.bool_], first: int) -> tuple[Scores, Rows]:
-    """Scores (Q, n) and row numbers (n,) of the rows that may be found."""
+    """Return scores (Q, n) and row numbers (n,) of the allowed rows."""
     rows = np.flatnonzero(allowed)
     if len(rows) == 0:
         return np.empty((len(queries), 0), dtype=np.float32), rows
@@ -60,7 +60,7 @@ def _block(queries: Embeddings, vectors: Embeddings, allowed: NDArray[np.bool_],
 
 
 def _top(scores: Scores, rows: Rows, k: int) -> tuple[Scores, Rows]:
-    """The k best columns for each query, in no order: scores and row numbers, each (Q, k)."""
+    """Return the k best columns for each query, unordered: scores and row numbers, each (Q, k)."""
     if scores.shape[1] <= k:
         return scores, np.broadcast_to(rows, scores.shape)
     kept = np.argpartition(scores, -k, axis=1)[:, -k:]
@@ -68,7 +68,7 @@ def _top(scores: Scores, rows: Rows, k: int) -> tuple[Scores, Rows]:
 
 
 def best_of(scores: Scores, rows: Rows, more_scores: Scores, more_rows: Rows, k: int) -> tuple[Scores, Rows]:
-    """The `k` best of two lists of hits per query, best first, ties by row."""
+    """Return the `k` best of two lists of hits per query, best first, ties by row."""
     scores = np.concatenate([scores, more_scores], axis=1)
     rows = np.concatenate([rows, more_rows], axis=1)
     order = np.lexsort((rows, -scores), axis=1)[:, :k]

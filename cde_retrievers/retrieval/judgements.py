@@ -1,4 +1,4 @@
-"""Queries whose right answers are known, and nDCG@10 on them."""
+"""Judged queries, and nDCG@10 on them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,11 +12,11 @@ Run = Mapping[str, Mapping[str, float]]
 
 @dataclass(frozen=True, slots=True)
 class JudgedQueries:
-    """Questions and what answers them, as BEIR's queries and qrels.
+    """Queries and their relevant documents, as BEIR's queries and qrels.
 
     Attributes:
         queries: text by query id.
-        relevant: grade by document id, by query id; a grade above 0 is an answer.
+        relevant: grade by document id, by query id; a document with a grade above 0 is relevant.
     """
 
     queries: Mapping[str, str]
@@ -36,13 +36,13 @@ class JudgedQueries:
             )
 
     def ndcg_at_10(self, run: Run) -> float:
-        """Mean nDCG@10 over the queries, computed by ir-measures.
+        """Compute the mean nDCG@10 over the queries by ir-measures.
 
         Args:
             run: score by document id, by query id.
 
         Raises:
-            MissingDependencyError: ir-measures is not installed; names the extra.
+            MissingDependencyError: ir-measures is not installed; the message names the extra.
         """
         try:
             import ir_measures
@@ -53,7 +53,7 @@ class JudgedQueries:
         measure = ir_measures.nDCG @ DEPTH
         judgements = {query: dict(self.relevant[query]) for query in self.queries}
         found = {query: dict(run.get(query, {})) for query in self.queries}
-        # A query without hits would be left out of the mean in place of counting 0.
+        # A query without hits would be left out of the mean instead of counting 0.
         total = sum(metric.value for metric in ir_measures.iter_calc([measure], judgements, found))
         return float(total) / len(self.queries)
 

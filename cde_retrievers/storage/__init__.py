@@ -1,1 +1,1 @@
-"""Files that survive kills and power cuts: atomic writes, checksums, disk errors in words."""
+"""Files that survive kills and power cuts: atomic writes, checksums, readable disk errors."""

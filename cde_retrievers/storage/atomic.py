@@ -1,7 +1,7 @@
-"""Files and directories that appear whole or not at all, after a kill and after a power cut too.
+"""Atomic writes: files and directories appear whole or not at all, even after a kill or a power cut.
 
-What is new is written in a scratch directory beside its target, brought onto the device, put in its place in one
-instant, and only when that is on the device too goes what was there before.
+New data is written to a scratch directory next to its target, synced to the device, and moved into place in one
+instant. The old data is removed only when that move is on the device too.
 """
 
 import json
@@ -31,15 +31,15 @@ def _nothing(_: Path) -> bool:
 def atomic_directory(
     path: str | Path, is_ours: Callable[[Path], bool], may_go: Callable[[Path], bool] = _nothing
 ) -> Iterator[Path]:
-    """A new directory to write into, which takes the place of `path` only when the block ends without an error.
+    """Yield a new directory to write into, which replaces `path` when the block ends without an error.
 
-    An older directory of ours is replaced as a whole: a reader that asks for `recovered(path)` finds the old one or the
-    new one, never a mix. Nobody else's files are ever replaced.
+    An older directory of ours is replaced as a whole: a reader of `recovered(path)` finds the old one or the
+    new one, never a mix. Files of others are never replaced.
 
     Args:
-        path: where the directory shall be; through a symbolic link, where that points.
-        is_ours: whether an older directory is of the same kind, and so may be replaced.
-        may_go: whether something in the older directory may go even if the new one has nothing of that name.
+        path: where the directory will be; a symbolic link is followed.
+        is_ours: whether an older directory is of the same kind and may be replaced.
+        may_go: whether an entry of the older directory may be lost if the new one has none of that name.
 
     Raises:
         PathInUseError: there is something else at `path`, or a part of it is a file or leads nowhere.
@@ -63,21 +63,21 @@ def atomic_directory(
 
 
 def recovered(path: str | Path) -> Path:
-    """The path of a directory to read, put back first if its replacement was interrupted between two renames."""
-    with suppress(OSError, RuntimeError, ValueError):  # whoever reads it says what is wrong with the path
+    """Return the path of a directory to read, restored first if its replacement was interrupted between two renames."""
+    with suppress(OSError, RuntimeError, ValueError):  # reading it reports what is wrong with the path
         recover(Path(path).resolve())
     return Path(path)
 
 
 def replace_json(path: str | Path, value: dict[str, Any]) -> None:
-    """Put `value` in the place of the file at `path`, as `replace_bytes`."""
+    """Write `value` as JSON to the file at `path`, as `replace_bytes` does."""
     replace_bytes(path, (json.dumps(value, indent=1, sort_keys=True) + "\n").encode())
 
 
 def replace_bytes(path: str | Path, content: bytes) -> None:
-    """Put `content` in the place of the file at `path`: at every moment the old or the new one is there, whole.
+    """Replace the file at `path` by `content`: at every moment the old or the new one is there, whole.
 
-    A symbolic link there is replaced itself, and never written through.
+    A symbolic link at `path` is itself replaced, never written through.
 
     Raises:
         PathInUseError: there is something else than a file at `path`, or a part of it is a file or leads nowhere.
@@ -98,7 +98,7 @@ def replace_bytes(path: str | Path, content: bytes) -> None:
 
 
 def checked_file(path: str | Path) -> Path:
-    """The path, once it is known that no directory, device or pipe is in the way of a file there.
+    """Return the path, or raise if a directory, device or pipe is in the way of a file.
 
     Raises:
         PathInUseError, ConfigurationError: as `replace_bytes`.
@@ -114,7 +114,7 @@ def checked_file(path: str | Path) -> Path:
 
 
 def _resolved(path: str | Path) -> Path:
-    """Where the path leads."""
+    """Return the path with symbolic links resolved."""
     checked = checked_path(path)
     with disk_errors_explained(checked, _STATE):
         try:
@@ -134,7 +134,7 @@ def _resolved(path: str | Path) -> Path:
 
 def _refuse_to_replace(target: Path, is_ours: Callable[[Path], bool]) -> None:
     if _is_current(target):
-        raise PathInUseError(f"{target} is the current directory, which is not replaced; give a new one inside it")
+        raise PathInUseError(f"{target} is the current directory, which cannot be replaced; give a new one inside it")
     if target.exists() and any(target.iterdir()) and not is_ours(target):
         raise PathInUseError(f"{target} already holds other files; {_WAY_OUT}")
 
@@ -147,8 +147,8 @@ def _is_current(target: Path) -> bool:
 
 
 def _share_as_usual(directory: Path) -> None:
-    """Give every file the permissions that new files have here; some writers make theirs private."""
-    usual = directory.stat().st_mode & 0o666  # a new directory has those of a new file, and may be entered
+    """Give every file the default permissions of new files; some writers make theirs private."""
+    usual = directory.stat().st_mode & 0o666  # a new directory has the permissions of a new file, plus execute
     for folder, _, names in os.walk(directory):
         for path in (Path(folder, name) for name in names):
             if not path.is_symlink() and path.stat().st_mode & 0o777 != usual:
@@ -158,20 +158,20 @@ def _share_as_usual(directory: Path) -> None:
 def _put_in_place(scratch: Path, target: Path, is_ours: Callable[[Path], bool], may_go: Callable[[Path], bool]) -> None:
     new = scratch / NEW
     for _ in range(_ATTEMPTS):
-        # Looked at again, since others may have written there meanwhile.
+        # Checked again, since others may have written there meanwhile.
         _refuse_to_replace(target, is_ours)
         _refuse_to_lose_files(target, new, may_go)
-        with suppress(FileExistsError, FileNotFoundError):  # it appeared or went after that look
+        with suppress(FileExistsError, FileNotFoundError):  # it appeared or vanished after that check
             if not target.exists():
                 rename_new(new, target)
             elif not exchange(new, target):
                 _exchange_in_two_steps(new, target, scratch / OLD)
             return
-    raise PathInUseError(f"{target} is being written to by others; give another path")
+    raise PathInUseError(f"{target} is being written by another process; give another path")
 
 
 def _exchange_in_two_steps(new: Path, target: Path, old: Path) -> None:
-    """Whoever is killed between the two leaves what `recover` finishes."""
+    """Move the old one away and the new one in; `recover` finishes this after a kill in between."""
     target.rename(old)
     try:
         rename_new(new, target)
@@ -188,7 +188,7 @@ def _refuse_to_lose_files(target: Path, new: Path, may_go: Callable[[Path], bool
 
 
 def _lost(old: Path, new: Path, may_go: Callable[[Path], bool]) -> Iterator[Path]:
-    """What is in the old directory, has no counterpart in the new one, and may not go."""
+    """Yield the entries of the old directory that have no counterpart in the new one and may not be lost."""
     for entry in old.iterdir() if old.is_dir() else ():
         counterpart = new / entry.name
         if may_go(entry):

@@ -14,19 +14,19 @@ _SEAL, _VERSION = "seal", "format_version"
 
 
 def sealed(content: Mapping[str, Any], version: int | None = None) -> dict[str, Any]:
-    """The content with the version of its format, if that has one, and a seal over both, ready to be written."""
+    """Return the content with its format version, if any, and a seal: a checksum over both."""
     whole = dict(content) if version is None else {**content, _VERSION: version}
     return {**whole, _SEAL: sha256_of_json(whole)}
 
 
 def read_checksummed(path: Path, error: type[CDEError], remedy: str, version: int | None = None) -> dict[str, Any]:
-    """What was given to `sealed`, from the file at `path`.
+    """Read the file at `path` and return the content that was given to `sealed`.
 
     Args:
         path: of the file.
         error: what to raise.
         remedy: the way out, as the end of a sentence.
-        version: as it was given to `sealed`.
+        version: the version that was given to `sealed`.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -38,7 +38,7 @@ def read_checksummed(path: Path, error: type[CDEError], remedy: str, version: in
         raise error(f"{path} was edited: its content does not match its seal; {remedy}")
     found = content.pop(_VERSION, None)
     if found != version:
-        raise error(f"{path} has format version {found}, this release reads {version}; update cde-retrievers")
+        raise error(f"{path} has format version {found}, but this release reads {version}; update cde-retrievers")
     return dict(content)
 
 
@@ -47,7 +47,7 @@ _MAX_DEPTH = 100
 
 
 def read_json(path: Path, error: type[CDEError], remedy: str) -> Any:
-    """The value in the JSON file at `path`.
+    """Return the value in the JSON file at `path`.
 
     Args:
         path: of the file.
@@ -56,13 +56,13 @@ def read_json(path: Path, error: type[CDEError], remedy: str) -> Any:
 
     Raises:
         FileNotFoundError: there is no such file.
-        CDEError: it is not a regular file, or a link that leads nowhere; it cannot be read, is not JSON, is nested too
+        CDEError: it is not a regular file, or is a broken link; it cannot be read, is not JSON, is nested too
             deeply, or holds a number that is not finite.
     """
     if os.path.exists(path) and not os.path.isfile(path):  # false where pathlib raises, such as for a name too long
-        raise error(f"{path} is not a regular file, and is not read; {remedy}")
+        raise error(f"{path} is not a regular file and was not read; {remedy}")
     if os.path.islink(path) and not os.path.exists(path):
-        raise error(f"{path} is a link that leads nowhere; {remedy}")
+        raise error(f"{path} is a broken link; {remedy}")
     try:
         value = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse, parse_float=_finite)
     except FileNotFoundError:

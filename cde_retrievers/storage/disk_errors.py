@@ -1,4 +1,4 @@
-"""Disk errors in words."""
+"""Disk errors as readable messages."""
 
 import errno
 import os
@@ -20,14 +20,14 @@ _REASONS = {
     errno.EACCES: "you may not write there; change the permissions, or use a place where you may",
     errno.EPERM: "you may not write there; change the permissions, or use a place where you may",
 }
-# These are a disk's only if they name the path: what is read meanwhile raises them too.
+# Disk errors only if they name the path: files that are read meanwhile raise them too.
 _REASONS_OF_PATHS = {
     errno.EIO: "the device reported an error; check its health, or use another one",
     errno.ENAMETOOLONG: "the name is too long; give a shorter one",
     errno.ELOOP: "symbolic links lead in a circle there; remove them",
     errno.ENOTDIR: "a part of the path is a file; use another place",
-    errno.EBUSY: "it is in use, as the place where a disk is mounted is; give a new directory inside it",
-    errno.EXDEV: "a directory there cannot be renamed, as in a layer of a container's image; use another place",
+    errno.EBUSY: "it is in use, for example as a mount point; give a new directory inside it",
+    errno.EXDEV: "a directory there cannot be renamed, as in an image layer of a container; use another place",
 }
 _OF_RUST = re.compile(r"\(os error (\d+)\)")
 _OF_FAISS = re.compile(r"faiss::.*(?:write error in .*\((.+)\)|could not open .* for writing: (.+))$", re.DOTALL)
@@ -36,12 +36,12 @@ _NUMBERS_BY_WORDS = {os.strerror(number): number for number in _REASONS}
 
 @contextmanager
 def disk_errors_explained(path: Path, state: str) -> Iterator[None]:
-    """Turn a disk's refusal to write into a WriteError; what is about other files passes as it is.
+    """Turn an error of writing to `path` into a WriteError; errors about other files pass unchanged.
 
-    Of nested ones the outermost has the last word, since it knows best what is still true.
+    If nested, the outermost decides the message, since it knows best what is still true.
 
     Args:
-        path: of what is written.
+        path: the path that is written to.
         state: what is still true of it, as the end of a sentence.
     """
     try:
@@ -75,7 +75,7 @@ def _reason(path: Path, error: Exception) -> str | None:
 
 
 def _number_in_words(error: Exception) -> int:
-    """The system's number of an error that a library's own kind of exception hides; 0 if it is another error."""
+    """Return the errno that a library's own exception contains as text; 0 if there is none."""
     if isinstance(error, SafetensorError) or type(error) is Exception:  # tokenizers raises the latter
         found = _OF_RUST.search(str(error))
         return int(found[1]) if found else 0
@@ -84,7 +84,7 @@ def _number_in_words(error: Exception) -> int:
 
 
 def _concerns(path: Path, found: Path) -> bool:
-    """Whether an error about `found` is one of writing to `path`: what documents are read from may be forbidden too."""
+    """Whether an error about `found` concerns writing to `path`, not a source of documents that may not be read."""
     found, home = _absolute(found), _absolute(path)
     if found.is_relative_to(home) or home.is_relative_to(found):
         return True

@@ -1,4 +1,4 @@
-"""Renames that plain `os.rename` does not have: two names exchanged in one instant, and never in place of another."""
+"""Renames that `os.rename` lacks: exchanging two names in one instant, and never replacing an existing one."""
 
 import ctypes
 import errno
@@ -12,19 +12,19 @@ _Rename = Callable[[bytes, bytes, int], int]
 _AT_FDCWD = -100
 # <linux/fs.h> RENAME_NOREPLACE and RENAME_EXCHANGE; <sys/stdio.h> RENAME_EXCL and RENAME_SWAP.
 _WITHOUT_REPLACING, _EXCHANGING = (4, 2) if sys.platform == "darwin" else (1, 2)
-# What a kernel, a file system or a container's filter answers that does not have these renames.
+# Error numbers of kernels, file systems and container filters without these renames.
 _UNAVAILABLE = {errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EPERM}
 
 
 def exchange(one: Path, other: Path) -> bool:
-    """Let two existing names change places in one instant; False where the system or the file system cannot."""
+    """Exchange two existing names in one instant; False if the system or the file system cannot."""
     return _renamed(one, other, _EXCHANGING)
 
 
 def rename_new(source: Path, target: Path) -> None:
-    """Rename a directory to a name that is free.
+    """Rename a directory to an unused name.
 
-    Where the system cannot promise that the name is free, at most an empty directory is replaced.
+    If the system cannot guarantee that the name is unused, at most an empty directory is replaced.
 
     Raises:
         FileExistsError: the name is taken.
@@ -53,7 +53,7 @@ def _renamed(source: Path, target: Path, how: int) -> bool:
 
 @cache
 def _system_call() -> _Rename | None:
-    """`renameat2` of Linux or `renamex_np` of macOS, or None."""
+    """Return `renameat2` on Linux, `renamex_np` on macOS, or None."""
     if sys.platform not in ("linux", "darwin"):
         return None
     library = ctypes.CDLL(None, use_errno=True)

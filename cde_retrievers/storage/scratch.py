@@ -1,12 +1,12 @@
-"""A directory beside a target, to write in before the target changes; the next save removes one whose process died.
+"""Scratch directories next to a target; the next save removes those whose process died.
 
     .cde-HASH-RANDOM/        HASH is of the target's name
-        record.json          says that this library made it, and for which target; locked while its process lives
-        new                  what is being written, or after an exchange what was there before
-        old                  what was there before, where the system cannot exchange
+        record.json          states that this library made it, and for which target; locked while its process lives
+        new                  the new data, or after an exchange the old data
+        old                  the old data, where the system cannot exchange
 
-It is made exclusively under a random name, so nothing that lies in wait can be written through. It is removed only if
-it is of this shape, belongs to this user, and its record is not locked and names the target, or lost its content in a
+It is created exclusively under a random name, so a planted link is never written through. It is removed only if
+it has this layout, belongs to this user, and its record is not locked and names the target, or was emptied by a
 power cut.
 """
 
@@ -39,22 +39,22 @@ _NAME = re.compile(r"\.cde-[0-9a-f]{16}-[a-z0-9_]{8}")
 
 
 def is_scratch(entry: Path) -> bool:
-    """Whether what lies in a directory has the name of a scratch directory, of whichever target."""
+    """Whether an entry has the name of a scratch directory, of any target."""
     return _NAME.fullmatch(entry.name) is not None
 
 
 @contextmanager
 def scratch_beside(target: Path) -> Iterator[Path]:
-    """An empty scratch directory for as long as the block lasts; then it is removed, with all that is in it.
+    """Yield an empty scratch directory that is removed with its contents when the block ends.
 
-    Before that, the names in the target's directory are brought onto the device: what was there before goes only when
-    what has taken its place is safe.
+    Before that, the names in the target's directory are synced to the device: old data is removed only when its
+    replacement is safe.
     """
     folder, record = _claimed(target)
     try:
         yield folder
     except BaseException:
-        with suppress(OSError):  # the first error is the one to tell
+        with suppress(OSError):  # the first error is the one to report
             _clear(folder)
         raise
     else:
@@ -76,13 +76,13 @@ def sweep(target: Path) -> None:
 
 
 def recover(target: Path) -> None:
-    """Put the new directory in its place where a process died between moving the old one away and that."""
+    """Move the new directory into place if a process died after moving the old one away."""
     if os.path.lexists(target):
         return
     for folder in _of(target):
         if not ((folder / OLD).is_dir() and (folder / NEW).is_dir()):
             continue
-        # Whoever is alive is between two renames, and soon done.
+        # A live process is between two renames and soon done.
         with _abandoned(folder, target, wait=True) as is_abandoned:
             if is_abandoned and (folder / NEW).is_dir():
                 logger.warning("finishing an interrupted save of %s", target)
@@ -92,14 +92,14 @@ def recover(target: Path) -> None:
 
 
 def _claimed(target: Path) -> tuple[Path, int]:
-    """A new scratch directory, and its record, open and locked."""
+    """Make a scratch directory; return it and the descriptor of its record, locked."""
     while True:
         folder = Path(mkdtemp(prefix=_prefix(target), dir=target.parent))
         with ExitStack() as on_failure:
             on_failure.callback(_remove_cleared, folder)
             try:
                 record = _open(folder / _RECORD, os.O_RDWR | os.O_CREAT | os.O_EXCL)
-            except FileNotFoundError:  # another save swept it, since it was still empty
+            except FileNotFoundError:  # another save swept it while it was empty
                 continue
             on_failure.callback(os.close, record)
             _lock(record, wait=True)
@@ -112,11 +112,11 @@ def _claimed(target: Path) -> tuple[Path, int]:
 
 @contextmanager
 def _abandoned(folder: Path, target: Path, wait: bool = False) -> Iterator[bool]:
-    """Whether this is a scratch directory of the target that nobody is writing in; nobody begins to in the block."""
+    """Whether this is a scratch directory of the target without a writer; none can begin inside the block."""
     try:
         record = _open(folder / _RECORD, os.O_RDWR)
     except FileNotFoundError:
-        # Killed before the record was made; or it is about to be, and then its maker begins again.
+        # Killed before the record was made; or about to make it, and then its maker starts again.
         with suppress(OSError):
             folder.rmdir()
         yield False
@@ -134,7 +134,7 @@ def _is_recorded(record: int, folder: Path, target: Path) -> bool:
     try:
         entries = {entry.name for entry in folder.iterdir()}
         content = os.read(record, 1 << 16)
-        # It is not synced: a power cut leaves it empty, and then the directory's name alone tells the target.
+        # Not synced: after a power cut it may be empty, and only the directory's name shows the target.
         is_named = not content.strip(b"\0") or json.loads(content) == {"made_by": _LIBRARY, "target": target.name}
     except (OSError, ValueError):
         return False
@@ -142,13 +142,13 @@ def _is_recorded(record: int, folder: Path, target: Path) -> bool:
 
 
 def _of(target: Path) -> list[Path]:
-    """This user's directories beside the target that have the name of a scratch directory for it."""
+    """List this user's directories that are named as scratch directories of the target."""
     prefix = _prefix(target)
     try:
         with os.scandir(target.parent) as entries:
             found = [entry for entry in entries if entry.name.startswith(prefix) and is_scratch(Path(entry.name))]
             return [target.parent / entry.name for entry in found if _is_own_directory(entry)]
-    except OSError:  # a directory that may be written to and not listed
+    except OSError:  # a directory that may be written to but not listed
         return []
 
 
@@ -162,7 +162,7 @@ def _prefix(target: Path) -> str:
 
 
 def _clear(folder: Path) -> None:
-    """Remove what was written, or was there before; the record stays, so that what a kill leaves is still known."""
+    """Remove the data but keep the record, so that after a kill the directory is still recognised."""
     sync_directory(folder.parent)
     for entry in (folder / NEW, folder / OLD):
         if entry.is_dir() and not entry.is_symlink():
@@ -172,11 +172,11 @@ def _clear(folder: Path) -> None:
 
 
 def _remove_cleared(folder: Path) -> None:
-    """Remove the record and the directory, if there is nothing else in it. Windows wants the record closed."""
-    with suppress(OSError):  # another save was quicker, say
+    """Remove the record and the directory if it holds nothing else. Windows needs the record closed first."""
+    with suppress(OSError):  # for example, another save was quicker
         left = {entry.name for entry in folder.iterdir()} - {_RECORD}
         if left:
-            logger.warning("%s is left over from a save, and could not be removed", folder)
+            logger.warning("%s is left over from a save and could not be removed", folder)
             return
         (folder / _RECORD).unlink(missing_ok=True)
         folder.rmdir()
@@ -187,7 +187,7 @@ def _open(path: Path, flags: int) -> int:
 
 
 def _lock(record: int, wait: bool) -> bool:
-    """Lock the record, which the system unlocks when the process dies; False where another has it or none can."""
+    """Lock the record until the process dies; False if another process holds it or locks are unsupported."""
     try:
         if sys.platform == "win32":
             msvcrt.locking(record, msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)

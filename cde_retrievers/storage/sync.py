@@ -1,4 +1,4 @@
-"""Bytes and names that are on the device: what has been synced is still there after a power cut."""
+"""Syncing of bytes and names to the device, so that they survive a power cut."""
 
 import os
 from pathlib import Path
@@ -11,18 +11,18 @@ except ImportError:
 
 def sync_file(path: Path) -> None:
     """Return once the file's content is on the device."""
-    # Windows syncs only what is open for writing.
+    # Windows syncs only files that are open for writing.
     _sync(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
 
 
 def sync_directory(path: Path) -> None:
-    """Return once the directory's list of names is on the device, where the system can do that."""
+    """Return once the directory's list of names is on the device, if the system supports that."""
     if os.name != "nt":
         _sync(path, os.O_RDONLY)
 
 
 def sync_tree(folder: Path) -> None:
-    """Return once every file and every name in a directory is on the device; its own name is its parent's affair."""
+    """Return once every file and name in the directory is on the device; its own name belongs to its parent."""
     for entry in folder.iterdir():
         if entry.is_symlink():
             continue
@@ -34,7 +34,7 @@ def sync_tree(folder: Path) -> None:
 
 
 def make_directory(path: Path) -> None:
-    """Make a directory and those above it where they do not exist, and bring their names onto the device."""
+    """Make a directory and its missing parents, and sync their names to the device."""
     if path.is_dir():
         return
     make_directory(path.parent)
@@ -47,18 +47,18 @@ def _sync(path: Path, flags: int) -> None:
     try:
         flush(descriptor)
     except OSError as error:
-        error.filename = str(path)  # the system does not say it
+        error.filename = str(path)  # the system does not set it
         raise
     finally:
         os.close(descriptor)
 
 
 def flush(descriptor: int) -> None:
-    """Bring an open file onto the device; on macOS through the drive's own cache too."""
+    """Sync an open file to the device; on macOS also through the drive's cache."""
     if F_FULLFSYNC is not None:
         try:
             fcntl(descriptor, F_FULLFSYNC)
-        except OSError:  # a file system that does not know it
+        except OSError:  # a file system without it
             os.fsync(descriptor)
     else:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""Imports at first use, and packages that an extra installs."""
+"""Lazy imports, and optional packages that an extra installs."""
 
 from collections.abc import Callable, Mapping
 from importlib import import_module
@@ -9,32 +9,32 @@ from cde_retrievers.errors import MissingDependencyError
 
 
 def require(package: str, what: str, extra: str) -> None:
-    """Refuse work for which a package is missing, before it begins.
+    """Raise before work begins if it needs a package that is missing.
 
     Args:
-        package: to be imported later.
-        what: needs it.
-        extra: of this library that installs it.
+        package: the package that will be imported later.
+        what: the feature that needs it, as the subject of the message.
+        extra: the extra of this library that installs it.
 
     Raises:
-        MissingDependencyError: it is not installed; names the extra.
+        MissingDependencyError: the package is not installed; the message names the extra.
     """
     if find_spec(package) is None:
         raise MissingDependencyError(f"{what} needs {package}: pip install 'cde-retrievers[{extra}]'")
 
 
 def imported(module: str, what: str, extra: str) -> ModuleType:
-    """The module, or an error as of `require` on its package."""
+    """Import and return the module, or raise as `require` does for its package."""
     require(module.partition(".")[0], what, extra)
     return import_module(module)
 
 
 def importer(module: str, homes: Mapping[str, str]) -> Callable[[str], object]:
-    """A `__getattr__` for a module whose names live elsewhere.
+    """Return a `__getattr__` for a module whose names are defined elsewhere.
 
     Args:
-        module: its name.
-        homes: module of each name.
+        module: name of the module.
+        homes: the defining module of each name.
     """
 
     def find(name: str) -> object:

@@ -1,4 +1,4 @@
-"""One progress bar for one piece of work, only where somebody watches."""
+"""Progress bars for long work, shown in terminals only."""
 
 from typing import Any
 
@@ -10,13 +10,13 @@ _LONG_WORK = 1_000  # items from which a bar is worth its line
 def progress_bar(
     total: int | None, show_progress: bool | None, task: str = "Embedding", unit: str = "text"
 ) -> "tqdm[Any]":
-    """A bar over `total` items, or over a number not known beforehand (None).
+    """Return a progress bar over `total` items.
 
     Args:
-        total: items to come.
-        show_progress: True or False, or None for a bar only where the work is long and a terminal shows it.
-        task: what is being done.
-        unit: what an item is called.
+        total: number of items; None if unknown.
+        show_progress: True or False; None shows a bar for long work in a terminal only.
+        task: label of the bar.
+        unit: name of one item.
     """
     is_long = total is None or total >= _LONG_WORK
     hidden = not show_progress if show_progress is not None else (None if is_long else True)

@@ -1,1 +1,1 @@
-"""What callers hand over, checked before any work begins: texts, numbers, paths, vectors, arguments."""
+"""Checks of arguments before any work begins: texts, numbers, paths, vectors, signatures."""

@@ -1,4 +1,4 @@
-"""Checks of whole numbers among settings."""
+"""Checks of whole-number settings."""
 
 from numbers import Integral
 

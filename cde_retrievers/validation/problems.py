@@ -1,4 +1,4 @@
-"""What pydantic found wrong, in one line that a person can read."""
+"""pydantic's validation errors as one readable line."""
 
 from collections.abc import Iterable
 
@@ -10,11 +10,11 @@ _SHOWN_PROBLEMS = 10
 
 
 def readable(problems: Iterable[ErrorDetails], whole: str = "it") -> str:
-    """Each problem's place, its rule and what was found there.
+    """Describe each problem in one line: its place, the rule, and the value found.
 
     Args:
         problems: as `ValidationError.errors()` gives them.
-        whole: what to call the value itself where a problem is that of no single part.
+        whole: name of the value, for problems that concern no single part of it.
     """
     lines = [f"{'.'.join(map(str, p['loc'])) or whole}: {p['msg']} (found {shown(p['input'])})" for p in problems]
     more = [f"and {len(lines) - _SHOWN_PROBLEMS} more"] if len(lines) > _SHOWN_PROBLEMS else []

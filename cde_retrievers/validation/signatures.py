@@ -1,4 +1,4 @@
-"""Arguments of public functions, checked against the annotations before any work is done."""
+"""Checks of public functions' arguments against their annotations."""
 
 import operator
 import os
@@ -18,20 +18,20 @@ from cde_retrievers.errors import ConfigurationError, InvalidTextError, shown
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_TEXTS = frozenset({"query", "text"})  # whose wrong types are errors about a text, not about a setting
+_TEXTS = frozenset({"query", "text"})  # a wrong type here raises InvalidTextError
 _LONGEST_WHOLE = 63  # bits: what files, numpy and faiss can hold
 
 
 def validated(function: Callable[P, R]) -> Callable[P, R]:
-    """Check what a function is given against its annotations; its signature and docstring stay.
+    """Decorate a function to check its arguments against its annotations; signature and docstring stay.
 
-    Checked are numbers, truth values, texts, paths, choices (`Literal`), None, classes of this package, and sequences
-    of these. Whole numbers of numpy become Python's. Other collections and objects are neither read nor copied: what
-    they must be is checked by the function.
+    Checked are numbers, booleans, strings, paths, choices (`Literal`), None, classes of this package, and sequences
+    of these. numpy integers become Python's. Other collections and objects are neither read nor copied: the
+    function checks them itself.
 
     Returns:
         The function, which raises ConfigurationError for an argument of another type, for a whole number beyond 64 bits
-        and for a path that no file can have; InvalidTextError for what should be a text to embed.
+        and for an impossible path; InvalidTextError for a text to embed of another type.
     """
     parameters = signature(function).parameters
     rules = {name: rule for name, parameter in parameters.items() if (rule := _rule_of(parameter)) is not None}
@@ -61,13 +61,13 @@ def is_iterable(value: object) -> TypeGuard[Iterable[Any]]:
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
-    """What a parameter may be given.
+    """The rule for the values of one parameter.
 
     Attributes:
-        kinds: Python's types among those of `_KINDS`, and classes of this package.
-        choices: values, if only certain ones are allowed.
-        items: of a sequence, what each item may be; None if it must not be a sequence.
-        is_whole: whether nothing else may be given; otherwise the function checks the rest.
+        kinds: allowed types, from `_KINDS` or classes of this package.
+        choices: the allowed values, if the parameter is a choice.
+        items: rule for each item of a sequence; None if a sequence is not allowed.
+        is_whole: whether the rule is complete; otherwise the function checks other types itself.
     """
 
     kinds: tuple[type, ...]
@@ -76,10 +76,10 @@ class _Rule:
     is_whole: bool
 
     def checked(self, name: str, value: Any) -> object:
-        """The value, a whole number as Python's own.
+        """Return the value, with a whole number as Python's `int`.
 
         Raises:
-            ConfigurationError, InvalidTextError: it may not be given.
+            ConfigurationError, InvalidTextError: the value is not allowed.
         """
         if Path in self.kinds and isinstance(value, str | os.PathLike) and not isinstance(os.fspath(value), bytes):
             return _checked_path(name, value)
@@ -101,13 +101,13 @@ class _Rule:
         kinds = [kind for kind in self.kinds if not (kind is str and Path in self.kinds)]
         words = [_WORDS.get(kind, f"a {kind.__name__}") for kind in kinds if kind is not NoneType]
         words += [repr(choice) for choice in self.choices]
-        words += [] if self.items is None else [f"a sequence of which each is {self.items}"]
+        words += [] if self.items is None else [f"a sequence, each item {self.items}"]
         words += ["None"] if NoneType in kinds else []
         return " or ".join(words)
 
 
 def described(value: object) -> str:
-    """A value in an error message, with its type."""
+    """Describe a value and its type for an error message."""
     return f"{shown(value)} ({type(value).__name__})"
 
 
@@ -131,8 +131,8 @@ _WORDS: Mapping[type, str] = {
     bool: "True or False",
     int: "a whole number",
     float: "a number",
-    str: "a text",
-    Path: "a path (text or pathlib.Path)",
+    str: "a string",
+    Path: "a path (str or pathlib.Path)",
 }
 
 
@@ -143,7 +143,7 @@ def _rule_of(parameter: Parameter) -> _Rule | None:
 
 
 def _rule(annotation: Any) -> _Rule | None:
-    """The rule of an annotation, or None where there is nothing to check."""
+    """Return the rule of an annotation, or None if there is nothing to check."""
     members = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
     kinds: list[type] = []
     choices: list[object] = []
@@ -163,7 +163,7 @@ def _rule(annotation: Any) -> _Rule | None:
 
 
 def _is_ours(member: Any) -> bool:
-    """Whether it is a class of this package that an argument can be an instance of; of a protocol it need not be."""
+    """Whether it is a class of this package that isinstance can check, so not a protocol."""
     return (
         isinstance(member, type)
         and member.__module__.startswith("cde_retrievers.")
@@ -181,9 +181,9 @@ def _checked_whole(name: str, value: Any) -> int:
 def _checked_path(name: str, value: Any) -> object:
     path = os.fspath(value)
     if not path:
-        raise ConfigurationError(f"{name} must be a path, found an empty text; '.' is the current directory")
+        raise ConfigurationError(f"{name} must be a path, found an empty string; '.' is the current directory")
     if "\0" in path:
-        raise ConfigurationError(f"{name} must be a path, found {described(path)}, which holds the character NUL")
+        raise ConfigurationError(f"{name} must be a path, found {described(path)}, which contains the character NUL")
     try:
         os.fsencode(path)
     except UnicodeEncodeError as error:

@@ -1,4 +1,4 @@
-"""What counts as a text, checked one by one as a stream passes."""
+"""Checks of texts, one by one as a stream passes."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TypeVar
@@ -10,10 +10,10 @@ Item = TypeVar("Item")
 
 
 def checked_texts(texts: Iterable[str]) -> Iterator[str]:
-    """Yield the texts one by one, or raise at the first thing that is none.
+    """Yield the texts one by one, and raise at the first item that is not a text.
 
     Raises:
-        InvalidTextError: `texts` is no collection, or an item is no string or not valid Unicode.
+        InvalidTextError: `texts` is not a collection, or an item is not a string of valid Unicode.
     """
     check_collection(texts)
     for position, text in enumerate(texts):
@@ -21,17 +21,17 @@ def checked_texts(texts: Iterable[str]) -> Iterator[str]:
 
 
 def read_texts(items: Iterable[Item], read: Callable[[Item], str]) -> Iterator[str]:
-    """The text of every item, for collections of a framework's documents.
+    """Yield the text of every item of a collection, such as a framework's documents.
 
     Raises:
-        InvalidTextError: `items` is no collection.
+        InvalidTextError: `items` is not a collection.
     """
     check_collection(items)
     return map(read, items)
 
 
 def check_collection(items: object) -> None:
-    """Raise InvalidTextError unless these can be several texts or documents."""
+    """Raise InvalidTextError unless `items` can hold several texts or documents."""
     if isinstance(items, str | bytes | Mapping) or not is_iterable(items):
         raise InvalidTextError(
             f"a collection of texts is expected, found {type(items).__name__}; put a single text into a list: [text]"
@@ -39,10 +39,10 @@ def check_collection(items: object) -> None:
 
 
 def checked_text(text: object, position: int) -> str:
-    """The text, or an error that says where in the collection it stands.
+    """Return the text, or raise an error that names its position in the collection.
 
     Raises:
-        InvalidTextError: it is no string or not valid Unicode.
+        InvalidTextError: it is not a string of valid Unicode.
     """
     if not isinstance(text, str):
         raise InvalidTextError(

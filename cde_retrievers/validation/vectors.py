@@ -1,4 +1,4 @@
-"""Embeddings as arrays, checked where they enter, and rows of length 1. Axes: n rows, W width."""
+"""Checks of embeddings, and scaling to unit length. Axes: n rows, W width."""
 
 from collections.abc import Coroutine
 
@@ -12,21 +12,21 @@ Embeddings = Vectors
 LARGEST_WIDTH = 1 << 20
 """Numbers of a vector: more would be a mistake, and fill the memory."""
 SAME_LENGTH = 1e-2
-"""How far the length of a unit vector may be from 1: half precision does not come closer."""
+"""Tolerance of a unit vector's length, wide enough for half precision."""
 _REAL_NUMBERS = "fiu"  # numpy's kinds: floating point, signed, unsigned
 
 
 def checked_embeddings(
     answer: object, rows: int | None, width: int | None, error: type[CDEError] = EmbeddingServiceError
 ) -> Vectors:
-    """As `checked_vectors`, for vectors that must have length 1, so that products are cosines.
+    """Like `checked_vectors`, for vectors that must have length 1, so that inner products are cosines.
 
-    A vector of zeros passes: it is like nothing, which is true.
+    A vector of zeros passes: it is similar to nothing.
     """
     vectors = as_matrix(answer, rows, width, error)
     with np.errstate(over="ignore", invalid="ignore"):
         lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
-    # Written so that NaN is wrong: no comparison with it holds.
+    # Written so that NaN fails: every comparison with it is false.
     right = (np.abs(lengths - 1) <= SAME_LENGTH) | (lengths == 0)
     if not right.all():
         row = int(np.argmin(right))
@@ -41,16 +41,16 @@ def checked_embeddings(
 def checked_vectors(
     answer: object, rows: int | None, width: int | None, error: type[CDEError] = EmbeddingServiceError
 ) -> Vectors:
-    """What should be vectors, as (n, W) float32; it shares memory with the answer where that is of this kind.
+    """Return an answer as (n, W) float32 vectors, sharing its memory if it is such an array already.
 
     Args:
-        answer: what an embedder or a caller gave.
-        rows: how many vectors there must be, n; any number if None.
-        width: W; any width if None.
-        error: what is raised.
+        answer: the value that an embedder or a caller gave.
+        rows: required number of vectors, n; None for any.
+        width: required width, W; None for any.
+        error: the class of the error to raise.
 
     Raises:
-        EmbeddingServiceError: it is not a matrix of that shape, or not all its values are finite numbers.
+        EmbeddingServiceError, or `error`: it is not a matrix of that shape, or has values that are not finite numbers.
     """
     vectors = as_matrix(answer, rows, width, error)
     _refuse_non_finite(vectors, error)
@@ -60,7 +60,7 @@ def checked_vectors(
 def as_matrix(
     answer: object, rows: int | None, width: int | None, error: type[CDEError] = EmbeddingServiceError
 ) -> Vectors:
-    """As `checked_vectors`, but for the values: NaN and infinity pass."""
+    """Like `checked_vectors`, but NaN and infinity pass."""
     needed = f"vectors of shape ({'n' if rows is None else rows}, {'W' if width is None else width}) are needed"
     if isinstance(answer, Coroutine):
         answer.close()
@@ -68,19 +68,21 @@ def as_matrix(
     try:
         found = np.asarray(answer)
     except (TypeError, ValueError, RuntimeError) as reason:  # ragged rows; tensors on a GPU or with a gradient
-        raise error(f"{needed}, found {_described(answer)} that cannot become an array: {reason}") from reason
+        raise error(
+            f"{needed}, found {_described(answer)}, which cannot be converted to an array: {reason}"
+        ) from reason
     if rows == 0 and found.size == 0 and width is not None:
-        return np.empty((0, width), dtype=np.float32)  # an empty list has no width of its own
+        return np.empty((0, width), dtype=np.float32)  # an empty list has no width
     if found.dtype.kind not in _REAL_NUMBERS:
         raise error(f"{needed}, found {_described(answer)} of type {found.dtype}; give numbers")
     if found.ndim != 2 or rows not in (None, len(found)) or width not in (None, found.shape[1]):
         raise error(f"{needed}, found {found.shape}; give one vector for each text, in the order of the texts")
-    with np.errstate(over="ignore"):  # a number too large for float32 becomes infinite, and is refused
+    with np.errstate(over="ignore"):  # a number too large for float32 becomes infinite and is refused
         return found.astype(np.float32, copy=False)
 
 
 def checked_width(width: object) -> int:
-    """The width of an embedder.
+    """Return the width of an embedder, or raise if it cannot be one.
 
     Raises:
         EmbeddingServiceError: it is not a positive whole number, or too large.

@@ -129,7 +129,7 @@ def test_a_copy_is_refitted_alone(binding):
     twin.fit(CORPUS, seed=1, refit=True)
     assert (binding.context.seed, twin.context.seed) == (0, 1)
     binding.check_still(binding.context.fingerprint)
-    with pytest.raises(ContextMismatchError, match=r"refitted to .* since; build the index again"):
+    with pytest.raises(ContextMismatchError, match=r"since been refitted to .*; build the index again"):
         twin.check_still(binding.context.fingerprint)
 
 

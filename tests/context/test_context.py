@@ -93,7 +93,7 @@ def test_a_file_without_context_vectors_is_refused(saved):
     del header["seal"]
     header["vectors_sha256"] = sha256_of_file(saved / "vectors.safetensors")
     (saved / "context.json").write_text(json.dumps({**header, "seal": sha256_of_json(header)}))
-    with pytest.raises(ContextFileError, match=r"not a file of context vectors \(it holds \['probe'\]\)"):
+    with pytest.raises(ContextFileError, match=r"does not hold context vectors \(it holds the tensors \['probe'\]\)"):
         CorpusContext.load(saved)
 
 
@@ -263,20 +263,20 @@ VECTORS = np.arange(12, dtype=np.float32).reshape(3, 4)
 @pytest.mark.parametrize(
     ("tensors", "message"),
     [
-        ({"vectors": VECTORS.astype(np.float64)}, r"a matrix of float32 is expected, it holds \['F64'\]"),
+        ({"vectors": VECTORS.astype(np.float64)}, r"a float32 matrix is expected, but it holds \['F64'\]"),
         ({"vectors": VECTORS.astype(np.int64)}, r"it holds \['I64'\]"),
-        ({"vectors": VECTORS[0]}, r"a matrix of float32 is expected"),
-        ({"vectors": VECTORS[None]}, r"a matrix of float32 is expected"),
-        ({"vectors": VECTORS[:, :0]}, r"a matrix of float32 is expected"),
-        ({"vectors": VECTORS[:0]}, r"a matrix of float32 is expected"),
+        ({"vectors": VECTORS[0]}, r"a float32 matrix is expected"),
+        ({"vectors": VECTORS[None]}, r"a float32 matrix is expected"),
+        ({"vectors": VECTORS[:, :0]}, r"a float32 matrix is expected"),
+        ({"vectors": VECTORS[:0]}, r"a float32 matrix is expected"),
         ({"vectors": VECTORS[:2]}, r"has 2 vectors for 3 documents"),
         ({"vectors": np.where(VECTORS == 5, np.nan, VECTORS)}, "vector 1 holds NaN or infinity"),
         ({"vectors": np.where(VECTORS == 5, np.inf, VECTORS)}, "vector 1 holds NaN or infinity"),
-        ({"vectors": VECTORS, "probe": VECTORS[0, :3]}, r"its probe has shape \[3\], its vectors \[3, 4\]"),
+        ({"vectors": VECTORS, "probe": VECTORS[0, :3]}, r"its probe has shape \[3\], but its vectors \[3, 4\]"),
         ({"vectors": VECTORS, "probe": VECTORS}, r"its probe has shape \[3, 4\]"),
         ({"vectors": VECTORS, "probe": VECTORS[0].astype(np.float16)}, r"it holds \['F16', 'F32'\]"),
         ({"vectors": VECTORS, "probe": VECTORS[0] * np.float32(np.nan)}, "NaN or infinity"),
-        ({"vectors": VECTORS, "more": VECTORS}, r"it holds \['more', 'vectors'\]"),
+        ({"vectors": VECTORS, "more": VECTORS}, r"it holds the tensors \['more', 'vectors'\]"),
     ],
 )
 def test_vectors_that_no_context_has_are_refused_even_if_the_header_vouches_for_them(saved, tensors, message):

@@ -102,7 +102,7 @@ def test_where_the_context_is_no_fair_sample_the_index_is_drawn_from(encoder, st
     report = drift.measure(index, numbers(200, seed=1), sample=100)
     assert report.verdict == "refit"
     assert (report.corpus_sample, report.new_sample) == (100, 100)
-    with pytest.raises(ConfigurationError, match=r"no fair sample.*give the index"):
+    with pytest.raises(ConfigurationError, match=r"not a fair sample.*give the index"):
         drift.measure(index.context, animals(200, seed=1), encoder)
 
 
@@ -185,7 +185,7 @@ def test_without_a_difference_beyond_chance_nothing_is_said_of_shares():
 
 
 def test_documents_left_out_are_reported():
-    assert "with 512 of the corpus, 7 more are in the corpus's sample already\n" in str(report_of(left_out=7))
+    assert "with 512 of the corpus, 7 more are already in the corpus's sample\n" in str(report_of(left_out=7))
 
 
 def test_the_gains_are_those_of_the_committed_measurement():
@@ -207,7 +207,7 @@ def test_too_few_new_texts_are_refused_before_anything_is_embedded(encoder, cont
 
 def test_new_texts_that_are_all_known_are_refused(encoder):
     texts = animals(100, seed=0)
-    with pytest.raises(SampleTooSmallError, match=r"found 0 \(100 more are in the corpus's sample already\)"):
+    with pytest.raises(SampleTooSmallError, match=r"found 0 \(100 more are already in the corpus's sample\)"):
         drift.measure(encoder.fit_context(texts), texts, encoder)
 
 

@@ -76,7 +76,7 @@ def test_a_file_of_another_model_is_refused(saved, make_encoder, tmp_path, name)
     shutil.copy(tmp_path / "other" / name, saved / name)
     if own == (saved / name).read_bytes():
         return  # both have one tokenizer
-    with pytest.raises(CheckpointError, match="is damaged, or is another file: its sha256 is"):
+    with pytest.raises(CheckpointError, match="is damaged or not the expected file: its sha256 is"):
         load(saved)
 
 
@@ -85,7 +85,7 @@ def test_a_file_of_another_model_is_refused(saved, make_encoder, tmp_path, name)
 )
 def test_further_weights_and_settings_are_refused(saved, name):
     (saved / name).write_bytes(b"{}")
-    with pytest.raises(CheckpointError, match=f"{name} was added: .*take it out, or fetch or save it again"):
+    with pytest.raises(CheckpointError, match=f"{name} was added: .*remove it, or fetch or save it again"):
         load(saved)
 
 
@@ -131,7 +131,7 @@ def test_an_exported_model_carries_checksums_too_and_a_published_one_needs_none(
     weights = load_file(tmp_path / "out" / "model.safetensors")
     weights["second_stage_model.output_projection.0.bias"] += 1
     save_file(weights, tmp_path / "out" / "model.safetensors")
-    with pytest.raises(CheckpointError, match=r"model\.safetensors is damaged, or is another file"):
+    with pytest.raises(CheckpointError, match=r"model\.safetensors is damaged or not the expected file"):
         ContextualModel.from_pretrained(tmp_path / "out")
 
 

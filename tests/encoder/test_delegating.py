@@ -51,7 +51,7 @@ def test_the_model_is_loaded_once_and_not_before_it_is_used(encoder, make_encode
 def test_another_model_of_that_name_is_refused(encoder, make_encoder):
     other = make_encoder(document_prompt="the ")
     twin = LazyEmbedder("tiny", encoder.fingerprint, encoder.width, lambda: other)
-    with pytest.raises(ContextMismatchError, match="'tiny' is another one here than where it was pickled"):
+    with pytest.raises(ContextMismatchError, match="'tiny' differs here from the one that was pickled"):
         twin.fit_context(CORPUS)
 
 

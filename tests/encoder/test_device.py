@@ -41,10 +41,10 @@ def test_an_explicit_device_is_honoured(machine):
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ("cuda", r"'cuda' was asked for, but this machine has \['cpu'\]"),
+        ("cuda", r"'cuda' was requested, but this machine has \['cpu'\]"),
         ("mps", r"this machine has \['cpu'\]"),
-        ("gpu", r"'gpu' names no device; use one of \['auto', 'cpu'\]"),
-        (None, "names no device"),
+        ("gpu", r"'gpu' is not a device; use one of \['auto', 'cpu'\]"),
+        (None, "is not a device"),
     ],
 )
 def test_a_device_that_is_not_there_names_what_is(machine, asked, message):

@@ -239,7 +239,7 @@ def test_a_context_of_another_model_is_refused(make_encoder, other_folder, tmp_p
     context = other.fit_context(CORPUS)
     context.save(tmp_path / "context")
     for foreign in (context, CorpusContext.load(tmp_path / "context")):
-        with pytest.raises(ContextMismatchError, match="load the model the context belongs to"):
+        with pytest.raises(ContextMismatchError, match="load the model that fitted the context"):
             make_encoder().encode_documents(CORPUS, foreign)
 
 
@@ -252,7 +252,7 @@ def test_a_tokenizer_of_another_model_is_refused(make_model):
 
 def test_a_device_that_is_not_there_is_refused_before_loading(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(DeviceError, match="'cuda' was asked for"):
+    with pytest.raises(DeviceError, match="'cuda' was requested"):
         ContextualEncoder.from_pretrained("/nowhere", device="cuda")
     with pytest.raises(ConfigurationError, match="dtype 'int4' is unknown"):
         ContextualEncoder.from_pretrained("/nowhere", device="cpu", dtype="int4")

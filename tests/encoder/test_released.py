@@ -91,7 +91,7 @@ def test_contexts_of_one_variant_do_not_fit_the_other(folder):
 def test_a_small_corpus_fills_all_slots_and_no_other_size_is_taken(folder):
     encoder = ContextualEncoder.from_pretrained(folder, **CPU)
     assert len(encoder.fit_context(CORPUS[:2])) == len(encoder.fit_context(CORPUS, size=6)) == 6
-    with pytest.raises(ConfigurationError, match="reads exactly 6 context vectors, size=4 was asked for"):
+    with pytest.raises(ConfigurationError, match="reads exactly 6 context vectors, size=4 was requested"):
         encoder.fit_context(CORPUS, size=4)
 
 
@@ -191,7 +191,7 @@ def test_offline_the_missing_tokenizer_is_named(folder, monkeypatch, tmp_path):
 
 def test_a_tokenizer_whose_colon_is_another_token_is_refused(v2):
     released_tokenizer(200, colon=30).save(str(v2 / "tokenizer.json"))
-    with pytest.raises(CheckpointError, match=r"takes token 27 for the end of a prompt, which must be ':'.* has 30"):
+    with pytest.raises(CheckpointError, match=r"expects token 27 at the end of a prompt, which must be ':'.* has 30"):
         ContextualEncoder.from_pretrained(v2, **CPU)
     ContextualEncoder.from_pretrained(v2, variant="hub", **CPU)
 
@@ -217,7 +217,7 @@ def test_an_unknown_variant_is_refused(folder):
 def test_an_unknown_backbone_is_refused(folder):
     edit_config(folder, embedder="somebody/new")
     save_file({"first_stage_model.embedder.x": torch.ones(1)}, folder / "model.safetensors")
-    with pytest.raises(CheckpointError, match="has the backbone 'somebody/new', which is not known"):
+    with pytest.raises(CheckpointError, match="has the backbone 'somebody/new', which is unknown"):
         ContextualModel.from_pretrained(folder)
 
 

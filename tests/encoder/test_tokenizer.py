@@ -72,7 +72,7 @@ def test_save_and_load(tokenizer, tmp_path):
 
 
 def test_a_missing_or_damaged_tokenizer_is_an_error(tmp_path):
-    with pytest.raises(CheckpointError, match=r"has no tokenizer.json; .* write one with AutoTokenizer"):
+    with pytest.raises(CheckpointError, match=r"has no tokenizer.json; .* add one to a bi-encoder with AutoTokenizer"):
         load_tokenizer(tmp_path)
     (tmp_path / "tokenizer.json").write_text('{"version": ')
     with pytest.raises(CheckpointError, match="is damaged"):
@@ -121,7 +121,7 @@ def test_any_iterable_of_texts_will_do():
 def test_a_tokenizer_without_special_tokens_is_refused():
     bare = build_tokenizer()
     bare.post_processor = TemplateProcessing(single="$A", special_tokens=[])
-    with pytest.raises(CheckpointError, match="adds no special tokens, so an empty text would have nothing to embed"):
+    with pytest.raises(CheckpointError, match="adds no special tokens, so an empty text would have no token to embed"):
         TextTokenizer(bare, 8, 0)
 
 

@@ -171,7 +171,7 @@ def test_a_model_that_changed_behind_its_name_is_noticed(service):
     context = over(service).fit_context(CORPUS)
     for encode in ("encode_documents", "encode_queries"):
         changed = PaidService(model="b")
-        with pytest.raises(ContextMismatchError, match=r"behind the name 'paid-1' has changed .* have cosine -?0\.\d+"):
+        with pytest.raises(ContextMismatchError, match=r"named 'paid-1' has changed .* have cosine -?0\.\d+"):
             getattr(over(changed), encode)(CORPUS, context)
         assert changed.paid == [PROBE], "nothing but the probe is paid for"
     with pytest.raises(ContextMismatchError, match="its vectors had 24 numbers, now they have 12"):

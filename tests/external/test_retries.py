@@ -123,7 +123,7 @@ def test_our_own_errors_are_not_retried(waits, context):
         (lambda vectors: [row[:-1] for row in vectors], r"shape \(10, 24\) are needed, found \(10, 23\)"),
         (lambda vectors: vectors[0], r"found \(24,\)"),
         (lambda vectors: None, "found None of type object"),
-        (lambda vectors: [*vectors[:-1], vectors[-1][:-1]], "found list that cannot become an array"),
+        (lambda vectors: [*vectors[:-1], vectors[-1][:-1]], "found list, which cannot be converted to an array"),
         (lambda vectors: ["text"] * 10, "found list of type <U4"),
         (lambda vectors: [{"embedding": row} for row in vectors], "found list of type object"),
         (lambda vectors: [*vectors[:3], [0.0] * 24, *vectors[4:]], "zeros, NaN or infinities for the text 'text 13'"),

@@ -324,9 +324,9 @@ def test_values_are_compared_as_they_are_stored(embedder, tmp_path, query_filter
     ("query_filter", "message"),
     [
         ({"row": {"gte": 3}}, r"write '\$gte' in the filter on 'row'"),
-        ({"row": date(2026, 1, 1)}, r"looks for a date, which no metadata can hold"),
-        ({"row": {"$in": [date(2026, 1, 1)]}}, r"looks for a date"),
-        ({"row": np.arange(2)}, r"looks for a ndarray"),
+        ({"row": date(2026, 1, 1)}, r"compares with a date, which metadata cannot hold"),
+        ({"row": {"$in": [date(2026, 1, 1)]}}, r"compares with a date"),
+        ({"row": np.arange(2)}, r"compares with a ndarray"),
     ],
 )
 def test_a_filter_that_nothing_could_pass_is_refused(index, query_filter, message):
@@ -368,10 +368,14 @@ def test_a_query_that_is_no_text_is_refused(index):
 @pytest.mark.parametrize(
     ("bad", "error", "message"),
     [
-        (Document("x", id=3), InvalidDocumentError, r"the id of document 1 must be a text.*found 3; use str"),
+        (
+            Document("x", id=3),
+            InvalidDocumentError,
+            r"the id of document 1 must be a non-empty string.*found 3; use str",
+        ),
         (Document("x", id=""), InvalidDocumentError, r"not empty"),
         (Document("x", metadata={"when": object()}), InvalidDocumentError, r"metadata\['when'\] is a object"),
-        (Document("x", metadata={1: "a"}), InvalidDocumentError, r"key 1, which is no text"),
+        (Document("x", metadata={1: "a"}), InvalidDocumentError, r"key 1, which is not a string"),
         (Document("x", metadata={"a": float("nan")}), InvalidDocumentError, r"nan"),
         (Document("x", metadata={"a": "\ud800"}), InvalidDocumentError, r"not valid Unicode"),
         (Document(None), InvalidTextError, r"text 1 must be a string"),
@@ -466,7 +470,7 @@ def test_an_index_can_begin_empty(embedder, tmp_path):
 
 
 def test_a_path_in_use_is_refused(index, embedder, tmp_path):
-    with pytest.raises(PathInUseError, match=r"holds an index already"):
+    with pytest.raises(PathInUseError, match=r"already holds an index"):
         ContextualIndex.build(CORPUS, embedder, index.path)
     (tmp_path / "file").write_text("x")
     with pytest.raises(PathInUseError, match=r"is a file"):

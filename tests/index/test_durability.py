@@ -101,13 +101,13 @@ def test_an_interrupted_build_is_no_index_yet_and_says_how_to_go_on(tmp_path):
     with pytest.raises(IndexFileError, match=r"interrupted with 20 documents done; call build\(\) again"):
         ContextualIndex.open(path)
     embedder = BagOfWords()
-    with pytest.raises(ConfigurationError, match=r"interrupted with 20 documents done, for other settings"):
+    with pytest.raises(ConfigurationError, match=r"interrupted after 20 documents, with other settings"):
         ContextualIndex.build(CORPUS, embedder, path, seed=1)
     with pytest.raises(ConfigurationError, match=r"not those that the interrupted build"):
         ContextualIndex.build(["another", *CORPUS[1:]], embedder, path)
     with pytest.raises(ConfigurationError, match=r"not those that the interrupted build"):
         ContextualIndex.build(CORPUS[:15], embedder, path)
-    with pytest.raises(PathInUseError, match=r"build that was interrupted"):
+    with pytest.raises(PathInUseError, match=r"an interrupted build"):
         ContextualIndex.create(embedder, embedder.fit_context(CORPUS), path)
     before = embedder.embedded
     index = ContextualIndex.build(CORPUS, embedder, path)
@@ -365,6 +365,6 @@ def test_two_who_make_an_index_at_one_path_do_not_overwrite_each_other(tmp_path,
     ):
         shutil.rmtree(path, ignore_errors=True)
         monkeypatch.setattr(create, "writer_lock", late)
-        with pytest.raises(PathInUseError, match=r"holds an index already"):
+        with pytest.raises(PathInUseError, match=r"already holds an index"):
             make()
         assert len(ContextualIndex.open(path, embedder)) == len(CORPUS)

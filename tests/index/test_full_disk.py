@@ -125,7 +125,7 @@ def test_many_documents_can_be_deleted_where_there_is_no_room_to_compact(tmp_pat
     with monkeypatch.context() as patch:
         patch.setattr(SegmentWriter, "write_lines", full)
         assert index.delete(gone) == gone
-        assert "there is no room" in caplog.text
+        assert "there is no space" in caplog.text
         assert ContextualIndex.open(index.path, BagOfWords()).ids() == [f"doc-{i}" for i in range(150, 200)]
         assert {hit.id for hit in index.search(TEXTS[0], k=100)} == set(index.ids())
         with pytest.raises(WriteError):

@@ -106,7 +106,7 @@ def test_what_others_put_into_an_interrupted_build_survives_its_end(tmp_path, th
 def test_documents_whose_manifest_is_lost_are_not_swept_by_a_build(index):
     (index.path / "index.json").unlink()
     before = contents(index.path)
-    with pytest.raises(IndexFileError, match=r"manifest is missing; restore index\.json"):
+    with pytest.raises(IndexFileError, match=r"without its manifest; restore index\.json"):
         ContextualIndex.build(CORPUS, BagOfWords(), index.path)
     assert contents(index.path) == before
 
@@ -123,7 +123,7 @@ def test_an_index_from_elsewhere_removes_nothing_behind_its_links(index, theirs,
         lambda: index.add(["a purple whale"]),
         lambda: index.upsert(["a purple whale"]),
     ):
-        with pytest.raises((IndexFileError, ContextFileError), match=r"is a link, and an index follows none"):
+        with pytest.raises((IndexFileError, ContextFileError), match=r"is a link, which an index does not follow"):
             change()
     assert contents(theirs) == before
 
@@ -205,7 +205,7 @@ def test_a_pipe_in_an_index_blocks_nobody(index):
         content = path.read_bytes()
         path.unlink()
         os.mkfifo(path)
-        with pytest.raises(IndexFileError, match=rf"{path.name} is no file"):
+        with pytest.raises(IndexFileError, match=rf"{path.name} is not a file"):
             ContextualIndex.open(index.path, BagOfWords())
         path.unlink()
         path.write_bytes(content)
@@ -381,7 +381,7 @@ def test_damage_in_what_was_built_before_an_interruption_is_found_when_it_goes_o
     with pytest.raises(KeyboardInterrupt):
         ContextualIndex.build(CORPUS, Failing(), path, batch_size=10)
     damage(path)
-    with pytest.raises(IndexFileError, match=r"vectors\.safetensors was damaged.*remove .* and build anew"):
+    with pytest.raises(IndexFileError, match=r"vectors\.safetensors was damaged.*remove .* and build again"):
         ContextualIndex.build(CORPUS, BagOfWords(), path)
     with pytest.raises(KeyboardInterrupt):
         index.refit(embedder=Failing(), seed=1, batch_size=10)

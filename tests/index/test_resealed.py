@@ -135,7 +135,7 @@ def test_a_manifest_that_is_nested_or_long_without_end_is_refused(path):
 def test_a_manifest_that_is_a_directory_is_refused(path):
     (path / "index.json").unlink()
     (path / "index.json").mkdir()
-    with pytest.raises(IndexFileError, match=r"index\.json is no file; restore it"):
+    with pytest.raises(IndexFileError, match=r"index\.json is not a file; restore it"):
         ContextualIndex.open(path, BagOfWords())
 
 

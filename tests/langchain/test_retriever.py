@@ -52,7 +52,7 @@ def test_the_index_of_the_default_store_can_be_kept(embeddings, tmp_path):
     store = ContextualVectorStore.open(tmp_path / "index")
     again = ContextualRetriever(embeddings=store.embeddings, vectorstore=store)
     assert again.invoke("red cat") == retriever.invoke("red cat")
-    with pytest.raises(PathInUseError, match=r"holds an index already"):
+    with pytest.raises(PathInUseError, match=r"already holds an index"):
         ContextualRetriever.from_documents(DOCUMENTS, embeddings=embeddings, path=tmp_path / "index")
 
 

@@ -271,7 +271,7 @@ def test_the_index_speaks_for_itself_when_it_cannot(store, embeddings, embedder,
     with writer_lock(path, "testing"), pytest.raises(IndexLockedError, match=r"being written to by process .*testing"):
         store.add_texts(["x"])
     assert embedder.embedded == before
-    with pytest.raises(PathInUseError, match=r"holds an index already"):
+    with pytest.raises(PathInUseError, match=r"already holds an index"):
         ContextualVectorStore.from_documents(DOCUMENTS, embeddings, path=path)
     with pytest.raises(PathInUseError, match=r"other files"):
         ContextualVectorStore(embeddings, path.parent)

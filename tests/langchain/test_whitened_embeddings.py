@@ -133,7 +133,7 @@ def test_an_index_is_opened_with_the_base_alone(base, embeddings, tmp_path):
 def test_a_changed_model_is_noticed(base, embeddings, tmp_path):
     embeddings.fit(CORPUS).save_context(tmp_path / "context")
     base.model = "b"
-    with pytest.raises(ContextMismatchError, match="the model behind the name 'paid-1' has changed"):
+    with pytest.raises(ContextMismatchError, match="the model named 'paid-1' has changed"):
         WhitenedEmbeddings(base=base, context_path=tmp_path / "context")
 
 
@@ -222,7 +222,7 @@ def test_a_base_that_cannot_be_pickled_says_what_to_do(base, embeddings):
 def test_a_base_without_a_name_must_be_given_one(base):
     base.model_name = ""
     base.model = 3
-    with pytest.raises(ConfigurationError, match=r"PaidEmbeddings does not say .* give base_name='...'"):
+    with pytest.raises(ConfigurationError, match=r"PaidEmbeddings does not name its model.* give base_name='...'"):
         WhitenedEmbeddings(base=base)
     assert WhitenedEmbeddings(base=base, base_name="mine").model_name == "mine"
     base.model = "served-2"

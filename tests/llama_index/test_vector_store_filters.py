@@ -98,7 +98,7 @@ def test_no_filters_let_everything_pass():
         (one("tags", FilterOperator.ANY, "cup"), "take a non-empty list of values, found 'cup'"),
         (one("tags", FilterOperator.ALL, []), r"take a non-empty list of values, found \[\]"),
         (one("year", FilterOperator.IN, "2024"), r"'\$in' on 'year' takes a list"),
-        (one("year", FilterOperator.GT, [2020]), r"'\$gt' on 'year' takes a number or a text"),
+        (one("year", FilterOperator.GT, [2020]), r"'\$gt' on 'year' takes a number or a string"),
         (one("year", FilterOperator.EQ, None), "EQ on 'year' has no value; .*IS_EMPTY"),
         (one("yaer", FilterOperator.EQ, 2024), "no document has the metadata field 'yaer'"),
     ],

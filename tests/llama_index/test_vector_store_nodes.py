@@ -107,7 +107,7 @@ class Opaque:
             r"\['on'\] is a date, which JSON",
         ),
         (TextNode(text="red \ud800 cat"), InvalidTextError, "lone surrogate"),
-        (TextNode(text="red", id_=""), InvalidDocumentError, "must be a text that is not empty"),
+        (TextNode(text="red", id_=""), InvalidDocumentError, "must be a non-empty string"),
     ],
 )
 def test_what_could_not_be_given_back_is_refused(fitted, node, error, message):

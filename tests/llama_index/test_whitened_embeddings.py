@@ -150,7 +150,7 @@ def test_the_guards_hold(base, embed_model, tmp_path):
     embed_model.save_context(tmp_path / "context")
     with pytest.raises(ContextMismatchError, match="but the encoder is 'paid-2'"):
         WhitenedEmbedding(base, base_name="paid-2", context_path=tmp_path / "context")
-    with pytest.raises(ContextMismatchError, match="the model behind the name 'paid-1' has changed"):
+    with pytest.raises(ContextMismatchError, match="the model named 'paid-1' has changed"):
         WhitenedEmbedding(PaidEmbedding(version="b"), context_path=tmp_path / "context")
 
 
@@ -249,7 +249,7 @@ def test_a_copy_is_refitted_alone(embed_model, copied):
 
 
 def test_a_base_without_a_name_must_be_given_one():
-    with pytest.raises(ConfigurationError, match=r"PaidEmbedding does not say .* give base_name='...'"):
+    with pytest.raises(ConfigurationError, match=r"PaidEmbedding does not name its model.* give base_name='...'"):
         WhitenedEmbedding(PaidEmbedding(model_name="unknown"))
     assert WhitenedEmbedding(PaidEmbedding(model_name="unknown"), base_name="mine").model_name == "mine"
 

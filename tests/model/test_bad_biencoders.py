@@ -135,7 +135,7 @@ def test_a_module_outside_the_directory_is_refused(folder, path):
     modules = json.loads((folder / "modules.json").read_text())
     modules[1]["path"] = path
     (folder / "modules.json").write_text(json.dumps(modules))
-    with pytest.raises(CheckpointError, match=r"modules.json is of a form not known: 1.path"):
+    with pytest.raises(CheckpointError, match=r"modules.json has an unknown format: 1.path"):
         load(folder)
 
 
@@ -186,8 +186,8 @@ def test_a_weight_under_two_names_is_refused(folder):
 @pytest.mark.parametrize(
     ("tensor", "message"),
     [
-        (torch.ones(32, dtype=torch.int64), "has whole numbers"),
-        (torch.ones(32, dtype=torch.bool), "has whole numbers"),
+        (torch.ones(32, dtype=torch.int64), "has integers"),
+        (torch.ones(32, dtype=torch.bool), "has integers"),
         (torch.ones(33), r"has shape \(33,\) instead of \(32,\)"),
         (torch.ones(32, 1), r"has shape \(32, 1\) instead of \(32,\)"),
         (torch.tensor(1.0), r"has shape \(\) instead of \(32,\)"),
@@ -239,7 +239,7 @@ def edit_tokenizer(folder, change):
         # Writing out a tokenizer with such an id would take gigabytes.
         (
             lambda t: t["model"]["vocab"].update(cat=HUGE),
-            r"token id 1000000000, at most 10,000,000 tokens are possible",
+            r"token id 1000000000, but at most 10,000,000 tokens are possible",
         ),
         (
             lambda t: t["post_processor"]["special_tokens"]["[SEP]"].update(ids=[5_000]),

@@ -116,7 +116,7 @@ def test_names_of_older_and_headed_checkpoints_are_understood(folder):
 @pytest.mark.parametrize(
     ("file", "content", "message"),
     [
-        ("1_Pooling/config.json", {"pooling_mode_max_tokens": True}, r"asks for pooling \['pooling_mode_max_tokens'\]"),
+        ("1_Pooling/config.json", {"pooling_mode_max_tokens": True}, r"uses pooling \['pooling_mode_max_tokens'\]"),
         (
             "1_Pooling/config.json",
             {"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": True},
@@ -159,7 +159,9 @@ def test_a_directory_without_a_model_is_refused(tmp_path):
 
 def test_a_name_out_of_reach_says_what_was_tried(monkeypatch, tmp_path):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(CheckpointError, match="no model 'nobody/nothing': it is neither a directory here nor a repo"):
+    with pytest.raises(
+        CheckpointError, match="model 'nobody/nothing' was not found: it is neither a directory here nor a repo"
+    ):
         ContextualModel.from_biencoder("nobody/nothing", cache_folder=tmp_path)
 
 

@@ -94,7 +94,7 @@ def test_a_damaged_config_is_refused(saved, content):
 def test_truncated_weights_are_refused(saved):
     path = saved / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(CheckpointError, match=r"model.safetensors is damaged, or is another file: its sha256 is"):
+    with pytest.raises(CheckpointError, match=r"model.safetensors is damaged or not the expected file: its sha256 is"):
         ContextualModel.from_pretrained(saved)
     write_checksums(saved)
     with pytest.raises(CheckpointError, match=r"model.safetensors is damaged or incomplete"):
@@ -106,7 +106,7 @@ def test_unknown_settings_and_formats_are_refused(saved):
     with pytest.raises(CheckpointError, match=r"config\.json does not .*magic: Extra inputs are not permitted"):
         ContextualModel.from_pretrained(saved)
     edit_config(saved, format_version=99)
-    with pytest.raises(CheckpointError, match="format version 99, this release reads 2 and those before; update cde-"):
+    with pytest.raises(CheckpointError, match="format version 99, but this release reads 2 and earlier; update cde-"):
         ContextualModel.from_pretrained(saved)
 
 

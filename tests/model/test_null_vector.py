@@ -98,7 +98,7 @@ def test_a_cached_model_saved_without_one_is_loaded_without_one(make_model, tmp_
 
 @pytest.mark.parametrize("probability", [-0.1, 1.0, float("nan")])
 def test_what_is_no_probability_is_refused(probability, model, context):
-    with pytest.raises(ConfigurationError, match=r"sequence_dropout is a probability"):
+    with pytest.raises(ConfigurationError, match=r"sequence_dropout must be a probability"):
         model.second_stage.prepare(context, sequence_dropout=probability)
 
 

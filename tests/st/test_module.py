@@ -148,7 +148,7 @@ def test_a_move_that_is_none_keeps_the_encoder(module):
 
 
 def test_a_device_that_is_not_there_is_refused(module):
-    with pytest.raises(DeviceError, match="'meta' was asked for"):
+    with pytest.raises(DeviceError, match="'meta' was requested"):
         sentence_transformer(module).to("meta")
 
 

@@ -118,7 +118,9 @@ def test_a_directory_that_the_process_works_in_is_not_replaced(tmp_path, monkeyp
     write(tmp_path / "it", a="1")
     (tmp_path / "it" / "inner").mkdir()
     monkeypatch.chdir(tmp_path / "it" / inside)
-    with pytest.raises(PathInUseError, match="is the current directory, which is not replaced; give a new one inside"):
+    with pytest.raises(
+        PathInUseError, match="is the current directory, which cannot be replaced; give a new one inside"
+    ):
         write(tmp_path / "it", a="1")
 
 
@@ -212,10 +214,10 @@ BAD_PATHS = [
     (broken_link, PathInUseError, r"it is a symbolic link to .*nowhere, which does not exist; make that, or remove"),
     (circle, PathInUseError, r"symbolic link"),
     (file_above, PathInUseError, r"it is a file; give the path of a directory"),
-    (lambda folder: folder / "a\0b", ConfigurationError, r"has a character that no file name can have"),
-    (lambda folder: f"{folder}/a\ud800b", ConfigurationError, r"has a character that no file name can have"),
-    (lambda _: 5, ConfigurationError, r"a path is a str or a pathlib\.Path, found int"),
-    (lambda _: None, ConfigurationError, r"a path is a str or a pathlib\.Path, found NoneType"),
+    (lambda folder: folder / "a\0b", ConfigurationError, r"has a character that a file name cannot have"),
+    (lambda folder: f"{folder}/a\ud800b", ConfigurationError, r"has a character that a file name cannot have"),
+    (lambda _: 5, ConfigurationError, r"a path must be a str or a pathlib\.Path, found int"),
+    (lambda _: None, ConfigurationError, r"a path must be a str or a pathlib\.Path, found NoneType"),
     (lambda _: "", PathInUseError, r"is the current directory|is a directory"),
     pytest.param(pipe, PathInUseError, r"is a (file|device or a pipe); give the path of a", marks=needs_fork),
 ]

@@ -27,8 +27,8 @@ def test_what_was_sealed_is_read(tmp_path, version):
             r"a\.json is nested too deeply; restore it",
         ),
         (lambda text: "\udcff", r"a\.json is damaged"),
-        (lambda text: json.dumps(sealed({"b": 1}, 4)), r"has format version 4, this release reads 3; update"),
-        (lambda text: json.dumps(sealed({"b": 1})), r"has format version None, this release reads 3"),
+        (lambda text: json.dumps(sealed({"b": 1}, 4)), r"has format version 4, but this release reads 3; update"),
+        (lambda text: json.dumps(sealed({"b": 1})), r"has format version None, but this release reads 3"),
     ],
 )
 def test_any_edit_is_noticed(tmp_path, change, message):

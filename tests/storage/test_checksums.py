@@ -36,7 +36,7 @@ def test_a_whole_directory_passes_with_what_nobody_reads(folder):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda path: path.write_bytes(b"other"), "is damaged, or is another file: its sha256 is .*; again"),
+        (lambda path: path.write_bytes(b"other"), "is damaged or not the expected file: its sha256 is .*; again"),
         (lambda path: path.unlink(), "is missing; again"),
         (lambda path: (path.unlink(), path.mkdir()), "is not a regular file; again"),
         (lambda path: (path.unlink(), os.mkfifo(path)), "is not a regular file; again"),
@@ -65,7 +65,7 @@ def test_a_link_to_the_same_content_is_followed(folder, tmp_path):
 )
 def test_a_further_file_that_would_be_read_is_refused(folder, name):
     (folder / name).write_bytes(b"more")
-    with pytest.raises(CheckpointError, match=f"{name} was added: .*; take it out, or again"):
+    with pytest.raises(CheckpointError, match=f"{name} was added: .*; remove it, or again"):
         check(folder, read=["read.json"])
 
 

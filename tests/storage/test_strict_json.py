@@ -47,13 +47,13 @@ def test_what_is_read_can_be_written_from_a_deeper_stack(tmp_path):
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: os.symlink("/dev/zero", path)])
 def test_only_regular_files_are_read(tmp_path, make):
     make(tmp_path / "a.json")
-    with pytest.raises(ContextFileError, match=r"a\.json is not a regular file, and is not read; restore it"):
+    with pytest.raises(ContextFileError, match=r"a\.json is not a regular file and was not read; restore it"):
         read_json(tmp_path / "a.json", ContextFileError, "restore it")
 
 
 def test_a_link_that_leads_nowhere_is_a_file_that_got_lost(tmp_path):
     os.symlink(tmp_path / "gone", tmp_path / "a.json")
-    with pytest.raises(ContextFileError, match=r"a\.json is a link that leads nowhere; restore it"):
+    with pytest.raises(ContextFileError, match=r"a\.json is a broken link; restore it"):
         read_json(tmp_path / "a.json", ContextFileError, "restore it")
 
 

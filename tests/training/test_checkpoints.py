@@ -181,7 +181,7 @@ def test_a_damaged_checkpoint_is_refused_with_the_way_on(tmp_path):
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "adapter_model.safetensors", "scaler.pt", "rng_state_1.pth"])
 def test_a_file_that_the_trainer_would_read_may_not_be_added(tmp_path, name):
     (write_checkpoint(tmp_path, 1) / name).write_bytes(b"more")
-    with pytest.raises(TrainingError, match=f"{name} was added: .*take it out, or there is no other checkpoint"):
+    with pytest.raises(TrainingError, match=f"{name} was added: .*remove it, or there is no other checkpoint"):
         starting_point(tmp_path, True, {"seed": 1})
 
 

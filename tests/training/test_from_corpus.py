@@ -193,7 +193,7 @@ def test_domains_are_the_callers_and_the_documents_own():
         ),
         ("text", r"documents must be a collection of documents, found str"),
         (5, r"documents must be a collection of documents, found int"),
-        ([5], r"document 0 is a int; give a text or"),
+        ([5], r"document 0 is a int; give a string or"),
         ([BODY, Document(5)], r"text 1 must be a string, found int"),
         ([Document(GUIDE, metadata={"domain": 5})], r"document 0: metadata 'domain' must be a text, found int"),
     ],

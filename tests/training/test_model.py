@@ -88,7 +88,7 @@ def test_a_frozen_first_stage_stays_in_evaluation_mode(make_model):
     ("conditioning", "settings", "message"),
     [
         ("joint", {"chunk_size": 0}, r"chunk_size must be at least 1, found 0"),
-        ("joint", {"sequence_dropout": 1.5}, r"sequence_dropout is a probability"),
+        ("joint", {"sequence_dropout": 1.5}, r"sequence_dropout must be a probability"),
         ("joint", {"sequence_dropout": 0.1}, r"no null vector.*null_vector=True"),
         ("whitening", {"train_first_stage": False}, r"nothing would be left to train"),
         ("joint", {"loss": ContrastiveLoss(matryoshka_dims=(64, 32))}, r"matryoshka_dims has 64"),

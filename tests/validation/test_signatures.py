@@ -121,7 +121,7 @@ def test_numbers_that_no_file_can_hold_are_refused():
 
 
 def test_a_text_that_is_none_is_an_error_about_a_text():
-    with pytest.raises(InvalidTextError, match=r"query must be a text, found 5 \(int\)"):
+    with pytest.raises(InvalidTextError, match=r"query must be a string, found 5 \(int\)"):
         named(query=5)
 
 

@@ -171,7 +171,7 @@ def test_what_is_no_context_is_refused(embedder, tmp_path, wrong):
     embedder.context = wrong
     binding = ContextBinding(embedder, "fit")
     for fit in (lambda: ContextualIndex.build(CORPUS, embedder, tmp_path / "index"), lambda: binding.fit(CORPUS)):
-        with pytest.raises(Exception, match=r"must answer a CorpusContext|was fitted by model 'other'"):
+        with pytest.raises(Exception, match=r"must return a CorpusContext|was fitted by model 'other'"):
             fit()
     assert not binding.is_fitted
     embedder.context = lambda answer: answer
