@@ -12,6 +12,7 @@ PACKAGE = Path(cde_retrievers.__file__).parent
 LAYERS = [
     {"errors"},
     {"util", "validation", "storage"},
+    {"sparse"},
     {"context"},
     {"model"},
     {"encoder"},
