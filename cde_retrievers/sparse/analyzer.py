@@ -3,7 +3,7 @@
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from hashlib import blake2b
 
 import regex
@@ -26,12 +26,9 @@ _WORD = regex.compile(rf"(?P<unspaced>[{_UNSPACED}]+)|[^\W{_UNSPACED}]+")
 # getHTTPResponse2 -> get HTTP Response 2
 _PART = regex.compile(r"\p{Lu}?[^\W\d_\p{Lu}]+|\p{Lu}+(?![^\W\d_\p{Lu}])|\p{Lu}|\d+")
 # Words that say nothing about the subject of a text. Where there is no list, a low idf does most of the same.
-_STOP_WORDS = {
-    "english": frozenset(
-        "a an and are as at be but by for if in into is it no not of on or such that the their then there these they "
-        "this to was will with".split()
-    )
-}
+_ENGLISH = """a an and are as at be but by for if in into is it no not of on or such that the their then there these they
+this to was will with"""
+_STOP_WORDS = {"english": frozenset(_ENGLISH.split())}
 # Releases of the stemmer that stem differently are told apart by these.
 _PROBE = "running generously skies dying ugly organization communities news gas proceed yes"
 
@@ -112,6 +109,6 @@ def _stem(word: str, language: str | None) -> str:
     return word if language is None else str(_stemmer(language).stemWord(word[:_LONGEST_TERM]))
 
 
-@lru_cache(maxsize=None)
+@cache
 def _stemmer(language: str) -> "Stemmer.Stemmer":
     return Stemmer.Stemmer(language, 0)  # its own cache is not safe to use from several threads

@@ -112,9 +112,9 @@ class TermStatistics:
             return f"there are terms of shape {self.terms.shape} and frequencies of shape {self.frequencies.shape}"
         if len(self) and (self.terms[0] < 0 or (np.diff(self.terms) <= 0).any()):
             return f"terms must ascend and be in [0, {TERM_LIMIT})"
-        if len(self) and not (1 <= self.frequencies.min() and self.frequencies.max() <= self.documents):
+        if len(self) and not (self.frequencies.min() >= 1 and self.frequencies.max() <= self.documents):
             return f"a term must occur in 1 to {self.documents} documents"
-        if not (0 <= self.documents and 0 <= self.mean_length < np.inf):
+        if not (self.documents >= 0 and 0 <= self.mean_length < np.inf):
             return f"{self.documents} documents cannot have a mean length of {self.mean_length}"
         if not (0 <= self.k1 < np.inf and 0 <= self.b <= 1):
             return f"k1 must be at least 0 and b in [0, 1], found {self.k1} and {self.b}"
