@@ -11,8 +11,8 @@ import Stemmer
 
 from cde_retrievers.errors import ConfigurationError, shown
 
-TERM_LIMIT = 1 << 31
-"""Terms are numbers below this, the largest column of a SciPy matrix with 32-bit indices."""
+TERM_LIMIT = 1 << 24
+"""Terms are numbers below this: enough that few of a corpus share one, few enough for a transposed matrix in memory."""
 _VERSION = 1
 _CACHED_CHUNKS = 1 << 17
 _LONGEST_CACHED = 40
@@ -26,8 +26,8 @@ _WORD = regex.compile(rf"(?P<unspaced>[{_UNSPACED}]+)|[^\W{_UNSPACED}]+")
 # getHTTPResponse2 -> get HTTP Response 2
 _PART = regex.compile(r"\p{Lu}?[^\W\d_\p{Lu}]+|\p{Lu}+(?![^\W\d_\p{Lu}])|\p{Lu}|\d+")
 # Words that say nothing about the subject of a text. Where there is no list, a low idf does most of the same.
-_ENGLISH = """a an and are as at be but by for if in into is it no not of on or such that the their then there these they
-this to was will with"""
+_ENGLISH = """a an and are as at be but by for if in into is it no not of on or such that the their then there these
+they this to was will with"""
 _STOP_WORDS = {"english": frozenset(_ENGLISH.split())}
 # Releases of the stemmer that stem differently are told apart by these.
 _PROBE = "running generously skies dying ugly organization communities news gas proceed yes"
@@ -73,7 +73,7 @@ class Analyzer:
 
 
 def term_number(term: str) -> int:
-    """Return the number of a term, in [0, 2^31): the same on every machine, and rarely that of another term."""
+    """Return the number of a term, in [0, 2^24): the same on every machine, and rarely that of another term."""
     return int.from_bytes(blake2b(term.encode(), digest_size=4).digest(), "little") % TERM_LIMIT
 
 

@@ -19,7 +19,7 @@ Values = NDArray[np.float64]
 
 
 def document_rows(texts: Iterable[str], statistics: TermStatistics) -> csr_matrix:
-    """Return rows (n, 2^31) float32 of f / (f + k1 (1 - b + b length / mean length)), f the occurrences of a term."""
+    """Return rows (n, 2^24) float32 of f / (f + k1 (1 - b + b length / mean length)), f the occurrences of a term."""
     analyzer = statistics.installed_analyzer()
     terms_of = [analyzer.terms(text) for text in texts]
     lengths = np.array([len(terms) for terms in terms_of], dtype=np.float64)
@@ -29,7 +29,7 @@ def document_rows(texts: Iterable[str], statistics: TermStatistics) -> csr_matri
 
 
 def query_rows(texts: Iterable[str], statistics: TermStatistics) -> csr_matrix:
-    """Return rows (n, 2^31) float32 of idf times the occurrences of a term in the query."""
+    """Return rows (n, 2^24) float32 of idf times the occurrences of a term in the query."""
     analyzer = statistics.installed_analyzer()
     columns, frequencies, ends = _counted([analyzer.terms(text) for text in texts])
     return _matrix(frequencies * statistics.idf(columns), columns, ends)
