@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from cde_retrievers.context.persistence import ContextHeader, StoredContext, read_context, write_context
 from cde_retrievers.errors import ConfigurationError, ContextFileError, ContextMismatchError
+from cde_retrievers.sparse.term_statistics import TermStatistics
 from cde_retrievers.storage.hashing import sha256_of_json
 from cde_retrievers.validation.problems import readable
 from cde_retrievers.validation.signatures import validated
@@ -36,6 +37,8 @@ class CorpusContext:
         seed: seed of that choice.
         probe: unit vector (width,) that the model gave a fixed text when the context was fitted, for models
             identified by name alone, such as a service's; None if the fingerprint is computed from the weights.
+        terms: term statistics of the context documents, for sparse vectors; None in a context that an earlier release
+            saved, and in one without documents.
         fingerprint: SHA-256 over everything that an embedding under this context depends on, except number format and
             device: an index built on a GPU can be searched on a laptop.
         checksum: SHA-256 of the vectors.
@@ -54,6 +57,7 @@ class CorpusContext:
     strategy: str
     seed: int
     probe: NDArray[np.float32] | None = None
+    terms: TermStatistics | None = None
     fingerprint: str = field(init=False)
     checksum: str = field(init=False)
 
@@ -75,8 +79,9 @@ class CorpusContext:
         for name in ContextHeader.model_fields:  # NumPy's numbers and lists have become Python's own
             object.__setattr__(self, name, getattr(header, name))
         identity = [self.model_fingerprint, list(self.documents), self.strategy, self.seed]
-        known_by_name = [] if probe is None else [_sha256(probe)]
-        object.__setattr__(self, "fingerprint", sha256_of_json(identity + known_by_name))
+        identity += [] if probe is None else [_sha256(probe)]
+        identity += [] if self.terms is None else [self.terms.fingerprint]
+        object.__setattr__(self, "fingerprint", sha256_of_json(identity))
         object.__setattr__(self, "checksum", _sha256(vectors))
 
     def __eq__(self, other: object) -> bool:
@@ -104,6 +109,20 @@ class CorpusContext:
                 f"or call fit_context() with this one and embed the corpus again"
             )
 
+    def term_statistics(self) -> TermStatistics:
+        """Return the term statistics.
+
+        Raises:
+            ContextMismatchError: the context carries none.
+        """
+        if self.terms is None:
+            raise ContextMismatchError(
+                f"context {self.fingerprint[:_SHORT]} carries no term statistics, which sparse vectors need: it was "
+                f"saved by an earlier release, or made without documents; fit a context with this release and embed "
+                f"the corpus again"
+            )
+        return self.terms
+
     @validated
     def save(self, path: str | Path) -> None:
         """Write the context into the directory `path`, whole or not at all; an older one there is replaced.
@@ -112,7 +131,7 @@ class CorpusContext:
             PathInUseError: `path` is a file, or a directory with other files in it.
             WriteError: the disk is full, or `path` cannot be written to.
         """
-        write_context(path, StoredContext(self._header(), self.fingerprint, self.vectors, self.probe))
+        write_context(path, StoredContext(self._header(), self.fingerprint, self.vectors, self.probe, self.terms))
 
     @classmethod
     @validated
@@ -123,7 +142,7 @@ class CorpusContext:
             ContextFileError: a file is missing, damaged, or was edited; the message says which and how.
         """
         stored = read_context(path)
-        context = cls(vectors=stored.vectors, probe=stored.probe, **stored.header.model_dump())
+        context = cls(vectors=stored.vectors, probe=stored.probe, terms=stored.terms, **stored.header.model_dump())
         if context.fingerprint != stored.fingerprint:
             raise ContextFileError(
                 f"{path} states fingerprint {stored.fingerprint}, but its content has {context.fingerprint}; "

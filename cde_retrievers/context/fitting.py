@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from cde_retrievers.context.context import CorpusContext
 from cde_retrievers.context.selection import select_documents
 from cde_retrievers.errors import ContextTooSmallError
+from cde_retrievers.sparse import Analyzer, TermStatistics
 from cde_retrievers.storage.hashing import sha256_of_text
 
 _SAME_VECTOR = 1e-3  # relative spread that rounding can cause, even in bfloat16
@@ -24,6 +25,7 @@ def fit_context_of(
     model_fingerprint: str,
     recorded_as: str | None = None,
     probe: Callable[[], NDArray[np.float32]] | None = None,
+    language: str | None = "english",
 ) -> CorpusContext:
     """Choose documents that represent the corpus and make its context from them.
 
@@ -37,13 +39,15 @@ def fit_context_of(
         model_fingerprint: identity of the model.
         recorded_as: the strategy stated in the context, if it is not `strategy`.
         probe: returns the vector (W,) of the probe; called after the documents were embedded.
+        language: language of stems and stop words, as in `Analyzer`.
 
     Raises:
-        ConfigurationError: size, strategy or seed is impossible.
+        ConfigurationError: size, strategy, seed or language is impossible.
         InvalidTextError: the corpus is not a collection of texts.
         ContextTooSmallError: there are fewer than two distinct documents, or all look the same to the model.
         EmbeddingServiceError: `embed` did not return one finite vector for each text.
     """
+    analyzer = Analyzer(language)
     chosen = select_documents(texts, size, strategy, seed, embed)
     if np.ptp(chosen.vectors, axis=0).max() < _SAME_VECTOR * np.abs(chosen.vectors).max():
         raise ContextTooSmallError(
@@ -61,6 +65,7 @@ def fit_context_of(
         strategy=strategy if recorded_as is None else recorded_as,
         seed=int(seed),
         probe=None if probe is None else probe(),
+        terms=TermStatistics.of(dict.fromkeys(chosen.texts), analyzer),
     )
 
 

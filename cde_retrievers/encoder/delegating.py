@@ -6,7 +6,7 @@ from threading import Lock
 from typing import Any
 
 from cde_retrievers.context.context import CorpusContext
-from cde_retrievers.encoder.embedder import Embedder
+from cde_retrievers.encoder.embedder import Embedder, fitted_context
 from cde_retrievers.errors import ContextMismatchError
 from cde_retrievers.validation.vectors import Embeddings
 
@@ -43,9 +43,10 @@ class DelegatingEmbedder(ABC):
         strategy: str = "random",
         seed: int = 0,
         show_progress: bool | None = None,
+        language: str | None = "english",
     ) -> CorpusContext:
         """As `ContextualEncoder.fit_context`."""
-        return self._embedder().fit_context(texts, size, strategy, seed, show_progress)
+        return fitted_context(self._embedder(), texts, size, strategy, seed, show_progress, language)
 
     def first_stage_vectors(self, texts: Iterable[str], show_progress: bool | None = None) -> Embeddings:
         """Context vectors of documents, (n, context width) float32, not normalised."""

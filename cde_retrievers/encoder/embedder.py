@@ -46,6 +46,7 @@ class Embedder(Protocol):
         strategy: str = "random",
         seed: int = 0,
         show_progress: bool | None = None,
+        language: str | None = "english",
     ) -> CorpusContext:
         """Choose documents that represent the corpus and make its context from them."""
 
@@ -84,14 +85,19 @@ def fitted_context(
     strategy: str = "random",
     seed: int = 0,
     show_progress: bool | None = None,
+    language: str | None = "english",
 ) -> CorpusContext:
     """Call `embedder.fit_context` with these arguments and check the context it returns.
+
+    The default language is not passed on, so that embedders without sparse vectors need not know it.
 
     Raises:
         EmbeddingServiceError: it is not a context, or its vectors are unusable.
         ContextMismatchError: the embedder itself would refuse the context.
     """
-    context: object = embedder.fit_context(texts, size, strategy, seed, show_progress)
+    context: object = embedder.fit_context(
+        texts, size, strategy, seed, show_progress, **({} if language == "english" else {"language": language})
+    )
     if not isinstance(context, CorpusContext):
         if isinstance(context, Coroutine):
             context.close()

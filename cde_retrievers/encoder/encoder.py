@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
+from scipy.sparse import csr_matrix
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -23,6 +24,7 @@ from cde_retrievers.model.contextual import ContextualModel
 from cde_retrievers.model.hub import local_folder
 from cde_retrievers.model.pretrained import BUILT_IN, biencoder_folder, refuse_ambiguity
 from cde_retrievers.model.released import tokenizer_source
+from cde_retrievers.sparse.bm25 import document_rows, query_rows
 from cde_retrievers.storage.hashing import sha256_of_json
 from cde_retrievers.validation.signatures import validated
 from cde_retrievers.validation.texts import checked_texts
@@ -195,6 +197,7 @@ class ContextualEncoder:
         strategy: str = "random",
         seed: int = 0,
         show_progress: bool | None = None,
+        language: str | None = "english",
     ) -> CorpusContext:
         """Choose documents that represent the corpus and make its context from them.
 
@@ -205,13 +208,15 @@ class ContextualEncoder:
                 far as possible from those before it). The latter two embed eight candidates per document.
             seed: same corpus and seed, same context.
             show_progress: None shows a bar for long work only.
+            language: language of stems and stop words in sparse vectors, by its English name; None for words as they
+                are, which suits any language.
 
         Raises:
             InvalidTextError: the corpus is not a collection of texts.
             ContextTooSmallError: it has fewer than two distinct texts, or all look the same to the model.
-            ConfigurationError: size, strategy or seed is impossible.
+            ConfigurationError: size, strategy, seed or language is impossible.
         """
-        return self._fit(texts, self._context_size(size), strategy, seed, strategy, show_progress)
+        return self._fit(texts, self._context_size(size), strategy, seed, strategy, show_progress, language)
 
     @validated
     def generic_context(self, show_progress: bool | None = None) -> CorpusContext:
@@ -227,7 +232,7 @@ class ContextualEncoder:
             ContextTooSmallError: all 512 texts look the same to the model.
             FileNotFoundError: the package was installed without its data.
         """
-        return self._fit(generic_texts(), self._context_size(None), "random", 0, "generic", show_progress)
+        return self._fit(generic_texts(), self._context_size(None), "random", 0, "generic", show_progress, "english")
 
     def null_context(self) -> CorpusContext:
         """Return the empty context: the model's null vector in place of every context vector.
@@ -242,7 +247,14 @@ class ContextualEncoder:
         return context_of_no_corpus(vectors, self.name, self.fingerprint)
 
     def _fit(
-        self, texts: Iterable[str], size: int, strategy: str, seed: int, recorded_as: str, show_progress: bool | None
+        self,
+        texts: Iterable[str],
+        size: int,
+        strategy: str,
+        seed: int,
+        recorded_as: str,
+        show_progress: bool | None,
+        language: str | None,
     ) -> CorpusContext:
         """Fit a context on chosen texts. `recorded_as`, usually the strategy, enters its fingerprint."""
         return fit_context_of(
@@ -254,6 +266,7 @@ class ContextualEncoder:
             model_name=self.name,
             model_fingerprint=self.fingerprint,
             recorded_as=recorded_as,
+            language=language,
         )
 
     @validated
@@ -299,6 +312,25 @@ class ContextualEncoder:
     ) -> Embeddings:
         """Embed queries under the context of their corpus; otherwise as `encode_documents`."""
         return self._encode(texts, self.config.query_prompt, context, show_progress)
+
+    @validated
+    def encode_documents_sparse(self, texts: Iterable[str], context: CorpusContext) -> csr_matrix:
+        """Return sparse vectors of documents (n, terms) float32, whose product with those of queries is BM25.
+
+        Statistics, and so the scores, are the context's. Neither runs the model.
+
+        Raises:
+            InvalidTextError: `texts` is not a collection of texts.
+            ContextMismatchError: the context was fitted by another model, or carries no term statistics.
+        """
+        self.check_context(checked_context(context))
+        return document_rows(checked_texts(texts), context.term_statistics())
+
+    @validated
+    def encode_queries_sparse(self, texts: Iterable[str], context: CorpusContext) -> csr_matrix:
+        """Return sparse vectors of queries under the context of their corpus; otherwise as documents."""
+        self.check_context(checked_context(context))
+        return query_rows(checked_texts(texts), context.term_statistics())
 
     # The names of these methods in sentence-transformers and Hugging Face.
     save_pretrained = save

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
 from torch.nn.functional import normalize
 
 from cde_retrievers.context.context import CorpusContext, checked_context
@@ -21,6 +22,7 @@ from cde_retrievers.external.retries import DEFAULT_POLICY, EmbedText, EmbedText
 from cde_retrievers.external.vector_cache import DEFAULT_MIB, VectorCache
 from cde_retrievers.model.config import WhiteningConditioning
 from cde_retrievers.model.whitening import WhiteningMap, fit_whitening
+from cde_retrievers.sparse.bm25 import document_rows, query_rows
 from cde_retrievers.storage.hashing import sha256_of_json
 from cde_retrievers.validation.signatures import validated
 from cde_retrievers.validation.texts import checked_texts
@@ -120,6 +122,7 @@ class WhitenedEmbedder:
         strategy: str = "random",
         seed: int = 0,
         show_progress: bool | None = None,
+        language: str | None = "english",
     ) -> CorpusContext:
         """Fit a context as `ContextualEncoder.fit_context` does, of 512 documents by default.
 
@@ -129,7 +132,7 @@ class WhitenedEmbedder:
         Raises:
             InvalidTextError: the corpus is not a collection of texts; nothing was paid for.
             ContextTooSmallError: it has fewer than two distinct texts, or all look the same to the base.
-            ConfigurationError: size, strategy or seed is impossible.
+            ConfigurationError: size, strategy, seed or language is impossible.
             EmbeddingServiceError: every attempt failed, or the base returned something other than embeddings.
         """
         size = CONTEXT_SIZE if size is None else size
@@ -142,6 +145,7 @@ class WhitenedEmbedder:
             model_name=self.name,
             model_fingerprint=self.fingerprint,
             probe=lambda: self._probe.vector,
+            language=language,
         )
 
     @validated
@@ -173,6 +177,18 @@ class WhitenedEmbedder:
         known = list(checked_texts(texts))
         prepared = self._checked(context)
         return whitened_rows(prepared.whiten, self._queries.of(known, self.width, show_progress))
+
+    @validated
+    def encode_documents_sparse(self, texts: Iterable[str], context: CorpusContext) -> csr_matrix:
+        """Return sparse vectors of documents, as `ContextualEncoder`; the base is asked for its probe at most."""
+        self.check_context(checked_context(context))
+        return document_rows(checked_texts(texts), context.term_statistics())
+
+    @validated
+    def encode_queries_sparse(self, texts: Iterable[str], context: CorpusContext) -> csr_matrix:
+        """Return sparse vectors of queries under the context of their corpus; otherwise as documents."""
+        self.check_context(checked_context(context))
+        return query_rows(checked_texts(texts), context.term_statistics())
 
     def _checked(self, context: CorpusContext) -> _Prepared:
         self.check_context(checked_context(context))

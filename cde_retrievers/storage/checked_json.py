@@ -19,14 +19,16 @@ def sealed(content: Mapping[str, Any], version: int | None = None) -> dict[str, 
     return {**whole, _SEAL: sha256_of_json(whole)}
 
 
-def read_checksummed(path: Path, error: type[CDEError], remedy: str, version: int | None = None) -> dict[str, Any]:
+def read_checksummed(
+    path: Path, error: type[CDEError], remedy: str, version: int | tuple[int, ...] | None = None
+) -> dict[str, Any]:
     """Read the file at `path` and return the content that was given to `sealed`.
 
     Args:
         path: of the file.
         error: what to raise.
         remedy: the way out, as the end of a sentence.
-        version: the version that was given to `sealed`.
+        version: the version that was given to `sealed`, or those that can be read.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -37,8 +39,9 @@ def read_checksummed(path: Path, error: type[CDEError], remedy: str, version: in
     if seal != sha256_of_json(content):
         raise error(f"{path} was edited: its content does not match its seal; {remedy}")
     found = content.pop(_VERSION, None)
-    if found != version:
-        raise error(f"{path} has format version {found}, but this release reads {version}; update cde-retrievers")
+    known = version if isinstance(version, tuple) else (version,)
+    if found not in known:
+        raise error(f"{path} has format version {found}, but this release reads {known[-1]}; update cde-retrievers")
     return dict(content)
 
 
