@@ -146,7 +146,7 @@ def test_stamped_documents_are_copies(guarded):
 def test_documents_in_memory_that_name_two_contexts_or_none_are_noticed(guarded, documents, other):
     embeddings = guarded()
     store = InMemoryVectorStore(embeddings)
-    with pytest.raises(ConfigurationError, match="carries its context in its documents, and has none yet"):
+    with pytest.raises(ConfigurationError, match="carries its context in its documents, and it has no documents yet"):
         write_context(store, embeddings)
     store.add_documents(stamped(documents[:3], embeddings))
     for more in (documents[3:5], stamped(documents[3:5], guarded(other))):

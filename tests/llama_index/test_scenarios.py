@@ -24,7 +24,7 @@ from cde_retrievers.llama_index import (
     ContextualEmbedding,
     ContextualRetriever,
     check_index,
-    context_filters,
+    context_filter,
     docstore_namespace,
     load_index,
     persist_index,
@@ -182,9 +182,9 @@ def test_scenario_6_filters_give_no_hits_instead_of_wrong_ones(make_embedding, m
     guarded = make_embedding().fit(make_nodes())
     index = VectorStoreIndex(stamped(make_nodes(), guarded), embed_model=guarded)
     other = make_embedding().fit(make_nodes(OTHERS))
-    right = index.as_retriever(similarity_top_k=1, filters=context_filters(guarded))
+    right = index.as_retriever(similarity_top_k=1, filters=context_filter(guarded))
     assert hit_at_1(right) == 1
-    assert index.as_retriever(embed_model=other, filters=context_filters(other)).retrieve(CORPUS[0]) == []
+    assert index.as_retriever(embed_model=other, filters=context_filter(other)).retrieve(CORPUS[0]) == []
 
 
 @pytest.mark.slow  # a fresh interpreter imports everything
