@@ -1,4 +1,4 @@
-"""PGVector over a real PostgreSQL, whose vector type and distance are stand-ins where the extension is not at hand."""
+"""PGVector over a real PostgreSQL, with stand-ins for the vector type and distance if the extension is missing."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""LangChain's own suites over a fake paid service, and what is particular to bases."""
+"""LangChain's own test suites over a fake paid service, and tests of bases."""
 
 import asyncio
 import copy

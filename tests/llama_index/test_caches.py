@@ -1,4 +1,4 @@
-"""Vectors kept in a key-value store: found again under the same context and role only."""
+"""Vectors in a key-value store are found again only under the same context and role."""
 
 import copy
 import pickle
@@ -96,7 +96,7 @@ def test_copies_and_pickles_keep_the_cache(make_embedding):
 
 
 @pytest.mark.parametrize("wrong", [[1.0], None, "text", [7.0] * 32, [float("nan")] * 32])
-def test_an_entry_that_is_no_vector_is_refused(make_embedding, wrong):
+def test_an_unusable_entry_is_refused(make_embedding, wrong):
     store = SimpleKVStore()
     embed_model = make_embedding(embeddings_cache=store).fit(CORPUS)
     embed_model.get_text_embedding("red cat")
@@ -132,6 +132,6 @@ def test_a_cache_cannot_be_put_where_llama_index_would_look_by_text_alone(cached
 
 
 @pytest.mark.parametrize("store", [{}, "cache", 0])
-def test_what_is_no_store_is_refused(make_embedding, store):
+def test_other_objects_than_stores_are_refused(make_embedding, store):
     with pytest.raises(ConfigurationError, match="must be a key-value store of LlamaIndex"):
         make_embedding(embeddings_cache=store)

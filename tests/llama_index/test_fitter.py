@@ -1,4 +1,4 @@
-"""The step between splitter and embedding: when it fits, when it must not, and what it refuses."""
+"""The pipeline step between splitter and embedding: when it fits, and what it refuses."""
 
 import pickle
 from functools import partial

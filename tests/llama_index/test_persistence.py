@@ -1,4 +1,4 @@
-"""An index and its context on disk: together, whole, and noticed when they are not."""
+"""An index persisted with its context: whole or not at all, and checked when it is loaded."""
 
 import shutil
 

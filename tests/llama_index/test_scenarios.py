@@ -1,7 +1,6 @@
-"""The ways in which a context is lost or mixed in LlamaIndex, one test each.
+"""How LlamaIndex can lose or mix a context: each case without the guard, then with it.
 
-Every test first takes the steps with an embedding that has no guards, and finds the wrong result that LlamaIndex
-gives without a word; then with ours, where it cannot happen, or is an error that says what to do.
+Without guards LlamaIndex silently gives a wrong result. With them the result is right, or an error names the way out.
 """
 
 import subprocess

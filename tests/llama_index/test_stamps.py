@@ -1,4 +1,4 @@
-"""Nodes that name their context, and what filters make of it."""
+"""The stamps on nodes, and filters for them."""
 
 import pytest
 from llama_index.core import VectorStoreIndex
@@ -64,7 +64,7 @@ async def test_stamped_nodes_are_embedded_under_the_context_they_name(embed_mode
 
 
 @pytest.mark.parametrize("items", ["one text", [None], [TextNode(text="ok"), "text"]])
-def test_what_is_no_node_is_refused(embed_model, items):
+def test_other_items_than_nodes_are_refused(embed_model, items):
     with pytest.raises(InvalidTextError, match="must be a node, found"):
         stamped(items, embed_model)
 

@@ -1,4 +1,4 @@
-"""Under which context vectors were made: what a vector store notices and refuses."""
+"""A vector store refuses vectors of another context."""
 
 import copy
 import pickle
@@ -100,7 +100,7 @@ def test_a_stamp_of_another_context_is_refused(store, fitted, another, nodes):
     assert len(store.add(nodes)) == len(nodes)
 
 
-def test_vectors_that_shall_differ_need_verify_false(fitted, nodes):
+def test_vectors_that_differ_from_their_texts_need_verify_false(fitted, nodes):
     hyde = QueryBundle("red cat", custom_embedding_strs=[CORPUS[3], CORPUS[30]])
     with pytest.raises(ContextMismatchError, match=r"as with HyDE, create the store with verify=False"):
         index_over(ContextualVectorStore(fitted), nodes).as_retriever().retrieve(hyde)

@@ -1,4 +1,4 @@
-"""A context over any LlamaIndex embedding, here one that counts what it is paid for."""
+"""A context over any LlamaIndex embedding, here one that counts its paid calls."""
 
 import asyncio
 import copy
