@@ -46,17 +46,16 @@ class ContextualSearch(VectorStore):
     """
 
     def __init__(self, embedding: Embeddings, index: ContextualIndex) -> None:
-        self._embedding = embedding
-        self._bound = bound_to_context(embedding)
+        self._embeddings = bound_to_context(embedding)
         self._index = index
         self._check_context()
         if len(index) > 0:
-            self._bound.use_context(index.context.fingerprint)
+            self._embeddings.use_context(index.context.fingerprint)
 
     @property
     def embeddings(self) -> Embeddings:
         """The embeddings of queries and documents."""
-        return self._embedding
+        return self._embeddings
 
     @property
     def index(self) -> ContextualIndex:
@@ -93,7 +92,7 @@ class ContextualSearch(VectorStore):
     ) -> list[tuple[Document, float]]:
         """Return the documents nearest to a query's vector with their cosines, best first."""
         refuse_options(unknown)
-        return _scored(self._hits(_row(embedding), self._context(), k, filter))
+        return _scored(self._hits(_query_vector(embedding), self._context(), k, filter))
 
     @validated
     def max_marginal_relevance_search(
@@ -133,7 +132,7 @@ class ContextualSearch(VectorStore):
     ) -> list[Document]:
         """Call `max_marginal_relevance_search` with a query's vector."""
         refuse_options(unknown)
-        return self._diverse(_row(embedding), self._context(), k, fetch_k, lambda_mult, filter)
+        return self._diverse(_query_vector(embedding), self._context(), k, fetch_k, lambda_mult, filter)
 
     def _select_relevance_score_fn(self) -> Callable[[float], float]:
         return _relevance
@@ -167,17 +166,19 @@ class ContextualSearch(VectorStore):
         return self._index.search_embedded(query, context.fingerprint, k, allowed)[0]
 
     def _embedded(self, query: str, context: CorpusContext) -> Vectors:
-        embedder = self._bound.embedder
+        embedder = self._embeddings.embedder
         answer = embedder.encode_queries([query], context, show_progress=False)
         return checked_embeddings(answer, 1, checked_width(embedder.width))
 
     def _context(self) -> CorpusContext:
         """Return the context of index and embeddings, and mark it as used."""
         self._check_context()
-        return self._bound.use_context(self._index.context.fingerprint)
+        return self._embeddings.use_context(self._index.context.fingerprint)
 
     def _check_context(self) -> None:
-        ContextCheck(theirs=self._index.context.fingerprint, yours=self._bound.context.fingerprint).raise_if_different()
+        ContextCheck(
+            theirs=self._index.context.fingerprint, yours=self._embeddings.context.fingerprint
+        ).raise_if_different()
 
 
 def refuse_options(options: dict[str, Any]) -> None:
@@ -190,7 +191,7 @@ def refuse_options(options: dict[str, Any]) -> None:
         )
 
 
-def _row(vector: Sequence[float]) -> Vectors:
+def _query_vector(vector: Sequence[float]) -> Vectors:
     return checked_vectors([vector], 1, None, ConfigurationError)
 
 

@@ -34,9 +34,9 @@ class ContextualVectorStore(ContextualSearch):
         ```
 
     Every change is on disk when the call returns. Without a `path` the index is in a temporary directory, which is
-    removed with the object. Once the embeddings or the index are refitted, every call raises ContextMismatchError until
-    the store is opened again. Safe to use from several threads; one process writes at a time. Changes of another
-    process are seen after `store.index.refresh()`, and when something is added.
+    removed with the object. Once the embeddings or the index are refitted, searching and adding raise
+    ContextMismatchError until the store is opened again. Safe to use from several threads; one process writes at a
+    time. Changes of another process are seen after `store.index.refresh()`, and when something is added.
 
     Relevance scores, and with them `score_threshold`, are (1 + cosine) / 2.
 
@@ -163,9 +163,9 @@ class ContextualVectorStore(ContextualSearch):
         documents = list(DocumentValidator().admit(map(with_uuid, to_index_documents(texts, metadatas, ids))))
         self._index.refresh()
         self._check_context()
-        with progress_bar(len(documents), self._bound.show_progress, "Indexing", "document") as bar:
+        with progress_bar(len(documents), self._embeddings.show_progress, "Indexing", "document") as bar:
             for batch in batches(documents, batch_size):
-                self._bound.use_context(self._index.context.fingerprint)
+                self._embeddings.use_context(self._index.context.fingerprint)
                 self._index.upsert(batch, show_progress=False)
                 bar.update(len(batch))
         return [str(document.id) for document in documents]

@@ -38,7 +38,7 @@ def check_index(index: Index, embed_model: ContextBoundMixin) -> ContextCheck:
         return ContextCheck(context_of_index(index), yours)
     if isinstance(index, str | Path):
         return ContextCheck.of_stamps(stamps_in_directory(Path(index)), yours)
-    return ContextCheck.of_stamps(stamps_of(vector_store_of(index), embed_model.embedder.width), yours)
+    return ContextCheck.of_stamps(stamps_of(vector_store_of(index), embed_model.embedder), yours)
 
 
 def refuse_another_context(index: VectorStoreIndex, embed_model: ContextBoundMixin) -> None:
@@ -56,12 +56,12 @@ def refuse_another_context(index: VectorStoreIndex, embed_model: ContextBoundMix
 
 
 def refuse_to_mix(store: BasePydanticVectorStore, embed_model: ContextBoundMixin) -> None:
-    """Raise ContextMismatchError if new nodes would be embedded under another context than those in the store.
+    """Refuse to add nodes to a vector store of another context.
 
     Raises:
         ContextMismatchError: the store states another context, or states one while the embedding has none yet.
     """
-    stamps = stamps_of(store, embed_model.embedder.width)
+    stamps = stamps_of(store, embed_model.embedder)
     named = sorted(stamp for stamp in stamps if stamp is not None)
     if not named:
         return

@@ -11,6 +11,7 @@ from llama_index.core.vector_stores import SimpleVectorStore, VectorStoreQuery
 from llama_index.core.vector_stores.types import BasePydanticVectorStore
 
 from cde_retrievers.binding.check import CONTEXT_KEY
+from cde_retrievers.encoder.embedder import Embedder
 from cde_retrievers.errors import ConfigurationError, ContextFileError
 from cde_retrievers.index.reader import context_of_index, holds_index
 from cde_retrievers.llama_index.storage_dir import context_in, vectors_in
@@ -42,17 +43,18 @@ def known_stamps(store: object) -> Stamps:
     return {(store.data.metadata_dict.get(node_id) or {}).get(CONTEXT_KEY) for node_id in store.data.embedding_dict}
 
 
-def stamps_of(store: BasePydanticVectorStore, width: int) -> Stamps:
+def stamps_of(store: BasePydanticVectorStore, embedder: Embedder) -> Stamps:
     """Return the stamps that a store states, or those of the nodes that a query finds; none if it is empty.
 
     Args:
         store: the store.
-        width: length of its vectors.
+        embedder: the embedder of its nodes; its width is read for a query only, since that may load a model or cost a
+            call.
     """
     known = known_stamps(store)
     if known or isinstance(store, SimpleVectorStore):  # whose answers to a query have no nodes
         return known
-    direction = [1.0] + [0.0] * (width - 1)
+    direction = [1.0] + [0.0] * (embedder.width - 1)
     found = store.query(VectorStoreQuery(query_embedding=direction, similarity_top_k=_SAMPLE))
     return {node.metadata.get(CONTEXT_KEY) for node in found.nodes or ()}
 

@@ -35,8 +35,9 @@ class ContextualVectorStore(ContextualSearch):
         ```
 
     Every change is on disk when the call returns. Without a `path` the index is in a temporary directory, which is
-    removed with the object. Once the embedding or the index is refitted, every call raises ContextMismatchError until
-    the store is opened again. Safe to use from several threads; one process writes at a time.
+    removed with the object. Once the embedding or the index is refitted, searching and adding raise
+    ContextMismatchError until the store is opened again. Safe to use from several threads; one process writes at a
+    time.
 
     LlamaIndex passes vectors without their model or context. The store therefore embeds a sample itself and compares:
     one node of each call of `add`, the first query, and one query in a hundred after it.
