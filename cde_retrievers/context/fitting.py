@@ -1,34 +1,48 @@
-"""Making a context from chosen documents, for every kind of embedder."""
+"""Fitting a context on a corpus, for every kind of embedder. Axes: M candidates, N context documents, W width."""
+
+from collections.abc import Callable, Iterable
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cde_retrievers.context.context import CorpusContext
-from cde_retrievers.context.selection import Selection
+from cde_retrievers.context.selection import Selection, select_documents
 from cde_retrievers.errors import ContextTooSmallError
 from cde_retrievers.storage.hashing import sha256_of_text
+from cde_retrievers.validation.vectors import Vectors
 
 _SAME_VECTOR = 1e-3  # relative spread that rounding can cause, even in bfloat16
 
 
-def context_of(
-    chosen: Selection,
-    model_name: str,
-    model_fingerprint: str,
+def fit(
+    texts: Iterable[str],
+    size: int,
     strategy: str,
     seed: int,
-    probe: NDArray[np.float32] | None = None,
+    embed: Callable[[list[str]], Vectors],
+    model_name: str,
+    model_fingerprint: str,
+    recorded_as: str | None = None,
 ) -> CorpusContext:
-    """Make a context from the chosen documents; arguments are fields of `CorpusContext`.
+    """Choose documents that represent the corpus, embed them, and make its context of them.
+
+    Args:
+        texts: the corpus, as any iterable; read once, in bounded memory.
+        size: number of context documents, N.
+        strategy: a key of `selection.STRATEGIES`.
+        seed: same corpus and seed, same context.
+        embed: returns first-stage vectors (M, W) of texts.
+        model_name: as in `CorpusContext`.
+        model_fingerprint: as in `CorpusContext`.
+        recorded_as: the strategy that enters the context's fingerprint; `strategy` if None.
 
     Raises:
-        ContextTooSmallError: all of them look the same to the model.
+        ConfigurationError: size, strategy or seed is impossible.
+        InvalidTextError: the corpus is not a collection of texts.
+        ContextTooSmallError: it has fewer than two distinct texts, or all look the same to the model.
+        EmbeddingServiceError: `embed` did not return one finite vector for each text.
     """
-    if np.ptp(chosen.vectors, axis=0).max() < _SAME_VECTOR * np.abs(chosen.vectors).max():
-        raise ContextTooSmallError(
-            f"all context documents look the same to the model ({chosen.distinct} distinct ones, such as "
-            f"{chosen.texts[0][:60]!r}), so it cannot tell them apart; fit on the whole corpus"
-        )
+    chosen = select_documents(texts, size, strategy, seed, embed)
+    _refuse_indistinguishable(chosen)
     return CorpusContext(
         vectors=chosen.vectors,
         model_name=model_name,
@@ -37,14 +51,21 @@ def context_of(
         positions=chosen.positions,
         distinct=chosen.distinct,
         corpus_size=chosen.seen,
-        strategy=strategy,
+        strategy=strategy if recorded_as is None else recorded_as,
         seed=int(seed),
-        probe=probe,
     )
 
 
-def context_of_no_corpus(vectors: NDArray[np.float32], model_name: str, model_fingerprint: str) -> CorpusContext:
-    """Make a context of null vectors (N, width), without documents."""
+def _refuse_indistinguishable(chosen: Selection) -> None:
+    if np.ptp(chosen.vectors, axis=0).max() < _SAME_VECTOR * np.abs(chosen.vectors).max():
+        raise ContextTooSmallError(
+            f"all context documents look the same to the model ({chosen.distinct} distinct ones, such as "
+            f"{chosen.texts[0][:60]!r}), so it cannot tell them apart; fit on the whole corpus"
+        )
+
+
+def null_context(vectors: Vectors, model_name: str, model_fingerprint: str) -> CorpusContext:
+    """Make a context of null vectors (N, W), without documents."""
     return CorpusContext(
         vectors=vectors,
         model_name=model_name,

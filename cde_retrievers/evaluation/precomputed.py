@@ -1,16 +1,15 @@
 """A corpus embedded once, to be searched under many contexts of the closed form. Axes: n texts, W width."""
 
 from collections.abc import Iterable
+from functools import partial
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from cde_retrievers.context.context import CorpusContext, checked_context
-from cde_retrievers.context.fitting import context_of
-from cde_retrievers.context.selection import select_documents
+from cde_retrievers.context.fitting import fit
 from cde_retrievers.encoder.context_cache import PreparedContextCache, by_second_stage
 from cde_retrievers.encoder.encoder import ContextualEncoder
+from cde_retrievers.encoder.vector_cache import VectorCache
 from cde_retrievers.evaluation.dataset import RetrievalDataset
 from cde_retrievers.external.embedder import whitened_rows
 from cde_retrievers.model.config import WhiteningConditioning
@@ -22,7 +21,7 @@ class PrecomputedEmbedder:
     """An `Embedder` that gives what an encoder of the closed form gives, without running it again for known texts.
 
     No context changes the plain vectors that the closed form maps, so those of a set's documents and queries are
-    computed when this is made. It holds one vector (W,) for each of them.
+    computed when this is made. It holds one vector (W,) for each of them, and for each text that it is given later.
 
     Vectors differ from the encoder's in the last digits, which depend on what shares a batch with a text. Of two texts
     that are the same to the tokenizer they also decide whether a context counts one vector or two.
@@ -39,19 +38,11 @@ class PrecomputedEmbedder:
         self.fingerprint = encoder.fingerprint
         self.width = encoder.width
         self.config = encoder.config
-        self._known: dict[str, dict[str, NDArray[np.float32]]] = {}  # by prompt, by text
-        self._know(data.texts, self.config.document_prompt, show_progress)
-        self._know(data.judged.queries.values(), self.config.query_prompt, show_progress=False)
+        self._cache = VectorCache(mebibytes=None)  # of texts with their prompts
+        self.biencoder_vectors(data.texts, self.config.document_prompt, show_progress)
+        self.biencoder_vectors(data.judged.queries.values(), self.config.query_prompt, show_progress=False)
         # The map is applied where the vectors are kept.
         self._prepared = PreparedContextCache(by_second_stage(encoder.model.second_stage, torch.device("cpu")))
-
-    def _know(self, texts: Iterable[str], prompt: str, show_progress: bool | None) -> None:
-        known = self._known.setdefault(prompt, {})
-        known.update(self._anew((text for text in texts if text not in known), prompt, show_progress))
-
-    def _anew(self, texts: Iterable[str], prompt: str, show_progress: bool | None) -> dict[str, NDArray[np.float32]]:
-        different = list(dict.fromkeys(texts))
-        return dict(zip(different, self._encoder.biencoder_vectors(different, prompt, show_progress), strict=True))
 
     def check_context(self, context: CorpusContext) -> None:
         """As `ContextualEncoder`."""
@@ -67,24 +58,20 @@ class PrecomputedEmbedder:
     ) -> CorpusContext:
         """As `ContextualEncoder`."""
         size = self.config.context_size if size is None else size
-        chosen = select_documents(
-            texts, size, strategy, seed, lambda sample: self.first_stage_vectors(sample, show_progress)
-        )
-        return context_of(chosen, self.name, self.fingerprint, strategy, seed)
+        embed = partial(self.first_stage_vectors, show_progress=show_progress)
+        return fit(texts, size, strategy, seed, embed, self.name, self.fingerprint)
 
     def first_stage_vectors(self, texts: Iterable[str], show_progress: bool | None = None) -> Embeddings:
         """As `ContextualEncoder`; under the closed form they are the plain vectors."""
         return self.biencoder_vectors(texts, self.config.document_prompt, show_progress)
 
     def biencoder_vectors(self, texts: Iterable[str], prompt: str, show_progress: bool | None = None) -> Embeddings:
-        """As `ContextualEncoder`; unknown texts are embedded again at each call."""
-        asked = list(checked_texts(texts))
-        known = self._known.get(prompt, {})
-        anew = self._anew((text for text in asked if text not in known), prompt, show_progress)
-        result = np.empty((len(asked), self.width), dtype=np.float32)
-        for row, text in enumerate(asked):
-            result[row] = known[text] if text in known else anew[text]
-        return result
+        """As `ContextualEncoder`; runs the encoder for texts that are new."""
+        return self._cache.vectors(
+            [prompt + text for text in checked_texts(texts)],
+            self.width,
+            lambda new: [self._encoder.biencoder_vectors(new, "", show_progress)],
+        )
 
     def encode_documents(
         self, texts: Iterable[str], context: CorpusContext, show_progress: bool | None = None

@@ -4,7 +4,8 @@ Axes: n texts, N context vectors, W width.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -12,14 +13,13 @@ from numpy.typing import NDArray
 from torch.nn.functional import normalize
 
 from cde_retrievers.context.context import CorpusContext, checked_context
-from cde_retrievers.context.fitting import context_of
-from cde_retrievers.context.selection import select_documents
+from cde_retrievers.context.fitting import fit
 from cde_retrievers.encoder.context_cache import PreparedContextCache
+from cde_retrievers.encoder.vector_cache import DEFAULT_MIB
 from cde_retrievers.errors import ContextMismatchError
 from cde_retrievers.external.client import EmbeddingClient
 from cde_retrievers.external.identity import Probe
 from cde_retrievers.external.retries import DEFAULT_POLICY, EmbedText, EmbedTexts, RetryPolicy
-from cde_retrievers.external.vector_cache import DEFAULT_MIB, VectorCache
 from cde_retrievers.model.config import WhiteningConditioning
 from cde_retrievers.model.whitening import WhiteningMap, fit_whitening
 from cde_retrievers.storage.hashing import sha256_of_json
@@ -85,13 +85,12 @@ class WhitenedEmbedder:
         self.fingerprint = sha256_of_json(["whitened", name, self.settings.model_dump(mode="json")])
         policy = RetryPolicy(batch_size, retries, wait)
         self._probe = Probe(name, embed_documents, policy)
-        self._documents = EmbeddingClient(embed_documents, policy, VectorCache(keep_mib))
+        self._documents = EmbeddingClient(embed_documents, policy, keep_mib)
         self._queries = self._documents
         if embed_query is not None:
             # One at a time, so that an attempt after a failure does not pay for the other queries again.
             one_by_one = RetryPolicy(1, retries, wait)
-            kept = VectorCache(keep_mib)
-            self._queries = EmbeddingClient(lambda texts: [embed_query(text) for text in texts], one_by_one, kept)
+            self._queries = EmbeddingClient(lambda texts: [embed_query(text) for text in texts], one_by_one, keep_mib)
         self._prepared = PreparedContextCache(self._prepare)
 
     @property
@@ -134,10 +133,9 @@ class WhitenedEmbedder:
             EmbeddingServiceError: every attempt failed, or the base returned something other than embeddings.
         """
         size = CONTEXT_SIZE if size is None else size
-        chosen = select_documents(
-            texts, size, strategy, seed, lambda sample: self.first_stage_vectors(sample, show_progress)
-        )
-        return context_of(chosen, self.name, self.fingerprint, strategy, seed, self._probe.vector)
+        embed = partial(self.first_stage_vectors, show_progress=show_progress)
+        context = fit(texts, size, strategy, seed, embed, self.name, self.fingerprint)
+        return replace(context, probe=self._probe.vector)
 
     @validated
     def first_stage_vectors(self, texts: Iterable[str], show_progress: bool | None = None) -> Embeddings:
