@@ -80,8 +80,8 @@ class CorpusContext:
         ConfigurationError: a value has another type, or the numbers of vectors, documents and positions differ.
     """
 
-    # These annotations are the checks of the constructor, and these fields the contents of the files: arrays as tensors,
-    # all others as JSON. A new one needs a default, so that contexts saved before it can be read.
+    # These annotations are the checks of the constructor, and these fields the contents of the files: arrays as
+    # tensors, all others as JSON. A new one needs a default, so that contexts saved before it can be read.
     vectors: Matrix
     model_name: Text
     model_fingerprint: Text

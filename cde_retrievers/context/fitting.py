@@ -1,48 +1,55 @@
-"""Fitting a context on a corpus, for every kind of embedder. Axes: M candidates, N context documents, W width."""
+"""Fitting a context on a corpus, for every kind of embedder. Axes: M candidates, W width."""
 
 from collections.abc import Callable, Iterable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cde_retrievers.context.context import CorpusContext
-from cde_retrievers.context.selection import Selection, select_documents
+from cde_retrievers.context.selection import select_documents
 from cde_retrievers.errors import ContextTooSmallError
 from cde_retrievers.storage.hashing import sha256_of_text
-from cde_retrievers.validation.vectors import Vectors
 
 _SAME_VECTOR = 1e-3  # relative spread that rounding can cause, even in bfloat16
 
 
-def fit(
+def fit_context_of(
     texts: Iterable[str],
     size: int,
     strategy: str,
     seed: int,
-    embed: Callable[[list[str]], Vectors],
+    embed: Callable[[list[str]], NDArray[np.float32]],
+    *,
     model_name: str,
     model_fingerprint: str,
     recorded_as: str | None = None,
+    probe: Callable[[], NDArray[np.float32]] | None = None,
 ) -> CorpusContext:
-    """Choose documents that represent the corpus, embed them, and make its context of them.
+    """Choose documents that represent the corpus and make its context from them.
 
     Args:
-        texts: the corpus, as any iterable; read once, in bounded memory.
-        size: number of context documents, N.
-        strategy: a key of `selection.STRATEGIES`.
-        seed: same corpus and seed, same context.
+        texts: the corpus; any iterable, read once, in bounded memory.
+        size: number of context documents.
+        strategy: how they are chosen; a key of `selection.STRATEGIES`.
+        seed: seed of that choice.
         embed: returns first-stage vectors (M, W) of texts.
-        model_name: as in `CorpusContext`.
-        model_fingerprint: as in `CorpusContext`.
-        recorded_as: the strategy that enters the context's fingerprint; `strategy` if None.
+        model_name: name of the model.
+        model_fingerprint: identity of the model.
+        recorded_as: the strategy stated in the context, if it is not `strategy`.
+        probe: returns the vector (W,) of the probe; called after the documents were embedded.
 
     Raises:
         ConfigurationError: size, strategy or seed is impossible.
         InvalidTextError: the corpus is not a collection of texts.
-        ContextTooSmallError: it has fewer than two distinct texts, or all look the same to the model.
+        ContextTooSmallError: there are fewer than two distinct documents, or all look the same to the model.
         EmbeddingServiceError: `embed` did not return one finite vector for each text.
     """
     chosen = select_documents(texts, size, strategy, seed, embed)
-    _refuse_indistinguishable(chosen)
+    if np.ptp(chosen.vectors, axis=0).max() < _SAME_VECTOR * np.abs(chosen.vectors).max():
+        raise ContextTooSmallError(
+            f"all context documents look the same to the model ({chosen.distinct} distinct ones, such as "
+            f"{chosen.texts[0][:60]!r}), so it cannot tell them apart; fit on the whole corpus"
+        )
     return CorpusContext(
         vectors=chosen.vectors,
         model_name=model_name,
@@ -53,19 +60,12 @@ def fit(
         corpus_size=chosen.seen,
         strategy=strategy if recorded_as is None else recorded_as,
         seed=int(seed),
+        probe=None if probe is None else probe(),
     )
 
 
-def _refuse_indistinguishable(chosen: Selection) -> None:
-    if np.ptp(chosen.vectors, axis=0).max() < _SAME_VECTOR * np.abs(chosen.vectors).max():
-        raise ContextTooSmallError(
-            f"all context documents look the same to the model ({chosen.distinct} distinct ones, such as "
-            f"{chosen.texts[0][:60]!r}), so it cannot tell them apart; fit on the whole corpus"
-        )
-
-
-def null_context(vectors: Vectors, model_name: str, model_fingerprint: str) -> CorpusContext:
-    """Make a context of null vectors (N, W), without documents."""
+def context_of_no_corpus(vectors: NDArray[np.float32], model_name: str, model_fingerprint: str) -> CorpusContext:
+    """Make a context of null vectors (N, width), without documents."""
     return CorpusContext(
         vectors=vectors,
         model_name=model_name,

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from copy import deepcopy
-from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -11,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from cde_retrievers.context.context import CorpusContext, checked_context
-from cde_retrievers.context.fitting import fit, null_context
+from cde_retrievers.context.fitting import context_of_no_corpus, fit_context_of
 from cde_retrievers.context.generic import generic_texts
 from cde_retrievers.encoder.batching import BatchRunner, Forward
 from cde_retrievers.encoder.context_cache import PreparedContextCache, by_second_stage
@@ -240,14 +239,22 @@ class ContextualEncoder:
             ConfigurationError: the model has no null vector; the released ones have none.
         """
         vectors = self.model.second_stage.null_vectors(self._context_size(None))
-        return null_context(vectors, self.name, self.fingerprint)
+        return context_of_no_corpus(vectors, self.name, self.fingerprint)
 
     def _fit(
         self, texts: Iterable[str], size: int, strategy: str, seed: int, recorded_as: str, show_progress: bool | None
     ) -> CorpusContext:
         """Fit a context on chosen texts. `recorded_as`, usually the strategy, enters its fingerprint."""
-        embed = partial(self.first_stage_vectors, show_progress=show_progress)
-        return fit(texts, size, strategy, seed, embed, self.name, self.fingerprint, recorded_as)
+        return fit_context_of(
+            texts,
+            size,
+            strategy,
+            seed,
+            lambda sample: self.first_stage_vectors(sample, show_progress),
+            model_name=self.name,
+            model_fingerprint=self.fingerprint,
+            recorded_as=recorded_as,
+        )
 
     @validated
     def first_stage_vectors(self, texts: Iterable[str], show_progress: bool | None = None) -> Embeddings:

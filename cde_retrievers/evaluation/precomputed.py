@@ -1,17 +1,16 @@
 """A corpus embedded once, to be searched under many contexts of the closed form. Axes: n texts, W width."""
 
 from collections.abc import Iterable
-from functools import partial
 
 import torch
 
 from cde_retrievers.context.context import CorpusContext, checked_context
-from cde_retrievers.context.fitting import fit
+from cde_retrievers.context.fitting import fit_context_of
 from cde_retrievers.encoder.context_cache import PreparedContextCache, by_second_stage
 from cde_retrievers.encoder.encoder import ContextualEncoder
-from cde_retrievers.encoder.vector_cache import VectorCache
 from cde_retrievers.evaluation.dataset import RetrievalDataset
 from cde_retrievers.external.embedder import whitened_rows
+from cde_retrievers.external.vector_cache import VectorCache
 from cde_retrievers.model.config import WhiteningConditioning
 from cde_retrievers.validation.texts import checked_texts
 from cde_retrievers.validation.vectors import Embeddings
@@ -58,8 +57,15 @@ class PrecomputedEmbedder:
     ) -> CorpusContext:
         """As `ContextualEncoder`."""
         size = self.config.context_size if size is None else size
-        embed = partial(self.first_stage_vectors, show_progress=show_progress)
-        return fit(texts, size, strategy, seed, embed, self.name, self.fingerprint)
+        return fit_context_of(
+            texts,
+            size,
+            strategy,
+            seed,
+            lambda sample: self.first_stage_vectors(sample, show_progress),
+            model_name=self.name,
+            model_fingerprint=self.fingerprint,
+        )
 
     def first_stage_vectors(self, texts: Iterable[str], show_progress: bool | None = None) -> Embeddings:
         """As `ContextualEncoder`; under the closed form they are the plain vectors."""

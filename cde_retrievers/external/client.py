@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from cde_retrievers.encoder.vector_cache import VectorCache
 from cde_retrievers.errors import EmbeddingServiceError
 from cde_retrievers.external.retries import EmbedTexts, RetryPolicy, embed_with_retries
+from cde_retrievers.external.vector_cache import VectorCache
 from cde_retrievers.util.progress import progress_bar
 from cde_retrievers.validation.vectors import Embeddings, Vectors
 

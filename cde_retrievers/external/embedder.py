@@ -4,8 +4,7 @@ Axes: n texts, N context vectors, W width.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -13,13 +12,13 @@ from numpy.typing import NDArray
 from torch.nn.functional import normalize
 
 from cde_retrievers.context.context import CorpusContext, checked_context
-from cde_retrievers.context.fitting import fit
+from cde_retrievers.context.fitting import fit_context_of
 from cde_retrievers.encoder.context_cache import PreparedContextCache
-from cde_retrievers.encoder.vector_cache import DEFAULT_MIB
 from cde_retrievers.errors import ContextMismatchError
 from cde_retrievers.external.client import EmbeddingClient
 from cde_retrievers.external.identity import Probe
 from cde_retrievers.external.retries import DEFAULT_POLICY, EmbedText, EmbedTexts, RetryPolicy
+from cde_retrievers.external.vector_cache import DEFAULT_MIB
 from cde_retrievers.model.config import WhiteningConditioning
 from cde_retrievers.model.whitening import WhiteningMap, fit_whitening
 from cde_retrievers.storage.hashing import sha256_of_json
@@ -133,9 +132,16 @@ class WhitenedEmbedder:
             EmbeddingServiceError: every attempt failed, or the base returned something other than embeddings.
         """
         size = CONTEXT_SIZE if size is None else size
-        embed = partial(self.first_stage_vectors, show_progress=show_progress)
-        context = fit(texts, size, strategy, seed, embed, self.name, self.fingerprint)
-        return replace(context, probe=self._probe.vector)
+        return fit_context_of(
+            texts,
+            size,
+            strategy,
+            seed,
+            lambda sample: self.first_stage_vectors(sample, show_progress),
+            model_name=self.name,
+            model_fingerprint=self.fingerprint,
+            probe=lambda: self._probe.vector,
+        )
 
     @validated
     def first_stage_vectors(self, texts: Iterable[str], show_progress: bool | None = None) -> Embeddings:

@@ -8,11 +8,11 @@ from langchain_core.embeddings import Embeddings
 from pydantic import Field
 
 from cde_retrievers.encoder.embedder import Embedder
-from cde_retrievers.encoder.vector_cache import DEFAULT_MIB
 from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.external.embedder import DEFAULTS, WhitenedEmbedder
 from cde_retrievers.external.identity import name_of_base, require_picklable
 from cde_retrievers.external.retries import DEFAULT_POLICY
+from cde_retrievers.external.vector_cache import DEFAULT_MIB
 from cde_retrievers.langchain.embeddings import ContextualEmbeddings
 
 

@@ -9,10 +9,10 @@ from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.bridge.pydantic import Field
 
 from cde_retrievers.encoder.embedder import Embedder
-from cde_retrievers.encoder.vector_cache import DEFAULT_MIB
 from cde_retrievers.external.embedder import DEFAULTS, WhitenedEmbedder
 from cde_retrievers.external.identity import name_of_base, require_picklable
 from cde_retrievers.external.retries import DEFAULT_POLICY
+from cde_retrievers.external.vector_cache import DEFAULT_MIB
 from cde_retrievers.llama_index.embeddings import ContextualEmbedding
 from cde_retrievers.validation.signatures import validated
 

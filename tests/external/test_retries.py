@@ -7,9 +7,9 @@ import pytest
 from services import PaidService
 from tiny import CORPUS
 
-from cde_retrievers.encoder.vector_cache import VectorCache
 from cde_retrievers.errors import ContextNotFittedError, EmbeddingServiceError
 from cde_retrievers.external.embedder import WhitenedEmbedder
+from cde_retrievers.external.vector_cache import VectorCache
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from cde_retrievers.context.context import CorpusContext
-from cde_retrievers.context.fitting import fit
+from cde_retrievers.context.fitting import fit_context_of
 from cde_retrievers.validation.texts import checked_texts
 
 
@@ -24,7 +24,15 @@ class BagOfWords:
         context.check_model(self.fingerprint, self.name)
 
     def fit_context(self, texts, size=None, strategy="random", seed=0, show_progress=None) -> CorpusContext:
-        return fit(texts, size or 16, strategy, seed, self.first_stage_vectors, self.name, self.fingerprint)
+        return fit_context_of(
+            texts,
+            size or 16,
+            strategy,
+            seed,
+            self.first_stage_vectors,
+            model_name=self.name,
+            model_fingerprint=self.fingerprint,
+        )
 
     def first_stage_vectors(self, texts: Iterable[str], show_progress=None) -> np.ndarray:
         return np.stack([self._counts(text) for text in checked_texts(texts)])
