@@ -138,8 +138,8 @@ class ShuffledContext:
         return replace(
             context,
             vectors=context.vectors[order],
-            documents=[context.documents[place] for place in order],
-            positions=[context.positions[place] for place in order],
+            documents=tuple(context.documents[place] for place in order),
+            positions=tuple(context.positions[place] for place in order),
         )
 
 

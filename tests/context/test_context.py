@@ -253,7 +253,7 @@ def test_a_resealed_header_of_wrong_types_is_refused_or_the_same(saved, name, va
 @pytest.mark.parametrize("name", [*FIELDS, "fingerprint", "vectors_sha256", "format_version"])
 def test_a_resealed_header_without_a_key_is_refused(saved, name):
     reseal(saved, drop=[name])
-    with pytest.raises(ContextFileError, match=rf"context.json (is not a valid context: {name}|has format version)"):
+    with pytest.raises(ContextFileError, match=rf"context.json (is not a valid context: .*{name}|has format version)"):
         CorpusContext.load(saved)
 
 
@@ -269,7 +269,7 @@ VECTORS = np.arange(12, dtype=np.float32).reshape(3, 4)
         ({"vectors": VECTORS[None]}, r"a float32 matrix is expected"),
         ({"vectors": VECTORS[:, :0]}, r"a float32 matrix is expected"),
         ({"vectors": VECTORS[:0]}, r"a float32 matrix is expected"),
-        ({"vectors": VECTORS[:2]}, r"has 2 vectors for 3 documents"),
+        ({"vectors": VECTORS[:2]}, r"it has 2 vectors, 3 documents and 3 positions"),
         ({"vectors": np.where(VECTORS == 5, np.nan, VECTORS)}, "vector 1 holds NaN or infinity"),
         ({"vectors": np.where(VECTORS == 5, np.inf, VECTORS)}, "vector 1 holds NaN or infinity"),
         ({"vectors": VECTORS, "probe": VECTORS[0, :3]}, r"its probe has shape \[3\], but its vectors \[3, 4\]"),
