@@ -6,8 +6,8 @@ from pathlib import Path
 
 from cde_retrievers.corpora.discovery import Source, find_source
 from cde_retrievers.corpora.formats import csv_rows, json_rows, parquet_rows, text_records
-from cde_retrievers.corpora.options import Format, ReadOptions
 from cde_retrievers.corpora.paths import as_path
+from cde_retrievers.corpora.read_options import Format, ReadOptions
 from cde_retrievers.corpora.records import File, Record, Row, to_record
 from cde_retrievers.corpora.splitting import split_record
 from cde_retrievers.errors import CDEError, ConfigurationError, CorpusFileError, DuplicateIdError, InvalidTextError

@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cde_retrievers.corpora.options import Format, ReadOptions
 from cde_retrievers.corpora.paths import is_file, is_folder, leads_out, refuse_link_out, special_kind
+from cde_retrievers.corpora.read_options import Format, ReadOptions
 from cde_retrievers.corpora.records import File
 from cde_retrievers.errors import ConfigurationError, CorpusFileError
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from cde_retrievers.corpora.decoding import MAX_CHARACTERS, Lines, open_text, parse_json, read_text, too_long
 from cde_retrievers.corpora.discovery import Source
-from cde_retrievers.corpora.options import ReadOptions
 from cde_retrievers.corpora.paths import refuse_special, unreadable
+from cde_retrievers.corpora.read_options import ReadOptions
 from cde_retrievers.corpora.records import File, Record, Row, needed_columns
 from cde_retrievers.errors import CDEError, CorpusFileError, InvalidDocumentError, MissingDependencyError, shown
 from cde_retrievers.retrieval.document import Document

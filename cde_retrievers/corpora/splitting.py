@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from cde_retrievers.corpora.options import Split
+from cde_retrievers.corpora.read_options import Split
 from cde_retrievers.corpora.records import Record
 from cde_retrievers.retrieval.document import Document
 

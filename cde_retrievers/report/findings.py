@@ -10,7 +10,7 @@ from cde_retrievers.evaluation.comparison import Comparison
 from cde_retrievers.evaluation.dataset import RetrievalDataset
 from cde_retrievers.evaluation.matrix import ContextMatrix
 from cde_retrievers.evaluation.metrics import MAIN, Interval
-from cde_retrievers.evaluation.pictures.corpus_map import Projection
+from cde_retrievers.evaluation.pictures.scatter_plot import Projection
 from cde_retrievers.evaluation.results import Evaluation
 from cde_retrievers.validation.vectors import checked_embeddings, checked_width
 
@@ -175,7 +175,7 @@ class QueryChange:
 
 
 @dataclass(frozen=True, slots=True)
-class CorpusSync:
+class QueryChanges:
     """All queries of a set.
 
     Attributes:
@@ -193,7 +193,7 @@ class CorpusSync:
     same: int
 
 
-def changes(data: RetrievalDataset, comparison: Comparison) -> CorpusSync:
+def changes(data: RetrievalDataset, comparison: Comparison) -> QueryChanges:
     """The effect of the own context, query by query.
 
     Args:
@@ -213,7 +213,7 @@ def changes(data: RetrievalDataset, comparison: Comparison) -> CorpusSync:
     def shown(places: list[int]) -> tuple[QueryChange, ...]:
         return tuple(_change(place, data, texts, comparison.own, without) for place in places[:SHOWN])
 
-    return CorpusSync(shown(wins), shown(losses), len(wins), len(losses), len(gains) - len(wins) - len(losses))
+    return QueryChanges(shown(wins), shown(losses), len(wins), len(losses), len(gains) - len(wins) - len(losses))
 
 
 def _change(

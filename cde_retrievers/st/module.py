@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from cde_retrievers.context.context import CorpusContext
 from cde_retrievers.encoder.encoder import ContextualEncoder
 from cde_retrievers.errors import CheckpointError, ConfigurationError
-from cde_retrievers.st.saved import read_parts, requested_dtype, write_parts
+from cde_retrievers.st.persistence import read_parts, requested_dtype, write_parts
 from cde_retrievers.validation.texts import checked_texts
 
 

@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 from transformers import TrainingArguments
 
 from cde_retrievers.errors import ConfigurationError, shown
-from cde_retrievers.training.trainer_settings import check_trainer_settings
+from cde_retrievers.training.unsupported_settings import check_trainer_settings
 from cde_retrievers.util.imports import require
 
 MEAN_NDCG = "ndcg@10"  # over all evaluation folders

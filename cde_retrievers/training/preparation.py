@@ -14,7 +14,7 @@ from cde_retrievers.training.batches.step_plan import ContextSampler, StepDatase
 from cde_retrievers.training.batches.surrogate import PairVectors, context_vectors, embed_pairs
 from cde_retrievers.training.config import TrainingConfig
 from cde_retrievers.training.data.pairs import TrainingPairs, with_gathered_negatives
-from cde_retrievers.training.trainable import TrainableModel, context_size
+from cde_retrievers.training.trainable_model import TrainableModel, context_size
 
 logger = logging.getLogger(__name__)
 

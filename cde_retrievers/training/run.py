@@ -15,12 +15,12 @@ from cde_retrievers.model.config import Conditioning
 from cde_retrievers.training.base_model import encoder_to_train
 from cde_retrievers.training.checkpoints import RunIdentity, newest_complete, starting_point
 from cde_retrievers.training.config import TrainingConfig
+from cde_retrievers.training.data.pair_statistics import check_enough
 from cde_retrievers.training.data.pairs import TrainingPairs
 from cde_retrievers.training.data.read import read_pairs
-from cde_retrievers.training.data.report import check_enough
 from cde_retrievers.training.distributed import wait_for_all
 from cde_retrievers.training.preparation import prepare
-from cde_retrievers.training.trainable import TrainableModel
+from cde_retrievers.training.trainable_model import TrainableModel
 from cde_retrievers.training.trainer import ContextualTrainer
 from cde_retrievers.util.imports import require
 from cde_retrievers.validation.signatures import validated

@@ -26,14 +26,14 @@ from cde_retrievers.evaluation.searchers import Contextual
 from cde_retrievers.training.batches.sampler import PairBatchSampler
 from cde_retrievers.training.batches.step_plan import StepPlan
 from cde_retrievers.training.callbacks import LogLastStep, LogWriter, ProgressLine
+from cde_retrievers.training.checkpoint_writer import CheckpointKeeper, explain_failed_checkpoint, write_weights
 from cde_retrievers.training.checkpoints import RunIdentity, starting_point
 from cde_retrievers.training.config import TrainingConfig
+from cde_retrievers.training.contrastive_model import ContrastiveModel
 from cde_retrievers.training.distributed import of_the_first
-from cde_retrievers.training.metrics import StepMetrics
-from cde_retrievers.training.model import ContrastiveModel
 from cde_retrievers.training.optimizer import GATE_LEARNING_RATE, gates, set_apart
 from cde_retrievers.training.preparation import TrainingSteps
-from cde_retrievers.training.saving import CheckpointKeeper, explain_failed_checkpoint, write_weights
+from cde_retrievers.training.step_metrics import StepMetrics
 
 logger = logging.getLogger(__name__)
 

@@ -20,8 +20,8 @@ from cde_retrievers.training.base_model import encoder_to_train
 from cde_retrievers.training.checkpoints import newest_complete
 from cde_retrievers.training.config import TrainingConfig
 from cde_retrievers.training.data.from_corpus import pairs_from_corpus
+from cde_retrievers.training.data.pair_statistics import describe_pairs
 from cde_retrievers.training.data.read import read_pairs
-from cde_retrievers.training.data.report import describe_pairs
 from cde_retrievers.training.run import train
 from cde_retrievers.training.trainer import ContextualTrainer
 

@@ -518,7 +518,7 @@ def test_damaged_judgements_queries_pairs_and_run_files_give_errors_of_ours_alon
 
 def test_rows_are_read_with_a_limit_by_default(tmp_path, monkeypatch):
     (tmp_path / "a.jsonl").write_text('{"text": "abc"}\n')
-    monkeypatch.setattr("cde_retrievers.corpora.options.MAX_CHARACTERS", 5)
+    monkeypatch.setattr("cde_retrievers.corpora.read_options.MAX_CHARACTERS", 5)
     with pytest.raises(CorpusFileError, match=r"longer than 5 characters"):
         Corpus(tmp_path / "a.jsonl").check()
     assert len(list(json_rows(File(tmp_path / "a.jsonl", "a.jsonl")))) == 1

@@ -17,9 +17,9 @@ from cde_retrievers.errors import (
     TrainingDataError,
 )
 from cde_retrievers.training.data.beir import beir_pairs, beir_sets
+from cde_retrievers.training.data.columns import RowReader
 from cde_retrievers.training.data.pairs import Pair, TrainingPairs
 from cde_retrievers.training.data.qa_dataset import QADataset, qa_file_pairs, qa_object_pairs
-from cde_retrievers.training.data.rows import RowReader
 from cde_retrievers.validation.signatures import is_iterable, validated
 
 Rows = Iterable[Pair | Mapping[str, Any]]

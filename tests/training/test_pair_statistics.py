@@ -9,8 +9,8 @@ from tiny import build_tokenizer
 
 from cde_retrievers.encoder.tokenizer import TextTokenizer
 from cde_retrievers.errors import ConfigurationError, TrainingDataError
+from cde_retrievers.training.data.pair_statistics import check_enough, describe_pairs
 from cde_retrievers.training.data.pairs import Pair, TrainingPairs
-from cde_retrievers.training.data.report import check_enough, describe_pairs
 
 PAIRS = [
     Pair("red cat", "the cat", ("the dog",), "cats"),

@@ -8,9 +8,9 @@ from cde_retrievers.encoder.encoder import ContextualEncoder
 from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.model.contextual import ContextualModel
 from cde_retrievers.training.config import TrainingConfig
+from cde_retrievers.training.contrastive_model import ContrastiveModel
 from cde_retrievers.training.lora import Adapters, check_lora
 from cde_retrievers.training.losses.contrastive import ContrastiveLoss
-from cde_retrievers.training.model import ContrastiveModel
 from cde_retrievers.training.optimizer import check_gate_learning_rate
 
 # NomicBERT's and ModernBERT's layers keep the probability for attention as a number, not in a module.
