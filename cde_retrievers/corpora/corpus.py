@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cde_retrievers.corpora.discovery import Source, find_source
-from cde_retrievers.corpora.formats import csv_rows, json_rows, parquet_rows, text_records
+from cde_retrievers.corpora.formats import read_rows, text_record
 from cde_retrievers.corpora.paths import as_path
 from cde_retrievers.corpora.read_options import Format, ReadOptions
 from cde_retrievers.corpora.records import File, Record, Row, to_record
@@ -23,7 +23,7 @@ class Corpus:
 
     Example:
         ```python
-        corpus = Corpus("docs", Reading(split="headings")).check()
+        corpus = Corpus("docs", ReadOptions(split="headings")).check()
         index = ContextualIndex.build(corpus, encoder, "docs_index")
         ```
 
@@ -41,7 +41,9 @@ class Corpus:
         self.path = as_path(path)
         self.reading = ReadOptions() if reading is None else reading
         if not isinstance(self.reading, ReadOptions):
-            raise ConfigurationError(f"reading must be a Reading, found a {type(reading).__name__}; give Reading(...)")
+            raise ConfigurationError(
+                f"reading must be ReadOptions, found a {type(reading).__name__}; give ReadOptions(...)"
+            )
         self._source: Source = find_source(self.path, self.reading)
         self.reading.check_format(self._source.format)
 
@@ -132,7 +134,7 @@ class Corpus:
 
     def _whole_records(self) -> Iterator[Record]:
         if self.format == "text":
-            return text_records(self._source, self.reading)
+            return (text_record(file, self.reading) for file in self._source.files)
         return (
             to_record(row, self.reading, self.format) for file in self._source.files for row in self._some_rows(file)
         )
@@ -140,20 +142,13 @@ class Corpus:
     def _some_rows(self, file: File) -> Iterator[Row]:
         """The rows of a file, of which there must be one."""
         is_empty = True
-        for row in self._rows(file):
+        for row in read_rows(file, self.format, self.reading):
             is_empty = False
             yield row
         if is_empty and not self.reading.skip_empty:
             raise CorpusFileError(
                 f"{file.path} has no rows; remove it, or leave empty files out with skip_empty=True (--skip-empty)"
             )
-
-    def _rows(self, file: File) -> Iterator[Row]:
-        if self.format == "csv":
-            return csv_rows(file, self.reading)
-        if self.format == "parquet":
-            return parquet_rows(file, self.reading)
-        return json_rows(file, self.reading.encoding, self.reading.record_limit)
 
 
 @dataclass(frozen=True, slots=True)
