@@ -45,7 +45,7 @@ def test_what_can_be_chosen_is_what_the_library_offers():
     from cde_retrievers.cli.options import common as options
     from cde_retrievers.cli.options import evaluation as evaluation_options
     from cde_retrievers.context.selection import STRATEGIES
-    from cde_retrievers.corpora import options as reading
+    from cde_retrievers.corpora import read_options as reading
     from cde_retrievers.index.manifest import Kind
 
     assert options.Format == reading.Format

@@ -159,7 +159,7 @@ def test_hard_negatives_that_are_missing_are_named(make_encoder, tmp_path):
 
 
 def test_fewer_pairs_than_a_batch_are_refused(make_encoder, tmp_path):
-    with pytest.raises(TrainingDataError, match=r"there are 54 pairs, which is not one batch of 60"):
+    with pytest.raises(TrainingDataError, match=r"a batch takes 60 distinct pairs"):
         train(make_encoder("cached"), PAIRS, small_config(tmp_path, per_device_train_batch_size=60))
 
 
