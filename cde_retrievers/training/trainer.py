@@ -11,7 +11,6 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback
 from transformers.trainer import DEFAULT_PROGRESS_CALLBACK
 from transformers.trainer_callback import PrinterCallback
@@ -23,8 +22,6 @@ from cde_retrievers.errors import CDEError, TrainingError, WriteError
 from cde_retrievers.evaluation.dataset import RetrievalDataset
 from cde_retrievers.evaluation.evaluator import ndcg_at_10
 from cde_retrievers.evaluation.searchers import Contextual
-from cde_retrievers.training.batches.sampler import PairBatchSampler
-from cde_retrievers.training.batches.step_plan import StepPlan
 from cde_retrievers.training.callbacks import LogLastStep, LogWriter, ProgressLine
 from cde_retrievers.training.checkpoint_writer import CheckpointKeeper, explain_failed_checkpoint, write_weights
 from cde_retrievers.training.checkpoints import RunIdentity, starting_point
@@ -32,7 +29,7 @@ from cde_retrievers.training.config import TrainingConfig
 from cde_retrievers.training.contrastive_model import ContrastiveModel
 from cde_retrievers.training.distributed import of_the_first
 from cde_retrievers.training.optimizer import GATE_LEARNING_RATE, gates, set_apart
-from cde_retrievers.training.preparation import TrainingSteps
+from cde_retrievers.training.preparation import StepLoader
 from cde_retrievers.training.step_metrics import StepMetrics
 
 logger = logging.getLogger(__name__)
@@ -47,7 +44,7 @@ class ContextualTrainer(Trainer):
     Args:
         module: the model to train, in place.
         config: of the run.
-        steps: the batches to train on.
+        loader: of the batches to train on.
         tokenizer: of the model, for evaluation.
         sets: searched for evaluation.
         identity: of the run; a checkpoint of another run is not resumed.
@@ -58,7 +55,7 @@ class ContextualTrainer(Trainer):
         self,
         module: ContrastiveModel,
         config: TrainingConfig,
-        steps: TrainingSteps,
+        loader: StepLoader,
         tokenizer: TextTokenizer,
         sets: Sequence[RetrievalDataset] = (),
         identity: RunIdentity | None = None,
@@ -69,7 +66,7 @@ class ContextualTrainer(Trainer):
         self._identity = identity or {}
         self._keeper = CheckpointKeeper(self._identity, config.save_total_limit)
         self._metrics = StepMetrics(config.device, config.world_size)
-        self._steps = steps
+        self._loader = loader
         self._tokenizer = tokenizer
         self._sets = sets
         own = [self._keeper, LogLastStep(), LogWriter(), ProgressLine(config.show_progress)]
@@ -102,18 +99,9 @@ class ContextualTrainer(Trainer):
                 explain_failed_checkpoint(error, self._keeper.writing, self._config.output_folder)
             raise
 
-    def get_train_dataloader(self) -> DataLoader[StepPlan]:
+    def get_train_dataloader(self) -> StepLoader:
         """The batches of this process, epoch after epoch."""
-        workers = self.args.dataloader_num_workers
-        return _EpochLoader(
-            self._steps.dataset,
-            batch_sampler=self._steps.sampler,  # type: ignore[arg-type]  # torch's types know lists of rows only
-            collate_fn=self._steps.collator,  # type: ignore[arg-type]
-            num_workers=workers,
-            prefetch_factor=self.args.dataloader_prefetch_factor,
-            pin_memory=self.args.dataloader_pin_memory and self.args.device.type == "cuda",
-            persistent_workers=self.args.dataloader_persistent_workers and workers > 0,
-        )
+        return self._loader
 
     def get_batch_samples(
         self, epoch_iterator: Iterator[Step], num_batches: int, device: torch.device
@@ -126,7 +114,7 @@ class ContextualTrainer(Trainer):
 
     def num_examples(self, dataloader: Any) -> int:
         """The pairs of an epoch, over all processes."""
-        return self._steps.sampler.batches_per_epoch * self._steps.sampler.batch_size
+        return self._loader.batches.batches_per_epoch * self._loader.batches.batch_size
 
     def get_decay_parameter_names(self, model: nn.Module) -> list[str]:
         """The parameters with weight decay: all that the Trainer names but the gate, which decay would close."""
@@ -213,14 +201,6 @@ class ContextualTrainer(Trainer):
     def _encoder(self) -> ContextualEncoder:
         model, device = self._module.model, self.args.device
         return ContextualEncoder(model, self._tokenizer, device=device, dtype="float32", name="in training")
-
-
-class _EpochLoader(DataLoader[StepPlan]):
-    """A loader that passes the number of the epoch on to its sampler; transformers' Trainer sets it here."""
-
-    def set_epoch(self, epoch: int) -> None:
-        assert isinstance(self.batch_sampler, PairBatchSampler)
-        self.batch_sampler.set_epoch(epoch)
 
 
 def _has_finite_gradients(module: nn.Module) -> bool:

@@ -5,7 +5,7 @@ Axes: B queries and M documents of this process, R processes, W width.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,13 +15,12 @@ from cde_retrievers.errors import ConfigurationError, TrainingDataError
 from cde_retrievers.training.distributed import gathered, rank, world_size
 
 
-@dataclass(frozen=True, slots=True)
-class LossReport:
-    """The loss and what to watch; all scalars, float32.
+class LossReport(NamedTuple):
+    """The loss and two figures to watch; scalars, float32.
 
     Attributes:
         loss: to be minimised; the mean over this process's queries.
-        accuracy: share of the queries whose positive scores higher than every document kept.
+        accuracy: share of the queries whose positive scores highest among the documents that count.
         masked_share: share of the negatives that were excluded.
     """
 
