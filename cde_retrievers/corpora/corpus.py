@@ -16,10 +16,10 @@ from cde_retrievers.validation.signatures import validated
 
 
 class Corpus:
-    """Documents in files, never all in memory; every `iter()` reads them from the beginning.
+    """The documents of files, as a stream; every `iter()` reads them from the beginning.
 
-    Text files: one document each, called by its path. Rows: `text`, `id` and what else they have as metadata. Every
-    document's metadata names its `file` and, where there is one, its `row`; BEIR folders have what they bring.
+    A text file is one document, with its path as id. A row has `text`, `id`, and other columns as metadata. Except in
+    BEIR folders the metadata also have `file` and, for rows, `row`.
 
     Example:
         ```python
@@ -29,11 +29,11 @@ class Corpus:
 
     Args:
         path: a file or a folder.
-        reading: choices, such as the columns.
+        reading: options, such as the columns.
 
     Raises:
-        CorpusFileError: there is nothing to read, or it is not clear how.
-        ConfigurationError: a choice says nothing about files of that format.
+        CorpusFileError: there is nothing to read, or its format is unclear.
+        ConfigurationError: an option does not apply to files of that format.
     """
 
     @validated
@@ -49,12 +49,12 @@ class Corpus:
 
     @property
     def format(self) -> Format:
-        """Of its files."""
+        """The format of its files."""
         return self._source.format
 
     @property
     def files(self) -> int:
-        """The number of documents."""
+        """The number of files."""
         return len(self._source.files)
 
     def __iter__(self) -> Iterator[Document]:
@@ -62,7 +62,7 @@ class Corpus:
 
         Raises:
             CorpusFileError: a file cannot be read or decoded, is not what its format asks for, or lacks a column.
-            InvalidTextError: a text is empty or none.
+            InvalidTextError: a text is empty or invalid.
             InvalidDocumentError: an id is not a text.
         """
         return (record.document for record in self._records() if not self._is_left_out(record))
@@ -75,12 +75,12 @@ class Corpus:
         """Read everything once, so that every fault is found before the first document is embedded.
 
         Args:
-            taken: ids that must not come, such as those of the index that the documents are for.
+            taken: ids that no document may have, such as those of an index.
 
         Raises:
             DuplicateIdError: an id comes twice, or is taken.
             ConfigurationError: `taken` can hold no ids.
-            CorpusFileError, InvalidTextError, InvalidDocumentError: as the iteration; or there are no documents.
+            CorpusFileError, InvalidTextError, InvalidDocumentError: as in the iteration; or there are no documents.
         """
         if not isinstance(taken, Container):
             raise ConfigurationError(
@@ -140,7 +140,7 @@ class Corpus:
         )
 
     def _some_rows(self, file: File) -> Iterator[Row]:
-        """The rows of a file, of which there must be one."""
+        """The rows of a file; raises CorpusFileError if there is none."""
         is_empty = True
         for row in read_rows(file, self.format, self.reading):
             is_empty = False
@@ -156,9 +156,9 @@ class CheckedCorpus:
     """A corpus that was read through once, so that its length is known; iterates like the corpus.
 
     Attributes:
-        corpus: what was read.
-        documents: how many there are.
-        left_out: documents without text that do not count.
+        corpus: the one that was read.
+        documents: their number.
+        left_out: the number of documents without text, which are left out.
     """
 
     corpus: Corpus

@@ -1,4 +1,4 @@
-"""Long texts in parts that a model reads to their end: nothing is left out, nothing comes twice."""
+"""Split long texts into parts that a model can read whole; nothing is lost or repeated."""
 
 import re
 from collections.abc import Iterator

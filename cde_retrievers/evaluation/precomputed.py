@@ -19,10 +19,9 @@ from cde_retrievers.validation.vectors import Embeddings
 
 
 class PrecomputedEmbedder:
-    """An `Embedder` that gives what an encoder of the closed form gives, without running it again for known texts.
+    """An `Embedder` that embeds the texts of a set once, and applies the closed form under every context to them.
 
-    No context changes the plain vectors that the closed form maps, so those of a set's documents and queries are
-    computed when this is made. It holds one vector (W,) for each of them.
+    The closed form maps plain vectors, which no context changes. This holds one vector (W,) per document and query.
 
     Vectors differ from the encoder's in the last digits, which depend on what shares a batch with a text. Of two texts
     that are the same to the tokenizer they also decide whether a context counts one vector or two.
@@ -47,9 +46,11 @@ class PrecomputedEmbedder:
 
     def _know(self, texts: Iterable[str], prompt: str, show_progress: bool | None) -> None:
         known = self._known.setdefault(prompt, {})
-        known.update(self._anew((text for text in texts if text not in known), prompt, show_progress))
+        known.update(self._embedded((text for text in texts if text not in known), prompt, show_progress))
 
-    def _anew(self, texts: Iterable[str], prompt: str, show_progress: bool | None) -> dict[str, NDArray[np.float32]]:
+    def _embedded(
+        self, texts: Iterable[str], prompt: str, show_progress: bool | None
+    ) -> dict[str, NDArray[np.float32]]:
         different = list(dict.fromkeys(texts))
         return dict(zip(different, self._encoder.biencoder_vectors(different, prompt, show_progress), strict=True))
 
@@ -80,10 +81,10 @@ class PrecomputedEmbedder:
         """As `ContextualEncoder`; unknown texts are embedded again at each call."""
         asked = list(checked_texts(texts))
         known = self._known.get(prompt, {})
-        anew = self._anew((text for text in asked if text not in known), prompt, show_progress)
+        unknown = self._embedded((text for text in asked if text not in known), prompt, show_progress)
         result = np.empty((len(asked), self.width), dtype=np.float32)
         for row, text in enumerate(asked):
-            result[row] = known[text] if text in known else anew[text]
+            result[row] = known[text] if text in known else unknown[text]
         return result
 
     def encode_documents(

@@ -170,13 +170,13 @@ class QueryChange:
 
     @property
     def gain(self) -> float:
-        """Of nDCG@10."""
+        """The difference in nDCG@10."""
         return self.own.ndcg_at_10 - self.without.ndcg_at_10
 
 
 @dataclass(frozen=True, slots=True)
 class QueryChanges:
-    """All queries of a set.
+    """The effect of a context on the queries of a set.
 
     Attributes:
         wins: the ten that gained most, most first.

@@ -45,7 +45,7 @@ def encoder_to_train(
     if given:
         raise ConfigurationError(
             f"{name_or_path} is already contextual and is trained as it is, so it takes no {', '.join(given)}; leave "
-            f"this out, or give a bi-encoder"
+            f"that out, or give a bi-encoder"
         )
     return ContextualEncoder.from_pretrained(name_or_path, device=device)
 

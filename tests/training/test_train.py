@@ -217,7 +217,7 @@ class Spoil(TrainerCallback):
 def test_a_loss_that_is_not_a_number_stops_training_at_its_step(make_encoder, tmp_path):
     spoil = Spoil(4, lambda stage: stage.context_projection.bias.data.fill_(float("nan")))
     config = small_config(tmp_path, save_strategy="steps", save_steps=2)
-    with pytest.raises(TrainingError, match=r"the loss is nan at step 4, .* Start again with a lower learning_rate"):
+    with pytest.raises(TrainingError, match=r"the loss is nan at step 4; .* Start again with a lower learning_rate"):
         train(make_encoder("cached"), PAIRS, config, callbacks=[spoil])
     assert newest_complete(tmp_path) == tmp_path / "checkpoint-2"
 

@@ -1,4 +1,4 @@
-"""`train`: a model of one's own out of pairs, or out of documents alone."""
+"""`train`: train a model on pairs, or on documents alone."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any

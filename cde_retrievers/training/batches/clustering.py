@@ -78,7 +78,7 @@ def cluster_pairs(
 
 def _check_settings(cluster_size: int, seed: int) -> None:
     if cluster_size < 1:
-        raise ConfigurationError(f"cluster_size must be at least 1, found {cluster_size}; give a number of pairs")
+        raise ConfigurationError(f"a cluster must hold at least 1 pair, found cluster_size={cluster_size}")
     if not 0 <= seed <= _LARGEST_SEED:
         raise ConfigurationError(f"seed must be between 0 and {_LARGEST_SEED}, found {seed}; give another")
 

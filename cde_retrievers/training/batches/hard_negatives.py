@@ -68,8 +68,8 @@ class MiningRules:
                 raise ConfigurationError(f"{name} must be a whole number, found {number!r}; give a whole number")
         if self.num_negatives < 1 or self.range_min < 0:
             raise ConfigurationError(
-                f"num_negatives must be at least 1 and range_min at least 0, found {self.num_negatives} and "
-                f"{self.range_min}; change them"
+                f"num_negatives must be at least 1 and range_min at least 0, found "
+                f"num_negatives={self.num_negatives}, range_min={self.range_min}"
             )
         if self.min_score is not None and self.max_score is not None and self.min_score > self.max_score:
             raise ConfigurationError(f"min_score={self.min_score} is above max_score={self.max_score}; swap them")

@@ -130,7 +130,7 @@ def _distinct_rows(pairs: TrainingPairs, batch_size: int, seed: int) -> Indices:
     """The first row of each distinct pair of texts, in order."""
     if batch_size < 1 or seed < 0:
         raise ConfigurationError(
-            f"batch_size must be at least 1 and seed at least 0, found {batch_size} and {seed}; change them"
+            f"batch_size must be at least 1 and seed at least 0, found batch_size={batch_size}, seed={seed}"
         )
     rows = first_rows(pairs)
     if len(rows) < len(pairs):
