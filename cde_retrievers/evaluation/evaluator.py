@@ -1,4 +1,4 @@
-"""`evaluate`: a model and judged queries in, measures with intervals out."""
+"""`evaluate`: search judged queries with a model and measure the results."""
 
 from pathlib import Path
 
@@ -86,7 +86,7 @@ def searcher_of(
     if not isinstance(model, Searcher):
         raise ConfigurationError(
             f"{type(model).__name__} cannot be evaluated as it is; wrap an embedding that takes no context as "
-            f"Plain(embedding), or give a ContextualEncoder"
+            f"PlainEmbedding(embedding), or give a ContextualEncoder"
         )
     if context is not None:
         raise ConfigurationError(f"{model.name} takes no context; leave it out")

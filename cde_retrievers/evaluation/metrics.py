@@ -18,12 +18,12 @@ _DRAWN_AT_A_TIME = 1 << 22  # rows of queries: 32 MB
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A mean, and between what bounds it would lie for other queries of the kind.
+    """A mean and its bootstrap interval.
 
     Attributes:
-        mean: of the values as they are.
-        low: below it lie (1 - level) / 2 of the resampled means.
-        high: above it lie as many.
+        mean: of the values.
+        low: (1 - level) / 2 of the resampled means are below it.
+        high: as many are above it.
     """
 
     mean: float
@@ -36,19 +36,19 @@ class Interval:
         return self.low > 0 or self.high < 0
 
     def to_dict(self) -> dict[str, float]:
-        """Of types that JSON has."""
+        """The three numbers, as JSON values."""
         return {"mean": self.mean, "low": self.low, "high": self.high}
 
 
 def interval(sets: Sequence[Values], seed: int = 0, resamples: int = RESAMPLES, level: float = LEVEL) -> Interval:
     """The mean over sets of the mean over a set's queries, with its bootstrap interval.
 
-    Queries are drawn anew with replacement within each set; the sets stay. For two searches of the same queries give
+    Queries are drawn with replacement within each set; the sets stay. For two searches of the same queries give
     the differences per query: that is the paired bootstrap.
 
     Args:
         sets: S arrays (Q,), each of at least one value; for one set a list of one.
-        seed: of the draws; the same one, the same interval.
+        seed: of the draws.
         resamples: R.
         level: share of the resampled means between the bounds.
     """

@@ -108,8 +108,8 @@ class ContextualFinetuneEngine:
             MissingDependencyError: a package is not installed; names the extra.
         """
         from cde_retrievers.training.base_model import encoder_to_train
+        from cde_retrievers.training.data.pair_statistics import check_enough
         from cde_retrievers.training.data.read import read_pairs
-        from cde_retrievers.training.data.report import check_enough
         from cde_retrievers.training.run import train
 
         pairs = read_pairs(self._data)

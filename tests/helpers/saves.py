@@ -24,9 +24,9 @@ from cde_retrievers.llama_index import ContextualEmbedding, ContextualVectorStor
 from cde_retrievers.model.contextual import ContextualModel
 from cde_retrievers.storage.atomic import recovered
 from cde_retrievers.training.array_cache import cached_arrays, write_rows
+from cde_retrievers.training.checkpoint_writer import write_weights
 from cde_retrievers.training.checkpoints import delete_old, mark_complete, newest_complete
 from cde_retrievers.training.data.qa_beir import QAData
-from cde_retrievers.training.saving import write_weights
 
 
 @dataclass(frozen=True, slots=True)

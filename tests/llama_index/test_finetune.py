@@ -205,7 +205,7 @@ def test_a_file_of_pairs_is_refused(tmp_path):
 
 def test_what_cannot_be_trained_is_refused_before_a_model_is_loaded(tmp_path):
     engine = ContextualFinetuneEngine(make_dataset(9), tmp_path / "no model", tmp_path / "out")
-    with pytest.raises(TrainingDataError, match="there are 9 pairs, which is not one batch of 10"):
+    with pytest.raises(TrainingDataError, match="a batch takes 10 distinct pairs"):
         engine.finetune(**CPU)
     with pytest.raises(ConfigurationError, match="'learning_rte' is unknown"):
         engine.finetune(learning_rte=1)

@@ -87,7 +87,7 @@ def index(
         documents = read_once(reading, run)
         done = _done(out)
         if done is not None:
-            run.say(f"{out}: going on where it was interrupted, with {done:,} of {len(documents):,} documents done")
+            run.say(f"{out}: continuing where it was interrupted, with {done:,} of {len(documents):,} documents done")
         encoder = load_encoder(model, made_with=given.model_name if given else None)
         run.if_interrupted = lambda: _state_of(out)
         made = ContextualIndex.build(

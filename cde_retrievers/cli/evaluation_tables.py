@@ -1,4 +1,4 @@
-"""What `eval` and `report` are given, and their results as tables: loaded only when an evaluation runs."""
+"""The inputs of `eval` and `report`, and their results as tables. Loads torch; import it in a command only."""
 
 from collections.abc import Iterator
 from dataclasses import replace

@@ -13,10 +13,10 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 class SaveWhenInterrupted(TrainerCallback):
     """Writes a checkpoint after the step in which Ctrl-C came, then stops; a second Ctrl-C stops at once.
 
-    Of several processes each would hear it at another step, so that there the first one stops at once.
+    With several processes, which would notice it at different steps, the first Ctrl-C stops at once.
 
     Args:
-        say: tells the user that it was heard.
+        say: prints a message.
     """
 
     def __init__(self, say: Callable[[str], None]) -> None:
@@ -31,17 +31,17 @@ class SaveWhenInterrupted(TrainerCallback):
             self._before = signal.signal(signal.SIGINT, self._remember)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Ask for a checkpoint."""
+        """Request a checkpoint."""
         if self._was_asked:
             control.should_save = True
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Stop, now that it is written and marked as whole."""
+        """Stop, now that the checkpoint is complete."""
         if self._was_asked:
             raise KeyboardInterrupt
 
     def stop_listening(self) -> None:
-        """Ctrl-C does again what it did before."""
+        """Restore the earlier handling of Ctrl-C."""
         if self._before is not None:
             signal.signal(signal.SIGINT, self._before)
             self._before = None

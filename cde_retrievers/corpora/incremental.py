@@ -1,4 +1,4 @@
-"""Only what is new: so that bringing a source in again costs no more than what changed in it."""
+"""Incremental updates: only new and changed documents of a source are embedded."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
@@ -10,23 +10,23 @@ class HoldsDocuments(Protocol):
     """The interface of a store that returns its documents by id, such as `ContextualIndex`."""
 
     def get(self, ids: Sequence[str]) -> list[Document | None]:
-        """The documents with these ids, None for those that do not exist."""
+        """The documents with these ids; None for an id that does not exist."""
 
     def ids(self) -> list[str]:
         """The id of every document."""
 
 
 class CorpusSync:
-    """Those of the documents that an index does not have just as they are, for `ContextualIndex.upsert`.
+    """The new and changed documents of a source, for `ContextualIndex.upsert`.
 
     Args:
-        documents: all with ids.
-        index: where they may be already.
+        documents: all of the source, with ids.
+        index: to compare with.
 
     Attributes:
-        added: documents so far that the index did not have.
-        replaced: those that it had otherwise.
-        unchanged: those that were left out, since it has them.
+        added: new documents so far.
+        replaced: changed documents so far.
+        unchanged: documents so far that the index already has, and that are left out.
     """
 
     def __init__(self, documents: Iterable[Document], index: HoldsDocuments) -> None:
@@ -48,8 +48,12 @@ class CorpusSync:
                 self.replaced += 1
             yield document
 
+    def to_dict(self) -> dict[str, int]:
+        """The three counts."""
+        return {"added": self.added, "replaced": self.replaced, "unchanged": self.unchanged}
+
     def vanished(self, prefix: str = "") -> list[str]:
-        """Ids in the index that begin with `prefix` and that no document had, once all of them were read."""
+        """The ids in the index that start with `prefix` and that no document has. Read all documents first."""
         return [
             identity for identity in self._index.ids() if identity.startswith(prefix) and identity not in self._seen
         ]

@@ -28,7 +28,7 @@ _MEANT_FOR: Mapping[str, tuple[Format, ...]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadOptions:
-    """Choices that hold for all files of a source.
+    """How the files of a source are read.
 
     Attributes:
         format: "text" (and Markdown), "jsonl", "csv", "parquet" or "beir"; found from the names if None.
@@ -50,7 +50,7 @@ class ReadOptions:
             are left out, which is logged.
 
     Raises:
-        ConfigurationError: a choice is impossible, or of another type.
+        ConfigurationError: an option is impossible, or of the wrong type.
     """
 
     format: Format | None = None
@@ -90,7 +90,7 @@ class ReadOptions:
         _check_encoding(self.encoding)
 
     def _check_types(self) -> None:
-        """Validate every choice by its annotation; a list becomes a tuple."""
+        """Validate every option by its annotation; a list becomes a tuple."""
         kinds = get_type_hints(type(self))
         for field in fields(self):
             found = getattr(self, field.name)
@@ -105,7 +105,7 @@ class ReadOptions:
 
     @property
     def words_per_part(self) -> int:
-        """At most."""
+        """The number of words of a part, at most."""
         return self.max_words or _WORDS_PER_PART
 
     @property
@@ -114,7 +114,7 @@ class ReadOptions:
         return self.max_characters or MAX_CHARACTERS
 
     def check_format(self, found: Format) -> None:
-        """Raise ConfigurationError if a choice says nothing about files of this format."""
+        """Raise ConfigurationError if an option does not apply to files of this format."""
         for setting, formats in _MEANT_FOR.items():
             if getattr(self, setting) and found not in formats:
                 raise ConfigurationError(

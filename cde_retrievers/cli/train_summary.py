@@ -1,7 +1,7 @@
 """The summary of a training run, for people and for programs. Loads torch; import it in a command only."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,23 +19,19 @@ class Change:
     first: float
     last: float
 
-    def to_dict(self) -> dict[str, float]:
-        """Both, of types that JSON has."""
-        return {"first": self.first, "last": self.last}
-
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """A run that is over.
+    """The figures of a finished run.
 
     Attributes:
-        base: the name of what was trained.
-        conditioning: how it reads its context.
-        model: the directory of the trained model.
-        steps: how many there were.
-        seconds: what they took.
+        base: name of the model before training.
+        conditioning: its kind.
+        model: directory of the trained model.
+        steps: their number.
+        seconds: their duration.
         loss: at the first step, and over the last ones.
-        accuracy: share of queries whose own document scored highest in its batch, likewise.
+        accuracy: share of queries whose own document scored highest in its batch, at the same steps.
         ndcg_at_10: by the name of the evaluation folder, before training and with the weights that are kept.
     """
 
@@ -55,15 +51,15 @@ class Summary:
         return sum(change.last for change in changes) < sum(change.first for change in changes)
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything, of types that JSON has."""
+        """Everything, as JSON values."""
         return {
             "model": str(self.model),
             "base": self.base,
             "conditioning": self.conditioning,
             "steps": self.steps,
             "seconds": self.seconds,
-            "loss": self.loss.to_dict(),
-            "accuracy": self.accuracy.to_dict(),
+            "loss": asdict(self.loss),
+            "accuracy": asdict(self.accuracy),
             "ndcg_at_10": {name: {"before": it.first, "after": it.last} for name, it in self.ndcg_at_10.items()},
         }
 

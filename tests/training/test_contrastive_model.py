@@ -8,9 +8,9 @@ from transformers import Trainer, TrainingArguments
 
 from cde_retrievers.errors import ConfigurationError, TrainingDataError
 from cde_retrievers.model.config import CachedConditioning, JointConditioning, WhiteningConditioning
+from cde_retrievers.training.contrastive_model import ContrastiveModel
 from cde_retrievers.training.losses.contrastive import ContrastiveLoss
 from cde_retrievers.training.losses.two_stage import two_stage_embeddings
-from cde_retrievers.training.model import ContrastiveModel
 
 PLAIN = WhiteningConditioning(power=0)
 

@@ -1,4 +1,4 @@
-"""Writing checkpoints: marked when they are whole, old ones deleted after that, failures explained."""
+"""The checkpoints of a run as they are written: marked when complete, old ones deleted, failures explained."""
 
 import errno
 import json
@@ -31,16 +31,16 @@ _SETTINGS_FILE = "training_config.json"
 
 
 class CheckpointKeeper(TrainerCallback):
-    """Marks each checkpoint when all processes have written their part of it, then deletes old ones.
+    """Marks each checkpoint when all processes have written their part, then deletes old ones.
 
-    The Trainer itself would delete old ones before the marker is written, and a run killed in between would have none.
+    The Trainer would delete old ones before the marker is written; a run killed in between would have none.
+
+    Args:
+        identity: of the run.
+        limit: checkpoints to keep; all if None.
 
     Attributes:
         writing: the checkpoint that is being written, or None.
-
-    Args:
-        identity: what identifies the run.
-        limit: checkpoints to keep; all if None.
     """
 
     def __init__(self, identity: RunIdentity, limit: int | None) -> None:
@@ -49,7 +49,7 @@ class CheckpointKeeper(TrainerCallback):
         self._limit = limit
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Called when the Trainer has written a checkpoint."""
+        """Mark the checkpoint that the Trainer has written."""
         wait_for_all()
         if args.should_save and self.writing is not None:
             mark_complete(self.writing, self._identity)
@@ -57,11 +57,11 @@ class CheckpointKeeper(TrainerCallback):
         self.writing = None
 
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Called when the Trainer has loaded the best weights, if it was told to.
+        """Check the checkpoint that the Trainer has loaded the best weights from, if it did.
 
         Raises:
-            TrainingError: the checkpoint with them is gone or damaged; the Trainer keeps the last weights then, or
-                those that it found.
+            TrainingError: the checkpoint is missing or damaged. The Trainer would silently keep the last weights, or
+                take damaged ones.
         """
         if not (args.load_best_model_at_end and args.should_save and state.best_model_checkpoint):
             return
@@ -75,32 +75,32 @@ class CheckpointKeeper(TrainerCallback):
 
 
 def write_weights(folder: Path, module: nn.Module, settings: dict[str, Any]) -> None:
-    """Write every weight once, under one name, and the run's settings.
+    """Write every weight under one name, and the run's settings.
 
     Args:
-        folder: made if it does not exist; its marker is removed first, if it is a checkpoint.
-        module: what is trained.
-        settings: JSON values.
+        folder: created if it does not exist. The marker of a checkpoint is removed first.
+        module: the one that is trained.
+        settings: of the run.
     """
     make_directory(folder)
     unmark(folder)
-    # The name and metadata by which the Trainer finds them.
+    # The name and metadata that the Trainer expects.
     save_file(unique_weights(module), folder / SAFE_WEIGHTS_NAME, metadata={"format": "pt"})
     write_json(folder / _SETTINGS_FILE, json.loads(json.dumps(settings, default=str)))
 
 
 def explain_failed_checkpoint(error: Exception, writing: Path | None, folder: Path) -> None:
-    """Raise a TrainingError from an error if it is one of writing or reading a checkpoint; else do nothing.
+    """Raise a TrainingError if a checkpoint could not be written or read; else do nothing.
 
-    What was written of that checkpoint is removed, which also makes room.
+    An incomplete checkpoint is removed, which also frees space.
 
     Args:
-        error: that ended the run; torch's and safetensors' writers have their own for what a disk refuses.
-        writing: the checkpoint that was being written, if one was.
+        error: ended the run. On a full disk torch and safetensors raise errors of their own.
+        writing: the checkpoint that was being written, or None.
         folder: the run's output directory.
 
     Raises:
-        TrainingError: names the last whole checkpoint.
+        TrainingError: a checkpoint could not be written or read; names the last complete one.
     """
     if isinstance(error, SafetensorError) and writing is None:
         raise TrainingError(

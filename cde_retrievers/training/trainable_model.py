@@ -1,4 +1,4 @@
-"""The model as it is trained: a copy of an encoder's, under its loss, with adapters if asked for."""
+"""The model of a run: a copy of an encoder's model, under its loss, with adapters for LoRA."""
 
 from dataclasses import dataclass
 
@@ -8,12 +8,12 @@ from cde_retrievers.encoder.encoder import ContextualEncoder
 from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.model.contextual import ContextualModel
 from cde_retrievers.training.config import TrainingConfig
+from cde_retrievers.training.contrastive_model import ContrastiveModel
 from cde_retrievers.training.lora import Adapters, check_lora
 from cde_retrievers.training.losses.contrastive import ContrastiveLoss
-from cde_retrievers.training.model import ContrastiveModel
 from cde_retrievers.training.optimizer import check_gate_learning_rate
 
-# NomicBERT's and ModernBERT's layers keep the probability for attention as a number, not in a module.
+# NomicBERT and ModernBERT keep the dropout probability of attention as a number, not in a module.
 _FOR_ATTENTION = "attention_dropout"
 
 
@@ -22,7 +22,7 @@ class TrainableModel:
     """The model to train.
 
     Attributes:
-        module: what the Trainer trains.
+        module: for the Trainer.
         adapters: None for full fine-tuning.
     """
 
@@ -31,11 +31,11 @@ class TrainableModel:
 
     @classmethod
     def of(cls, encoder: ContextualEncoder, config: TrainingConfig) -> "TrainableModel":
-        """A copy of the encoder's model, ready to be trained; the encoder stays as it is.
+        """A copy of the encoder's model, ready for training; the encoder is not changed.
 
         Raises:
             ConfigurationError: a setting does not fit the model.
-            MissingDependencyError: adapters are asked for and peft is not installed.
+            MissingDependencyError: `config` asks for adapters, and peft is not installed.
         """
         check_lora(config)
         model = encoder.copy_model().float()
@@ -54,14 +54,14 @@ class TrainableModel:
         return cls(module, None if config.lora_rank is None else Adapters(model, config, first_stage))
 
     def finished(self) -> ContextualModel:
-        """The trained model, an ordinary one again: adapters merged, nothing frozen."""
+        """The trained model, with adapters merged and nothing frozen."""
         if self.adapters is not None:
             self.adapters.merge()
         return self.module.model.requires_grad_(True).eval()
 
 
 def trains_first_stage(model: ContextualModel, config: TrainingConfig) -> bool:
-    """As asked for, or else where both stages are one network."""
+    """Whether the first stage is trained: as `config` says, or else if both stages are one network."""
     if config.train_first_stage is not None:
         return config.train_first_stage
     first = {id(weight) for weight in model.first_stage.parameters()}
@@ -69,21 +69,22 @@ def trains_first_stage(model: ContextualModel, config: TrainingConfig) -> bool:
 
 
 def context_size(encoder: ContextualEncoder, config: TrainingConfig) -> int:
-    """Context documents of a step.
+    """The number of context documents of a step.
 
     Raises:
-        ConfigurationError: the model reads another number of them.
+        ConfigurationError: the model reads another number.
     """
     slots = getattr(encoder.config.conditioning, "context_slots", None)
     if slots is not None and config.context_size not in (None, slots):
         raise ConfigurationError(
-            f"this model reads exactly {slots} context vectors, but context_size is {config.context_size}; leave it out"
+            f"this model reads exactly {slots} context vectors, but context_size is {config.context_size}; leave "
+            f"context_size out"
         )
     return encoder.config.context_size if config.context_size is None else config.context_size
 
 
 def disable_dropout(model: nn.Module) -> None:
-    """Set every dropout of a model to 0, in place; its settings stay."""
+    """Set every dropout probability of a model to 0, in place; its configuration stays."""
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0

@@ -1,4 +1,4 @@
-"""Rows with named columns to pairs: which column is the query, which the document."""
+"""The columns of rows: which one is the query, the positive, a negative or the domain of a pair."""
 
 import logging
 import re
@@ -11,7 +11,7 @@ from cde_retrievers.training.data.pairs import Pair, check_pair
 
 logger = logging.getLogger(__name__)
 
-# What data sets call them; a row must have exactly one of each.
+# Their names in data sets; a row must have exactly one of each.
 _NAMES: Mapping[str, tuple[str, ...]] = {
     "query": ("query", "anchor", "question"),
     "positive": ("positive", "document", "context", "answer", "passage"),
@@ -31,11 +31,11 @@ class _Columns:
 
 
 class RowReader:
-    """Makes pairs of the rows of one source, and logs once which of its columns have no meaning here.
+    """Makes pairs of the rows of one source, and logs its unused columns once.
 
     Args:
-        source: what it is called in messages.
-        domain: of rows that bring none.
+        source: its name, for messages.
+        domain: of rows without one.
     """
 
     def __init__(self, source: str, domain: str) -> None:
@@ -52,7 +52,7 @@ class RowReader:
             place: where it is from, for messages.
 
         Raises:
-            TrainingDataError: it is neither, a column is missing or ambiguous, or a text is not a string.
+            TrainingDataError: `item` is neither, a column is missing or ambiguous, or a text is not a string.
         """
         if isinstance(item, Mapping):
             pair = self._from_row(item, place)
@@ -119,11 +119,13 @@ def _number(column: str) -> int:
 
 
 def _texts(value: Any, place: str) -> tuple[Any, ...]:
-    """A text, several or none; whether they are texts is checked with the pair."""
+    """The values of a text, a list of texts or None; `check_pair` checks their types."""
     if value is None:
         return ()
     if isinstance(value, str):
         return (value,)
     if not isinstance(value, list | tuple):
-        raise TrainingDataError(f"{place}: negatives must be a list of texts, found {type(value).__name__}")
+        raise TrainingDataError(
+            f"{place}: negatives must be a list of texts, found {type(value).__name__}; give a list"
+        )
     return tuple(value)

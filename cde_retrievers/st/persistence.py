@@ -38,7 +38,7 @@ def requested_dtype(
     """The number format that `SentenceTransformer(path, model_kwargs={"dtype": ...})` asks for.
 
     Raises:
-        ConfigurationError: something was asked for that encoders do not have.
+        ConfigurationError: a setting is given that encoders do not have.
     """
     others = (kwargs.get(name) or {} for name in ("processor_kwargs", "config_kwargs", "init_defaults"))
     settings = {name: value for given in (model_kwargs or {}, *others) for name, value in given.items()}

@@ -1,4 +1,4 @@
-"""One training step as one module: tokens in, loss out. Axes: see `ContrastiveModel.forward`."""
+"""The training step as one module: tokens in, loss out."""
 
 from collections.abc import Mapping
 from typing import Any, Self
@@ -10,23 +10,23 @@ from transformers import PreTrainedModel
 from cde_retrievers.errors import ConfigurationError, TrainingDataError
 from cde_retrievers.model.contextual import ContextualModel
 from cde_retrievers.training.distributed import gathered
-from cde_retrievers.training.losses.contrastive import ContrastiveLoss
+from cde_retrievers.training.losses.contrastive import ContrastiveLoss, LossReport
 from cde_retrievers.training.losses.two_stage import check_chunk_size, embeddings_under, first_stage_vectors
 
 
 class ContrastiveModel(nn.Module):
-    """Both stages of a model under a contrastive loss, as `transformers.Trainer` and `DistributedDataParallel` take it.
+    """Both stages of a model under a contrastive loss, for `transformers.Trainer` and `DistributedDataParallel`.
 
-    All that is special about it (two-stage gradient caching, sharing documents between processes) happens in its
-    forward pass and in an ordinary backward pass.
+    Two-stage gradient caching and the sharing of documents between processes happen inside its forward pass and an
+    ordinary backward pass.
 
     Args:
         model: the model to train, in place.
         loss: `ContrastiveLoss()` if None.
-        chunk_size: texts at a time, which bounds memory (`two_stage_embeddings`); None for the plain graph.
-        sequence_dropout: in training, the probability with which the null vector takes a context vector's place
-            (paper, section 4.2: 0.005). At 0 a null vector is not trained.
-        train_first_stage: if False the first stage stays as it is, in evaluation mode and without gradients.
+        chunk_size: texts in memory at a time (`two_stage_embeddings`); None for the plain graph.
+        sequence_dropout: in training, the probability with which the null vector replaces a context vector (paper,
+            section 4.2: 0.005). At 0 the null vector is not trained.
+        train_first_stage: if False the first stage is frozen, in evaluation mode.
 
     Raises:
         ConfigurationError: a setting is out of range or does not fit the model.
@@ -54,21 +54,21 @@ class ContrastiveModel(nn.Module):
         _forgive_shared_weights(self)
 
     def _freeze_what_is_not_trained(self) -> None:
-        """Parameters that never have a gradient must say so, or processes would wait for each other's."""
+        """Mark parameters that get no gradient: `DistributedDataParallel` would wait for it."""
         second_stage = self.model.second_stage
         if not self.train_first_stage:
             first = {id(parameter) for parameter in self.model.first_stage.parameters()}
             if first & {id(parameter) for parameter in second_stage.parameters()}:
                 raise ConfigurationError(
-                    "under whitening the first stage embeds the texts too, so nothing would be left to train; "
-                    "leave train_first_stage at True"
+                    "under whitening the first stage also embeds the texts, so nothing would be left to train; leave "
+                    "train_first_stage at True"
                 )
             self.model.first_stage.requires_grad_(False)
         if self.sequence_dropout == 0 and second_stage.null_vector is not None:
             second_stage.null_vector.requires_grad_(False)
 
     def train(self, mode: bool = True) -> Self:
-        """As every module's, but a frozen first stage stays in evaluation mode: no dropout in its vectors."""
+        """Set the training mode; a frozen first stage stays in evaluation mode, without dropout."""
         super().train(mode)
         if not self.train_first_stage:
             self.model.first_stage.eval()
@@ -77,21 +77,21 @@ class ContrastiveModel(nn.Module):
     def activation_checkpointing_enable(
         self, activation_checkpointing_kwargs: dict[str, Any] | None = None, **options: Any
     ) -> None:
-        """Recompute activations layer by layer in both backbones; what `transformers.Trainer` calls for it.
+        """Recompute activations layer by layer in both backbones; `transformers.Trainer` calls this.
 
         Args:
             activation_checkpointing_kwargs: for `torch.utils.checkpoint.checkpoint`.
-            options: what else the method of transformers' models takes.
+            options: further ones of the same method of transformers' models.
 
         Raises:
-            ConfigurationError: the reentrant kind is asked for.
+            ConfigurationError: `use_reentrant` is True.
         """
         checkpoint_activations(self.model, activation_checkpointing_kwargs or {}, **options)
 
     def gradient_checkpointing_enable(
         self, gradient_checkpointing_kwargs: dict[str, Any] | None = None, **options: Any
     ) -> None:
-        """The same under the name that transformers had for it at first."""
+        """`activation_checkpointing_enable` under its earlier name in transformers."""
         self.activation_checkpointing_enable(gradient_checkpointing_kwargs, **options)
 
     def forward(
@@ -106,25 +106,26 @@ class ContrastiveModel(nn.Module):
         context_attention_mask: Tensor | None = None,
         context_vectors: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """One step's loss. Axes: B queries and M documents of this process, R processes, N context documents, W width.
+        """The loss of one step. Axes: B queries and M documents of this process, R processes, N context documents,
+        W width, L tokens.
 
         The context is given as tokens or as vectors; a model that reads none (whitening with power 0) needs neither.
 
         Args:
-            query_input_ids: right-padded token ids (B, Lq).
+            query_input_ids: right-padded token ids (B, L).
             query_attention_mask: their mask.
-            document_input_ids: (M, Ld): the positives in the order of the queries, then the hard negatives of each.
+            document_input_ids: (M, L): the positives in the order of the queries, then the hard negatives of each.
             document_attention_mask: their mask.
-            excluded: (B, R * M) bool, True for documents that do not count against a query.
-            context_input_ids: (N / R, Lc): this process's share of the step's context documents.
+            excluded: bool (B, R * M), True for documents that do not count as negatives of a query.
+            context_input_ids: (N / R, L): this process's share of the context documents.
             context_attention_mask: their mask.
-            context_vectors: (N, W), made beforehand, the same on every process.
+            context_vectors: (N, W), the same on every process.
 
         Returns:
-            "loss" to be minimised, "accuracy" and "masked_share" to be watched; scalars, float32.
+            The fields of `LossReport`, by name.
 
         Raises:
-            TrainingDataError: there is no context, or two, or shapes do not match.
+            TrainingDataError: there is no context, or two of them, or shapes do not match.
         """
         queries, documents = embeddings_under(
             self.model,
@@ -133,8 +134,8 @@ class ContrastiveModel(nn.Module):
             chunk_size=self.chunk_size,
             sequence_dropout=self.sequence_dropout if self.training else 0.0,
         )
-        report = self.loss(queries, documents, excluded)
-        return {"loss": report.loss, "accuracy": report.accuracy, "masked_share": report.masked_share}
+        report: LossReport = self.loss(queries, documents, excluded)
+        return report._asdict()
 
     def _context(
         self, input_ids: Tensor | None, attention_mask: Tensor | None, vectors: Tensor | None, device: torch.device
@@ -143,8 +144,8 @@ class ContrastiveModel(nn.Module):
         given = (input_ids is not None) + (vectors is not None)
         if given > 1 or (given == 0 and self.model.second_stage.reads_context):
             raise TrainingDataError(
-                f"a step needs its context either as tokens or as vectors, found {given} of them; "
-                f"give context_input_ids or context_vectors"
+                f"a step needs its context as tokens or as vectors, found {given} of them; give context_input_ids or "
+                f"context_vectors"
             )
         if (input_ids is None) != (attention_mask is None):
             raise TrainingDataError("context_input_ids and context_attention_mask go together; give both or neither")
@@ -157,29 +158,29 @@ class ContrastiveModel(nn.Module):
 
 
 def checkpoint_activations(model: nn.Module, settings: Mapping[str, Any], **options: Any) -> None:
-    """Switch it on in every backbone.
+    """Switch activation checkpointing on in every backbone.
 
     Args:
-        model: with transformers' models somewhere inside.
-        settings: for `torch.utils.checkpoint.checkpoint`; not reentrant unless they say so.
-        options: what else the method of transformers' models takes, such as `every_n_layers`.
+        model: contains transformers' models.
+        settings: for `torch.utils.checkpoint.checkpoint`.
+        options: further ones of transformers' method, such as `every_n_layers`.
 
     Raises:
-        ConfigurationError: the reentrant kind is asked for. It runs layers without a graph first, and so would cut the
-            keys and values that `cached` conditioning keeps of a context off from their gradient.
+        ConfigurationError: `use_reentrant` is True. Layers would first run without a graph, which cuts the cached keys
+            and values of a context off from their gradient.
     """
     settings = {"use_reentrant": False, **settings}
     if settings["use_reentrant"]:
         raise ConfigurationError("reentrant activation checkpointing loses gradients here; set use_reentrant to False")
     for module in model.modules():
         if isinstance(module, PreTrainedModel):
-            # transformers gave the method its new name within version 5, and warns of the old one since.
+            # transformers renamed the method within version 5, and warns of the old name since.
             enable = getattr(module, "activation_checkpointing_enable", None) or module.gradient_checkpointing_enable
             enable(settings, **options)
 
 
 def _forgive_shared_weights(module: nn.Module) -> None:
-    """Let the module load a state in which each weight stands once: its other names are then not missing."""
+    """Let the module load a state that has each shared weight under one of its names only."""
 
     def forgive(loaded: nn.Module, incompatible: Any) -> None:
         groups: dict[int, set[str]] = {}

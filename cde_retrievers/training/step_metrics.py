@@ -1,4 +1,4 @@
-"""Training metrics: averages since the last log, speed and memory."""
+"""The metrics of training steps: averages since the last log entry, speed and memory."""
 
 import sys
 import time
@@ -14,11 +14,11 @@ _AVERAGED = ("accuracy", "masked_share")
 
 
 class StepMetrics:
-    """Collects what the steps report.
+    """Collects the metrics of steps between two log entries.
 
     Args:
-        device: whose memory is watched; on a CPU, the process's.
-        world_size: processes that train, for the speed.
+        device: whose memory is measured; on a CPU that of the process.
+        world_size: processes that train.
     """
 
     def __init__(self, device: torch.device, world_size: int) -> None:
@@ -30,7 +30,7 @@ class StepMetrics:
         self._since = time.perf_counter()
 
     def add(self, report: Mapping[str, Tensor], pairs: int) -> None:
-        """One step's report and its number of pairs on this process."""
+        """Add the metrics of one step, and its number of pairs on this process."""
         for name in _AVERAGED:
             value = report[name].detach().float()
             self._sums[name] = self._sums[name] + value if name in self._sums else value
@@ -38,13 +38,13 @@ class StepMetrics:
         self._pairs += pairs
 
     def leave_out(self, seconds: float) -> None:
-        """Time that was spent on something else, such as evaluation."""
+        """Leave time that was spent on other work, such as evaluation, out of the speed."""
         self._since += seconds
 
     def drain(self) -> dict[str, float]:
-        """`accuracy`, `masked_share`, `pairs_per_second` and `memory_gib` since the last call.
+        """Return `accuracy`, `masked_share`, `pairs_per_second` and `memory_gib` since the last call.
 
-        Every process must call it; shares are means over all of them.
+        Every process must call this: accuracy and masked share are means over all of them.
         """
         if self._steps == 0:
             return {}
@@ -61,7 +61,7 @@ class StepMetrics:
 
 
 def peak_memory(device: torch.device) -> int | None:
-    """Bytes: the most that tensors took on a GPU, or that this process took in main memory; None if not known."""
+    """Peak memory in bytes: of tensors on a GPU, else of this process; None if unknown."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
     if sys.platform == "win32":

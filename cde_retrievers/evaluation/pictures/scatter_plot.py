@@ -1,4 +1,4 @@
-"""Labels next to points, none over another. Axes: n points, m labels; in pixels."""
+"""The map of a corpus: documents as points, with labels that do not overlap. Axes: n points, m labels; in pixels."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -90,7 +90,7 @@ class Projection:
         return cls(centred @ first.T, (float(shares[0]), float(shares[1])))
 
 
-NUMBERED = 40  # context documents; more numbers are no help
+NUMBERED = 40  # context documents; more numbers do not help
 _HEIGHT = 4.0  # inches
 _MANY = 1_000  # dots from which an SVG holds them as an image: as shapes they would fill megabytes
 _MARK, _SMALL_MARK, _CROWD = 6.0, 4.0, 150  # points across, and context documents from which marks are small
@@ -104,7 +104,7 @@ def corpus_map(documents: Projection, context: Sequence[int]) -> "Figure":
         context: places of the context documents among them, each once.
 
     Raises:
-        ConfigurationError: a place is none, or comes twice.
+        ConfigurationError: a place is out of range, or comes twice.
         MissingDependencyError: matplotlib is not installed; names the extra.
     """
     points = documents.points
@@ -139,7 +139,7 @@ def _name_axes(axes: "Axes", shares: tuple[float, float]) -> None:
 
 
 def _number(figure: "Figure", axes: "Axes", points: Pixels, mark: float) -> None:
-    """Write 1, 2, 3 beside the points, where there is room."""
+    """Write 1, 2, 3 next to the points, where there is room."""
     canvas = imported("matplotlib.backends.backend_agg", "pictures", extra="eval").FigureCanvasAgg(figure)
     canvas.draw()  # only now it is known where on the picture a point lies
     figure.set_layout_engine("none")
