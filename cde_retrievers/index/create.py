@@ -1,6 +1,7 @@
 """Creating an index at a path, or continuing an interrupted build there."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
@@ -12,7 +13,7 @@ from cde_retrievers.index.build import SourceChangedError, build_generation, siz
 from cde_retrievers.index.entries import index_directory, is_directory, is_there
 from cde_retrievers.index.intake import DocumentValidator, require_collection, require_rereadable
 from cde_retrievers.index.lock import bare_lock, belongs_to_lock, writer_lock
-from cde_retrievers.index.manifest import Kind, Manifest, Staging
+from cde_retrievers.index.manifest import STAGED, Kind, Manifest, Staging
 from cde_retrievers.index.ownership import SEGMENTS, is_unwritten_marker, read_marker
 from cde_retrievers.index.snapshot import Snapshot
 from cde_retrievers.index.store import IndexStore
@@ -161,6 +162,7 @@ def _new_store(path: str | Path) -> IndexStore:
         except (FileExistsError, NotADirectoryError) as error:
             raise PathInUseError(f"{path} lies inside a file; give the path of a directory") from error
         with bare_lock(directory):
+            store.set_aside_damaged_staging()
             store.claim()
     return store
 
@@ -182,13 +184,15 @@ def _may_become_index(store: IndexStore) -> bool:
     directory = store.directory
     if all(belongs_to_lock(entry) or is_unwritten_marker(entry) for entry in directory.iterdir()):
         return True
-    if store.staged() is not None:  # its seal is as reliable as a marker
-        return True
     if read_marker(directory) is None:
+        with suppress(IndexFileError):  # a file of that name may be another program's
+            return store.staged() is not None  # its seal is as reliable as a marker
         return False
-    if is_there(directory / SEGMENTS):  # a build writes its first manifest before its first segment
+    # A build writes its first manifest before its first segment.
+    if is_there(directory / SEGMENTS) and not is_there(directory / STAGED):
         raise IndexFileError(
-            f"{directory} holds an index without its manifest; restore index.json from a copy, or remove the directory"
+            f"{directory} already holds an index, but its manifest is missing; restore index.json from a copy, or "
+            f"remove the directory"
         )
     return True
 

@@ -227,7 +227,7 @@ def read_manifest(path: Path) -> Manifest:
     """
     remedy = f"restore it from a copy; the documents are still readable in {path.parent / SEGMENTS}/*/{DOCUMENTS}"
     if path.name == STAGED:
-        remedy = "restore it from a copy, or remove it and build again what was being built"
+        remedy = "restore it from a copy, or call build() or refit() again, which sets it aside and starts over"
     if path.parent.is_file():
         raise IndexFileError(f"{path.parent} is a file; an index is a directory")
     wrong = obstacle(path.parent, path.name) if is_there(path) else None

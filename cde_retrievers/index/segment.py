@@ -114,7 +114,7 @@ class Segment:
         except (ValueError, RecursionError) as error:
             raise DamagedFileError(path, f"holds no document in line {row + 1}: {error}") from error
         if document.id != self.ids[row]:
-            raise DamagedFileError(path, f"must have document {self.ids[row]!r} in line {row + 1}, and has another one")
+            raise DamagedFileError(path, f"holds another document than {self.ids[row]!r} in line {row + 1}")
         return document
 
     @cached_property

@@ -14,6 +14,7 @@ from cde_retrievers.index.manifest import SERVED, STAGED, Manifest, SegmentEntry
 from cde_retrievers.index.ownership import (
     CONTEXTS,
     SCRATCH,
+    SEGMENTS,
     OwnedDirectory,
     checked_name,
     read_marker,
@@ -308,13 +309,30 @@ class IndexStore:
         sync_directory(self.directory)  # before its segments are removed
 
     def set_aside_damaged_staging(self) -> None:
-        """Move the notes of an interrupted refit out of the way if they are damaged: nothing can go on from them."""
+        """Move a damaged `next.json` out of the way: neither a refit nor a build can continue from it.
+
+        Where no generation is served, what was built moves with it: nothing else says whose documents these are.
+        """
         try:
             self.staged()
         except IndexFileError as error:
-            aside = self.directory / f"damaged-{uuid4().hex}-{STAGED}"
-            (self.directory / STAGED).rename(aside)
-            logger.warning("%s. An interrupted refit must start over; %s may be deleted", error, aside)
+            mark = f"damaged-{uuid4().hex}-"
+            if self.is_served:
+                (self.directory / STAGED).rename(self.directory / f"{mark}{STAGED}")
+                logger.warning(
+                    "%s. An interrupted refit must start over; %s may be deleted",
+                    error,
+                    self.directory / f"{mark}{STAGED}",
+                )
+                return
+            for name in (SEGMENTS, CONTEXTS, STAGED):  # the manifest last, so that a kill leaves the rest to be moved
+                if is_there(self.directory / name):
+                    (self.directory / name).rename(self.directory / f"{mark}{name}")
+            logger.warning(
+                "%s. An interrupted build must start over; what it had written is kept in %s*",
+                error,
+                self.directory / mark,
+            )
 
     def save_context(self, context: CorpusContext) -> None:
         """Keep the context of a generation that is about to be begun; no manifest lists it yet."""

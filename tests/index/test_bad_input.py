@@ -206,7 +206,7 @@ def test_filters_are_nested_as_deep_as_is_said_and_no_deeper(index, wrap):
     assert len(index.ids(query_filter)) in (1, len(CORPUS) - 1)
     for _ in range(900):
         query_filter = wrap(query_filter)
-    with pytest.raises(FilterError, match=r"may be nested 64 levels deep"):
+    with pytest.raises(FilterError, match=r"may be nested at most 64 levels deep"):
         index.ids(query_filter)
 
 

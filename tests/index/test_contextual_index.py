@@ -373,7 +373,7 @@ def test_a_query_that_is_no_text_is_refused(index):
             InvalidDocumentError,
             r"the id of document 1 must be a non-empty string.*found 3; use str",
         ),
-        (Document("x", id=""), InvalidDocumentError, r"not empty"),
+        (Document("x", id=""), InvalidDocumentError, r"must be a non-empty string"),
         (Document("x", metadata={"when": object()}), InvalidDocumentError, r"metadata\['when'\] is a object"),
         (Document("x", metadata={1: "a"}), InvalidDocumentError, r"key 1, which is not a string"),
         (Document("x", metadata={"a": float("nan")}), InvalidDocumentError, r"nan"),

@@ -300,7 +300,7 @@ def test_a_disk_that_refuses_leaves_the_index_as_it_was(index, monkeypatch, numb
             index.add([Document("a purple whale", id="whale")])
         with pytest.raises(WriteError, match=message):
             index.refit(seed=5)
-        with pytest.raises(WriteError, match=r"the same call goes on"):
+        with pytest.raises(WriteError, match=r"the same call continues"):
             ContextualIndex.build(CORPUS, BagOfWords(), index.path.with_name("other"))
     assert "whale" not in index
     assert [d.text for d in ContextualIndex.open(index.path, BagOfWords()).documents()] == CORPUS

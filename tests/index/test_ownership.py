@@ -411,6 +411,48 @@ def test_notes_of_an_interrupted_refit_that_are_damaged_block_no_change(index, c
     assert index.refit(seed=1).embedded == len(CORPUS) + 1
 
 
+@pytest.mark.parametrize("after", [0, 20])
+def test_a_damaged_manifest_of_an_interrupted_build_is_set_aside_with_all_that_was_built(tmp_path, caplog, after):
+    class Failing(BagOfWords):
+        def encode_documents(self, texts, context, show_progress=None):
+            if self.embedded >= after:
+                raise KeyboardInterrupt
+            return super().encode_documents(texts, context)
+
+    path = tmp_path / "new"
+    with pytest.raises(KeyboardInterrupt):
+        ContextualIndex.build(CORPUS, Failing(), path, batch_size=10)
+    staged = path / "next.json"
+    damaged = staged.read_bytes()[:100]
+    staged.write_bytes(damaged)
+    written = {file.relative_to(path): file.read_bytes() for file in path.glob("*/*/*")}
+    assert len(written) == (2 if after == 0 else 8)
+    index = ContextualIndex.build(CORPUS, BagOfWords(), path)
+    assert [hit.text for hit in index.search(CORPUS[:2], k=1)[1]] == [CORPUS[1]]
+    assert "An interrupted build must start over" in caplog.text
+    (aside,) = path.glob("damaged-*-next.json")
+    assert aside.read_bytes() == damaged
+    mark = aside.name.removesuffix("next.json")
+    assert str(path / mark) in caplog.text
+    for change in (lambda: index.add(["a purple whale"]), index.optimize, lambda: index.refit(seed=1)):
+        change()
+        assert {name: (path / f"{mark}{name}").read_bytes() for name in written} == written
+    assert len(ContextualIndex.open(path, BagOfWords())) == len(CORPUS) + 1
+
+
+def test_a_damaged_manifest_in_a_directory_without_a_marker_is_left_alone(tmp_path):
+    (tmp_path / "next.json").write_text("{}")
+    for make in (lambda: ContextualIndex.build(CORPUS, BagOfWords(), tmp_path), lambda: new_index(tmp_path)):
+        with pytest.raises(PathInUseError, match=r"already holds other files"):
+            make()
+    assert [entry.name for entry in tmp_path.iterdir()] == ["next.json"]
+
+
+def new_index(path):
+    embedder = BagOfWords()
+    return ContextualIndex.create(embedder, embedder.fit_context(CORPUS), path)
+
+
 def test_another_context_in_the_place_of_the_indexs_own_is_refused(index, tmp_path):
     other = index.embedder.fit_context(CORPUS[:30], seed=9)
     (path,) = (index.path / "contexts").iterdir()
