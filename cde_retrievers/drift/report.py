@@ -40,7 +40,7 @@ class DriftReport:
 
     @property
     def verdict(self) -> DriftVerdict:
-        """ "as expected" without a difference beyond chance, "drifting" with one, "refit" with a large one."""
+        """Return "as expected" without a difference beyond chance, "drifting" with one, "refit" with a large one."""
         if self.p_value > LEVEL:
             return "as expected"
         return "refit" if self.share >= REFIT_SHARE else "drifting"

@@ -14,8 +14,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from cde_retrievers.errors import IndexFileError
-from cde_retrievers.index.entries import is_there, obstacle
 from cde_retrievers.index.ownership import CONTEXTS, SEGMENTS
+from cde_retrievers.index.symlinks import is_there, obstacle
 from cde_retrievers.storage.atomic import replace_json
 from cde_retrievers.storage.checked_json import read_checksummed, sealed
 from cde_retrievers.storage.hashing import sha256_of_file

@@ -10,7 +10,7 @@ from cde_retrievers.context.context import CorpusContext
 from cde_retrievers.encoder.embedder import Embedder
 from cde_retrievers.errors import ConfigurationError, PathInUseError
 from cde_retrievers.index import ContextualIndex
-from cde_retrievers.index.copies import copy_files, is_only_index
+from cde_retrievers.index.copy import copy_files, is_only_index
 from cde_retrievers.index.lock import writer_lock
 from cde_retrievers.index.reader import holds_index
 from cde_retrievers.index.temporary import in_temporary_directory

@@ -13,7 +13,7 @@ ROWS, WIDTH, K = 1_600, 32, 10
 
 @pytest.fixture(autouse=True)
 def _small_indexes_count_as_large(monkeypatch):
-    monkeypatch.setattr("cde_retrievers.index.commits.MIN_ROWS", 500)
+    monkeypatch.setattr("cde_retrievers.index.compaction.MIN_ROWS", 500)
 
 
 @pytest.fixture
