@@ -25,7 +25,8 @@ from cde_retrievers.encoder.device import default_token_budget
 from cde_retrievers.encoder.tokenizer import TokenIds
 from cde_retrievers.model.config import ContextualConfig, JointConditioning
 from cde_retrievers.model.joint import JointSecondStage
-from cde_retrievers.model.released import PROMPTS, RELEASES
+from cde_retrievers.model.released import PROMPTS
+from cde_retrievers.model.releases import RELEASES
 
 CONTEXT_SIZE = 512
 # Texts per workload; the last is a mixture in random order, as a corpus is.

@@ -17,7 +17,8 @@ import torch
 
 from cde_retrievers import ContextualModel
 from cde_retrievers.model.config import ContextualConfig, JointConditioning
-from cde_retrievers.model.released import PROMPTS, RELEASES
+from cde_retrievers.model.released import PROMPTS
+from cde_retrievers.model.releases import RELEASES
 
 # VmHWM, since the peak that getrusage reports starts with that of the process that forked.
 _LOAD = """

@@ -1,29 +1,50 @@
-"""Making a context from chosen documents, for every kind of embedder."""
+"""Fitting a context on a corpus, for every kind of embedder. Axes: M candidates, W width."""
+
+from collections.abc import Callable, Iterable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cde_retrievers.context.context import CorpusContext
-from cde_retrievers.context.selection import Selection
+from cde_retrievers.context.selection import select_documents
 from cde_retrievers.errors import ContextTooSmallError
 from cde_retrievers.storage.hashing import sha256_of_text
 
 _SAME_VECTOR = 1e-3  # relative spread that rounding can cause, even in bfloat16
 
 
-def context_of(
-    chosen: Selection,
-    model_name: str,
-    model_fingerprint: str,
+def fit_context_of(
+    texts: Iterable[str],
+    size: int,
     strategy: str,
     seed: int,
-    probe: NDArray[np.float32] | None = None,
+    embed: Callable[[list[str]], NDArray[np.float32]],
+    *,
+    model_name: str,
+    model_fingerprint: str,
+    recorded_as: str | None = None,
+    probe: Callable[[], NDArray[np.float32]] | None = None,
 ) -> CorpusContext:
-    """Make a context from the chosen documents; arguments are fields of `CorpusContext`.
+    """Choose documents that represent the corpus and make its context from them.
+
+    Args:
+        texts: the corpus; any iterable, read once, in bounded memory.
+        size: number of context documents.
+        strategy: how they are chosen; a key of `selection.STRATEGIES`.
+        seed: seed of that choice.
+        embed: returns first-stage vectors (M, W) of texts.
+        model_name: name of the model.
+        model_fingerprint: identity of the model.
+        recorded_as: the strategy stated in the context, if it is not `strategy`.
+        probe: returns the vector (W,) of the probe; called after the documents were embedded.
 
     Raises:
-        ContextTooSmallError: all of them look the same to the model.
+        ConfigurationError: size, strategy or seed is impossible.
+        InvalidTextError: the corpus is not a collection of texts.
+        ContextTooSmallError: there are fewer than two distinct documents, or all look the same to the model.
+        EmbeddingServiceError: `embed` did not return one finite vector for each text.
     """
+    chosen = select_documents(texts, size, strategy, seed, embed)
     if np.ptp(chosen.vectors, axis=0).max() < _SAME_VECTOR * np.abs(chosen.vectors).max():
         raise ContextTooSmallError(
             f"all context documents look the same to the model ({chosen.distinct} distinct ones, such as "
@@ -37,9 +58,9 @@ def context_of(
         positions=chosen.positions,
         distinct=chosen.distinct,
         corpus_size=chosen.seen,
-        strategy=strategy,
+        strategy=strategy if recorded_as is None else recorded_as,
         seed=int(seed),
-        probe=probe,
+        probe=None if probe is None else probe(),
     )
 
 

@@ -10,9 +10,8 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from cde_retrievers.context.context import CorpusContext, checked_context
-from cde_retrievers.context.fitting import context_of, context_of_no_corpus
+from cde_retrievers.context.fitting import context_of_no_corpus, fit_context_of
 from cde_retrievers.context.generic import generic_texts
-from cde_retrievers.context.selection import select_documents
 from cde_retrievers.encoder.batching import BatchRunner, Forward
 from cde_retrievers.encoder.context_cache import PreparedContextCache, by_second_stage
 from cde_retrievers.encoder.device import resolve_device, resolve_dtype
@@ -246,10 +245,16 @@ class ContextualEncoder:
         self, texts: Iterable[str], size: int, strategy: str, seed: int, recorded_as: str, show_progress: bool | None
     ) -> CorpusContext:
         """Fit a context on chosen texts. `recorded_as`, usually the strategy, enters its fingerprint."""
-        chosen = select_documents(
-            texts, size, strategy, seed, lambda sample: self.first_stage_vectors(sample, show_progress)
+        return fit_context_of(
+            texts,
+            size,
+            strategy,
+            seed,
+            lambda sample: self.first_stage_vectors(sample, show_progress),
+            model_name=self.name,
+            model_fingerprint=self.fingerprint,
+            recorded_as=recorded_as,
         )
-        return context_of(chosen, self.name, self.fingerprint, recorded_as, seed)
 
     @validated
     def first_stage_vectors(self, texts: Iterable[str], show_progress: bool | None = None) -> Embeddings:

@@ -1,18 +1,16 @@
 """A corpus embedded once, to be searched under many contexts of the closed form. Axes: n texts, W width."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from cde_retrievers.context.context import CorpusContext, checked_context
-from cde_retrievers.context.fitting import context_of
-from cde_retrievers.context.selection import select_documents
+from cde_retrievers.context.fitting import fit_context_of
 from cde_retrievers.encoder.context_cache import PreparedContextCache, by_second_stage
 from cde_retrievers.encoder.encoder import ContextualEncoder
 from cde_retrievers.evaluation.dataset import RetrievalDataset
 from cde_retrievers.external.embedder import whitened_rows
+from cde_retrievers.external.vector_cache import VectorCache
 from cde_retrievers.model.config import WhiteningConditioning
 from cde_retrievers.validation.texts import checked_texts
 from cde_retrievers.validation.vectors import Embeddings
@@ -39,19 +37,22 @@ class PrecomputedEmbedder:
         self.fingerprint = encoder.fingerprint
         self.width = encoder.width
         self.config = encoder.config
-        self._known: dict[str, dict[str, NDArray[np.float32]]] = {}  # by prompt, by text
-        self._know(data.texts, self.config.document_prompt, show_progress)
-        self._know(data.judged.queries.values(), self.config.query_prompt, show_progress=False)
+        prompts = (self.config.document_prompt, self.config.query_prompt)
+        self._kept = {prompt: VectorCache(None) for prompt in prompts}
+        self._keep(data.texts, self.config.document_prompt, show_progress)
+        self._keep(data.judged.queries.values(), self.config.query_prompt, show_progress=False)
         # The map is applied where the vectors are kept.
         self._prepared = PreparedContextCache(by_second_stage(encoder.model.second_stage, torch.device("cpu")))
 
-    def _know(self, texts: Iterable[str], prompt: str, show_progress: bool | None) -> None:
-        known = self._known.setdefault(prompt, {})
-        known.update(self._anew((text for text in texts if text not in known), prompt, show_progress))
+    def _keep(self, texts: Iterable[str], prompt: str, show_progress: bool | None) -> None:
+        cache = self._kept[prompt]
 
-    def _anew(self, texts: Iterable[str], prompt: str, show_progress: bool | None) -> dict[str, NDArray[np.float32]]:
-        different = list(dict.fromkeys(texts))
-        return dict(zip(different, self._encoder.biencoder_vectors(different, prompt, show_progress), strict=True))
+        def compute(missing: Sequence[str], digests: Sequence[str]) -> Embeddings:
+            vectors = self._encoder.biencoder_vectors(missing, prompt, show_progress)
+            cache.keep(digests, vectors)
+            return vectors
+
+        cache.vectors_of(list(texts), self.width, compute)
 
     def check_context(self, context: CorpusContext) -> None:
         """As `ContextualEncoder`."""
@@ -67,10 +68,15 @@ class PrecomputedEmbedder:
     ) -> CorpusContext:
         """As `ContextualEncoder`."""
         size = self.config.context_size if size is None else size
-        chosen = select_documents(
-            texts, size, strategy, seed, lambda sample: self.first_stage_vectors(sample, show_progress)
+        return fit_context_of(
+            texts,
+            size,
+            strategy,
+            seed,
+            lambda sample: self.first_stage_vectors(sample, show_progress),
+            model_name=self.name,
+            model_fingerprint=self.fingerprint,
         )
-        return context_of(chosen, self.name, self.fingerprint, strategy, seed)
 
     def first_stage_vectors(self, texts: Iterable[str], show_progress: bool | None = None) -> Embeddings:
         """As `ContextualEncoder`; under the closed form they are the plain vectors."""
@@ -78,13 +84,12 @@ class PrecomputedEmbedder:
 
     def biencoder_vectors(self, texts: Iterable[str], prompt: str, show_progress: bool | None = None) -> Embeddings:
         """As `ContextualEncoder`; unknown texts are embedded again at each call."""
-        asked = list(checked_texts(texts))
-        known = self._known.get(prompt, {})
-        anew = self._anew((text for text in asked if text not in known), prompt, show_progress)
-        result = np.empty((len(asked), self.width), dtype=np.float32)
-        for row, text in enumerate(asked):
-            result[row] = known[text] if text in known else anew[text]
-        return result
+        cache = self._kept.get(prompt, VectorCache(0))
+        return cache.vectors_of(
+            list(checked_texts(texts)),
+            self.width,
+            lambda missing, _: self._encoder.biencoder_vectors(missing, prompt, show_progress),
+        )
 
     def encode_documents(
         self, texts: Iterable[str], context: CorpusContext, show_progress: bool | None = None

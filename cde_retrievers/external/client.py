@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from cde_retrievers.errors import EmbeddingServiceError
 from cde_retrievers.external.retries import EmbedTexts, RetryPolicy, embed_with_retries
 from cde_retrievers.external.vector_cache import VectorCache
-from cde_retrievers.storage.hashing import sha256_of_text
 from cde_retrievers.util.progress import progress_bar
 from cde_retrievers.validation.vectors import Embeddings
 
@@ -45,45 +44,26 @@ class EmbeddingClient:
         Raises:
             EmbeddingServiceError: every attempt failed or an answer was bad; says how many texts were done before.
         """
-        place = {text: row for row, text in enumerate(dict.fromkeys(texts))}
-        digests = [sha256_of_text(text) for text in place]
-        vectors = np.empty((len(place), width), dtype=np.float32)
-        missing = self._fill(vectors, digests, known or {})
-        if missing:
-            self._ask(list(place), digests, missing, vectors, show_progress)
-        return vectors if len(place) == len(texts) else vectors[[place[text] for text in texts]]
+        return self._kept.vectors_of(
+            texts, width, lambda missing, digests: self._ask(missing, digests, width, show_progress), known
+        )
 
-    def _fill(self, vectors: Embeddings, digests: list[str], known: Mapping[str, NDArray[np.float32]]) -> list[int]:
-        """Fill in the rows that need not be requested; return the numbers of the others."""
-        missing = []
-        for row, digest in enumerate(digests):
-            found = known.get(digest)
-            found = self._kept.get(digest) if found is None else found
-            if found is None:
-                missing.append(row)
-            else:
-                vectors[row] = found
-        return missing
-
-    def _ask(
-        self, texts: list[str], digests: list[str], missing: list[int], vectors: Embeddings, show_progress: bool | None
-    ) -> None:
-        """Fill in the missing rows, and cache each batch at once: neither a failure nor an interrupt loses it."""
+    def _ask(self, texts: Sequence[str], digests: Sequence[str], width: int, show_progress: bool | None) -> Embeddings:
+        """Request vectors, and cache each batch at once: neither a failure nor an interrupt loses it."""
+        vectors = np.empty((len(texts), width), dtype=np.float32)
         done = 0
-        with progress_bar(len(missing), show_progress) as bar:
-            while done < len(missing):
-                rows = missing[done : done + self._policy.batch_size]
+        with progress_bar(len(texts), show_progress) as bar:
+            while done < len(texts):
+                batch = slice(done, done + self._policy.batch_size)
                 try:
-                    answer = embed_with_retries(
-                        self._embed, [texts[row] for row in rows], self._policy, vectors.shape[1]
-                    )
+                    vectors[batch] = embed_with_retries(self._embed, list(texts[batch]), self._policy, width)
                 except EmbeddingServiceError as error:
-                    kept = sum(self._kept.get(digests[row]) is not None for row in missing)
+                    kept = sum(self._kept.get(digest) is not None for digest in digests)
                     raise EmbeddingServiceError(
-                        f"{error}. {done} of {len(missing)} texts were embedded before, and {kept} of their vectors "
+                        f"{error}. {done} of {len(texts)} texts were embedded before, and {kept} of their vectors "
                         f"are kept: call again with the same texts, and only the rest is requested"
                     ) from error.__cause__
-                vectors[rows] = answer
-                self._kept.keep([digests[row] for row in rows], answer)
-                done += len(rows)
-                bar.update(len(rows))
+                self._kept.keep(digests[batch], vectors[batch])
+                bar.update(len(texts[batch]))
+                done += len(texts[batch])
+        return vectors

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from torch.nn.functional import normalize
 
 from cde_retrievers.context.context import CorpusContext, checked_context
-from cde_retrievers.context.fitting import context_of
-from cde_retrievers.context.selection import select_documents
+from cde_retrievers.context.fitting import fit_context_of
 from cde_retrievers.encoder.context_cache import PreparedContextCache
 from cde_retrievers.errors import ContextMismatchError
 from cde_retrievers.external.client import EmbeddingClient
@@ -134,10 +133,16 @@ class WhitenedEmbedder:
             EmbeddingServiceError: every attempt failed, or the base returned something other than embeddings.
         """
         size = CONTEXT_SIZE if size is None else size
-        chosen = select_documents(
-            texts, size, strategy, seed, lambda sample: self.first_stage_vectors(sample, show_progress)
+        return fit_context_of(
+            texts,
+            size,
+            strategy,
+            seed,
+            lambda sample: self.first_stage_vectors(sample, show_progress),
+            model_name=self.name,
+            model_fingerprint=self.fingerprint,
+            probe=lambda: self._probe.vector,
         )
-        return context_of(chosen, self.name, self.fingerprint, strategy, seed, self._probe.vector)
 
     @validated
     def first_stage_vectors(self, texts: Iterable[str], show_progress: bool | None = None) -> Embeddings:

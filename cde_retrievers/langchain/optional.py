@@ -1,4 +1,4 @@
-"""Packages that only some users have, imported when they are needed."""
+"""Packages of LangChain that only some users have, imported when they are needed."""
 
 from importlib import import_module
 from typing import Any
@@ -7,15 +7,15 @@ from cde_retrievers.errors import MissingDependencyError
 
 
 def optional_module(name: str, package: str, reason: str) -> Any:
-    """The module `name`, imported now.
+    """Import and return a module.
 
     Args:
-        name: such as "qdrant_client.models".
-        package: what to install for it.
-        reason: what needs it.
+        name: name of the module, such as "qdrant_client.models".
+        package: the package to install for it.
+        reason: the feature that needs it.
 
     Raises:
-        MissingDependencyError: it is not installed; the message has the line that installs it.
+        MissingDependencyError: the module cannot be imported; the message has the line that installs it.
     """
     try:
         return import_module(name)

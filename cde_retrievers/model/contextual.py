@@ -1,6 +1,6 @@
 """The two-stage model that embeds texts under a context (paper, section 4.2)."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from cde_retrievers.errors import CheckpointError, ConfigurationError
-from cde_retrievers.model.backbones import TRAINING_SETTINGS, build_backbone, check_conditioning, longest_text
+from cde_retrievers.model.backbones import TRAINING_SETTINGS, check_conditioning, longest_text
 from cde_retrievers.model.biencoder import read_biencoder
-from cde_retrievers.model.cached import CachedSecondStage, register_attention
+from cde_retrievers.model.cached import CachedSecondStage
 from cde_retrievers.model.checkpoints import (
     CONFIG_FILE,
     WEIGHTS_FILE,
@@ -27,15 +27,11 @@ from cde_retrievers.model.checkpoints import (
     write_files,
 )
 from cde_retrievers.model.config import (
-    CachedConditioning,
     Conditioning,
     ContextualConfig,
-    JointConditioning,
-    WhiteningConditioning,
     as_conditioning,
 )
-from cde_retrievers.model.first_stage import FirstStage
-from cde_retrievers.model.joint import JointSecondStage, first_stage_mlp
+from cde_retrievers.model.joint import JointSecondStage
 from cde_retrievers.model.released import (
     BACKBONE_FILE,
     is_published,
@@ -44,8 +40,7 @@ from cde_retrievers.model.released import (
     published_files,
 )
 from cde_retrievers.model.released_weights import native_weights, published_weights
-from cde_retrievers.model.second_stage import SecondStage
-from cde_retrievers.model.whitening import WhiteningSecondStage
+from cde_retrievers.model.stages import build_stages
 from cde_retrievers.storage.atomic import atomic_directory, recovered
 from cde_retrievers.storage.checksums import write_checksums
 from cde_retrievers.storage.hashing import sha256_of_json, write_json
@@ -65,7 +60,7 @@ class ContextualModel(nn.Module):
         super().__init__()
         self.config = config
         check_conditioning(config.backbone.get("model_type"), config.conditioning.kind)
-        self.first_stage, self.second_stage = _STAGES[type(config.conditioning)](config)
+        self.first_stage, self.second_stage = build_stages(config)
         longest = longest_text(self.first_stage.backbone.config)
         if config.max_length > longest:
             raise ConfigurationError(
@@ -233,32 +228,3 @@ def _check_variant(conditioning: Conditioning, variant: str | None) -> None:
             f"variant {variant!r} was requested, but this model was saved as {saved!r}; leave the variant out, or load "
             f"the published checkpoint"
         )
-
-
-def _joint_stages(config: ContextualConfig) -> tuple[FirstStage, SecondStage[Any]]:
-    assert isinstance(config.conditioning, JointConditioning)
-    backbone = build_backbone(config.backbone)
-    first = FirstStage(backbone, config.pooling, first_stage_mlp(backbone.config.hidden_size))
-    second = JointSecondStage(build_backbone(config.backbone), config.pooling, config.conditioning)
-    return first, second
-
-
-def _cached_stages(config: ContextualConfig) -> tuple[FirstStage, SecondStage[Any]]:
-    assert isinstance(config.conditioning, CachedConditioning)
-    first = FirstStage(build_backbone(config.backbone), config.pooling)
-    backbone = build_backbone(config.backbone, attention=register_attention())
-    return first, CachedSecondStage(backbone, config.pooling, config.conditioning)
-
-
-def _whitening_stages(config: ContextualConfig) -> tuple[FirstStage, SecondStage[Any]]:
-    assert isinstance(config.conditioning, WhiteningConditioning)
-    backbone = build_backbone(config.backbone)
-    first = FirstStage(backbone, config.pooling)
-    return first, WhiteningSecondStage(first, backbone.config.hidden_size, config.conditioning)
-
-
-_STAGES: dict[type, Callable[[ContextualConfig], tuple[FirstStage, SecondStage[Any]]]] = {
-    JointConditioning: _joint_stages,
-    CachedConditioning: _cached_stages,
-    WhiteningConditioning: _whitening_stages,
-}

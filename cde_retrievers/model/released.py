@@ -1,12 +1,11 @@
 """Recognition and settings of the released models, cde-small-v1 and -v2 (docs/method.md).
 
-Their `config.json` has no `model_type` and no sizes, so both come from the table below, from the names of the weights,
+Their `config.json` has no `model_type` and no sizes, so both come from `releases.py`, from the names of the weights,
 or from a `backbone_config.json` next to them.
 """
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,6 +17,7 @@ from cde_retrievers.model.backbone_settings import Layers, Rows, check_settings
 from cde_retrievers.model.backbones import family_of
 from cde_retrievers.model.checkpoints import CONFIG_FILE, WEIGHTS_FILE, read_config, read_json_object, weight_names
 from cde_retrievers.model.config import MIN_LENGTH, ContextualConfig, JointConditioning, Variant
+from cde_retrievers.model.releases import RELEASES, Release
 from cde_retrievers.validation.problems import readable
 
 BACKBONE_FILE = "backbone_config.json"
@@ -68,83 +68,6 @@ class _PublishedBackbone(_File):
 
 
 File = TypeVar("File", bound=_File)
-
-
-@dataclass(frozen=True, slots=True)
-class Release:
-    """One published architecture.
-
-    Attributes:
-        model_type: its backbone's family.
-        embedder: the backbone's hub name in its `config.json`; also the source of its tokenizer.
-        tokenizer: the repository with the tokenizer.
-        mark: part of a weight's name that only this architecture has.
-        skips_prompt: whether its `train` variant leaves prompts out of the pooling.
-        backbone: settings of the published size.
-    """
-
-    model_type: str
-    embedder: str
-    tokenizer: str
-    mark: str
-    skips_prompt: bool
-    backbone: Mapping[str, Any]
-
-
-_DROPOUT = {name: 0.0 for name in ("hidden_dropout_prob", "attention_probs_dropout_prob")}
-RELEASES = (
-    Release(
-        model_type="nomic_bert",
-        embedder="nomic-ai/nomic-bert-2048",
-        tokenizer="google-bert/bert-base-uncased",
-        mark=".emb_ln.",
-        skips_prompt=False,
-        backbone={
-            "vocab_size": 30_528,
-            "hidden_size": 768,
-            "num_hidden_layers": 12,
-            "num_attention_heads": 12,
-            "intermediate_size": 3_072,
-            "hidden_act": "silu",
-            "max_position_embeddings": 2_048,
-            "type_vocab_size": 2,
-            "layer_norm_eps": 1e-12,
-            "pad_token_id": 0,
-            "rope_parameters": {"rope_type": "default", "rope_theta": 1_000.0},
-            **_DROPOUT,
-        },
-    ),
-    Release(
-        model_type="modernbert",
-        embedder="answerdotai/ModernBERT-base",
-        tokenizer="answerdotai/ModernBERT-base",
-        mark=".tok_embeddings.",
-        skips_prompt=True,
-        backbone={
-            "vocab_size": 50_368,
-            "hidden_size": 768,
-            "num_hidden_layers": 22,
-            "num_attention_heads": 12,
-            "intermediate_size": 1_152,
-            "hidden_activation": "gelu",
-            "max_position_embeddings": 8_192,
-            "norm_eps": 1e-5,
-            "norm_bias": False,
-            "attention_bias": False,
-            "mlp_bias": False,
-            "layer_types": ["sliding_attention" if i % 3 else "full_attention" for i in range(22)],
-            "rope_parameters": {
-                "full_attention": {"rope_type": "default", "rope_theta": 160_000.0},
-                "sliding_attention": {"rope_type": "default", "rope_theta": 10_000.0},
-            },
-            "local_attention": 128,
-            "pad_token_id": 50_283,
-            "embedding_dropout": 0.0,
-            "attention_dropout": 0.0,
-            "mlp_dropout": 0.0,
-        },
-    ),
-)
 
 
 def is_published(settings: Mapping[str, Any]) -> bool:

@@ -214,7 +214,7 @@ def test_a_model_that_was_moved_can_be_named(run, answer, source, model_folder, 
     shutil.copytree(model_folder, moved)
     answer("index", source, "--out", tmp_path / "index", "--model", moved)
     moved.rename(tmp_path / "elsewhere")
-    assert_one_line(run("search", tmp_path / "index", "cat"), "no model", "say where it is with --model")
+    assert_one_line(run("search", tmp_path / "index", "cat"), "was not found", "say where it is with --model")
     assert answer("search", tmp_path / "index", "cat", "--model", tmp_path / "elsewhere")["hits"]
 
 

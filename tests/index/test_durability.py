@@ -24,7 +24,7 @@ from cde_retrievers.errors import (
     PathInUseError,
     WriteError,
 )
-from cde_retrievers.index import ContextualIndex, Document, integrity
+from cde_retrievers.index import ContextualIndex, Document, integrity, store
 from cde_retrievers.index.lock import writer_lock
 from cde_retrievers.index.segment import Segment
 from cde_retrievers.index.segment_writer import SegmentWriter
@@ -163,16 +163,16 @@ def test_a_build_killed_after_its_accelerator_was_written_goes_on(tmp_path, monk
     assert len(list((tmp_path / "index").glob("accelerator-*"))) == 1
 
 
-@pytest.mark.parametrize("moment", ["_checked", "context"])
+@pytest.mark.parametrize("moment", [(IndexStore, "_checked"), (store, "read_context")])
 def test_a_reader_may_open_an_index_while_a_refit_ends(index, monkeypatch, moment):
-    before = getattr(IndexStore, moment)
+    before = getattr(*moment)
 
-    def refitted_meanwhile(store, manifest):
-        monkeypatch.setattr(IndexStore, moment, before)
+    def refitted_meanwhile(*arguments):
+        monkeypatch.setattr(*moment, before)
         ContextualIndex.open(index.path, BagOfWords()).refit(seed=1)
-        return before(store, manifest)
+        return before(*arguments)
 
-    monkeypatch.setattr(IndexStore, moment, refitted_meanwhile)
+    monkeypatch.setattr(*moment, refitted_meanwhile)
     assert ContextualIndex.open(index.path, BagOfWords()).context.seed == 1
 
 

@@ -1,4 +1,4 @@
-"""Fine-tuning as LlamaIndex users know it: what is trained on, what is kept, and what is refused."""
+"""The fine-tuning engine: its training data, its results, and what it refuses."""
 
 import json
 import shutil
@@ -197,7 +197,7 @@ def test_a_bad_data_set_is_refused_at_once(tmp_path, dataset, message):
             ContextualFinetuneEngine(**given, model_output_path=tmp_path / "out")
 
 
-def test_another_file_of_pairs_is_no_such_data_set(tmp_path):
+def test_a_file_of_pairs_is_refused(tmp_path):
     (tmp_path / "pairs.jsonl").write_text('{"query": "red cat", "positive": "a red cat"}\n')
     with pytest.raises(TrainingDataError, match=r"save it with save_json\(path\) as \.json"):
         ContextualFinetuneEngine(tmp_path / "pairs.jsonl", model_output_path=tmp_path / "out")

@@ -1,4 +1,4 @@
-"""The interface of a kind of vector store whose context can be written, read and filtered by."""
+"""The interface of a LangChain vector store that can carry a context: to be read, written and filtered by."""
 
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
@@ -11,12 +11,12 @@ from cde_retrievers.errors import ConfigurationError
 
 
 class StoreKind(ABC):
-    """One kind of LangChain vector store; it holds nothing, the store is given to every method.
+    """Support for one class of LangChain vector stores. It has no state: every method is given the store.
 
     Attributes:
-        name: what users call it.
-        stamps_documents: whether the documents carry the context, because a collection has no metadata of its own.
-        options_of_adding: options of the store's `from_documents` that belong to the adding, not to the opening.
+        name: the name users give.
+        stamps_documents: whether the documents carry the context, because the store has no metadata of its own.
+        options_of_adding: the options of the store's `from_documents` that add documents rather than open the store.
     """
 
     name: ClassVar[str]
@@ -25,37 +25,37 @@ class StoreKind(ABC):
 
     @abstractmethod
     def open(self, store_class: Any, embeddings: Embeddings, options: dict[str, Any]) -> VectorStore:
-        """The store, with nothing added yet; `options` are those of its `from_documents`."""
+        """Open or create the store, and add nothing; `options` are those of its `from_documents`."""
 
     @abstractmethod
     def count(self, store: Any) -> int:
-        """The number of documents in the store."""
+        """Return the number of documents in the store."""
 
     @abstractmethod
     def read(self, store: Any) -> str | None:
-        """The fingerprint it carries, as it is stored now, or None."""
+        """Return the fingerprint that the store now carries, or None."""
 
     @abstractmethod
     def write(self, store: Any, fingerprint: str) -> None:
-        """Add the fingerprint to the metadata of the store."""
+        """Add the fingerprint to the store's metadata."""
 
     @abstractmethod
     def filter(self, fingerprint: str, also: Any, store: Any) -> Any:
-        """Its own filter for documents with that stamp that pass the filter `also`, if one is given.
+        """Return the store's own filter for documents with that stamp, which must also pass `also` if given.
 
-        `store` is a store, or None where only the kind is known.
+        `store` is None where only the kind of the store is known.
         """
 
-    def why_mute(self, store: Any) -> str | None:
-        """Why this one store of the kind can be neither read nor written, or None if it can."""
+    def unreadable_reason(self, store: Any) -> str | None:
+        """Return why this particular store cannot be read or written, or None if it can."""
         return None
 
     def batch_size(self, store: Any) -> int | None:
-        """Documents that it takes at once; any number if None."""
+        """Return the number of documents that the store takes at once, or None if there is no limit."""
         return None
 
     def add(self, store: VectorStore, documents: list[Document], options: dict[str, Any]) -> list[str]:
-        """Add documents, `options["ids"]` included if there are any -> their ids."""
+        """Add documents, with `options["ids"]` if given -> their ids."""
         size = self.batch_size(store) or max(len(documents), 1)
         given = {**options}
         ids = given.pop("ids", None)
@@ -67,7 +67,7 @@ class StoreKind(ABC):
 
 
 def checked_filter(also: Any, kind: type, example: str, name: str) -> Any:
-    """`also`, or ConfigurationError if it is not the kind of filter that the store takes."""
+    """Return `also`, or raise ConfigurationError if the store does not take such a filter."""
     if also is not None and not isinstance(also, kind):
         raise ConfigurationError(
             f"a filter for {name} is {example}, found {type(also).__name__}; give one of the store's own"

@@ -1,4 +1,4 @@
-"""What goes into a vector store as a node comes out as the same node."""
+"""A node comes out of a vector store as it went in."""
 
 import math
 from datetime import date

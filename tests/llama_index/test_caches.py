@@ -1,4 +1,4 @@
-"""Vectors kept in a key-value store: found again under the same context and role only."""
+"""Vectors in a key-value store are found again only under the same context and role."""
 
 import copy
 import pickle
@@ -12,7 +12,7 @@ from tiny import CORPUS
 
 from cde_retrievers.encoder.delegating import DelegatingEmbedder
 from cde_retrievers.errors import ConfigurationError, ContextNotFittedError, EmbeddingServiceError
-from cde_retrievers.llama_index import ContextualEmbedding, ContextualKVStore, WhitenedEmbedding
+from cde_retrievers.llama_index import ContextualEmbedding, WhitenedEmbedding
 
 
 class Counting(DelegatingEmbedder):
@@ -96,7 +96,7 @@ def test_copies_and_pickles_keep_the_cache(make_embedding):
 
 
 @pytest.mark.parametrize("wrong", [[1.0], None, "text", [7.0] * 32, [float("nan")] * 32])
-def test_an_entry_that_is_no_vector_is_refused(make_embedding, wrong):
+def test_an_unusable_entry_is_refused(make_embedding, wrong):
     store = SimpleKVStore()
     embed_model = make_embedding(embeddings_cache=store).fit(CORPUS)
     embed_model.get_text_embedding("red cat")
@@ -117,8 +117,8 @@ def test_a_wrong_answer_is_not_kept(model, monkeypatch):
 
 def test_a_pickle_of_another_librarys_embedding_keeps_the_cache():
     embed_model = WhitenedEmbedding(MockEmbedding(8), base_name="mock", embeddings_cache=SimpleKVStore())
-    embed_model._binding.encoder.store.put("key", {"number": 1})
-    assert pickle.loads(pickle.dumps(embed_model))._binding.encoder.store.get("key") == {"number": 1}
+    embed_model.embedder.store.put("key", {"number": 1})
+    assert pickle.loads(pickle.dumps(embed_model)).embedder.store.get("key") == {"number": 1}
 
 
 def test_nothing_is_looked_up_before_there_is_a_context(make_embedding):
@@ -132,32 +132,6 @@ def test_a_cache_cannot_be_put_where_llama_index_would_look_by_text_alone(cached
 
 
 @pytest.mark.parametrize("store", [{}, "cache", 0])
-def test_what_is_no_store_is_refused(make_embedding, store):
+def test_other_objects_than_stores_are_refused(make_embedding, store):
     with pytest.raises(ConfigurationError, match="must be a key-value store of LlamaIndex"):
         make_embedding(embeddings_cache=store)
-
-
-def test_views_of_a_store_see_their_own_part():
-    store = SimpleKVStore()
-    views = [ContextualKVStore(store, context, role) for context in "ab" for role in ("query", "document")]
-    for number, view in enumerate(views):
-        view.put("key", {"number": number})
-        view.put_all([("other", {"number": -number})])
-    for number, view in enumerate(views):
-        assert view.get("key") == {"number": number}
-        assert view.get_all() == {"key": {"number": number}, "other": {"number": -number}}
-    assert views[0].delete("key")
-    assert not views[0].delete("key")
-    assert views[0].get("key") is None
-    assert views[1].get("key") == {"number": 1}
-    assert store.get("key") is None
-
-
-async def test_views_of_a_store_are_the_same_when_awaited():
-    view = ContextualKVStore(SimpleKVStore(), "a", "query")
-    await view.aput("key", {"number": 1}, collection="c")
-    await view.aput_all([("other", {"number": 2})], collection="c")
-    assert await view.aget("key", collection="c") == view.get("key", collection="c") == {"number": 1}
-    assert await view.aget_all(collection="c") == view.get_all(collection="c")
-    assert await view.adelete("key", collection="c")
-    assert list(view.get_all(collection="c")) == ["other"]

@@ -1,4 +1,4 @@
-"""A store's documents and queries are under one context, whoever refits what; and where the store lies."""
+"""A vector store and its embeddings stay under one context; the store's directory."""
 
 import gc
 import pickle
@@ -182,7 +182,7 @@ def test_embeddings_without_a_context_are_told_to_fit(embedder, path, temporary)
     assert list(temporary.iterdir()) == []
 
 
-def test_embeddings_that_know_no_context_are_refused(path):
+def test_embeddings_without_contexts_are_refused(path):
     plain = DeterministicFakeEmbedding(size=6)
     for make in (
         lambda: ContextualVectorStore(plain),
@@ -283,7 +283,7 @@ def test_the_index_speaks_for_itself_when_it_cannot(store, embeddings, embedder,
         ContextualVectorStore(embeddings, path)
 
 
-def test_an_interrupted_build_is_not_there_and_goes_on(embeddings, embedder, path, monkeypatch):
+def test_an_interrupted_build_is_resumed_by_the_same_call(embeddings, embedder, path, monkeypatch):
     encode = embedder.encode_documents
 
     def fail_at_the_third_batch(texts, *args, **options):

@@ -1,4 +1,4 @@
-"""Keys of LangChain caches and record managers that include the context, so that no vector of another one is reused."""
+"""LangChain's caches and record managers kept apart by context, so that no vector of another context is reused."""
 
 import hashlib
 import json
@@ -19,19 +19,18 @@ _ROLES = ("document", "query")
 
 
 def cache_key_encoder(embeddings: ContextBoundMixin, role: Role) -> Callable[[str], str]:
-    """The `key_encoder` of a cache: the context's fingerprint, the role and a SHA-256 of the text.
+    """Return the `key_encoder` of a cache: the context's fingerprint, the role and a SHA-256 of the text.
 
-    The fingerprint is read for every key, so after a refit the cache starts afresh, and the old vectors are found
-    again under the old context. There is no ready-made `namespace=` in its place, because such a string stays what it
-    was through a refit, and is shared by documents and queries.
+    The fingerprint is read for every key. After a refit no old vector is found, and under the old context they are
+    found again. A `namespace=` would not do: it stays the same through a refit, and documents and queries share it.
 
     Args:
-        embeddings: what the cache stands before.
-        role: "document" or "query"; the same text has another vector as a query.
+        embeddings: the cached embeddings.
+        role: "document" or "query"; as a query the same text has another vector.
 
     Returns:
-        From a text to its key, made of letters, digits and hyphens, so that it also serves as a file name. It raises
-        ContextNotFittedError: the context is not fitted yet.
+        A function from a text to its key: letters, digits and hyphens, so that it also serves as a file name. It raises
+        ContextNotFittedError if the context is not fitted yet.
 
     Raises:
         ConfigurationError: the role is neither of the two.
@@ -53,22 +52,22 @@ def cached_embeddings(
     *,
     batch_size: int | None = None,
 ) -> Embeddings:
-    """Embeddings that look into a cache first: LangChain's `CacheBackedEmbeddings`, told contexts and roles apart.
+    """Return LangChain's `CacheBackedEmbeddings`, with keys that name context and role.
 
-    After a refit nothing of the old context is found, by documents or queries. Do not run a refit during a call
-    in another thread: its vectors would be put away under the new context.
+    After a refit no vector of the old context is found. Do not refit during a call in another thread: its vectors
+    would be stored under the new context.
 
     Args:
-        embeddings: `ContextualEmbeddings`, or others that are bound to a context.
-        document_store: where documents' vectors are kept, such as `LocalFileStore` or `InMemoryByteStore`.
-        query_store: where queries' vectors are kept; not at all if None. It may be the same store.
-        batch_size: documents that are embedded between two writes to the cache; all of a call if None.
+        embeddings: `ContextualEmbeddings` or `WhitenedEmbeddings`.
+        document_store: stores the vectors of documents, such as `LocalFileStore` or `InMemoryByteStore`.
+        query_store: stores the vectors of queries, which are not cached if None. It may be the same store.
+        batch_size: number of documents to embed between two writes to the cache; all of a call if None.
 
     Returns:
         A `langchain_classic.embeddings.CacheBackedEmbeddings`.
 
     Raises:
-        ConfigurationError: the embeddings are bound to no context, so no key could tell contexts apart.
+        ConfigurationError: the embeddings are not bound to a context.
         MissingDependencyError: langchain-classic is not installed.
     """
     if not isinstance(embeddings, ContextBoundMixin):
@@ -81,7 +80,7 @@ def cached_embeddings(
     ).CacheBackedEmbeddings
 
     def with_keys(store: BaseStore[str, bytes], role: Role) -> Any:
-        # LangChain builds a store with keys only for documents; a query's differs in nothing but the key.
+        # LangChain builds such a store for documents only; that of queries differs only in its keys.
         return kind.from_bytes_store(
             embeddings, store, key_encoder=cache_key_encoder(embeddings, role)
         ).document_embedding_store
@@ -96,10 +95,10 @@ def cached_embeddings(
 
 
 def record_manager_namespace(embeddings: ContextBoundMixin, collection: str) -> str:
-    """A record manager's namespace for one collection under one context: "collection/fingerprint".
+    """Return a record manager's namespace for one collection under one context: "collection/fingerprint".
 
-    Use it with a new collection per context. Under a new context the record manager knows nothing yet, so
-    `index()` embeds everything, and deletes nothing of the old collection.
+    Use it with a new collection for each context. Under another context no document is known, so `index()` embeds every
+    one again, and deletes none of the old collection.
 
     Raises:
         ContextNotFittedError: the context is not fitted yet.
@@ -108,18 +107,18 @@ def record_manager_namespace(embeddings: ContextBoundMixin, collection: str) -> 
 
 
 def index_key_encoder(embeddings: ContextBoundMixin) -> Callable[[Document], str]:
-    """The `key_encoder` of `index()`: a SHA-256 over the context's fingerprint, the text and the metadata.
+    """Return the `key_encoder` of `index()`: a SHA-256 of the context's fingerprint, the text and the metadata.
 
-    Use it to keep the collection, and its record manager's namespace, through a refit. Afterwards
-    `index(..., cleanup="full", key_encoder=...)` embeds every document again and deletes the old vectors; then
-    `write_context(store, embeddings, replace=True)` tells the store.
+    Use it to keep the collection, and its record manager's namespace, through a refit. After the refit
+    `index(..., cleanup="full", key_encoder=...)` embeds every document again and deletes the old vectors; then record
+    the new context with `write_context(store, embeddings, replace=True)`.
 
     Args:
-        embeddings: what the store embeds with; the fingerprint is read for every document.
+        embeddings: the embeddings of the store; their fingerprint is read for every document.
 
     Returns:
-        From a document to 128 bits of the hash in a UUID's form, since some stores take no other ids. It raises
-        ContextNotFittedError while there is no context, and ConfigurationError for metadata that JSON cannot hold.
+        A function from a document to 128 bits of the hash as a UUID, the only id that some stores take. It raises
+        ContextNotFittedError if there is no context, and ConfigurationError for metadata that JSON cannot hold.
     """
 
     def key(document: Document) -> str:
