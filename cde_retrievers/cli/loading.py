@@ -10,7 +10,8 @@ from cde_retrievers.context.context import CorpusContext
 from cde_retrievers.encoder.encoder import ContextualEncoder
 from cde_retrievers.errors import CheckpointError, IndexFileError
 from cde_retrievers.index import ContextualIndex
-from cde_retrievers.index.reader import require_loadable
+from cde_retrievers.index.contexts import read_context
+from cde_retrievers.index.embedder import require_loadable
 from cde_retrievers.index.store import IndexStore
 from cde_retrievers.model.pretrained import BUILT_IN
 from cde_retrievers.validation.vectors import Embeddings
@@ -108,7 +109,7 @@ def open_index(
     try:
         encoder = load_encoder(options, made_with=manifest.model_name)
     except CheckpointError:
-        require_loadable(IndexStore(path).context(manifest))
+        require_loadable(read_context(path, manifest))
         raise
     return ContextualIndex.open(path, encoder, read_only=read_only), encoder
 

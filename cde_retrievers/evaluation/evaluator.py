@@ -8,7 +8,7 @@ from cde_retrievers.encoder.encoder import ContextualEncoder
 from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.evaluation.contexts import ContextSource, FittedContext, OwnContext
 from cde_retrievers.evaluation.dataset import RetrievalDataset
-from cde_retrievers.evaluation.metrics import DEPTH, per_query
+from cde_retrievers.evaluation.metrics import DEPTH, MEASURES
 from cde_retrievers.evaluation.results import KEPT, Evaluation
 from cde_retrievers.evaluation.searchers import Contextual, Searcher
 from cde_retrievers.retrieval.judgements import DEPTH as FIRST_PAGE
@@ -54,7 +54,12 @@ def evaluation_of(searcher: Searcher, data: RetrievalDataset, show_progress: boo
     run = hits.run(data)
     best = tuple(tuple(run[query])[:KEPT] for query in data.judged.queries)
     return Evaluation(
-        searcher.name, data.name, len(data.texts), tuple(data.judged.queries), per_query(data.judged, run), best
+        searcher.name,
+        data.name,
+        len(data.texts),
+        tuple(data.judged.queries),
+        data.judged.per_query(run, MEASURES),
+        best,
     )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from cde_retrievers.corpora.pseudo_queries import Kind, PseudoQuery, outline, pseudo_queries
 from cde_retrievers.errors import EvaluationDataError
 from cde_retrievers.evaluation.dataset import RetrievalDataset
-from cde_retrievers.index.intake import require_collection
+from cde_retrievers.index.incoming_documents import require_collection
 from cde_retrievers.retrieval.document import Document, checked_document
 from cde_retrievers.retrieval.judgements import JudgedQueries
 from cde_retrievers.validation.numbers import check_whole

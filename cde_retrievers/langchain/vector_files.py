@@ -7,7 +7,7 @@ from langchain_core.embeddings import Embeddings
 
 from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.index import ContextualIndex, Document
-from cde_retrievers.index.intake import DocumentValidator
+from cde_retrievers.index.incoming_documents import DocumentValidator
 from cde_retrievers.index.manifest import Kind
 from cde_retrievers.index.store import IndexStore
 from cde_retrievers.index.temporary import in_temporary_directory

@@ -10,7 +10,7 @@ from langchain_core.embeddings import Embeddings
 from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.index import ContextualIndex
 from cde_retrievers.index.contextual_index import BATCH
-from cde_retrievers.index.intake import DocumentValidator, batches
+from cde_retrievers.index.incoming_documents import DocumentValidator, batches
 from cde_retrievers.index.manifest import Kind
 from cde_retrievers.langchain.embeddings import ContextualEmbeddings
 from cde_retrievers.langchain.vector_documents import checked_documents, to_index_documents, with_uuid

@@ -252,7 +252,7 @@ def test_check_compares_contexts(run, answer, indexed, context, source, model_fo
 def test_check_names_a_damaged_accelerator_and_search_does_without_it(
     run, answer, source, model_folder, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("cde_retrievers.index.commits.MIN_ROWS", 10)
+    monkeypatch.setattr("cde_retrievers.index.compaction.MIN_ROWS", 10)
     index = tmp_path / "hnsw"
     answer("index", source, "--out", index, "--model", model_folder, "--kind", "hnsw")
     before = answer("search", index, "cat")

@@ -6,11 +6,12 @@ from pathlib import Path
 
 from cde_retrievers.context.persistence import HEADER_FILE, VECTORS_FILE
 from cde_retrievers.errors import IndexFileError, PathInUseError
-from cde_retrievers.index.entries import is_directory, is_file, obstacle
+from cde_retrievers.index.contexts import context_name
 from cde_retrievers.index.lock import HOLDER_FILE, LOCK_FILE
 from cde_retrievers.index.manifest import SERVED, STAGED, Manifest
 from cde_retrievers.index.ownership import CONTEXTS, MARKER, PARTS, SEGMENTS, OwnedDirectory, read_marker
 from cde_retrievers.index.store import IndexStore
+from cde_retrievers.index.symlinks import is_directory, is_file, obstacle
 from cde_retrievers.storage.scratch import is_scratch
 
 _KNOWN = {SERVED, STAGED, MARKER, LOCK_FILE, HOLDER_FILE, SEGMENTS, CONTEXTS}
@@ -22,9 +23,7 @@ def copy_files(source: Path, target: Path) -> None:
     Raises:
         IndexFileError: there is no index, or a file of it is missing or a link.
     """
-    store = IndexStore(source)
-    manifest = store.served()
-    names = [SERVED, *_listed_files(store, manifest)]
+    names = [SERVED, *_listed_files(source, IndexStore(source).served())]
     # One by one: `shutil.copytree` would continue after an error and hide its cause.
     for name in [*names, MARKER] if is_file(source / MARKER) else names:
         wrong = obstacle(source, *name.split("/"))
@@ -34,9 +33,9 @@ def copy_files(source: Path, target: Path) -> None:
         shutil.copy2(source / name, target / name)
 
 
-def _listed_files(store: IndexStore, manifest: Manifest) -> Iterator[str]:
+def _listed_files(directory: Path, manifest: Manifest) -> Iterator[str]:
     for name in (HEADER_FILE, VECTORS_FILE):
-        yield f"{store.context_name(manifest)}/{name}"
+        yield f"{context_name(directory, manifest)}/{name}"
     for segment in manifest.segments:
         for file in (*segment.files, *((segment.deletions,) if segment.deletions else ())):
             yield f"{SEGMENTS}/{segment.name}/{file.name}"
