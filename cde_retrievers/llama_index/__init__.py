@@ -1,13 +1,9 @@
 """LlamaIndex: a contextual embedding for any index, a retriever over one, and guards that keep the two together."""
 
-try:
-    import llama_index.core  # noqa: F401
-except ImportError as error:
-    from cde_retrievers.errors import MissingDependencyError
+# ruff: noqa: E402 - a missing package is named before anything needs it
+from cde_retrievers.util.imports import require
 
-    raise MissingDependencyError(
-        "cde_retrievers.llama_index needs LlamaIndex: pip install 'cde-retrievers[llama-index]'"
-    ) from error
+require("llama_index.core", "cde_retrievers.llama_index", extra="llama-index", package="LlamaIndex")
 
 from cde_retrievers.llama_index.cache import ContextualKVStore
 from cde_retrievers.llama_index.embeddings import ContextualEmbedding

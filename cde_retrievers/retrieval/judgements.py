@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
 
-from cde_retrievers.errors import ConfigurationError, MissingDependencyError, shown
+from cde_retrievers.errors import ConfigurationError, shown
+from cde_retrievers.util.imports import imported
 
 DEPTH = 10
 Run = Mapping[str, Mapping[str, float]]
@@ -44,12 +45,7 @@ class JudgedQueries:
         Raises:
             MissingDependencyError: ir-measures is not installed; the message names the extra.
         """
-        try:
-            import ir_measures
-        except ImportError as error:
-            raise MissingDependencyError(
-                "judging a search needs ir-measures: pip install 'cde-retrievers[eval]'"
-            ) from error
+        ir_measures = imported("ir_measures", "judging a search", extra="eval")
         measure = ir_measures.nDCG @ DEPTH
         judgements = {query: dict(self.relevant[query]) for query in self.queries}
         found = {query: dict(run.get(query, {})) for query in self.queries}
