@@ -7,11 +7,11 @@ from pathlib import Path
 from cde_retrievers.corpora.discovery import Source, find_source
 from cde_retrievers.corpora.formats import csv_rows, json_rows, parquet_rows, text_records
 from cde_retrievers.corpora.options import Format, ReadOptions
-from cde_retrievers.corpora.paths import as_path
 from cde_retrievers.corpora.records import File, Record, Row, to_record
 from cde_retrievers.corpora.splitting import split_record
 from cde_retrievers.errors import CDEError, ConfigurationError, CorpusFileError, DuplicateIdError, InvalidTextError
 from cde_retrievers.retrieval.document import Document, checked_document
+from cde_retrievers.validation.paths import checked_path
 from cde_retrievers.validation.signatures import validated
 
 
@@ -38,7 +38,7 @@ class Corpus:
 
     @validated
     def __init__(self, path: str | Path, reading: ReadOptions | None = None) -> None:
-        self.path = as_path(path)
+        self.path = checked_path(path)
         self.reading = ReadOptions() if reading is None else reading
         if not isinstance(self.reading, ReadOptions):
             raise ConfigurationError(f"reading must be a Reading, found a {type(reading).__name__}; give Reading(...)")
