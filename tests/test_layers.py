@@ -49,7 +49,7 @@ def imported_modules(source: str) -> set[str]:
 
 
 def imported_parts(source: str) -> set[str]:
-    """`cde_retrievers.model.joint` belongs to `model`."""
+    """`cde_retrievers.model.joint_conditioning` belongs to `model`."""
     return {name.split(".")[1] for name in imported_modules(source)}
 
 

@@ -3,7 +3,6 @@
 import hashlib
 import operator
 from dataclasses import field, fields
-from numbers import Integral
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -22,6 +21,7 @@ from pydantic.dataclasses import dataclass
 from cde_retrievers.context.persistence import HEADER_FILE, REMEDY, read_context, write_context
 from cde_retrievers.errors import ConfigurationError, ContextFileError, ContextMismatchError
 from cde_retrievers.storage.hashing import sha256_of_json
+from cde_retrievers.validation.numbers import is_whole
 from cde_retrievers.validation.problems import readable
 from cde_retrievers.validation.signatures import validated
 from cde_retrievers.validation.vectors import Vectors, checked_vectors
@@ -30,8 +30,7 @@ _SHORT = 12
 
 
 def _as_int(value: object) -> object:
-    is_whole = isinstance(value, Integral) and not isinstance(value, bool)
-    return operator.index(value) if is_whole else value  # type: ignore[arg-type]  # mypy's Integral is no index
+    return operator.index(value) if is_whole(value) else value
 
 
 def _frozen(vectors: Vectors) -> Vectors:

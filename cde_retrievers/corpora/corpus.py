@@ -6,12 +6,12 @@ from pathlib import Path
 
 from cde_retrievers.corpora.discovery import Source, find_source
 from cde_retrievers.corpora.formats import read_rows, text_record
-from cde_retrievers.corpora.paths import as_path
 from cde_retrievers.corpora.read_options import Format, ReadOptions
 from cde_retrievers.corpora.records import File, Record, Row, to_record
 from cde_retrievers.corpora.splitting import split_record
 from cde_retrievers.errors import CDEError, ConfigurationError, CorpusFileError, DuplicateIdError, InvalidTextError
 from cde_retrievers.retrieval.document import Document, checked_document
+from cde_retrievers.validation.paths import checked_path
 from cde_retrievers.validation.signatures import validated
 
 
@@ -38,7 +38,7 @@ class Corpus:
 
     @validated
     def __init__(self, path: str | Path, reading: ReadOptions | None = None) -> None:
-        self.path = as_path(path)
+        self.path = checked_path(path)
         self.reading = ReadOptions() if reading is None else reading
         if not isinstance(self.reading, ReadOptions):
             raise ConfigurationError(

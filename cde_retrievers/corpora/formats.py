@@ -13,8 +13,9 @@ from cde_retrievers.corpora.decoding import MAX_CHARACTERS, Lines, open_text, pa
 from cde_retrievers.corpora.paths import refuse_special, unreadable
 from cde_retrievers.corpora.read_options import Format, ReadOptions
 from cde_retrievers.corpora.records import File, Record, Row, needed_columns
-from cde_retrievers.errors import CDEError, CorpusFileError, InvalidDocumentError, MissingDependencyError, shown
+from cde_retrievers.errors import CDEError, CorpusFileError, InvalidDocumentError, shown
 from cde_retrievers.retrieval.document import Document
+from cde_retrievers.util.imports import imported
 
 # Of file names in lower case. A BEIR folder is told by the names of its files instead.
 ENDINGS: Mapping[Format, tuple[str, ...]] = {
@@ -146,12 +147,7 @@ def parquet_rows(file: File, reading: ReadOptions) -> Iterator[Row]:
         CorpusFileError: the file cannot be read or is not a Parquet file, names a column twice, or holds a value that
             Python does not have.
     """
-    try:
-        from pyarrow import parquet
-    except ImportError as error:
-        raise MissingDependencyError(
-            "reading Parquet files needs pyarrow: pip install 'cde-retrievers[parquet]'"
-        ) from error
+    parquet = imported("pyarrow.parquet", "reading Parquet files", extra="parquet")
     refuse_special(file.path)
     number = 0
     try:

@@ -1,13 +1,9 @@
 """LangChain: contextual embeddings, a vector store, a retriever, and guards that keep contexts apart."""
 
-try:
-    import langchain_core  # noqa: F401
-except ImportError as error:
-    from cde_retrievers.errors import MissingDependencyError
+# ruff: noqa: E402 - a missing package is named before anything needs it
+from cde_retrievers.util.imports import require
 
-    raise MissingDependencyError(
-        "cde_retrievers.langchain needs LangChain: pip install 'cde-retrievers[langchain]'"
-    ) from error
+require("langchain_core", "cde_retrievers.langchain", extra="langchain", package="LangChain")
 
 from cde_retrievers.binding.check import CONTEXT_KEY, ContextCheck
 from cde_retrievers.langchain.caches import (

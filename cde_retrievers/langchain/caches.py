@@ -12,7 +12,7 @@ from langchain_core.stores import BaseStore
 
 from cde_retrievers.binding.mixin import ContextBoundMixin
 from cde_retrievers.errors import ConfigurationError, shown
-from cde_retrievers.langchain.optional import optional_module
+from cde_retrievers.util.imports import imported
 
 Role = Literal["document", "query"]
 _ROLES = ("document", "query")
@@ -75,8 +75,8 @@ def cached_embeddings(
             f"embeddings must be bound to a context, found {type(embeddings).__name__}; for plain ones "
             f"use CacheBackedEmbeddings.from_bytes_store"
         )
-    kind = optional_module(
-        "langchain_classic.embeddings", "langchain-classic", "a cache of embeddings"
+    kind = imported(
+        "langchain_classic.embeddings", "a cache of embeddings", package="langchain-classic"
     ).CacheBackedEmbeddings
 
     def with_keys(store: BaseStore[str, bytes], role: Role) -> Any:

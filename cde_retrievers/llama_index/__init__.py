@@ -1,13 +1,9 @@
 """LlamaIndex: contextual embeddings, a vector store, a retriever, and guards that keep contexts apart."""
 
-try:
-    import llama_index.core  # noqa: F401
-except ImportError as error:
-    from cde_retrievers.errors import MissingDependencyError
+# ruff: noqa: E402 - a missing package is named before anything needs it
+from cde_retrievers.util.imports import require
 
-    raise MissingDependencyError(
-        "cde_retrievers.llama_index needs LlamaIndex: pip install 'cde-retrievers[llama-index]'"
-    ) from error
+require("llama_index.core", "cde_retrievers.llama_index", extra="llama-index", package="LlamaIndex")
 
 from cde_retrievers.binding.check import CONTEXT_KEY, ContextCheck
 from cde_retrievers.llama_index.caches import docstore_namespace

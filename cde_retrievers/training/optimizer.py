@@ -6,7 +6,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from cde_retrievers.errors import ConfigurationError
-from cde_retrievers.model.cached import CachedSecondStage
+from cde_retrievers.model.cached_conditioning import CachedSecondStage
 from cde_retrievers.model.contextual import ContextualModel
 
 # A weight moves by about its learning rate in a step. At this rate the gate, which starts closed, opens within about

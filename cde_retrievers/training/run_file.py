@@ -25,12 +25,12 @@ from pathlib import Path
 from typing import Any
 
 from cde_retrievers.corpora.decoding import read_text
-from cde_retrievers.corpora.paths import as_path
 from cde_retrievers.errors import ConfigurationError, CorpusFileError
 from cde_retrievers.training.config import TrainingConfig
 from cde_retrievers.training.data.pairs import TrainingPairs
 from cde_retrievers.training.data.read import read_pairs
 from cde_retrievers.training.run import TrainingResult, train
+from cde_retrievers.validation.paths import checked_path
 
 _TABLES = ("model", "data", "training")
 _DATA = ("path", "split", "domain")
@@ -68,7 +68,7 @@ def read_run_file(path: str | Path) -> dict[str, dict[str, Any]]:
         ConfigurationError: the file is missing or not TOML, or a table or key is missing or unknown.
     """
     try:
-        tables = tomllib.loads(read_text(as_path(path), "utf-8"))
+        tables = tomllib.loads(read_text(checked_path(path), "utf-8"))
     except RecursionError as error:
         raise ConfigurationError(f"{path} is not a readable TOML file: its values are nested too deeply") from error
     except (CorpusFileError, ValueError) as error:

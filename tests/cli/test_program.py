@@ -60,7 +60,7 @@ def test_a_missing_package_names_the_extra(missing):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr.strip().splitlines() == [
-        "error: the command line needs typer and rich: pip install 'cde-retrievers[cli]'"
+        f"error: the command line needs {missing}: pip install 'cde-retrievers[cli]'"
     ]
 
 

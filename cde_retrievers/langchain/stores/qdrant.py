@@ -8,8 +8,8 @@ from langchain_core.vectorstores import VectorStore
 
 from cde_retrievers.binding.check import CONTEXT_KEY
 from cde_retrievers.errors import ConfigurationError
-from cde_retrievers.langchain.optional import optional_module
 from cde_retrievers.langchain.stores.interface import StoreKind, checked_filter
+from cde_retrievers.util.imports import imported
 
 
 class Qdrant(StoreKind):
@@ -49,7 +49,7 @@ class Qdrant(StoreKind):
 
     def filter(self, fingerprint: str, also: Any, store: Any) -> Any:
         """Return a `qdrant_client.models.Filter` on the payload in which LangChain keeps metadata."""
-        models = optional_module("qdrant_client.models", "langchain-qdrant", "a filter for Qdrant")
+        models = imported("qdrant_client.models", "a filter for Qdrant", package="langchain-qdrant")
         payload = store.metadata_payload_key if store is not None else "metadata"
         ours = models.FieldCondition(key=f"{payload}.{CONTEXT_KEY}", match=models.MatchValue(value=fingerprint))
         also = checked_filter(also, models.Filter, "a qdrant_client.models.Filter", self.name)
