@@ -1,6 +1,7 @@
 """Imports only go down: the picture in CONTRIBUTING.md, enforced."""
 
 import ast
+import importlib
 from pathlib import Path
 
 import pytest
@@ -91,3 +92,10 @@ def test_adapters_do_not_import_each_other():
 )
 def test_an_upward_import_is_found(source):
     assert upward("model", source) != []
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("__init__.py")), ids=lambda path: path.parent.name)
+def test_no_module_hides_a_public_name_of_its_package(path):
+    package = ".".join(("cde_retrievers", *path.parent.relative_to(PACKAGE).parts))
+    modules = {module.stem for module in path.parent.glob("*.py")}
+    assert modules.isdisjoint(getattr(importlib.import_module(package), "__all__", []))

@@ -4,10 +4,9 @@ from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from cde_retrievers.corpora.discovery import BEIR_QUERIES
-from cde_retrievers.corpora.formats import csv_rows, json_rows
-from cde_retrievers.corpora.options import ReadOptions
+from cde_retrievers.corpora.formats import BEIR_QUERIES, csv_rows, json_rows
 from cde_retrievers.corpora.paths import is_file, refuse_link_out
+from cde_retrievers.corpora.read_options import ReadOptions
 from cde_retrievers.corpora.records import File, Row
 from cde_retrievers.errors import CorpusFileError, shown
 from cde_retrievers.retrieval.judgements import JudgedQueries

@@ -17,7 +17,7 @@ from cde_retrievers.validation.vectors import Embeddings
 
 
 class PrecomputedEmbedder:
-    """An `Embedder` that gives what an encoder of the closed form gives, without running it again for known texts.
+    """An `Embedder` that embeds the texts of a set once, and applies the closed form under every context to them.
 
     No context changes the plain vectors that the closed form maps, so those of a set's documents and queries are
     computed when this is made. It holds one vector (W,) for each of them, and for each text that it is given later.

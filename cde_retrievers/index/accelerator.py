@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cde_retrievers.errors import IndexFileError
-from cde_retrievers.index.entries import new_file
 from cde_retrievers.index.manifest import AcceleratorEntry, AcceleratorFile, Kind, SegmentEntry
 from cde_retrievers.index.ownership import OwnedDirectory
+from cde_retrievers.index.symlinks import new_file
 from cde_retrievers.storage.sync import sync_file
 from cde_retrievers.validation.vectors import Embeddings
 

@@ -9,19 +9,19 @@ from cde_retrievers.context.context import CorpusContext
 from cde_retrievers.encoder.embedder import Embedder
 from cde_retrievers.errors import ConfigurationError, ReadOnlyError
 from cde_retrievers.index.build import embedded, size_of
-from cde_retrievers.index.commits import commit_change, compact
+from cde_retrievers.index.changes import commit_compaction, commit_deletions, commit_documents
+from cde_retrievers.index.contexts import read_context
 from cde_retrievers.index.create import BuildRequest, create_index, finish_build
-from cde_retrievers.index.entries import index_directory
-from cde_retrievers.index.intake import DocumentValidator, batches, require_collection
+from cde_retrievers.index.incoming_documents import DocumentValidator, batches, require_collection
 from cde_retrievers.index.lock import writer_lock
 from cde_retrievers.index.manifest import Kind, Manifest
 from cde_retrievers.index.reader import IndexReader
-from cde_retrievers.index.refit import RefitReport, build_next
-from cde_retrievers.index.segment_writer import write_segment
+from cde_retrievers.index.refit import RefitReport, build_next, ndcg_of
 from cde_retrievers.index.snapshot import Snapshot
 from cde_retrievers.index.store import IndexStore
+from cde_retrievers.index.symlinks import index_directory
 from cde_retrievers.retrieval.document import Document, checked_ids
-from cde_retrievers.retrieval.judgements import DEPTH, JudgedQueries
+from cde_retrievers.retrieval.judgements import JudgedQueries
 from cde_retrievers.storage.atomic import recovered
 from cde_retrievers.storage.disk_errors import disk_errors_explained
 from cde_retrievers.util.progress import progress_bar
@@ -46,8 +46,10 @@ class ContextualIndex(IndexReader):
         ```
 
     Every change is a new generation that replaces the old one in one instant. An open index keeps its generation until
-    it calls `refresh` or makes a change itself. One writer at a time: a second one, in any process, is refused. Safe to
-    use from several threads.
+    it calls `refresh` or makes a change itself. Safe to use from several threads.
+
+    Every change raises IndexLockedError while another writer, in any process, holds the index; ReadOnlyError if the
+    index was opened for reading; and WriteError if the disk is full or not writable. Batches already committed stay.
 
     Make one with `build`, `create` or `open`.
     """
@@ -82,30 +84,29 @@ class ContextualIndex(IndexReader):
     ) -> Self:
         """Fit a context on the documents, embed them under it, and write the index, which is served when complete.
 
-        Texts are never all in memory, and every batch is kept: after an interruption the same call continues
+        Texts are never all in memory, and finished batches are kept: after an interruption the same call continues
         where it was. Documents without an id are named "doc-0", "doc-1" and so on.
 
         Args:
             documents: texts or documents; read twice, or once if a `context` is given.
             embedder: for example `ContextualEncoder.from_pretrained("minilm")`.
-            path: directory of the index, new or empty, or that of an interrupted build.
-            context: fitted before, used instead of fitting one here.
-            size: context documents; the model's own number if None.
-            strategy: how they are chosen: "random", "kmeans" or "diverse".
-            seed: of that choice.
-            kind: "flat" (exact), or from 10,000 documents on approximate: "hnsw" or "ivf".
-            batch_size: documents per commit.
-            show_progress: None shows a bar for long work only.
+            path: directory of the index: new, empty, or holding an interrupted build.
+            context: a fitted context, used instead of fitting one.
+            size: number of context documents; the model's own if None.
+            strategy: how context documents are chosen: "random", "kmeans" or "diverse".
+            seed: seed of that choice.
+            kind: "flat" (exact), or "hnsw" or "ivf" (approximate from 10,000 documents on).
+            batch_size: number of documents per commit.
+            show_progress: show a bar; None for long work only.
 
         Raises:
-            PathInUseError: there is an index, or something else, at `path`.
+            PathInUseError: `path` already holds an index, or something else.
             ConfigurationError: documents that can be read only once need a `context`; or an interrupted build at `path`
                 had other settings or other documents.
-            InvalidDocumentError, InvalidTextError, DuplicateIdError: about a document; before anything is embedded,
-                unless a `context` is given.
+            InvalidDocumentError, InvalidTextError, DuplicateIdError: a document cannot be stored; raised before
+                anything is embedded, unless a `context` is given.
             ContextMismatchError: another model fitted the context.
-            IndexLockedError: another process is building an index there.
-            WriteError: the disk is full or not writable; finished batches are kept.
+            IndexLockedError, WriteError: as every change.
         """
         request = BuildRequest(
             embedder=embedder, context=context, size=size, strategy=strategy, seed=seed, kind=kind, batch=batch_size
@@ -125,22 +126,22 @@ class ContextualIndex(IndexReader):
     def open(
         cls, path: str | Path, embedder: Embedder | None = None, *, read_only: bool = False, salvage: bool = False
     ) -> Self:
-        """Open an index on disk and check every file of it.
+        """Open an index on disk and check every file.
 
         Args:
             path: directory of the index.
-            embedder: the embedder that it was built with. If None, the model is loaded by its name at first use;
-                ConfigurationError is raised if that is another library's embedding.
+            embedder: the embedder that the index was built with. If None, the model is loaded by name at first use;
+                that raises ConfigurationError if it is another library's embedding.
             read_only: refuse changes.
             salvage: open the undamaged files for reading; `damaged` lists the others. Documents whose vectors are
                 damaged are in `documents()` but are not found by searches.
 
         Raises:
             ConfigurationError: `path` cannot be the path of a directory.
-            IndexFileError: there is no index, it is not finished, or files are damaged; names them. Without the
-                accelerator of "ivf" and "hnsw", searches are exact, with a warning, until `optimize` is called.
+            IndexFileError: there is no index, or it is not finished, or files are damaged; names them. If only the
+                accelerator of "ivf" or "hnsw" is damaged, a warning is logged and searches are exact until `optimize`.
             ContextFileError: the context is missing or damaged.
-            ContextMismatchError: the embedder is another model.
+            ContextMismatchError: the embedder is of another model.
         """
         store = IndexStore(index_directory(recovered(path)))
         snapshot, context = store.salvage() if salvage else store.open()
@@ -152,22 +153,16 @@ class ContextualIndex(IndexReader):
 
         Args:
             documents: texts or documents.
-            show_progress: None shows a bar for long work only.
+            show_progress: show a bar; None for long work only.
 
         Returns:
             Their ids, in order.
 
         Raises:
-            DuplicateIdError: an id is already in the index, or comes twice; `upsert` replaces.
-            InvalidDocumentError, InvalidTextError: about a document; where a list is given, before any is added.
-            IndexLockedError: another process is writing.
-            ReadOnlyError: the index was opened for reading.
-            WriteError: the disk is full or not writable; the index is unchanged or has further whole batches.
+            DuplicateIdError: an id occurs twice or is already in the index; `upsert` replaces.
+            InvalidDocumentError, InvalidTextError: a document cannot be stored; raised before any of a list is added.
         """
-        with self._writing("adding documents") as snapshot:
-            return self._append(
-                DocumentValidator(snapshot.rows_by_id, snapshot.manifest.named), documents, show_progress
-            )
+        return self._append("adding documents", documents, show_progress, replacing=False)
 
     @validated
     def upsert(self, documents: Iterable[Document | str], *, show_progress: bool | None = None) -> list[str]:
@@ -175,32 +170,30 @@ class ContextualIndex(IndexReader):
 
         A document without an id is always new.
         """
-        with self._writing("replacing documents") as snapshot:
-            intake = DocumentValidator(snapshot.rows_by_id, snapshot.manifest.named, replacing=True)
-            return self._append(intake, documents, show_progress)
+        return self._append("replacing documents", documents, show_progress, replacing=True)
 
     @validated
     def add_embedded(self, documents: Iterable[Document | str], vectors: Embeddings, fingerprint: str) -> list[str]:
-        """Upsert documents with given embeddings.
+        """Upsert documents with given embeddings, in one commit.
 
         Args:
             documents: n documents.
             vectors: (n, W) unit rows.
-            fingerprint: of the context that the vectors were made under.
+            fingerprint: fingerprint of the context that the vectors were made under.
 
         Raises:
-            ContextMismatchError: the fingerprint is not that of the index's context.
+            ContextMismatchError: it is not the context of the index.
             ConfigurationError: the vectors have the wrong shape or length.
         """
         require_collection(documents)
         documents = list(documents)
         with self._writing("adding documents") as snapshot:
-            self._view.check(fingerprint)
-            matrix = checked_embeddings(vectors, len(documents), self._view.width, ConfigurationError)
-            intake = DocumentValidator(snapshot.rows_by_id, snapshot.manifest.named, replacing=True)
-            admitted = list(intake.admit(documents))
+            self._current.check_fingerprint(fingerprint)
+            matrix = checked_embeddings(vectors, len(documents), self._current.width, ConfigurationError)
+            validator = DocumentValidator(snapshot.rows_by_id, snapshot.manifest.named, replacing=True)
+            admitted = list(validator.admit(documents))
             if admitted:
-                self._commit(admitted, matrix, intake.named)
+                self._serve(commit_documents(self._store, snapshot, admitted, matrix, validator.named))
             return [str(document.id) for document in admitted]
 
     def delete(self, ids: Iterable[str]) -> list[str]:
@@ -211,22 +204,19 @@ class ContextualIndex(IndexReader):
 
         Raises:
             ConfigurationError: `ids` is not a collection of ids.
-            IndexLockedError, ReadOnlyError, WriteError: as `add`.
         """
         wanted = dict.fromkeys(checked_ids(ids))
         with self._writing("deleting documents") as snapshot:
             known = [identity for identity in wanted if identity in snapshot.rows_by_id]
             if known:
                 rows = [snapshot.rows_by_id[identity] for identity in known]
-                self._serve(commit_change(self._store, snapshot, None, rows, snapshot.manifest.named))
+                self._serve(commit_deletions(self._store, snapshot, rows))
             return known
 
     def optimize(self) -> None:
         """Drop deleted documents from the files, merge small files, and rebuild the accelerator of "ivf" and "hnsw"."""
         with self._writing("optimizing") as snapshot:
-            manifest = compact(self._store, snapshot.manifest)
-            manifest = manifest.changed(generation=manifest.generation + 1)
-            self._serve(self._store.commit(manifest))
+            self._serve(commit_compaction(self._store, snapshot))
 
     @validated
     def refit(
@@ -244,27 +234,18 @@ class ContextualIndex(IndexReader):
         """Fit a new context on the documents as they are now, and embed each of them once under it.
 
         The old generation serves all searches, in every process, until the new one replaces it in one instant.
-        After an interruption the same call continues where it was.
-
-        Args:
-            embedder: another model to change to; the index's if None.
-            context: fitted before, used instead of fitting one here.
-            size: context documents; the model's own number if None.
-            strategy: how they are chosen: "random", "kmeans" or "diverse".
-            seed: of that choice.
-            judged: queries to search with before and after, for the report.
-            batch_size: documents per commit.
-            show_progress: None shows a bar for long work only.
+        After an interruption the same call continues where it was. `embedder` is that of another model to change to,
+        `judged` are queries to search with before and after, for the report; other arguments are as in `build`.
 
         Raises:
-            ContextTooSmallError: fewer than two distinct documents.
+            ContextTooSmallError: there are fewer than two distinct documents.
             ContextMismatchError: another model fitted the context.
-            MissingDependencyError: judged queries need ir-measures.
-            IndexLockedError, ReadOnlyError, WriteError: as `add`; finished batches are kept.
+            MissingDependencyError: judged queries need ir-measures, which is not installed.
         """
         with self._writing("refitting") as served:
+            embedder = self.embedder if embedder is None else embedder
             request = BuildRequest(
-                embedder=self.embedder if embedder is None else embedder,
+                embedder=embedder,
                 context=context,
                 size=size,
                 strategy=strategy,
@@ -272,40 +253,29 @@ class ContextualIndex(IndexReader):
                 kind=self.kind,
                 batch=batch_size,
             )
-            before = self._judge(judged)
-            old = self.context.fingerprint
-            manifest, embedded, seconds = build_next(self._store, served, request, show_progress)
-            self._adopt(self._store.snapshot(manifest), self._store.context(manifest), request.embedder)
+            before, old = ndcg_of(self, judged), self.context.fingerprint
+            manifest, embedded_now, seconds = build_next(self._store, served, request, show_progress)
+            self._adopt(self._store.snapshot(manifest), read_context(self.path, manifest), embedder)
             self._store.sweep()
             new = self.context.fingerprint
-            return RefitReport(len(self), embedded, seconds, old, new, before, self._judge(judged))
-
-    def _judge(self, judged: JudgedQueries | None) -> float | None:
-        if judged is None:
-            return None
-        found = self.search(list(judged.queries.values()), k=DEPTH)
-        run = {query: {hit.id: hit.score for hit in hits} for query, hits in zip(judged.queries, found, strict=True)}
-        return judged.ndcg_at_10(run)
+            return RefitReport(len(self), embedded_now, seconds, old, new, before, ndcg_of(self, judged))
 
     def _append(
-        self, intake: DocumentValidator, documents: Iterable[Document | str], show_progress: bool | None
+        self, task: str, documents: Iterable[Document | str], show_progress: bool | None, *, replacing: bool
     ) -> list[str]:
-        admitted: Iterable[Document] = intake.admit(documents)
-        if isinstance(documents, Sequence):
-            admitted = list(admitted)  # so that a bad document at the end is found before the first is embedded
-        ids: list[str] = []
-        with progress_bar(size_of(documents), show_progress, "Indexing", "document") as bar:
-            width = self._view.width
-            for batch in batches(admitted, BATCH):
-                self._commit(batch, embedded(self.embedder, batch, self.context, width, bar), intake.named)
-                ids += [str(document.id) for document in batch]
-        return ids
-
-    def _commit(self, batch: Sequence[Document], vectors: Embeddings, named: int) -> None:
-        snapshot = self._view.snapshot
-        replaced = [snapshot.rows_by_id[str(d.id)] for d in batch if d.id in snapshot.rows_by_id]
-        entry = write_segment(self._store.home, batch, vectors)
-        self._serve(commit_change(self._store, snapshot, entry, replaced, named))
+        with self._writing(task) as snapshot:
+            validator = DocumentValidator(snapshot.rows_by_id, snapshot.manifest.named, replacing=replacing)
+            admitted: Iterable[Document] = validator.admit(documents)
+            if isinstance(documents, Sequence):
+                admitted = list(admitted)  # so that a bad document at the end is found before the first is embedded
+            ids: list[str] = []
+            with progress_bar(size_of(documents), show_progress, "Indexing", "document") as bar:
+                for batch in batches(admitted, BATCH):
+                    current = self._current
+                    vectors = embedded(self.embedder, batch, current.context, current.width, bar)
+                    self._serve(commit_documents(self._store, current.snapshot, batch, vectors, validator.named))
+                    ids += [str(document.id) for document in batch]
+            return ids
 
     def _serve(self, manifest: Manifest) -> None:
         self._adopt(self._store.snapshot(manifest), self.context)
@@ -324,4 +294,4 @@ class ContextualIndex(IndexReader):
                 self._store.set_aside_damaged_staging()
                 self._store.claim()
                 self._store.sweep()
-                yield self._view.snapshot
+                yield self._current.snapshot

@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cde_retrievers.errors import IndexFileError, IndexLockedError
-from cde_retrievers.index.entries import is_file, is_there, new_file, obstacle
+from cde_retrievers.index.symlinks import is_file, is_there, new_file, obstacle
 
 LOCK_FILE = "writer.lock"
 HOLDER_FILE = "writer.json"

@@ -14,8 +14,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from cde_retrievers.errors import IndexFileError
-from cde_retrievers.index.entries import is_there, obstacle
 from cde_retrievers.index.ownership import CONTEXTS, SEGMENTS
+from cde_retrievers.index.symlinks import is_there, obstacle
 from cde_retrievers.storage.atomic import replace_json
 from cde_retrievers.storage.checked_json import read_checksummed, sealed
 from cde_retrievers.storage.hashing import sha256_of_file
@@ -227,7 +227,7 @@ def read_manifest(path: Path) -> Manifest:
     """
     remedy = f"restore it from a copy; the documents are still readable in {path.parent / SEGMENTS}/*/{DOCUMENTS}"
     if path.name == STAGED:
-        remedy = "restore it from a copy, or remove it and build again what was being built"
+        remedy = "restore it from a copy, or call build() or refit() again, which sets it aside and starts over"
     if path.parent.is_file():
         raise IndexFileError(f"{path.parent} is a file; an index is a directory")
     wrong = obstacle(path.parent, path.name) if is_there(path) else None

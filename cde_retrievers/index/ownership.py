@@ -21,7 +21,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cde_retrievers.errors import IndexFileError
-from cde_retrievers.index.entries import is_directory, is_file, is_there, new_file, obstacle
+from cde_retrievers.index.symlinks import is_directory, is_file, is_there, new_file, obstacle
 from cde_retrievers.storage.checked_json import read_checksummed, sealed
 from cde_retrievers.storage.hashing import sha256_of_text
 from cde_retrievers.storage.sync import flush, sync_directory

@@ -5,7 +5,6 @@ Axes: R rows, W width.
 
 import json
 import mmap
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -16,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cde_retrievers.errors import IndexFileError
-from cde_retrievers.index.entries import obstacle
-from cde_retrievers.index.manifest import DOCUMENTS, LINES, VECTORS, FileEntry, SegmentEntry
+from cde_retrievers.index.manifest import DOCUMENTS, LINES, VECTORS, SegmentEntry
 from cde_retrievers.index.ownership import SEGMENTS
 from cde_retrievers.index.segment_writer import safetensors_head
+from cde_retrievers.index.symlinks import obstacle
 from cde_retrievers.retrieval.document import Document, from_line
 from cde_retrievers.validation.vectors import Embeddings
 
@@ -114,7 +113,7 @@ class Segment:
         except (ValueError, RecursionError) as error:
             raise DamagedFileError(path, f"holds no document in line {row + 1}: {error}") from error
         if document.id != self.ids[row]:
-            raise DamagedFileError(path, f"must have document {self.ids[row]!r} in line {row + 1}, and has another one")
+            raise DamagedFileError(path, f"holds another document than {self.ids[row]!r} in line {row + 1}")
         return document
 
     @cached_property
@@ -202,15 +201,6 @@ class Segment:
         except (ValueError, RecursionError) as error:
             raise DamagedFileError(path, f"holds a line that is not a document: {error}") from error
         return _Lines(ids, np.cumsum([len(line) for line in lines]).tolist())
-
-
-def damage_of(directory: Path, entry: SegmentEntry, files: Iterable[FileEntry]) -> Iterator[tuple[str, str]]:
-    """(file name, what is wrong) for each of these files of the segment, or its deletions, that was changed or lost."""
-    listed = (*files, *((entry.deletions,) if entry.deletions else ()))
-    for file in listed:
-        wrong = file.damage(directory, SEGMENTS, entry.name)
-        if wrong is not None:
-            yield file.name, wrong
 
 
 def _read_json(path: Path) -> Any:

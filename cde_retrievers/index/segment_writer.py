@@ -14,9 +14,9 @@ from typing import Self
 
 import numpy as np
 
-from cde_retrievers.index.entries import new_file, own_folder
 from cde_retrievers.index.manifest import DOCUMENTS, LINES, VECTORS, DeletionsEntry, FileEntry, SegmentEntry
 from cde_retrievers.index.ownership import SEGMENTS, OwnedDirectory
+from cde_retrievers.index.symlinks import new_file, own_folder
 from cde_retrievers.retrieval.document import Document, to_line
 from cde_retrievers.storage.sync import sync_directory, sync_file
 from cde_retrievers.validation.vectors import Embeddings

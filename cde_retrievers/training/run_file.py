@@ -11,8 +11,8 @@
     output_dir = "run"
     num_train_epochs = 3
 
-[model] takes `name` (a path works too) and, for a bi-encoder, `conditioning` ("cached" if left out) and the settings of
-`ContextualConfig`; [data] what `read_pairs` takes, with several paths as a list; [training] the fields of
+[model] has `name` (or a path) and, for a bi-encoder, `conditioning` ("cached" if left out) and fields of
+`ContextualConfig`; [data] has the arguments of `read_pairs`, with several paths as a list; [training] has fields of
 `TrainingConfig`.
 """
 
@@ -37,14 +37,14 @@ _DATA = ("path", "split", "domain")
 
 
 def train_from_file(path: str | Path, resume_from_checkpoint: str | Path | bool | None = None) -> TrainingResult:
-    """Do the run that a TOML file describes; paths in it are relative to the current directory.
+    """Train as a TOML file describes; paths in it are relative to the current directory.
 
     Args:
         path: of the file.
         resume_from_checkpoint: as `train`.
 
     Raises:
-        ConfigurationError: the file is missing or no TOML, or a table or key is missing, unknown or impossible.
+        ConfigurationError: the file is missing or not TOML, or a table or key is missing, unknown or impossible.
         TrainingDataError, TrainingError, MissingDependencyError: as `train`.
     """
     tables = read_run_file(path)
@@ -65,7 +65,7 @@ def read_run_file(path: str | Path) -> dict[str, dict[str, Any]]:
     """The tables `model`, `data` and `training` of a file.
 
     Raises:
-        ConfigurationError: it is missing or no TOML, or a table or a key that must be there is missing or unknown.
+        ConfigurationError: the file is missing or not TOML, or a table or key is missing or unknown.
     """
     try:
         tables = tomllib.loads(read_text(checked_path(path), "utf-8"))
