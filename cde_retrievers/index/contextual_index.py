@@ -1,32 +1,30 @@
 """An index with its context: vectors, documents and the context they were embedded under, in one directory."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
 from cde_retrievers.context.context import CorpusContext
 from cde_retrievers.encoder.embedder import Embedder
-from cde_retrievers.errors import ConfigurationError, ReadOnlyError
-from cde_retrievers.index.build import embedded, size_of
-from cde_retrievers.index.changes import commit_compaction, commit_deletions, commit_documents
+from cde_retrievers.errors import ReadOnlyError
 from cde_retrievers.index.contexts import read_context
 from cde_retrievers.index.create import BuildRequest, create_index, finish_build
-from cde_retrievers.index.incoming_documents import DocumentValidator, batches, require_collection
+from cde_retrievers.index.incoming_documents import require_collection
 from cde_retrievers.index.lock import writer_lock
-from cde_retrievers.index.manifest import Kind, Manifest
+from cde_retrievers.index.manifest import Kind
 from cde_retrievers.index.reader import IndexReader
 from cde_retrievers.index.refit import RefitReport, build_next, ndcg_of
 from cde_retrievers.index.snapshot import Snapshot
 from cde_retrievers.index.store import IndexStore
 from cde_retrievers.index.symlinks import index_directory
+from cde_retrievers.index.writer import IndexWriter
 from cde_retrievers.retrieval.document import Document, checked_ids
 from cde_retrievers.retrieval.judgements import JudgedQueries
 from cde_retrievers.storage.atomic import recovered
 from cde_retrievers.storage.disk_errors import disk_errors_explained
-from cde_retrievers.util.progress import progress_bar
 from cde_retrievers.validation.signatures import validated
-from cde_retrievers.validation.vectors import Embeddings, checked_embeddings
+from cde_retrievers.validation.vectors import Embeddings
 
 BATCH = 2_048
 """Documents per commit."""
@@ -55,13 +53,7 @@ class ContextualIndex(IndexReader):
     """
 
     def __init__(
-        self,
-        store: IndexStore,
-        snapshot: Snapshot,
-        context: CorpusContext,
-        embedder: Embedder | None,
-        *,
-        read_only: bool,
+        self, store: IndexStore, snapshot: Snapshot, context: CorpusContext, embedder: Embedder | None, read_only: bool
     ) -> None:
         super().__init__(store, snapshot, context, embedder)
         self.read_only = read_only
@@ -149,20 +141,14 @@ class ContextualIndex(IndexReader):
 
     @validated
     def add(self, documents: Iterable[Document | str], *, show_progress: bool | None = None) -> list[str]:
-        """Embed documents under the index's context and append them, committed in batches of 2,048.
-
-        Args:
-            documents: texts or documents.
-            show_progress: show a bar; None for long work only.
-
-        Returns:
-            Their ids, in order.
+        """Embed documents under the index's context, append them in commits of 2,048, and return their ids in order.
 
         Raises:
             DuplicateIdError: an id occurs twice or is already in the index; `upsert` replaces.
             InvalidDocumentError, InvalidTextError: a document cannot be stored; raised before any of a list is added.
         """
-        return self._append("adding documents", documents, show_progress, replacing=False)
+        with self._writing("adding documents") as writer:
+            return writer.append(documents, BATCH, show_progress, replacing=False)
 
     @validated
     def upsert(self, documents: Iterable[Document | str], *, show_progress: bool | None = None) -> list[str]:
@@ -170,7 +156,8 @@ class ContextualIndex(IndexReader):
 
         A document without an id is always new.
         """
-        return self._append("replacing documents", documents, show_progress, replacing=True)
+        with self._writing("replacing documents") as writer:
+            return writer.append(documents, BATCH, show_progress, replacing=True)
 
     @validated
     def add_embedded(self, documents: Iterable[Document | str], vectors: Embeddings, fingerprint: str) -> list[str]:
@@ -186,37 +173,23 @@ class ContextualIndex(IndexReader):
             ConfigurationError: the vectors have the wrong shape or length.
         """
         require_collection(documents)
-        documents = list(documents)
-        with self._writing("adding documents") as snapshot:
-            self._current.check_fingerprint(fingerprint)
-            matrix = checked_embeddings(vectors, len(documents), self._current.width, ConfigurationError)
-            validator = DocumentValidator(snapshot.rows_by_id, snapshot.manifest.named, replacing=True)
-            admitted = list(validator.admit(documents))
-            if admitted:
-                self._serve(commit_documents(self._store, snapshot, admitted, matrix, validator.named))
-            return [str(document.id) for document in admitted]
+        with self._writing("adding documents") as writer:
+            return writer.append_embedded(list(documents), vectors, fingerprint)
 
     def delete(self, ids: Iterable[str]) -> list[str]:
-        """Remove documents.
-
-        Returns:
-            The ids that were in the index.
+        """Remove documents, and return the ids that were in the index.
 
         Raises:
             ConfigurationError: `ids` is not a collection of ids.
         """
         wanted = dict.fromkeys(checked_ids(ids))
-        with self._writing("deleting documents") as snapshot:
-            known = [identity for identity in wanted if identity in snapshot.rows_by_id]
-            if known:
-                rows = [snapshot.rows_by_id[identity] for identity in known]
-                self._serve(commit_deletions(self._store, snapshot, rows))
-            return known
+        with self._writing("deleting documents") as writer:
+            return writer.delete(wanted)
 
     def optimize(self) -> None:
         """Drop deleted documents from the files, merge small files, and rebuild the accelerator of "ivf" and "hnsw"."""
-        with self._writing("optimizing") as snapshot:
-            self._serve(commit_compaction(self._store, snapshot))
+        with self._writing("optimizing") as writer:
+            writer.compact()
 
     @validated
     def refit(
@@ -242,47 +215,21 @@ class ContextualIndex(IndexReader):
             ContextMismatchError: another model fitted the context.
             MissingDependencyError: judged queries need ir-measures, which is not installed.
         """
-        with self._writing("refitting") as served:
-            embedder = self.embedder if embedder is None else embedder
+        with self._writing("refitting") as writer:
+            embedder, kind = self.embedder if embedder is None else embedder, self.kind
             request = BuildRequest(
-                embedder=embedder,
-                context=context,
-                size=size,
-                strategy=strategy,
-                seed=seed,
-                kind=self.kind,
-                batch=batch_size,
+                embedder=embedder, context=context, size=size, strategy=strategy, seed=seed, kind=kind, batch=batch_size
             )
             before, old = ndcg_of(self, judged), self.context.fingerprint
-            manifest, embedded_now, seconds = build_next(self._store, served, request, show_progress)
+            served = writer.generation.snapshot
+            manifest, done, seconds = build_next(self._store, served, request, show_progress)
             self._adopt(self._store.snapshot(manifest), read_context(self.path, manifest), embedder)
             self._store.sweep()
-            new = self.context.fingerprint
-            return RefitReport(len(self), embedded_now, seconds, old, new, before, ndcg_of(self, judged))
-
-    def _append(
-        self, task: str, documents: Iterable[Document | str], show_progress: bool | None, *, replacing: bool
-    ) -> list[str]:
-        with self._writing(task) as snapshot:
-            validator = DocumentValidator(snapshot.rows_by_id, snapshot.manifest.named, replacing=replacing)
-            admitted: Iterable[Document] = validator.admit(documents)
-            if isinstance(documents, Sequence):
-                admitted = list(admitted)  # so that a bad document at the end is found before the first is embedded
-            ids: list[str] = []
-            with progress_bar(size_of(documents), show_progress, "Indexing", "document") as bar:
-                for batch in batches(admitted, BATCH):
-                    current = self._current
-                    vectors = embedded(self.embedder, batch, current.context, current.width, bar)
-                    self._serve(commit_documents(self._store, current.snapshot, batch, vectors, validator.named))
-                    ids += [str(document.id) for document in batch]
-            return ids
-
-    def _serve(self, manifest: Manifest) -> None:
-        self._adopt(self._store.snapshot(manifest), self.context)
-        self._store.sweep()
+            after = ndcg_of(self, judged)
+            return RefitReport(len(self), done, seconds, old, self.context.fingerprint, before, after)
 
     @contextmanager
-    def _writing(self, task: str) -> Iterator[Snapshot]:
+    def _writing(self, task: str) -> Iterator[IndexWriter]:
         """Hold the index for writing, at its newest generation."""
         if self.read_only:
             raise ReadOnlyError(f"the index in {self.path} was opened for reading; open it without read_only=True")
@@ -294,4 +241,4 @@ class ContextualIndex(IndexReader):
                 self._store.set_aside_damaged_staging()
                 self._store.claim()
                 self._store.sweep()
-                yield self._current.snapshot
+                yield IndexWriter(self._store, self._current, lambda: self.embedder, self._adopt)

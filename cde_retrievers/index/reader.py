@@ -214,9 +214,11 @@ class IndexReader:
             return (own.identity, own.generation) == (served.identity, served.generation)
         return own == served  # a restored copy may have the same number and other files
 
-    def _adopt(self, snapshot: Snapshot, context: CorpusContext, embedder: Embedder | None = None) -> None:
+    def _adopt(self, snapshot: Snapshot, context: CorpusContext, embedder: Embedder | None = None) -> Generation:
+        """Move to this generation; the embedder stays if None."""
         snapshot.take_ids_of(self._current.snapshot)
         self._current = Generation(snapshot, context, self._current.embedder if embedder is None else embedder)
+        return self._current
 
     def _embedder_of(self, generation: Generation) -> Embedder:
         given = generation.embedder
