@@ -262,7 +262,7 @@ def test_check_names_a_damaged_accelerator_and_search_does_without_it(
     assert found["intact"] is False
     assert str(accelerator) in found["problem"]
     assert [hit["id"] for hit in answer("search", index, "cat")["hits"]] == [hit["id"] for hit in before["hits"]]
-    assert "until optimize() makes it again" in run("search", index, "cat").stderr
+    assert "until optimize() rebuilds it" in run("search", index, "cat").stderr
 
 
 def test_check_names_a_damaged_file(run, answer, indexed):
