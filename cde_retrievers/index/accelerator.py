@@ -82,11 +82,10 @@ class Accelerator:
     """An open candidate index; safe to use from several threads.
 
     Args:
-        directory: of the index.
-        entry: the file, which is undamaged.
-        kind: of the index.
-
-        width: of the vectors.
+        directory: directory of the index.
+        entry: the accelerator, whose file is undamaged.
+        kind: kind of the index.
+        width: length of a vector, W.
 
     Raises:
         FileNotFoundError: a writer has removed the file in the meantime.

@@ -35,7 +35,7 @@ def build_generation(
     total: int | None,
     show_progress: bool | None,
 ) -> Manifest:
-    """Embed what is left of the documents under the context, batch by batch, and finish the staged generation.
+    """Embed the remaining documents under the context, batch by batch, and finish the staged generation.
 
     Args:
         store: store of the index.

@@ -18,7 +18,6 @@ from cde_retrievers.index.manifest import Kind, Manifest
 from cde_retrievers.index.search import search
 from cde_retrievers.index.snapshot import Snapshot
 from cde_retrievers.index.store import IndexStore
-from cde_retrievers.index.symlinks import index_directory
 from cde_retrievers.retrieval.document import Document, Hit, checked_ids
 from cde_retrievers.validation.signatures import validated
 from cde_retrievers.validation.texts import checked_texts
@@ -228,18 +227,3 @@ class IndexReader:
 def _check_k(k: object) -> None:
     if not isinstance(k, int) or isinstance(k, bool) or k < 1:
         raise ConfigurationError(f"k must be a positive whole number of hits, found {shown(k)}")
-
-
-def holds_index(path: str | Path) -> bool:
-    """Whether a directory holds a finished index, which may be damaged."""
-    return IndexStore(index_directory(path)).is_served
-
-
-def context_of_index(index: IndexReader | str | Path) -> str:
-    """Return the fingerprint of the context of an index, or of the index in a directory, as it is served now.
-
-    Raises:
-        IndexFileError: there is no index, or it is not finished, or its manifest is damaged.
-    """
-    directory = index.path if isinstance(index, IndexReader) else index_directory(index)
-    return IndexStore(directory).served().context

@@ -1,4 +1,4 @@
-"""The next generation under a new context, built beside the one that is served and put in its place in one instant."""
+"""Refitting an index: the next generation is built under a new context while the present one is served."""
 
 import logging
 from collections.abc import Iterator
@@ -23,16 +23,16 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class RefitReport:
-    """What a refit did and what it cost.
+    """Result and cost of a refit.
 
     Attributes:
-        documents: in the index.
-        embedded: of these, embedded by this call; the others by the one that was interrupted.
-        seconds: spent embedding, in all calls together.
+        documents: number of documents in the index.
+        embedded: number of these embedded by this call; an interrupted call embedded the others.
+        seconds: time spent embedding, in all calls together.
         old_context: fingerprint of the context before.
         new_context: fingerprint of the context now.
         ndcg_before: mean nDCG@10 of the judged queries under the old context; None if none were given.
-        ndcg_after: and under the new one.
+        ndcg_after: the same under the new context.
     """
 
     documents: int
@@ -44,7 +44,7 @@ class RefitReport:
     ndcg_after: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return all fields in JSON types."""
         return asdict(self)
 
     def __str__(self) -> str:
@@ -75,10 +75,11 @@ def ndcg_of(index: IndexReader, judged: JudgedQueries | None) -> float | None:
 def build_next(
     store: IndexStore, served: Snapshot, request: BuildRequest, show_progress: bool | None
 ) -> tuple[Manifest, int, float]:
-    """Embed every document under the requested context, from where an interrupted call was, and serve the result.
+    """Embed every document under the requested context, continuing an interrupted call, and serve the result.
 
     Returns:
-        The manifest that is served now, the documents embedded by this call, and seconds of embedding in all calls.
+        The manifest that is now served, the number of documents embedded by this call, and the seconds spent embedding
+        in all calls.
     """
     staged = _resumable(store, request) or _begin(store, served, request, show_progress)
     if staged.context == served.manifest.context:

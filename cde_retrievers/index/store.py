@@ -11,7 +11,7 @@ from cde_retrievers.index.accelerator import Accelerator
 from cde_retrievers.index.contexts import context_name, read_context
 from cde_retrievers.index.integrity import accelerator_damage, check_segments, salvaged
 from cde_retrievers.index.manifest import SERVED, STAGED, Manifest, read_manifest, write_manifest
-from cde_retrievers.index.ownership import CONTEXTS, SEGMENTS, OwnedDirectory, read_marker, write_marker
+from cde_retrievers.index.ownership import CONTEXTS, SEGMENTS, OwnedDirectory, checked_marker, write_marker
 from cde_retrievers.index.segment import Segment
 from cde_retrievers.index.snapshot import Snapshot
 from cde_retrievers.index.symlinks import is_there
@@ -115,7 +115,7 @@ class IndexStore:
         raise IndexFileError(f"{self.directory} is replaced faster than it can be opened; try again")
 
     def _checked(self, manifest: Manifest) -> Snapshot:
-        self._checked_marker([manifest])
+        checked_marker(self.directory, [manifest.identity])
         check_segments(self.directory, manifest, self._segments)
         damage = accelerator_damage(self.directory, manifest)
         return self.snapshot(manifest.changed(accelerator=None) if damage else manifest, damage)
@@ -161,23 +161,11 @@ class IndexStore:
             IndexFileError: the marker or a manifest is damaged, or they belong to two indexes.
         """
         manifests = self._manifests()
-        home = self._checked_marker(manifests)
+        home = checked_marker(self.directory, [manifest.identity for manifest in manifests])
         if home is None:
             identity = next((manifest.identity for manifest in manifests if manifest.identity), None)
             home = write_marker(self.directory, identity, {name for manifest in manifests for name in manifest.names})
         self._home = home
-
-    def _checked_marker(self, manifests: list[Manifest]) -> OwnedDirectory | None:
-        home = read_marker(self.directory)
-        found = {manifest.identity for manifest in manifests if manifest.identity}
-        if home is not None:
-            found.add(home.identity)
-        if len(found) > 1:
-            raise IndexFileError(
-                f"{self.directory} holds files of two indexes: its marker and its manifests have different identities; "
-                f"restore all of it from one copy"
-            )
-        return home
 
     def _manifests(self) -> list[Manifest]:
         return [m for m in (self.served() if self.is_served else None, self.staged()) if m is not None]

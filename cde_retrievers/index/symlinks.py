@@ -1,4 +1,4 @@
-"""Entries of an index's directory, inspected without following links, which may lead to files of others."""
+"""Files and directories of an index, handled without following symbolic links, which may lead to files of others."""
 
 import stat
 from pathlib import Path

@@ -8,7 +8,8 @@ from llama_index.core.vector_stores.types import BasePydanticVectorStore
 from cde_retrievers.binding.check import ContextCheck
 from cde_retrievers.binding.mixin import ContextBoundMixin
 from cde_retrievers.errors import ContextMismatchError
-from cde_retrievers.index.reader import IndexReader, context_of_index
+from cde_retrievers.index.inspection import context_of_index
+from cde_retrievers.index.reader import IndexReader
 from cde_retrievers.llama_index.stores import known_stamps, stamps_in_directory, stamps_of, vector_store_of
 
 Index = VectorStoreIndex | StorageContext | BasePydanticVectorStore | IndexReader | str | Path

@@ -13,7 +13,7 @@ from llama_index.core.vector_stores.types import BasePydanticVectorStore
 from cde_retrievers.binding.check import CONTEXT_KEY
 from cde_retrievers.encoder.embedder import Embedder
 from cde_retrievers.errors import ConfigurationError, ContextFileError
-from cde_retrievers.index.reader import context_of_index, holds_index
+from cde_retrievers.index.inspection import context_of_index, holds_index
 from cde_retrievers.llama_index.storage_dir import context_in, vectors_in
 
 Stamps = Set[str | None]

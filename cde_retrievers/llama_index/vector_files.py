@@ -9,8 +9,8 @@ from llama_index.core.vector_stores.types import DEFAULT_PERSIST_FNAME
 from cde_retrievers.errors import ConfigurationError, PathInUseError
 from cde_retrievers.index import ContextualIndex
 from cde_retrievers.index.copy import copy_files, is_only_index
+from cde_retrievers.index.inspection import holds_index
 from cde_retrievers.index.lock import writer_lock
-from cde_retrievers.index.reader import holds_index
 from cde_retrievers.index.temporary import in_temporary_directory
 from cde_retrievers.llama_index.embeddings import ContextBoundEmbedding
 from cde_retrievers.storage.atomic import atomic_directory

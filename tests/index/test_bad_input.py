@@ -21,7 +21,7 @@ from cde_retrievers.errors import (
     PathInUseError,
 )
 from cde_retrievers.index import ContextualIndex, Document, context_of_index
-from cde_retrievers.index.reader import holds_index
+from cde_retrievers.index.inspection import holds_index
 from cde_retrievers.retrieval.document import MAX_DEPTH, checked_document, from_line, to_line
 
 HUGE = 10**5_000
