@@ -19,7 +19,7 @@ import torch
 
 from cde_retrievers import ContextualModel
 from cde_retrievers.model.config import CachedConditioning, ContextualConfig
-from cde_retrievers.training.model import ContrastiveModel
+from cde_retrievers.training.contrastive_model import ContrastiveModel
 
 CHUNK, CONTEXT, LENGTH, WIDTH, VOCABULARY = 64, 64, 16, 384, 2_000
 BATCHES = (64, 128, 256, 512, 1024)

@@ -24,7 +24,7 @@ from cde_retrievers.encoder.batching import length_sorted_batches
 from cde_retrievers.encoder.device import default_token_budget
 from cde_retrievers.encoder.tokenizer import TokenIds
 from cde_retrievers.model.config import ContextualConfig, JointConditioning
-from cde_retrievers.model.joint import JointSecondStage
+from cde_retrievers.model.joint_conditioning import JointSecondStage
 from cde_retrievers.model.released import PROMPTS
 from cde_retrievers.model.releases import RELEASES
 

@@ -16,7 +16,7 @@ from cde_retrievers import ContextualEncoder
 from cde_retrievers.evaluation import RetrievalDataset, evaluate
 from cde_retrievers.index import ContextualIndex, Document
 from cde_retrievers.training import Pair, TrainingConfig, TrainingPairs, train
-from cde_retrievers.training.data.report import describe_pairs
+from cde_retrievers.training.data.pair_statistics import describe_pairs
 
 HELD_OUT = {"calendar", "csv", "glob", "statistics", "textwrap", "zipfile"}
 QUESTION = "remove the common indentation from a text"

@@ -46,6 +46,8 @@ def test_unknown_names_raise():
         ("langchain", "langchain_core", "langchain"),
         ("llama_index", "llama_index.core", "llama-index"),
         ("st", "sentence_transformers", "st"),
+        ("mteb", "mteb", "mteb"),
+        ("cli.app", "typer", "cli"),
     ],
 )
 def test_a_missing_framework_names_its_extra(package, framework, extra):

@@ -1,6 +1,7 @@
 """Imports only go down: the picture in CONTRIBUTING.md, enforced."""
 
 import ast
+import importlib
 from pathlib import Path
 
 import pytest
@@ -49,7 +50,7 @@ def imported_modules(source: str) -> set[str]:
 
 
 def imported_parts(source: str) -> set[str]:
-    """`cde_retrievers.model.joint` belongs to `model`."""
+    """`cde_retrievers.model.joint_conditioning` belongs to `model`."""
     return {name.split(".")[1] for name in imported_modules(source)}
 
 
@@ -92,3 +93,10 @@ def test_adapters_do_not_import_each_other():
 )
 def test_an_upward_import_is_found(source):
     assert upward("model", source) != []
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("__init__.py")), ids=lambda path: path.parent.name)
+def test_no_module_hides_a_public_name_of_its_package(path):
+    package = ".".join(("cde_retrievers", *path.parent.relative_to(PACKAGE).parts))
+    modules = {module.stem for module in path.parent.glob("*.py")}
+    assert modules.isdisjoint(getattr(importlib.import_module(package), "__all__", []))

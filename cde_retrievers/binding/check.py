@@ -1,7 +1,8 @@
 """The check that an index and its queries use the same context."""
 
+from collections.abc import Set
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
 
 from cde_retrievers.errors import ContextMismatchError
 
@@ -23,6 +24,18 @@ class ContextCheck:
     theirs: str | None
     yours: str
 
+    @classmethod
+    def of_stamps(cls, stamps: Set[str | None], yours: str) -> Self:
+        """Return the result for an index whose documents carry these fingerprints; None stands for no fingerprint.
+
+        One document of another context makes it "another context"; else one without a context, or no document at all,
+        makes it "index carries no context".
+        """
+        others = sorted(stamp for stamp in stamps if stamp not in (None, yours))
+        if others:
+            return cls(others[0], yours)
+        return cls(yours if stamps == {yours} else None, yours)
+
     @property
     def verdict(self) -> Verdict:
         """One of the three verdicts."""
@@ -33,6 +46,11 @@ class ContextCheck:
     def __str__(self) -> str:
         found = "" if self.theirs == self.yours or self.theirs is None else f" ({self.theirs}, yours is {self.yours})"
         return self.verdict + found
+
+    def raise_if_another(self) -> None:
+        """Raise ContextMismatchError if the index was built under another context; it may state none."""
+        if self.theirs is not None:
+            self.raise_if_different()
 
     def raise_if_different(self) -> None:
         """Raise ContextMismatchError if the index was built under another context, or does not state one."""

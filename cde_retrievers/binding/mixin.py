@@ -20,6 +20,11 @@ class ContextBoundMixin:
         return self._binding.context
 
     @property
+    def is_fitted(self) -> bool:
+        """Whether there is a context."""
+        return self._binding.is_fitted
+
+    @property
     def embedder(self) -> Embedder:
         """The model, which holds no context, for others that embed under this one.
 
@@ -62,11 +67,11 @@ class ContextBoundMixin:
 
     def _known_width(self) -> int | None:
         """Return the length of an embedding, or None if finding it may cost a call."""
-        return self._binding.encoder.width
+        return self.embedder.width
 
     def _pickled_embedder(self) -> Embedder:
         """Return the embedder for another process."""
-        encoder = self._binding.encoder
+        encoder = self.embedder
         return LazyEmbedder(encoder.name, encoder.fingerprint, self._known_width(), self._loader())
 
     def _pickled_settings(self, embedder: Embedder) -> dict[str, Any]:
@@ -76,7 +81,7 @@ class ContextBoundMixin:
     def __reduce__(self) -> tuple[Any, ...]:
         # The frameworks' own pickling drops unpicklable parts, or loads the model while the pickle is read.
         embedder = self._pickled_embedder()
-        context = self._binding.context if self._binding.is_fitted else None
+        context = self.context if self.is_fitted else None
         return _restored, (type(self), self._pickled_settings(embedder), embedder, context)
 
     def __copy__(self) -> Self:

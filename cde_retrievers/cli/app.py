@@ -1,12 +1,12 @@
 """The commands, gathered. Nothing here or above imports torch: `--help` must answer at once."""
 
-from cde_retrievers.errors import MissingDependencyError
+# ruff: noqa: E402 - a missing package is named before anything needs it
+from cde_retrievers.util.imports import require
 
-try:
-    import rich  # noqa: F401
-    import typer
-except ImportError as error:
-    raise MissingDependencyError("the command line needs typer and rich: pip install 'cde-retrievers[cli]'") from error
+for _package in ("typer", "rich"):
+    require(_package, "the command line", extra="cli")
+
+import typer
 
 from cde_retrievers.cli.commands.build import fit, index
 from cde_retrievers.cli.commands.evaluate import eval, report

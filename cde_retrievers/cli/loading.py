@@ -1,4 +1,4 @@
-"""Models and indexes as the command line names them, loaded."""
+"""Load the models and indexes that are named on the command line."""
 
 import logging
 from collections.abc import Iterable, Iterator
@@ -8,19 +8,13 @@ from typing import TYPE_CHECKING
 
 from cde_retrievers.context.context import CorpusContext
 from cde_retrievers.encoder.encoder import ContextualEncoder
-from cde_retrievers.model.pretrained import BUILT_IN
-from cde_retrievers.validation.vectors import Embeddings
-
-if TYPE_CHECKING:
-    from cde_retrievers.cli.options.common import ModelOptions
-    from cde_retrievers.cli.session import Session
-
-from typing import TYPE_CHECKING
-
 from cde_retrievers.errors import CheckpointError, IndexFileError
 from cde_retrievers.index import ContextualIndex
-from cde_retrievers.index.reader import require_loadable
+from cde_retrievers.index.contexts import read_context
+from cde_retrievers.index.embedder import require_loadable
 from cde_retrievers.index.store import IndexStore
+from cde_retrievers.model.pretrained import BUILT_IN
+from cde_retrievers.validation.vectors import Embeddings
 
 if TYPE_CHECKING:
     from cde_retrievers.cli.options.common import ModelOptions
@@ -31,7 +25,7 @@ _DEFAULT = "minilm"
 
 
 class CountingEncoder(ContextualEncoder):
-    """Adds up how many documents are longer than the model reads.
+    """An encoder that counts documents longer than the model reads.
 
     Attributes:
         documents: embedded so far.
@@ -52,7 +46,7 @@ class CountingEncoder(ContextualEncoder):
         return vectors
 
     def warn_of_cut(self, session: "Session") -> None:
-        """Say how many documents cannot be found by what stands at their end."""
+        """Warn of documents whose end cannot be found."""
         if self.cut:
             session.warn(
                 f"{self.cut:,} of {self.documents:,} documents are longer than the {self.config.max_length} tokens "
@@ -61,7 +55,7 @@ class CountingEncoder(ContextualEncoder):
 
 
 def load_encoder(options: "ModelOptions", made_with: str | None = None) -> CountingEncoder:
-    """The model asked for, or else the one that a context was made with.
+    """The model that the options name, or else the one that a context was made with.
 
     Raises:
         As `ContextualEncoder.from_pretrained`.
@@ -74,7 +68,7 @@ def load_encoder(options: "ModelOptions", made_with: str | None = None) -> Count
 
 
 class _CutTexts(logging.Handler):
-    """Hears what the tokenizer says about texts that are too long."""
+    """Counts the texts that the tokenizer logs as cut."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -104,7 +98,7 @@ WAYS_OUT = {
 def open_index(
     path: Path, options: "ModelOptions", run: "Session", *, read_only: bool = False
 ) -> tuple[ContextualIndex, CountingEncoder]:
-    """The index with its model on the device that was asked for.
+    """The index, with its model on the device that the options name.
 
     Raises:
         As `ContextualIndex.open` and `ContextualEncoder.from_pretrained`.
@@ -115,7 +109,7 @@ def open_index(
     try:
         encoder = load_encoder(options, made_with=manifest.model_name)
     except CheckpointError:
-        require_loadable(IndexStore(path).context(manifest))
+        require_loadable(read_context(path, manifest))
         raise
     return ContextualIndex.open(path, encoder, read_only=read_only), encoder
 

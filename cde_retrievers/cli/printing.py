@@ -55,12 +55,12 @@ class PrintableErrors(TyperGroup):
     """The commands; what they say of wrong usage quotes what was typed, in printable characters."""
 
     def make_context(self, *arguments: Any, **options: Any) -> Any:
-        """As usual."""
+        """Call the base class, and make its errors printable."""
         with _printable_errors():
             return super().make_context(*arguments, **options)
 
     def invoke(self, ctx: Any) -> Any:
-        """As usual."""
+        """Call the base class, and make its errors printable."""
         with _printable_errors():
             return super().invoke(ctx)
 

@@ -23,7 +23,7 @@ class Session:
     """One run of a command.
 
     Attributes:
-        if_interrupted: says, upon Ctrl-C, what is kept and how to continue.
+        if_interrupted: says after Ctrl-C what is kept and how to continue.
         way_out: what to do on the command line about kinds of errors whose messages speak of Python.
     """
 
@@ -48,7 +48,7 @@ class Session:
         self._tell(Text.assemble(("warning: ", "yellow"), message))
 
     def answer(self, data: Mapping[str, Any], *lines: RenderableType) -> None:
-        """The result, on stdout: as JSON if that was asked for, else in lines for people.
+        """The result, on stdout: as JSON with --json, else in lines for people.
 
         Raises:
             WriteError: it cannot be written there.
@@ -63,7 +63,7 @@ class Session:
         except BrokenPipeError:
             raise
         except OSError as error:
-            sys.stdout = None  # else what it still holds is tried once more at the end, with a message of Python's
+            sys.stdout = None  # else Python tries to write the rest at exit, and prints a message of its own
             raise WriteError(
                 f"the answer cannot be written to stdout: {error.strerror}; the command itself has completed"
             ) from error
@@ -82,7 +82,7 @@ class Session:
         self._tell(Text.assemble(("error: ", "red"), message))
 
     def _tell(self, message: Text) -> None:
-        # Work is not given up because what is said about it goes nowhere.
+        # A closed stderr does not stop the work.
         with suppress(OSError):
             self._stderr.print(Printable(message), soft_wrap=True)
 
@@ -103,7 +103,7 @@ def session(options: OutputOptions) -> Iterator[Session]:
     except KeyboardInterrupt as error:
         current.say(f"interrupted. {current.if_interrupted()}")
         raise typer.Exit(INTERRUPTED) from error
-    except BrokenPipeError:  # whoever reads our answer has had enough; typer knows what to do
+    except BrokenPipeError:  # the reader of the output has closed it; typer handles that
         raise
     except (typer.Exit, typer.Abort, typer.BadParameter):
         raise

@@ -1,27 +1,77 @@
 """The context of a corpus: an immutable value that travels with the index and records how it was made."""
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+import operator
+from dataclasses import field, fields
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
-from pydantic import ValidationError
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    PlainValidator,
+    ValidationError,
+    model_validator,
+)
+from pydantic.dataclasses import dataclass
 
-from cde_retrievers.context.persistence import ContextHeader, StoredContext, read_context, write_context
+from cde_retrievers.context.persistence import (
+    HEADER_FILE,
+    REMEDY,
+    TERM_FREQUENCIES,
+    TERM_NUMBERS,
+    TERMS,
+    read_context,
+    write_context,
+)
 from cde_retrievers.errors import ConfigurationError, ContextFileError, ContextMismatchError
-from cde_retrievers.sparse.term_statistics import TermStatistics
+from cde_retrievers.sparse import TermStatistics
 from cde_retrievers.storage.hashing import sha256_of_json
+from cde_retrievers.validation.numbers import is_whole
 from cde_retrievers.validation.problems import readable
 from cde_retrievers.validation.signatures import validated
-from cde_retrievers.validation.vectors import checked_vectors
+from cde_retrievers.validation.vectors import Vectors, checked_vectors
 
 _SHORT = 12
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+def _as_int(value: object) -> object:
+    return operator.index(value) if is_whole(value) else value
+
+
+def _frozen(vectors: Vectors) -> Vectors:
+    copy = np.array(vectors, dtype=np.float32)
+    copy.setflags(write=False)
+    return copy
+
+
+def _frozen_matrix(vectors: object) -> Vectors:
+    return _frozen(checked_vectors(vectors, None, None, ConfigurationError))
+
+
+def _frozen_vector(vector: object) -> Vectors | None:
+    return None if vector is None else _frozen(checked_vectors([vector], 1, None, ConfigurationError)[0])
+
+
+def _checked_statistics(value: object) -> TermStatistics | None:
+    if value is not None and not isinstance(value, TermStatistics):
+        raise ConfigurationError(f"terms must be TermStatistics, found {type(value).__name__}; leave them out")
+    return value
+
+
+Text = Annotated[str, Field(strict=True)]
+# NumPy's numbers become Python's own; 64 bits are what files and numpy can hold.
+Whole = Annotated[int, BeforeValidator(_as_int), Field(strict=True, ge=-(1 << 63), lt=1 << 63)]
+Count = Annotated[Whole, Field(ge=0)]
+Matrix = Annotated[Vectors, PlainValidator(_frozen_matrix)]
+Vector = Annotated[Vectors, PlainValidator(_frozen_vector)]
+Statistics = Annotated[TermStatistics | None, PlainValidator(_checked_statistics)]
+
+
+@dataclass(frozen=True, eq=False, repr=False, config=ConfigDict(extra="forbid", protected_namespaces=()))
 class CorpusContext:
     """Context vectors of a corpus, in a fixed order. Two contexts are equal if their fingerprints are.
 
@@ -47,42 +97,45 @@ class CorpusContext:
         ConfigurationError: a value has another type, or the numbers of vectors, documents and positions differ.
     """
 
-    vectors: NDArray[np.float32]
-    model_name: str
-    model_fingerprint: str
-    documents: Sequence[str]
-    positions: Sequence[int]
-    distinct: int
-    corpus_size: int
-    strategy: str
-    seed: int
-    probe: NDArray[np.float32] | None = None
-    terms: TermStatistics | None = None
+    # These annotations are the checks of the constructor, and these fields the contents of the files: arrays as
+    # tensors, all others as JSON. A new one needs a default, so that contexts saved before it can be read.
+    vectors: Matrix
+    model_name: Text
+    model_fingerprint: Text
+    documents: tuple[Text, ...]
+    positions: tuple[Count, ...]
+    distinct: Count
+    corpus_size: Count
+    strategy: Text
+    seed: Whole
+    probe: Vector | None = None
+    terms: Statistics = None
     fingerprint: str = field(init=False)
     checksum: str = field(init=False)
 
+    @model_validator(mode="wrap")
+    @classmethod
+    def _explained(cls, values: Any, validate: ModelWrapValidatorHandler[Self]) -> Self:
+        try:
+            return validate(values)
+        except ValidationError as error:
+            raise ConfigurationError(f"this makes no context: {readable(error.errors())}; change it") from error
+
     def __post_init__(self) -> None:
-        vectors = _frozen(checked_vectors(self.vectors, None, None, ConfigurationError))
-        probe = self.probe
-        if probe is not None:
-            probe = _frozen(checked_vectors([probe], 1, vectors.shape[1], ConfigurationError)[0])
-        header = self._header()
-        lengths = {len(header.documents), len(header.positions)}
+        lengths = {len(self.documents), len(self.positions)}
         # A context of null vectors is made of no documents.
-        if lengths != {len(vectors)} and (lengths, header.distinct) != ({0}, 0):
+        if lengths != {len(self.vectors)} and (lengths, self.distinct) != ({0}, 0):
             raise ConfigurationError(
-                f"this makes no context: it has {len(vectors)} vectors, {len(header.documents)} documents and "
-                f"{len(header.positions)} positions; give as many of each"
+                f"this makes no context: it has {len(self.vectors)} vectors, {len(self.documents)} documents and "
+                f"{len(self.positions)} positions; give as many of each"
             )
-        object.__setattr__(self, "vectors", vectors)
-        object.__setattr__(self, "probe", probe)
-        for name in ContextHeader.model_fields:  # NumPy's numbers and lists have become Python's own
-            object.__setattr__(self, name, getattr(header, name))
+        if self.probe is not None:
+            checked_vectors([self.probe], 1, self.vectors.shape[1], ConfigurationError)
         identity = [self.model_fingerprint, list(self.documents), self.strategy, self.seed]
-        identity += [] if probe is None else [_sha256(probe)]
+        identity += [] if self.probe is None else [_sha256(self.probe)]
         identity += [] if self.terms is None else [self.terms.fingerprint]
         object.__setattr__(self, "fingerprint", sha256_of_json(identity))
-        object.__setattr__(self, "checksum", _sha256(vectors))
+        object.__setattr__(self, "checksum", _sha256(self.vectors))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, CorpusContext) and self.fingerprint == other.fingerprint
@@ -131,7 +184,11 @@ class CorpusContext:
             PathInUseError: `path` is a file, or a directory with other files in it.
             WriteError: the disk is full, or `path` cannot be written to.
         """
-        write_context(path, StoredContext(self._header(), self.fingerprint, self.vectors, self.probe, self.terms))
+        values = self._values()
+        if self.terms is not None:
+            settings = self.terms.settings()
+            values |= {TERMS: settings, TERM_NUMBERS: self.terms.terms, TERM_FREQUENCIES: self.terms.frequencies}
+        write_context(path, self.fingerprint, values)
 
     @classmethod
     @validated
@@ -141,39 +198,40 @@ class CorpusContext:
         Raises:
             ContextFileError: a file is missing, damaged, or was edited; the message says which and how.
         """
-        stored = read_context(path)
-        context = cls(vectors=stored.vectors, probe=stored.probe, terms=stored.terms, **stored.header.model_dump())
-        if context.fingerprint != stored.fingerprint:
+        fingerprint, values = read_context(path)
+        try:
+            context = cls(**_with_statistics(values))
+        except ConfigurationError as error:
+            raise ContextFileError(f"{Path(path) / HEADER_FILE} is not a valid context: {error}; {REMEDY}") from error
+        if context.fingerprint != fingerprint:
             raise ContextFileError(
-                f"{path} states fingerprint {stored.fingerprint}, but its content has {context.fingerprint}; "
+                f"{path} states fingerprint {fingerprint}, but its content has {context.fingerprint}; "
                 f"load it with the release of cde-retrievers that saved it, or fit the context again"
             )
         return context
 
-    def _header(self) -> ContextHeader:
-        """What is written of it beside vectors.
-
-        Raises:
-            ConfigurationError: some of it is of another type.
-        """
-        values = {name: getattr(self, name) for name in ContextHeader.model_fields}
-        try:
-            return ContextHeader(**values)
-        except ValidationError as error:
-            raise ConfigurationError(f"this makes no context: {readable(error.errors())}; change it") from error
+    def _values(self) -> dict[str, Any]:
+        """The arguments that make this context again."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.init}
 
     def __reduce__(self) -> tuple[type["CorpusContext"], tuple[Any, ...]]:
         # Copies and pickles go through the constructor, so that their vectors are read-only too.
-        return type(self), tuple(getattr(self, f.name) for f in fields(self) if f.init)
+        return type(self), tuple(self._values().values())
 
 
-def _frozen(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    copy = np.array(vectors, dtype=np.float32)
-    copy.setflags(write=False)
-    return copy
+def _with_statistics(values: dict[str, Any]) -> dict[str, Any]:
+    """Return the values of a file with term statistics in place of their parts."""
+    parts = {TERMS, TERM_NUMBERS, TERM_FREQUENCIES}
+    found = parts & values.keys()
+    if not found:
+        return values
+    if found != parts:
+        raise ConfigurationError(f"of {sorted(parts)} there is only {sorted(found)}")
+    statistics = TermStatistics.from_settings(values[TERMS], values[TERM_NUMBERS], values[TERM_FREQUENCIES])
+    return {**{name: value for name, value in values.items() if name not in parts}, TERMS: statistics}
 
 
-def _sha256(vectors: NDArray[np.float32]) -> str:
+def _sha256(vectors: Vectors) -> str:
     return hashlib.sha256(vectors.tobytes()).hexdigest()
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cde_retrievers.errors import ConfigurationError, ContextTooSmallError
+from cde_retrievers.validation.numbers import check_whole
 from cde_retrievers.validation.signatures import validated
 from cde_retrievers.validation.texts import checked_texts
 from cde_retrievers.validation.vectors import checked_vectors, unit_rows
@@ -116,8 +117,7 @@ def select_documents(
 @validated
 def check_choice(size: int, strategy: str, seed: int) -> None:
     """Raise ConfigurationError unless these are valid arguments of `select_documents`."""
-    if size < 2:
-        raise ConfigurationError(f"size must be a whole number of at least 2 documents, found {size}")
+    check_whole("size", size, 2)
     if size > LARGEST:
         raise ConfigurationError(f"size must be a whole number of at most {LARGEST:,} documents, found {size:,}")
     if strategy not in STRATEGIES:

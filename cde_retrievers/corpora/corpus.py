@@ -5,54 +5,56 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cde_retrievers.corpora.discovery import Source, find_source
-from cde_retrievers.corpora.formats import csv_rows, json_rows, parquet_rows, text_records
-from cde_retrievers.corpora.options import Format, ReadOptions
-from cde_retrievers.corpora.paths import as_path
+from cde_retrievers.corpora.formats import read_rows, text_record
+from cde_retrievers.corpora.read_options import Format, ReadOptions
 from cde_retrievers.corpora.records import File, Record, Row, to_record
 from cde_retrievers.corpora.splitting import split_record
 from cde_retrievers.errors import CDEError, ConfigurationError, CorpusFileError, DuplicateIdError, InvalidTextError
 from cde_retrievers.retrieval.document import Document, checked_document
+from cde_retrievers.validation.paths import checked_path
 from cde_retrievers.validation.signatures import validated
 
 
 class Corpus:
-    """Documents in files, never all in memory; every `iter()` reads them from the beginning.
+    """The documents of files, as a stream; every `iter()` reads them from the beginning.
 
-    Text files: one document each, called by its path. Rows: `text`, `id` and what else they have as metadata. Every
-    document's metadata names its `file` and, where there is one, its `row`; BEIR folders have what they bring.
+    A text file is one document, with its path as id. A row has `text`, `id`, and other columns as metadata. Except in
+    BEIR folders the metadata also have `file` and, for rows, `row`.
 
     Example:
         ```python
-        corpus = Corpus("docs", Reading(split="headings")).check()
+        corpus = Corpus("docs", ReadOptions(split="headings")).check()
         index = ContextualIndex.build(corpus, encoder, "docs_index")
         ```
 
     Args:
         path: a file or a folder.
-        reading: choices, such as the columns.
+        reading: options, such as the columns.
 
     Raises:
-        CorpusFileError: there is nothing to read, or it is not clear how.
-        ConfigurationError: a choice says nothing about files of that format.
+        CorpusFileError: there is nothing to read, or its format is unclear.
+        ConfigurationError: an option does not apply to files of that format.
     """
 
     @validated
     def __init__(self, path: str | Path, reading: ReadOptions | None = None) -> None:
-        self.path = as_path(path)
+        self.path = checked_path(path)
         self.reading = ReadOptions() if reading is None else reading
         if not isinstance(self.reading, ReadOptions):
-            raise ConfigurationError(f"reading must be a Reading, found a {type(reading).__name__}; give Reading(...)")
+            raise ConfigurationError(
+                f"reading must be ReadOptions, found a {type(reading).__name__}; give ReadOptions(...)"
+            )
         self._source: Source = find_source(self.path, self.reading)
         self.reading.check_format(self._source.format)
 
     @property
     def format(self) -> Format:
-        """Of its files."""
+        """The format of its files."""
         return self._source.format
 
     @property
     def files(self) -> int:
-        """The number of documents."""
+        """The number of files."""
         return len(self._source.files)
 
     def __iter__(self) -> Iterator[Document]:
@@ -60,7 +62,7 @@ class Corpus:
 
         Raises:
             CorpusFileError: a file cannot be read or decoded, is not what its format asks for, or lacks a column.
-            InvalidTextError: a text is empty or none.
+            InvalidTextError: a text is empty or invalid.
             InvalidDocumentError: an id is not a text.
         """
         return (record.document for record in self._records() if not self._is_left_out(record))
@@ -73,12 +75,12 @@ class Corpus:
         """Read everything once, so that every fault is found before the first document is embedded.
 
         Args:
-            taken: ids that must not come, such as those of the index that the documents are for.
+            taken: ids that no document may have, such as those of an index.
 
         Raises:
             DuplicateIdError: an id comes twice, or is taken.
             ConfigurationError: `taken` can hold no ids.
-            CorpusFileError, InvalidTextError, InvalidDocumentError: as the iteration; or there are no documents.
+            CorpusFileError, InvalidTextError, InvalidDocumentError: as in the iteration; or there are no documents.
         """
         if not isinstance(taken, Container):
             raise ConfigurationError(
@@ -132,15 +134,15 @@ class Corpus:
 
     def _whole_records(self) -> Iterator[Record]:
         if self.format == "text":
-            return text_records(self._source, self.reading)
+            return (text_record(file, self.reading) for file in self._source.files)
         return (
             to_record(row, self.reading, self.format) for file in self._source.files for row in self._some_rows(file)
         )
 
     def _some_rows(self, file: File) -> Iterator[Row]:
-        """The rows of a file, of which there must be one."""
+        """The rows of a file; raises CorpusFileError if there is none."""
         is_empty = True
-        for row in self._rows(file):
+        for row in read_rows(file, self.format, self.reading):
             is_empty = False
             yield row
         if is_empty and not self.reading.skip_empty:
@@ -148,22 +150,15 @@ class Corpus:
                 f"{file.path} has no rows; remove it, or leave empty files out with skip_empty=True (--skip-empty)"
             )
 
-    def _rows(self, file: File) -> Iterator[Row]:
-        if self.format == "csv":
-            return csv_rows(file, self.reading)
-        if self.format == "parquet":
-            return parquet_rows(file, self.reading)
-        return json_rows(file, self.reading.encoding, self.reading.record_limit)
-
 
 @dataclass(frozen=True, slots=True)
 class CheckedCorpus:
     """A corpus that was read through once, so that its length is known; iterates like the corpus.
 
     Attributes:
-        corpus: what was read.
-        documents: how many there are.
-        left_out: documents without text that do not count.
+        corpus: the one that was read.
+        documents: their number.
+        left_out: the number of documents without text, which are left out.
     """
 
     corpus: Corpus

@@ -1,4 +1,4 @@
-"""Bytes to text within limits, and text to JSON values that are not nested too deep."""
+"""Decode bytes to text, with a limit on length, and text to JSON values, with a limit on depth."""
 
 import codecs
 import gzip
@@ -51,7 +51,7 @@ def read_text(path: Path, encoding: str, limit: int = MAX_CHARACTERS) -> str:
     """
     parts, left = [], limit
     with open_text(path, encoding) as stream:
-        # Piece by piece, since a stream makes room at once for all that it is asked for.
+        # Piece by piece, since a stream allocates the whole requested size at once.
         while part := stream.read(_CHUNK_CHARACTERS):
             parts.append(part)
             left -= len(part)

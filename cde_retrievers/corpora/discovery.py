@@ -3,25 +3,17 @@
 import logging
 import os
 from collections import Counter, deque
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cde_retrievers.corpora.options import Format, ReadOptions
+from cde_retrievers.corpora.formats import BEIR_CORPUS, BEIR_QUERIES, ENDINGS, format_of
 from cde_retrievers.corpora.paths import is_file, is_folder, leads_out, refuse_link_out, special_kind
+from cde_retrievers.corpora.read_options import Format, ReadOptions
 from cde_retrievers.corpora.records import File
 from cde_retrievers.errors import ConfigurationError, CorpusFileError
 
 logger = logging.getLogger(__name__)
-
-ENDINGS: Mapping[Format, tuple[str, ...]] = {
-    "text": (".txt", ".text", ".md", ".markdown", ".rst"),
-    "jsonl": (".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz"),
-    "csv": (".csv", ".csv.gz", ".tsv", ".tsv.gz"),
-    "parquet": (".parquet",),
-}
-BEIR_CORPUS = ("corpus.jsonl", "corpus.jsonl.gz")
-BEIR_QUERIES = ("queries.jsonl", "queries.jsonl.gz")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,20 +65,18 @@ def find_source(path: Path, reading: ReadOptions) -> Source:
 def _format_of_file(path: Path) -> Format:
     if path.name in BEIR_CORPUS and is_beir(path.parent):
         return "beir"
-    for candidate, endings in ENDINGS.items():
-        if path.name.lower().endswith(endings):
-            return candidate
-    raise CorpusFileError(
-        f"{path}: the format cannot be told from the file's ending; name one of {[*ENDINGS]} with format= (--format)"
-    )
+    found = format_of(path.name)
+    if found is None:
+        raise CorpusFileError(
+            f"{path}: the format cannot be told from the file's ending; name one of {[*ENDINGS]} with format= "
+            f"(--format)"
+        )
+    return found
 
 
 def _format_of_folder(path: Path, files: list[File]) -> Format:
-    present = [
-        candidate
-        for candidate, endings in ENDINGS.items()
-        if any(file.path.name.lower().endswith(endings) for file in files)
-    ]
+    found = {format_of(file.name) for file in files}
+    present = [candidate for candidate in ENDINGS if candidate in found]
     if len(present) > 1:
         raise CorpusFileError(
             f"{path} holds files of several formats{_seen(files)}; say which to read with format= (--format), one of "

@@ -1,7 +1,8 @@
-"""Files of each format, read as texts or rows: text, JSON lines, CSV and Parquet."""
+"""The file formats: the endings of each, and how its files are read as texts or rows."""
 
 import csv
 import math
+import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import date, datetime, time
@@ -9,14 +10,54 @@ from decimal import Decimal
 from typing import Any
 
 from cde_retrievers.corpora.decoding import MAX_CHARACTERS, Lines, open_text, parse_json, read_text, too_long
-from cde_retrievers.corpora.discovery import Source
-from cde_retrievers.corpora.options import ReadOptions
 from cde_retrievers.corpora.paths import refuse_special, unreadable
+from cde_retrievers.corpora.read_options import Format, ReadOptions
 from cde_retrievers.corpora.records import File, Record, Row, needed_columns
-from cde_retrievers.errors import CDEError, CorpusFileError, InvalidDocumentError, MissingDependencyError, shown
+from cde_retrievers.errors import CDEError, CorpusFileError, InvalidDocumentError, shown
 from cde_retrievers.retrieval.document import Document
+from cde_retrievers.util.imports import imported
 
+# Of file names in lower case. A BEIR folder is told by the names of its files instead.
+ENDINGS: Mapping[Format, tuple[str, ...]] = {
+    "text": (".txt", ".text", ".md", ".markdown", ".rst"),
+    "jsonl": (".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz"),
+    "csv": (".csv", ".csv.gz", ".tsv", ".tsv.gz"),
+    "parquet": (".parquet",),
+}
+BEIR_CORPUS = ("corpus.jsonl", "corpus.jsonl.gz")
+BEIR_QUERIES = ("queries.jsonl", "queries.jsonl.gz")
 _ROWS_AT_ONCE = 256
+# The csv module has one limit for the whole process; it is raised for a row at a time, by one thread at a time.
+_CSV_LIMIT = threading.Lock()
+_HIGHEST_CSV_LIMIT = 2**31 - 1
+
+
+def format_of(name: str) -> Format | None:
+    """The format that a file's name ends in, or None."""
+    return next((each for each, endings in ENDINGS.items() if name.lower().endswith(endings)), None)
+
+
+def read_rows(file: File, source_format: Format, reading: ReadOptions) -> Iterator[Row]:
+    """The rows of a file of any format but text.
+
+    Raises:
+        CorpusFileError, InvalidDocumentError, MissingDependencyError: as the reader of that format.
+    """
+    if source_format == "csv":
+        return csv_rows(file, reading)
+    if source_format == "parquet":
+        return parquet_rows(file, reading)
+    return json_rows(file, reading.encoding, reading.record_limit)
+
+
+def text_record(file: File, reading: ReadOptions) -> Record:
+    """The whole file as one document, with its name as id.
+
+    Raises:
+        CorpusFileError: the file cannot be read or decoded, or is too long.
+    """
+    content = read_text(file.path, reading.encoding, reading.record_limit)
+    return Record(str(file.path), Document(content, reading.id_prefix + file.name, {"file": file.name}))
 
 
 def csv_rows(file: File, reading: ReadOptions) -> Iterator[Row]:
@@ -32,19 +73,28 @@ def csv_rows(file: File, reading: ReadOptions) -> Iterator[Row]:
         lines = Lines(stream, file.path, reading.record_limit)
         rows = csv.reader(lines, delimiter=delimiter, strict=True)
         try:
-            columns = _checked_head(next(rows, []), reading, file)
+            columns = _checked_head(_next_cells(rows, reading.record_limit) or [], reading, file)
             begin = rows.line_num + 1
             lines.begin_record()
-            for cells in rows:
+            while (cells := _next_cells(rows, reading.record_limit)) is not None:
                 if cells:
                     yield Row(file, begin, _named(columns, cells, reading.numbers, f"{file.path}:{begin}"))
                 begin = rows.line_num + 1
                 lines.begin_record()
         except csv.Error as error:
             raise CorpusFileError(
-                f"{file.path}:{rows.line_num} is not valid CSV: {error}; repair it, or convert the file to JSONL, "
-                f"which has no limit of {csv.field_size_limit():,} characters to a cell"
+                f"{file.path}:{rows.line_num} is not valid CSV: {error}; repair the row, or convert the file to JSONL"
             ) from error
+
+
+def _next_cells(rows: Iterator[list[str]], limit: int) -> list[str] | None:
+    """The cells of the next row, or None at the end. A cell may be as long as a record, which `Lines` limits."""
+    with _CSV_LIMIT:
+        before = csv.field_size_limit(min(limit, _HIGHEST_CSV_LIMIT))
+        try:
+            return next(rows, None)
+        finally:
+            csv.field_size_limit(before)
 
 
 def _checked_head(columns: list[str], reading: ReadOptions, file: File) -> list[str]:
@@ -97,12 +147,7 @@ def parquet_rows(file: File, reading: ReadOptions) -> Iterator[Row]:
         CorpusFileError: the file cannot be read or is not a Parquet file, names a column twice, or holds a value that
             Python does not have.
     """
-    try:
-        from pyarrow import parquet
-    except ImportError as error:
-        raise MissingDependencyError(
-            "reading Parquet files needs pyarrow: pip install 'cde-retrievers[parquet]'"
-        ) from error
+    parquet = imported("pyarrow.parquet", "reading Parquet files", extra="parquet")
     refuse_special(file.path)
     number = 0
     try:
@@ -164,17 +209,6 @@ def _json_value(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _json_value(item) for key, item in value.items()}
     return [_json_value(item) for item in value] if isinstance(value, list) else value
-
-
-def text_records(source: Source, reading: ReadOptions) -> Iterator[Record]:
-    """Each file as a document, with its name as id.
-
-    Raises:
-        CorpusFileError: a file cannot be read or decoded, or is too long.
-    """
-    for file in source.files:
-        content = read_text(file.path, reading.encoding, reading.record_limit)
-        yield Record(str(file.path), Document(content, reading.id_prefix + file.name, {"file": file.name}))
 
 
 def json_rows(file: File, encoding: str = "utf-8", limit: int = MAX_CHARACTERS) -> Iterator[Row]:

@@ -4,7 +4,7 @@ import os
 import stat
 from pathlib import Path
 
-from cde_retrievers.errors import ConfigurationError, CorpusFileError
+from cde_retrievers.errors import CorpusFileError
 
 _SPECIAL = {
     stat.S_IFIFO: "a named pipe",
@@ -12,19 +12,6 @@ _SPECIAL = {
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
-
-
-def as_path(value: object) -> Path:
-    """The path that a caller gave.
-
-    Raises:
-        ConfigurationError: it is neither a text nor a `Path`.
-    """
-    if isinstance(value, str | Path):
-        return Path(value)
-    raise ConfigurationError(
-        f"a path must be a str or a pathlib.Path, found a {type(value).__name__}; give one of these"
-    )
 
 
 def is_file(path: Path) -> bool:

@@ -1,6 +1,6 @@
 """Queries made from a document itself: title for body, heading for section, first sentence for the rest.
 
-Each query is taken out of the head of its own answer; what remained to be learnt would be to compare strings.
+Each query is removed from the start of its answer, or else a model would only learn to compare strings.
 """
 
 import re
@@ -79,7 +79,7 @@ def pseudo_queries(
 ) -> list[PseudoQuery] | str:
     """The queries that the document gives, or the reason why it gives none.
 
-    Its first sentence asks only where title and headings give nothing: they are more like what people type.
+    The first sentence is used only without a title or headings, which are more like what people type.
 
     Args:
         document: with its text.

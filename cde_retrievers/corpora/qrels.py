@@ -4,13 +4,13 @@ from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from cde_retrievers.corpora.discovery import BEIR_QUERIES
-from cde_retrievers.corpora.formats import csv_rows, json_rows
-from cde_retrievers.corpora.options import ReadOptions
-from cde_retrievers.corpora.paths import as_path, is_file, refuse_link_out
+from cde_retrievers.corpora.formats import BEIR_QUERIES, csv_rows, json_rows
+from cde_retrievers.corpora.paths import is_file, refuse_link_out
+from cde_retrievers.corpora.read_options import ReadOptions
 from cde_retrievers.corpora.records import File, Row
 from cde_retrievers.errors import CorpusFileError, shown
 from cde_retrievers.retrieval.judgements import JudgedQueries
+from cde_retrievers.validation.paths import checked_path
 
 _COLUMNS = ("query-id", "corpus-id", "score")
 _HIGHEST_GRADE = 1_000_000
@@ -44,7 +44,7 @@ def judged_queries(folder: str | Path, documents: Container[object], split: str 
     Raises:
         CorpusFileError: a file is missing or not as it should be, or judges none of the documents.
     """
-    folder = as_path(folder)
+    folder = checked_path(folder, "folder")
     relevant: dict[str, dict[str, int]] = {}
     for judgement in judgements(folder, split):
         if judgement.document in documents:

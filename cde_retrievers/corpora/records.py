@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cde_retrievers.corpora.options import Format, ReadOptions
+from cde_retrievers.corpora.read_options import Format, ReadOptions
 from cde_retrievers.errors import CorpusFileError, InvalidDocumentError, InvalidTextError, shown
 from cde_retrievers.retrieval.document import Document
 

@@ -1,10 +1,10 @@
-"""Long texts in parts that a model reads to their end: nothing is left out, nothing comes twice."""
+"""Split long texts into parts that a model can read whole; nothing is lost or repeated."""
 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from cde_retrievers.corpora.options import Split
+from cde_retrievers.corpora.read_options import Split
 from cde_retrievers.corpora.records import Record
 from cde_retrievers.retrieval.document import Document
 

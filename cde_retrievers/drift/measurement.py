@@ -9,6 +9,7 @@ from cde_retrievers.drift.samples import IndexedCorpus, Unknown, sample_of_corpu
 from cde_retrievers.drift.two_sample import SMALLEST_SAMPLE, compare
 from cde_retrievers.encoder.embedder import Embedder, checked_embedder
 from cde_retrievers.errors import ConfigurationError, SampleTooSmallError
+from cde_retrievers.validation.numbers import check_whole
 from cde_retrievers.validation.signatures import validated
 from cde_retrievers.validation.vectors import checked_vectors
 
@@ -49,7 +50,8 @@ def measure(
         EmbeddingServiceError: the embedder did not return one vector for each text.
         SampleTooSmallError: there are too few distinct new texts, or too few distinct documents of the corpus.
     """
-    _check_options(sample, seed)
+    check_whole("sample", sample, SMALLEST_SAMPLE)
+    check_whole("seed", seed, 0)
     context, embedder = _context_and_embedder(reference, embedder)
     embedder.check_context(context)
     corpus = sample_of_corpus(reference, context, sample, seed)
@@ -80,13 +82,6 @@ def measure(
         context=context.fingerprint,
         model_name=embedder.name,
     )
-
-
-def _check_options(sample: int, seed: int) -> None:
-    if sample < SMALLEST_SAMPLE:
-        raise ConfigurationError(f"sample must be a whole number of at least {SMALLEST_SAMPLE}, found {sample}")
-    if seed < 0:
-        raise ConfigurationError(f"seed must be a whole number of at least 0, found {seed}")
 
 
 def _context_and_embedder(reference: object, embedder: Embedder | None) -> tuple[CorpusContext, Embedder]:

@@ -43,7 +43,7 @@ class Comparison:
 def compare(reference: Vectors, new: Vectors, seed: int) -> Comparison:
     """Compare the directions of vectors (n, W) with those of others (N - n, W); at least `SMALLEST_SAMPLE` of each.
 
-    The test is exact: where both samples are drawn independently from one distribution, whatever it is, `p_value` is
+    The test is exact: where both samples are drawn independently from one distribution, whichever it is, `p_value` is
     at most `LEVEL` with a probability of at most `LEVEL`.
     """
     rng = np.random.default_rng(seed)

@@ -114,7 +114,7 @@ def _named(corpus: NamedTexts | str | Path) -> NamedTexts:
     if not (hasattr(corpus, "name") and hasattr(corpus, "texts")):
         raise ConfigurationError(
             f"another corpus needs a name and texts, found {type(corpus).__name__}; give NamedCorpus(name, texts), a "
-            f"RetrievalSet, or the path of a file or folder"
+            f"RetrievalDataset, or the path of a file or folder"
         )
     return corpus
 

@@ -1,4 +1,4 @@
-"""Under which context a corpus is searched: its own, however chosen or ordered; another one's; none."""
+"""The contexts that a corpus can be searched under: its own, another corpus's, or none."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -138,8 +138,8 @@ class ShuffledContext:
         return replace(
             context,
             vectors=context.vectors[order],
-            documents=[context.documents[place] for place in order],
-            positions=[context.positions[place] for place in order],
+            documents=tuple(context.documents[place] for place in order),
+            positions=tuple(context.positions[place] for place in order),
         )
 
 
@@ -167,7 +167,7 @@ class FittedContext:
 
 @dataclass(frozen=True, slots=True)
 class NullContext:
-    """No context: the null vector in the place of every context vector, for models that have one."""
+    """No context: the null vector replaces every context vector, in models that have one."""
 
     @property
     def label(self) -> str:
@@ -185,7 +185,7 @@ class NullContext:
 
 @dataclass(frozen=True, slots=True)
 class GenericContext:
-    """The texts that ship with the package in place of a corpus."""
+    """The context of the generic texts that ship with the package."""
 
     @property
     def label(self) -> str:

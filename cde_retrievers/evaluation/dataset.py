@@ -79,7 +79,7 @@ class RetrievalDataset:
     @classmethod
     @validated
     def of(cls, queries: Mapping[str, str], corpus: Mapping[str, str], relevant_docs: Relevant, name: str = "") -> Self:
-        """One's own data, in the form that sentence-transformers' InformationRetrievalEvaluator takes.
+        """Your own data, in the form that sentence-transformers' InformationRetrievalEvaluator takes.
 
         Args:
             queries: text by query id.

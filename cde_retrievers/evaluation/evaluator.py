@@ -1,4 +1,4 @@
-"""`evaluate`: a model and judged queries in, measures with intervals out."""
+"""`evaluate`: search judged queries with a model and measure the results."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from cde_retrievers.encoder.encoder import ContextualEncoder
 from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.evaluation.contexts import ContextSource, FittedContext, OwnContext
 from cde_retrievers.evaluation.dataset import RetrievalDataset
-from cde_retrievers.evaluation.metrics import DEPTH, per_query
+from cde_retrievers.evaluation.metrics import DEPTH, MEASURES
 from cde_retrievers.evaluation.results import KEPT, Evaluation
 from cde_retrievers.evaluation.searchers import Contextual, Searcher
 from cde_retrievers.retrieval.judgements import DEPTH as FIRST_PAGE
@@ -54,7 +54,12 @@ def evaluation_of(searcher: Searcher, data: RetrievalDataset, show_progress: boo
     run = hits.run(data)
     best = tuple(tuple(run[query])[:KEPT] for query in data.judged.queries)
     return Evaluation(
-        searcher.name, data.name, len(data.texts), tuple(data.judged.queries), per_query(data.judged, run), best
+        searcher.name,
+        data.name,
+        len(data.texts),
+        tuple(data.judged.queries),
+        data.judged.per_query(run, MEASURES),
+        best,
     )
 
 
@@ -86,7 +91,7 @@ def searcher_of(
     if not isinstance(model, Searcher):
         raise ConfigurationError(
             f"{type(model).__name__} cannot be evaluated as it is; wrap an embedding that takes no context as "
-            f"Plain(embedding), or give a ContextualEncoder"
+            f"PlainEmbedding(embedding), or give a ContextualEncoder"
         )
     if context is not None:
         raise ConfigurationError(f"{model.name} takes no context; leave it out")

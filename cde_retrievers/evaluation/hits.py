@@ -38,7 +38,7 @@ class Hits:
         Args:
             data: what was searched.
         """
-        return {
-            query: {data.ids[row]: float(score) for row, score in zip(rows, scores, strict=True) if score > -np.inf}
-            for query, rows, scores in zip(data.judged.queries, self.rows, self.scores, strict=True)
-        }
+        return data.judged.run_of(
+            [(data.ids[row], float(score)) for row, score in zip(rows, scores, strict=True) if score > -np.inf]
+            for rows, scores in zip(self.rows, self.scores, strict=True)
+        )

@@ -1,7 +1,7 @@
-"""Queries for a corpus that has none: what a document begins with asks for what follows.
+"""Queries for a corpus without queries: the title or first sentence of a document asks for the rest of it.
 
-Such queries are not what people ask: they share more words with their document, and ask for what it says of itself.
-They show whether documents of one corpus can be told apart, and no more than that.
+People ask otherwise: such queries share more words with their document. They show only whether documents of one corpus
+can be told apart.
 """
 
 from collections import Counter
@@ -13,7 +13,7 @@ import numpy as np
 from cde_retrievers.corpora.pseudo_queries import Kind, PseudoQuery, outline, pseudo_queries
 from cde_retrievers.errors import EvaluationDataError
 from cde_retrievers.evaluation.dataset import RetrievalDataset
-from cde_retrievers.index.intake import require_collection
+from cde_retrievers.index.incoming_documents import require_collection
 from cde_retrievers.retrieval.document import Document, checked_document
 from cde_retrievers.retrieval.judgements import JudgedQueries
 from cde_retrievers.validation.numbers import check_whole
@@ -42,8 +42,8 @@ def known_items(
     Raises:
         ConfigurationError: `max_queries` is not positive, or `seed` is negative.
         EvaluationDataError: no query could be made, or there are fewer than two different documents.
-        InvalidDocumentError: something is no document.
-        InvalidTextError: a text is none.
+        InvalidDocumentError: a document is neither a text nor a `Document`.
+        InvalidTextError: a text is invalid.
     """
     require_collection(documents)
     check_whole("seed", seed, 0)

@@ -1,4 +1,4 @@
-"""Measures of a ranking by ir-measures, and bootstrap intervals of their means and differences."""
+"""The measures of an evaluation, and bootstrap intervals of their means and differences."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,11 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cde_retrievers.retrieval.judgements import JudgedQueries, Run
-from cde_retrievers.util.imports import imported
-
 Values = NDArray[np.float64]
-
 RESAMPLES = 10_000
 LEVEL = 0.95
 _DRAWN_AT_A_TIME = 1 << 22  # rows of queries: 32 MB
@@ -18,12 +14,12 @@ _DRAWN_AT_A_TIME = 1 << 22  # rows of queries: 32 MB
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A mean, and between what bounds it would lie for other queries of the kind.
+    """A mean and its bootstrap interval.
 
     Attributes:
-        mean: of the values as they are.
-        low: below it lie (1 - level) / 2 of the resampled means.
-        high: above it lie as many.
+        mean: of the values.
+        low: (1 - level) / 2 of the resampled means are below it.
+        high: as many are above it.
     """
 
     mean: float
@@ -36,19 +32,19 @@ class Interval:
         return self.low > 0 or self.high < 0
 
     def to_dict(self) -> dict[str, float]:
-        """Of types that JSON has."""
+        """The three numbers, as JSON values."""
         return {"mean": self.mean, "low": self.low, "high": self.high}
 
 
 def interval(sets: Sequence[Values], seed: int = 0, resamples: int = RESAMPLES, level: float = LEVEL) -> Interval:
     """The mean over sets of the mean over a set's queries, with its bootstrap interval.
 
-    Queries are drawn anew with replacement within each set; the sets stay. For two searches of the same queries give
+    Queries are drawn with replacement within each set; the sets stay. For two searches of the same queries give
     the differences per query: that is the paired bootstrap.
 
     Args:
         sets: S arrays (Q,), each of at least one value; for one set a list of one.
-        seed: of the draws; the same one, the same interval.
+        seed: of the draws.
         resamples: R.
         level: share of the resampled means between the bounds.
     """
@@ -72,25 +68,3 @@ def _resampled_means(values: Values, rng: np.random.Generator, resamples: int) -
 MEASURES: Mapping[str, str] = {"ndcg@10": "nDCG@10", "recall@100": "R@100", "mrr@10": "RR@10", "map": "AP"}
 MAIN = "ndcg@10"
 DEPTH = 1_000  # hits per query: what average precision is usually computed from
-
-
-def per_query(judged: JudgedQueries, run: Run) -> dict[str, Values]:
-    """Every measure of every query -> (Q,) by the measure's name, in the order of `judged.queries`.
-
-    A query without hits counts 0.
-
-    Args:
-        judged: queries and their answers.
-        run: score by document id, by query id.
-
-    Raises:
-        MissingDependencyError: ir-measures is not installed; names the extra.
-    """
-    ir_measures = imported("ir_measures", "evaluation", extra="eval")
-    measures = {ir_measures.parse_measure(theirs): ours for ours, theirs in MEASURES.items()}
-    place = {query: row for row, query in enumerate(judged.queries)}
-    values = {name: np.zeros(len(place)) for name in MEASURES}
-    judgements = {query: dict(judged.relevant[query]) for query in place}
-    for metric in ir_measures.iter_calc(list(measures), judgements, {query: dict(hits) for query, hits in run.items()}):
-        values[measures[metric.measure]][place[metric.query_id]] = metric.value
-    return values

@@ -1,6 +1,6 @@
 """A corpus embedded once, to be searched under many contexts of the closed form. Axes: n texts, W width."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import torch
 
@@ -17,10 +17,10 @@ from cde_retrievers.validation.vectors import Embeddings
 
 
 class PrecomputedEmbedder:
-    """An `Embedder` that gives what an encoder of the closed form gives, without running it again for known texts.
+    """An `Embedder` that embeds the texts of a set once, and applies the closed form under every context to them.
 
     No context changes the plain vectors that the closed form maps, so those of a set's documents and queries are
-    computed when this is made. It holds one vector (W,) for each of them.
+    computed when this is made. It holds one vector (W,) for each of them, and for each text that it is given later.
 
     Vectors differ from the encoder's in the last digits, which depend on what shares a batch with a text. Of two texts
     that are the same to the tokenizer they also decide whether a context counts one vector or two.
@@ -37,22 +37,11 @@ class PrecomputedEmbedder:
         self.fingerprint = encoder.fingerprint
         self.width = encoder.width
         self.config = encoder.config
-        prompts = (self.config.document_prompt, self.config.query_prompt)
-        self._kept = {prompt: VectorCache(None) for prompt in prompts}
-        self._keep(data.texts, self.config.document_prompt, show_progress)
-        self._keep(data.judged.queries.values(), self.config.query_prompt, show_progress=False)
+        self._cache = VectorCache(mebibytes=None)  # of texts with their prompts
+        self.biencoder_vectors(data.texts, self.config.document_prompt, show_progress)
+        self.biencoder_vectors(data.judged.queries.values(), self.config.query_prompt, show_progress=False)
         # The map is applied where the vectors are kept.
         self._prepared = PreparedContextCache(by_second_stage(encoder.model.second_stage, torch.device("cpu")))
-
-    def _keep(self, texts: Iterable[str], prompt: str, show_progress: bool | None) -> None:
-        cache = self._kept[prompt]
-
-        def compute(missing: Sequence[str], digests: Sequence[str]) -> Embeddings:
-            vectors = self._encoder.biencoder_vectors(missing, prompt, show_progress)
-            cache.keep(digests, vectors)
-            return vectors
-
-        cache.vectors_of(list(texts), self.width, compute)
 
     def check_context(self, context: CorpusContext) -> None:
         """As `ContextualEncoder`."""
@@ -65,6 +54,7 @@ class PrecomputedEmbedder:
         strategy: str = "random",
         seed: int = 0,
         show_progress: bool | None = None,
+        language: str | None = "english",
     ) -> CorpusContext:
         """As `ContextualEncoder`."""
         size = self.config.context_size if size is None else size
@@ -76,6 +66,7 @@ class PrecomputedEmbedder:
             lambda sample: self.first_stage_vectors(sample, show_progress),
             model_name=self.name,
             model_fingerprint=self.fingerprint,
+            language=language,
         )
 
     def first_stage_vectors(self, texts: Iterable[str], show_progress: bool | None = None) -> Embeddings:
@@ -83,12 +74,11 @@ class PrecomputedEmbedder:
         return self.biencoder_vectors(texts, self.config.document_prompt, show_progress)
 
     def biencoder_vectors(self, texts: Iterable[str], prompt: str, show_progress: bool | None = None) -> Embeddings:
-        """As `ContextualEncoder`; unknown texts are embedded again at each call."""
-        cache = self._kept.get(prompt, VectorCache(0))
-        return cache.vectors_of(
-            list(checked_texts(texts)),
+        """As `ContextualEncoder`; runs the encoder for texts that are new."""
+        return self._cache.vectors(
+            [prompt + text for text in checked_texts(texts)],
             self.width,
-            lambda missing, _: self._encoder.biencoder_vectors(missing, prompt, show_progress),
+            lambda new: [self._encoder.biencoder_vectors(new, "", show_progress)],
         )
 
     def encode_documents(

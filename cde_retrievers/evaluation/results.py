@@ -130,7 +130,7 @@ class Evaluation:
 
 
 def mean_over_sets(evaluations: Sequence[Evaluation], measure: str = MAIN) -> Interval:
-    """The mean over sets of one searcher's means; queries are drawn anew within each set."""
+    """The mean over sets of one searcher's means; queries are resampled within each set."""
     return interval([each.values[measure] for each in evaluations])
 
 

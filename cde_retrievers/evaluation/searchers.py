@@ -108,7 +108,7 @@ Embed = Callable[[Sequence[str]], Any]
 
 @dataclass(frozen=True)
 class PlainEmbedding:
-    """Exact search by cosine of what an embedding gives.
+    """Exact search by the cosine of any embedding.
 
     Attributes:
         embedding: of sentence-transformers (`encode`), LangChain (`embed_documents`, `embed_query`) or LlamaIndex
@@ -146,7 +146,7 @@ def _calls(embedding: Any) -> tuple[Embed, Embed]:
     if hasattr(embedding, "encode"):
         return embedding.encode, embedding.encode
     raise ConfigurationError(
-        f"{type(embedding).__name__} is not a supported embedding; give one of LangChain, LlamaIndex or "
+        f"{type(embedding).__name__} is not a supported embedding; give an embedding of LangChain, LlamaIndex or "
         f"sentence-transformers, or a class with a `name` and a `search` as `Searcher` describes"
     )
 
@@ -159,8 +159,8 @@ class BM25:
     """BM25 by bm25s: Lucene's variant, English stop words and Snowball stemmer, title and text as one.
 
     Attributes:
-        k1: how soon further occurrences of a word add nothing.
-        b: how much a long document is held against it.
+        k1: term-frequency saturation.
+        b: length normalisation.
 
     Raises:
         MissingDependencyError: bm25s or its stemmer is not installed; names the extra.

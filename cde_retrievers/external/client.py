@@ -1,15 +1,12 @@
 """Client of an external embedding that pays for no vector twice. Axes: n texts, W width."""
 
-from collections.abc import Mapping, Sequence
-
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Iterator, Mapping, Sequence
 
 from cde_retrievers.errors import EmbeddingServiceError
 from cde_retrievers.external.retries import EmbedTexts, RetryPolicy, embed_with_retries
 from cde_retrievers.external.vector_cache import VectorCache
 from cde_retrievers.util.progress import progress_bar
-from cde_retrievers.validation.vectors import Embeddings
+from cde_retrievers.validation.vectors import Embeddings, Vectors
 
 
 class EmbeddingClient:
@@ -18,20 +15,20 @@ class EmbeddingClient:
     Args:
         embed: the embedding; called from the caller's thread.
         policy: texts per call and attempts per batch.
-        kept: cache of vectors that were paid for.
+        keep_mib: mebibytes of vectors to keep.
     """
 
-    def __init__(self, embed: EmbedTexts, policy: RetryPolicy, kept: VectorCache) -> None:
+    def __init__(self, embed: EmbedTexts, policy: RetryPolicy, keep_mib: int) -> None:
         self._embed = embed
         self._policy = policy
-        self._kept = kept
+        self._cache = VectorCache(keep_mib)
 
     def of(
         self,
         texts: Sequence[str],
         width: int,
         show_progress: bool | None = None,
-        known: Mapping[str, NDArray[np.float32]] | None = None,
+        known: Mapping[str, Vectors] | None = None,
     ) -> Embeddings:
         """Return the plain vectors of texts as a new array (n, W) float32.
 
@@ -44,26 +41,20 @@ class EmbeddingClient:
         Raises:
             EmbeddingServiceError: every attempt failed or an answer was bad; says how many texts were done before.
         """
-        return self._kept.vectors_of(
-            texts, width, lambda missing, digests: self._ask(missing, digests, width, show_progress), known
-        )
+        return self._cache.vectors(texts, width, lambda new: self._request(new, width, show_progress), known)
 
-    def _ask(self, texts: Sequence[str], digests: Sequence[str], width: int, show_progress: bool | None) -> Embeddings:
-        """Request vectors, and cache each batch at once: neither a failure nor an interrupt loses it."""
-        vectors = np.empty((len(texts), width), dtype=np.float32)
-        done = 0
+    def _request(self, texts: list[str], width: int, show_progress: bool | None) -> Iterator[Embeddings]:
+        """Yield the vectors of each batch of texts."""
         with progress_bar(len(texts), show_progress) as bar:
-            while done < len(texts):
-                batch = slice(done, done + self._policy.batch_size)
+            for start in range(0, len(texts), self._policy.batch_size):
+                batch = texts[start : start + self._policy.batch_size]
                 try:
-                    vectors[batch] = embed_with_retries(self._embed, list(texts[batch]), self._policy, width)
+                    answer = embed_with_retries(self._embed, batch, self._policy, width)
                 except EmbeddingServiceError as error:
-                    kept = sum(self._kept.get(digest) is not None for digest in digests)
+                    kept = sum(text in self._cache for text in texts)
                     raise EmbeddingServiceError(
-                        f"{error}. {done} of {len(texts)} texts were embedded before, and {kept} of their vectors "
+                        f"{error}. {start} of {len(texts)} texts were embedded before, and {kept} of their vectors "
                         f"are kept: call again with the same texts, and only the rest is requested"
                     ) from error.__cause__
-                self._kept.keep(digests[batch], vectors[batch])
-                bar.update(len(texts[batch]))
-                done += len(texts[batch])
-        return vectors
+                yield answer
+                bar.update(len(batch))

@@ -19,7 +19,7 @@ from cde_retrievers.errors import ContextMismatchError
 from cde_retrievers.external.client import EmbeddingClient
 from cde_retrievers.external.identity import Probe
 from cde_retrievers.external.retries import DEFAULT_POLICY, EmbedText, EmbedTexts, RetryPolicy
-from cde_retrievers.external.vector_cache import DEFAULT_MIB, VectorCache
+from cde_retrievers.external.vector_cache import DEFAULT_MIB
 from cde_retrievers.model.config import WhiteningConditioning
 from cde_retrievers.model.whitening import WhiteningMap, fit_whitening
 from cde_retrievers.sparse.bm25 import document_rows, query_rows
@@ -86,13 +86,12 @@ class WhitenedEmbedder:
         self.fingerprint = sha256_of_json(["whitened", name, self.settings.model_dump(mode="json")])
         policy = RetryPolicy(batch_size, retries, wait)
         self._probe = Probe(name, embed_documents, policy)
-        self._documents = EmbeddingClient(embed_documents, policy, VectorCache(keep_mib))
+        self._documents = EmbeddingClient(embed_documents, policy, keep_mib)
         self._queries = self._documents
         if embed_query is not None:
             # One at a time, so that an attempt after a failure does not pay for the other queries again.
             one_by_one = RetryPolicy(1, retries, wait)
-            kept = VectorCache(keep_mib)
-            self._queries = EmbeddingClient(lambda texts: [embed_query(text) for text in texts], one_by_one, kept)
+            self._queries = EmbeddingClient(lambda texts: [embed_query(text) for text in texts], one_by_one, keep_mib)
         self._prepared = PreparedContextCache(self._prepare)
 
     @property

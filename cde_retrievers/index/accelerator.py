@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cde_retrievers.errors import IndexFileError
-from cde_retrievers.index.entries import new_file
 from cde_retrievers.index.manifest import AcceleratorEntry, AcceleratorFile, Kind, SegmentEntry
 from cde_retrievers.index.ownership import OwnedDirectory
+from cde_retrievers.index.symlinks import new_file
 from cde_retrievers.storage.sync import sync_file
 from cde_retrievers.validation.vectors import Embeddings
 
@@ -82,11 +82,10 @@ class Accelerator:
     """An open candidate index; safe to use from several threads.
 
     Args:
-        directory: of the index.
-        entry: the file, which is undamaged.
-        kind: of the index.
-
-        width: of the vectors.
+        directory: directory of the index.
+        entry: the accelerator, whose file is undamaged.
+        kind: kind of the index.
+        width: length of a vector, W.
 
     Raises:
         FileNotFoundError: a writer has removed the file in the meantime.

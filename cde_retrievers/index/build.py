@@ -10,9 +10,8 @@ from tqdm import tqdm
 
 from cde_retrievers.context.context import CorpusContext
 from cde_retrievers.encoder.embedder import Embedder
-from cde_retrievers.index.commits import accelerated
-from cde_retrievers.index.compaction import merged_tail
-from cde_retrievers.index.intake import batches
+from cde_retrievers.index.compaction import accelerated, merged_tail
+from cde_retrievers.index.incoming_documents import batches
 from cde_retrievers.index.manifest import Manifest, Staging
 from cde_retrievers.index.segment_writer import write_segment
 from cde_retrievers.index.store import IndexStore
@@ -36,7 +35,7 @@ def build_generation(
     total: int | None,
     show_progress: bool | None,
 ) -> Manifest:
-    """Embed what is left of the documents under the context, batch by batch, and finish the staged generation.
+    """Embed the remaining documents under the context, batch by batch, and finish the staged generation.
 
     Args:
         store: store of the index.

@@ -1,17 +1,63 @@
-"""Merging of segments: neighbours of similar size become one, and deleted rows are dropped."""
+"""Compaction: segments are merged, deleted rows dropped, and the accelerator rebuilt when it covers too few rows."""
 
+import errno
+import logging
 from collections.abc import Sequence
 
-from cde_retrievers.index.manifest import SegmentEntry
+from cde_retrievers.index.accelerator import MIN_ROWS, build_accelerator
+from cde_retrievers.index.manifest import Manifest, SegmentEntry
 from cde_retrievers.index.ownership import OwnedDirectory
 from cde_retrievers.index.segment import Segment
 from cde_retrievers.index.segment_writer import SegmentWriter
+from cde_retrievers.index.store import IndexStore
 
+logger = logging.getLogger(__name__)
 FAN_IN = 8
 """Number of neighbours in one size class that are merged into one segment of the next."""
 MAX_ROWS = 131_072
 """Largest segment, which limits the loss from one damaged file."""
+_STALE_SHARE = 0.25  # share of rows outside the accelerator from which it is rebuilt
 _COPIED_AT_ONCE = 1_024
+
+
+def compacted(store: IndexStore, manifest: Manifest) -> Manifest:
+    """Return the manifest without deleted rows, in as few segments as possible, with a new accelerator if any."""
+    segments = _rewritten(store.home, manifest.segments, manifest.width)
+    return accelerated(store, manifest.changed(segments=segments, accelerator=None))
+
+
+def partly_compacted(store: IndexStore, manifest: Manifest) -> Manifest:
+    """Return the manifest after the merges that are due; unchanged if the disk has no space for them."""
+    rows = sum(entry.rows for entry in manifest.segments)
+    try:
+        return compacted(store, manifest) if rows > 2 * manifest.documents else _merged(store, manifest)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        logger.warning("there is no space in %s to merge its files; the next change tries again", store.directory)
+        store.sweep(manifest)  # what was merged until then
+        return manifest
+
+
+def accelerated(store: IndexStore, manifest: Manifest) -> Manifest:
+    """Return the manifest with an accelerator over all segments, if its kind has one and there are enough rows."""
+    if manifest.kind == "flat" or sum(entry.rows for entry in manifest.segments) < MIN_ROWS:
+        return manifest.changed(accelerator=None)
+    parts = [Segment(store.directory, entry, manifest.width).vectors for entry in manifest.segments]
+    entry = build_accelerator(store.home, manifest.kind, manifest.segments, parts)
+    return manifest.changed(accelerator=entry)
+
+
+def _merged(store: IndexStore, manifest: Manifest) -> Manifest:
+    """Merge recent segments; those covered by the accelerator stay until it is rebuilt."""
+    covered = len(manifest.accelerator.segments) if manifest.accelerator else 0
+    old, young = manifest.segments[:covered], manifest.segments[covered:]
+    young = merged_tail(store.home, young, manifest.width)
+    manifest = manifest.changed(segments=(*old, *young))
+    uncovered = sum(entry.rows for entry in young)
+    if manifest.kind != "flat" and uncovered > max(MIN_ROWS, _STALE_SHARE * sum(entry.rows for entry in old)):
+        return accelerated(store, manifest)
+    return manifest
 
 
 def merged_tail(home: OwnedDirectory, entries: Sequence[SegmentEntry], width: int) -> tuple[SegmentEntry, ...]:
@@ -22,7 +68,7 @@ def merged_tail(home: OwnedDirectory, entries: Sequence[SegmentEntry], width: in
     return tuple(result)
 
 
-def compacted(home: OwnedDirectory, entries: Sequence[SegmentEntry], width: int) -> tuple[SegmentEntry, ...]:
+def _rewritten(home: OwnedDirectory, entries: Sequence[SegmentEntry], width: int) -> tuple[SegmentEntry, ...]:
     """Rewrite the segments without deleted rows, in as few as `MAX_ROWS` allows."""
     result: list[SegmentEntry] = []
     group: list[SegmentEntry] = []

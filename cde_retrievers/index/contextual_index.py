@@ -1,32 +1,30 @@
 """An index with its context: vectors, documents and the context they were embedded under, in one directory."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
 from cde_retrievers.context.context import CorpusContext
 from cde_retrievers.encoder.embedder import Embedder
-from cde_retrievers.errors import ConfigurationError, ReadOnlyError
-from cde_retrievers.index.build import embedded, size_of
-from cde_retrievers.index.commits import commit_change, compact
+from cde_retrievers.errors import ReadOnlyError
+from cde_retrievers.index.contexts import read_context
 from cde_retrievers.index.create import BuildRequest, create_index, finish_build
-from cde_retrievers.index.entries import index_directory
-from cde_retrievers.index.intake import DocumentValidator, batches, require_collection
+from cde_retrievers.index.incoming_documents import require_collection
 from cde_retrievers.index.lock import writer_lock
-from cde_retrievers.index.manifest import Kind, Manifest
+from cde_retrievers.index.manifest import Kind
 from cde_retrievers.index.reader import IndexReader
-from cde_retrievers.index.refit import RefitReport, build_next
-from cde_retrievers.index.segment_writer import write_segment
+from cde_retrievers.index.refit import RefitReport, build_next, ndcg_of
 from cde_retrievers.index.snapshot import Snapshot
 from cde_retrievers.index.store import IndexStore
+from cde_retrievers.index.symlinks import index_directory
+from cde_retrievers.index.writer import IndexWriter
 from cde_retrievers.retrieval.document import Document, checked_ids
-from cde_retrievers.retrieval.judgements import DEPTH, JudgedQueries
+from cde_retrievers.retrieval.judgements import JudgedQueries
 from cde_retrievers.storage.atomic import recovered
 from cde_retrievers.storage.disk_errors import disk_errors_explained
-from cde_retrievers.util.progress import progress_bar
 from cde_retrievers.validation.signatures import validated
-from cde_retrievers.validation.vectors import Embeddings, checked_embeddings
+from cde_retrievers.validation.vectors import Embeddings
 
 BATCH = 2_048
 """Documents per commit."""
@@ -46,20 +44,16 @@ class ContextualIndex(IndexReader):
         ```
 
     Every change is a new generation that replaces the old one in one instant. An open index keeps its generation until
-    it calls `refresh` or makes a change itself. One writer at a time: a second one, in any process, is refused. Safe to
-    use from several threads.
+    it calls `refresh` or makes a change itself. Safe to use from several threads.
+
+    Every change raises IndexLockedError while another writer, in any process, holds the index; ReadOnlyError if the
+    index was opened for reading; and WriteError if the disk is full or not writable. Batches already committed stay.
 
     Make one with `build`, `create` or `open`.
     """
 
     def __init__(
-        self,
-        store: IndexStore,
-        snapshot: Snapshot,
-        context: CorpusContext,
-        embedder: Embedder | None,
-        *,
-        read_only: bool,
+        self, store: IndexStore, snapshot: Snapshot, context: CorpusContext, embedder: Embedder | None, read_only: bool
     ) -> None:
         super().__init__(store, snapshot, context, embedder)
         self.read_only = read_only
@@ -82,30 +76,29 @@ class ContextualIndex(IndexReader):
     ) -> Self:
         """Fit a context on the documents, embed them under it, and write the index, which is served when complete.
 
-        Texts are never all in memory, and every batch is kept: after an interruption the same call continues
+        Texts are never all in memory, and finished batches are kept: after an interruption the same call continues
         where it was. Documents without an id are named "doc-0", "doc-1" and so on.
 
         Args:
             documents: texts or documents; read twice, or once if a `context` is given.
             embedder: for example `ContextualEncoder.from_pretrained("minilm")`.
-            path: directory of the index, new or empty, or that of an interrupted build.
-            context: fitted before, used instead of fitting one here.
-            size: context documents; the model's own number if None.
-            strategy: how they are chosen: "random", "kmeans" or "diverse".
-            seed: of that choice.
-            kind: "flat" (exact), or from 10,000 documents on approximate: "hnsw" or "ivf".
-            batch_size: documents per commit.
-            show_progress: None shows a bar for long work only.
+            path: directory of the index: new, empty, or holding an interrupted build.
+            context: a fitted context, used instead of fitting one.
+            size: number of context documents; the model's own if None.
+            strategy: how context documents are chosen: "random", "kmeans" or "diverse".
+            seed: seed of that choice.
+            kind: "flat" (exact), or "hnsw" or "ivf" (approximate from 10,000 documents on).
+            batch_size: number of documents per commit.
+            show_progress: show a bar; None for long work only.
 
         Raises:
-            PathInUseError: there is an index, or something else, at `path`.
+            PathInUseError: `path` already holds an index, or something else.
             ConfigurationError: documents that can be read only once need a `context`; or an interrupted build at `path`
                 had other settings or other documents.
-            InvalidDocumentError, InvalidTextError, DuplicateIdError: about a document; before anything is embedded,
-                unless a `context` is given.
+            InvalidDocumentError, InvalidTextError, DuplicateIdError: a document cannot be stored; raised before
+                anything is embedded, unless a `context` is given.
             ContextMismatchError: another model fitted the context.
-            IndexLockedError: another process is building an index there.
-            WriteError: the disk is full or not writable; finished batches are kept.
+            IndexLockedError, WriteError: as every change.
         """
         request = BuildRequest(
             embedder=embedder, context=context, size=size, strategy=strategy, seed=seed, kind=kind, batch=batch_size
@@ -125,22 +118,22 @@ class ContextualIndex(IndexReader):
     def open(
         cls, path: str | Path, embedder: Embedder | None = None, *, read_only: bool = False, salvage: bool = False
     ) -> Self:
-        """Open an index on disk and check every file of it.
+        """Open an index on disk and check every file.
 
         Args:
             path: directory of the index.
-            embedder: the embedder that it was built with. If None, the model is loaded by its name at first use;
-                ConfigurationError is raised if that is another library's embedding.
+            embedder: the embedder that the index was built with. If None, the model is loaded by name at first use;
+                that raises ConfigurationError if it is another library's embedding.
             read_only: refuse changes.
             salvage: open the undamaged files for reading; `damaged` lists the others. Documents whose vectors are
                 damaged are in `documents()` but are not found by searches.
 
         Raises:
             ConfigurationError: `path` cannot be the path of a directory.
-            IndexFileError: there is no index, it is not finished, or files are damaged; names them. Without the
-                accelerator of "ivf" and "hnsw", searches are exact, with a warning, until `optimize` is called.
+            IndexFileError: there is no index, or it is not finished, or files are damaged; names them. If only the
+                accelerator of "ivf" or "hnsw" is damaged, a warning is logged and searches are exact until `optimize`.
             ContextFileError: the context is missing or damaged.
-            ContextMismatchError: the embedder is another model.
+            ContextMismatchError: the embedder is of another model.
         """
         store = IndexStore(index_directory(recovered(path)))
         snapshot, context = store.salvage() if salvage else store.open()
@@ -148,26 +141,14 @@ class ContextualIndex(IndexReader):
 
     @validated
     def add(self, documents: Iterable[Document | str], *, show_progress: bool | None = None) -> list[str]:
-        """Embed documents under the index's context and append them, committed in batches of 2,048.
-
-        Args:
-            documents: texts or documents.
-            show_progress: None shows a bar for long work only.
-
-        Returns:
-            Their ids, in order.
+        """Embed documents under the index's context, append them in commits of 2,048, and return their ids in order.
 
         Raises:
-            DuplicateIdError: an id is already in the index, or comes twice; `upsert` replaces.
-            InvalidDocumentError, InvalidTextError: about a document; where a list is given, before any is added.
-            IndexLockedError: another process is writing.
-            ReadOnlyError: the index was opened for reading.
-            WriteError: the disk is full or not writable; the index is unchanged or has further whole batches.
+            DuplicateIdError: an id occurs twice or is already in the index; `upsert` replaces.
+            InvalidDocumentError, InvalidTextError: a document cannot be stored; raised before any of a list is added.
         """
-        with self._writing("adding documents") as snapshot:
-            return self._append(
-                DocumentValidator(snapshot.rows_by_id, snapshot.manifest.named), documents, show_progress
-            )
+        with self._writing("adding documents") as writer:
+            return writer.append(documents, BATCH, show_progress, replacing=False)
 
     @validated
     def upsert(self, documents: Iterable[Document | str], *, show_progress: bool | None = None) -> list[str]:
@@ -175,58 +156,40 @@ class ContextualIndex(IndexReader):
 
         A document without an id is always new.
         """
-        with self._writing("replacing documents") as snapshot:
-            intake = DocumentValidator(snapshot.rows_by_id, snapshot.manifest.named, replacing=True)
-            return self._append(intake, documents, show_progress)
+        with self._writing("replacing documents") as writer:
+            return writer.append(documents, BATCH, show_progress, replacing=True)
 
     @validated
     def add_embedded(self, documents: Iterable[Document | str], vectors: Embeddings, fingerprint: str) -> list[str]:
-        """Upsert documents with given embeddings.
+        """Upsert documents with given embeddings, in one commit.
 
         Args:
             documents: n documents.
             vectors: (n, W) unit rows.
-            fingerprint: of the context that the vectors were made under.
+            fingerprint: fingerprint of the context that the vectors were made under.
 
         Raises:
-            ContextMismatchError: the fingerprint is not that of the index's context.
+            ContextMismatchError: it is not the context of the index.
             ConfigurationError: the vectors have the wrong shape or length.
         """
         require_collection(documents)
-        documents = list(documents)
-        with self._writing("adding documents") as snapshot:
-            self._view.check(fingerprint)
-            matrix = checked_embeddings(vectors, len(documents), self._view.width, ConfigurationError)
-            intake = DocumentValidator(snapshot.rows_by_id, snapshot.manifest.named, replacing=True)
-            admitted = list(intake.admit(documents))
-            if admitted:
-                self._commit(admitted, matrix, intake.named)
-            return [str(document.id) for document in admitted]
+        with self._writing("adding documents") as writer:
+            return writer.append_embedded(list(documents), vectors, fingerprint)
 
     def delete(self, ids: Iterable[str]) -> list[str]:
-        """Remove documents.
-
-        Returns:
-            The ids that were in the index.
+        """Remove documents, and return the ids that were in the index.
 
         Raises:
             ConfigurationError: `ids` is not a collection of ids.
-            IndexLockedError, ReadOnlyError, WriteError: as `add`.
         """
         wanted = dict.fromkeys(checked_ids(ids))
-        with self._writing("deleting documents") as snapshot:
-            known = [identity for identity in wanted if identity in snapshot.rows_by_id]
-            if known:
-                rows = [snapshot.rows_by_id[identity] for identity in known]
-                self._serve(commit_change(self._store, snapshot, None, rows, snapshot.manifest.named))
-            return known
+        with self._writing("deleting documents") as writer:
+            return writer.delete(wanted)
 
     def optimize(self) -> None:
         """Drop deleted documents from the files, merge small files, and rebuild the accelerator of "ivf" and "hnsw"."""
-        with self._writing("optimizing") as snapshot:
-            manifest = compact(self._store, snapshot.manifest)
-            manifest = manifest.changed(generation=manifest.generation + 1)
-            self._serve(self._store.commit(manifest))
+        with self._writing("optimizing") as writer:
+            writer.compact()
 
     @validated
     def refit(
@@ -244,75 +207,29 @@ class ContextualIndex(IndexReader):
         """Fit a new context on the documents as they are now, and embed each of them once under it.
 
         The old generation serves all searches, in every process, until the new one replaces it in one instant.
-        After an interruption the same call continues where it was.
-
-        Args:
-            embedder: another model to change to; the index's if None.
-            context: fitted before, used instead of fitting one here.
-            size: context documents; the model's own number if None.
-            strategy: how they are chosen: "random", "kmeans" or "diverse".
-            seed: of that choice.
-            judged: queries to search with before and after, for the report.
-            batch_size: documents per commit.
-            show_progress: None shows a bar for long work only.
+        After an interruption the same call continues where it was. `embedder` is that of another model to change to,
+        `judged` are queries to search with before and after, for the report; other arguments are as in `build`.
 
         Raises:
-            ContextTooSmallError: fewer than two distinct documents.
+            ContextTooSmallError: there are fewer than two distinct documents.
             ContextMismatchError: another model fitted the context.
-            MissingDependencyError: judged queries need ir-measures.
-            IndexLockedError, ReadOnlyError, WriteError: as `add`; finished batches are kept.
+            MissingDependencyError: judged queries need ir-measures, which is not installed.
         """
-        with self._writing("refitting") as served:
+        with self._writing("refitting") as writer:
+            embedder, kind = self.embedder if embedder is None else embedder, self.kind
             request = BuildRequest(
-                embedder=self.embedder if embedder is None else embedder,
-                context=context,
-                size=size,
-                strategy=strategy,
-                seed=seed,
-                kind=self.kind,
-                batch=batch_size,
+                embedder=embedder, context=context, size=size, strategy=strategy, seed=seed, kind=kind, batch=batch_size
             )
-            before = self._judge(judged)
-            old = self.context.fingerprint
-            manifest, embedded, seconds = build_next(self._store, served, request, show_progress)
-            self._adopt(self._store.snapshot(manifest), self._store.context(manifest), request.embedder)
+            before, old = ndcg_of(self, judged), self.context.fingerprint
+            served = writer.generation.snapshot
+            manifest, done, seconds = build_next(self._store, served, request, show_progress)
+            self._adopt(self._store.snapshot(manifest), read_context(self.path, manifest), embedder)
             self._store.sweep()
-            new = self.context.fingerprint
-            return RefitReport(len(self), embedded, seconds, old, new, before, self._judge(judged))
-
-    def _judge(self, judged: JudgedQueries | None) -> float | None:
-        if judged is None:
-            return None
-        found = self.search(list(judged.queries.values()), k=DEPTH)
-        run = {query: {hit.id: hit.score for hit in hits} for query, hits in zip(judged.queries, found, strict=True)}
-        return judged.ndcg_at_10(run)
-
-    def _append(
-        self, intake: DocumentValidator, documents: Iterable[Document | str], show_progress: bool | None
-    ) -> list[str]:
-        admitted: Iterable[Document] = intake.admit(documents)
-        if isinstance(documents, Sequence):
-            admitted = list(admitted)  # so that a bad document at the end is found before the first is embedded
-        ids: list[str] = []
-        with progress_bar(size_of(documents), show_progress, "Indexing", "document") as bar:
-            width = self._view.width
-            for batch in batches(admitted, BATCH):
-                self._commit(batch, embedded(self.embedder, batch, self.context, width, bar), intake.named)
-                ids += [str(document.id) for document in batch]
-        return ids
-
-    def _commit(self, batch: Sequence[Document], vectors: Embeddings, named: int) -> None:
-        snapshot = self._view.snapshot
-        replaced = [snapshot.rows_by_id[str(d.id)] for d in batch if d.id in snapshot.rows_by_id]
-        entry = write_segment(self._store.home, batch, vectors)
-        self._serve(commit_change(self._store, snapshot, entry, replaced, named))
-
-    def _serve(self, manifest: Manifest) -> None:
-        self._adopt(self._store.snapshot(manifest), self.context)
-        self._store.sweep()
+            after = ndcg_of(self, judged)
+            return RefitReport(len(self), done, seconds, old, self.context.fingerprint, before, after)
 
     @contextmanager
-    def _writing(self, task: str) -> Iterator[Snapshot]:
+    def _writing(self, task: str) -> Iterator[IndexWriter]:
         """Hold the index for writing, at its newest generation."""
         if self.read_only:
             raise ReadOnlyError(f"the index in {self.path} was opened for reading; open it without read_only=True")
@@ -324,4 +241,4 @@ class ContextualIndex(IndexReader):
                 self._store.set_aside_damaged_staging()
                 self._store.claim()
                 self._store.sweep()
-                yield self._view.snapshot
+                yield IndexWriter(self._store, self._current, lambda: self.embedder, self._adopt)

@@ -1,6 +1,7 @@
 """Creating an index at a path, or continuing an interrupted build there."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
@@ -9,13 +10,15 @@ from cde_retrievers.context.context import CorpusContext, checked_context
 from cde_retrievers.encoder.embedder import Embedder, checked_embedder, fitted_context
 from cde_retrievers.errors import ConfigurationError, IndexFileError, PathInUseError, shown
 from cde_retrievers.index.build import SourceChangedError, build_generation, size_of
-from cde_retrievers.index.entries import index_directory, is_directory, is_there
-from cde_retrievers.index.intake import DocumentValidator, require_collection, require_rereadable
+from cde_retrievers.index.contexts import read_context, save_context
+from cde_retrievers.index.incoming_documents import DocumentValidator, require_collection, require_rereadable
+from cde_retrievers.index.integrity import check_staged_segments
 from cde_retrievers.index.lock import bare_lock, belongs_to_lock, writer_lock
-from cde_retrievers.index.manifest import Kind, Manifest, Staging
+from cde_retrievers.index.manifest import STAGED, Kind, Manifest, Staging
 from cde_retrievers.index.ownership import SEGMENTS, is_unwritten_marker, read_marker
 from cde_retrievers.index.snapshot import Snapshot
 from cde_retrievers.index.store import IndexStore
+from cde_retrievers.index.symlinks import index_directory, is_directory, is_there
 from cde_retrievers.retrieval.document import Document
 from cde_retrievers.storage.disk_errors import disk_errors_explained
 from cde_retrievers.storage.sync import make_directory
@@ -62,7 +65,7 @@ def create_index(
         if store.staged() is not None:
             raise PathInUseError(f"{path} holds an interrupted build; give another path, or finish it")
         store.claim()
-        store.save_context(context)
+        save_context(store.home, context)
         manifest = store.commit(new_manifest(embedder, context, kind))
         return store, store.snapshot(manifest)
 
@@ -91,9 +94,9 @@ def finish_build(
                 f"{path} holds a build interrupted after {staged.documents} documents, with other settings "
                 f"or another model ({staged.staging and staged.staging.settings}); use the same, or remove it"
             )
-        store.check_staged(staged)
+        check_staged_segments(store.directory, staged)
         store.sweep()
-        context = store.context(staged)
+        context = read_context(store.directory, staged)
         intake = DocumentValidator()
         try:
             finished = build_generation(
@@ -124,7 +127,7 @@ def _begin(
     if context is None:
         texts = (document.text for document in DocumentValidator().admit(documents))
         context = fitted_context(request.embedder, texts, request.size, request.strategy, request.seed, show_progress)
-    store.save_context(context)
+    save_context(store.home, context)
     staging = Staging(settings=request.settings, batch=request.batch)
     return store.stage(new_manifest(request.embedder, context, request.kind).changed(staging=staging))
 
@@ -161,6 +164,7 @@ def _new_store(path: str | Path) -> IndexStore:
         except (FileExistsError, NotADirectoryError) as error:
             raise PathInUseError(f"{path} lies inside a file; give the path of a directory") from error
         with bare_lock(directory):
+            store.set_aside_damaged_staging()
             store.claim()
     return store
 
@@ -182,13 +186,15 @@ def _may_become_index(store: IndexStore) -> bool:
     directory = store.directory
     if all(belongs_to_lock(entry) or is_unwritten_marker(entry) for entry in directory.iterdir()):
         return True
-    if store.staged() is not None:  # its seal is as reliable as a marker
-        return True
     if read_marker(directory) is None:
+        with suppress(IndexFileError):  # a file of that name may be another program's
+            return store.staged() is not None  # its seal is as reliable as a marker
         return False
-    if is_there(directory / SEGMENTS):  # a build writes its first manifest before its first segment
+    # A build writes its first manifest before its first segment.
+    if is_there(directory / SEGMENTS) and not is_there(directory / STAGED):
         raise IndexFileError(
-            f"{directory} holds an index without its manifest; restore index.json from a copy, or remove the directory"
+            f"{directory} already holds an index, but its manifest is missing; restore index.json from a copy, or "
+            f"remove the directory"
         )
     return True
 

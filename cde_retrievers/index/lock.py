@@ -1,4 +1,4 @@
-"""The writer's lock: one writer at a time over all processes; a refused one is told who holds the index."""
+"""The writer's lock: one writer at a time over all processes; a second one learns which process holds the index."""
 
 import errno
 import os
@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cde_retrievers.errors import IndexFileError, IndexLockedError
-from cde_retrievers.index.entries import is_file, is_there, new_file, obstacle
+from cde_retrievers.index.symlinks import is_file, is_there, new_file, obstacle
 
 LOCK_FILE = "writer.lock"
 HOLDER_FILE = "writer.json"
@@ -109,7 +109,7 @@ def _read_holder(directory: Path) -> _Holder | None:
 
 def _holder(directory: Path) -> str:
     holder = _read_holder(directory)
-    return "another process" if holder is None else str(holder)  # which has not signed yet, or no longer
+    return "another process" if holder is None else str(holder)  # it has not signed yet, or has removed its file
 
 
 def _now() -> str:

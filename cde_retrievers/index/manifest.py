@@ -1,9 +1,9 @@
-"""What an index consists of: one small sealed file that is replaced as a whole, so that a generation is one instant.
+"""The manifest of an index: one small sealed file that lists its parts and is replaced as a whole.
 
-`index.json` is the generation that is served; `next.json` one that is still being built, from nothing or beside it.
+`index.json` is the generation that is served; `next.json` is one that is still being built.
 
-A seal is no signature: whoever can write the file can seal it. So every name in it has to be one that an index gives,
-and every number one that can be, before any of it is relied on.
+A seal is not a signature: any program that can write the file can seal it. So names and numbers are checked against
+what an index would write before any of them is used.
 """
 
 import json
@@ -14,8 +14,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from cde_retrievers.errors import IndexFileError
-from cde_retrievers.index.entries import is_there, obstacle
 from cde_retrievers.index.ownership import CONTEXTS, SEGMENTS
+from cde_retrievers.index.symlinks import is_there, obstacle
 from cde_retrievers.storage.atomic import replace_json
 from cde_retrievers.storage.checked_json import read_checksummed, sealed
 from cde_retrievers.storage.hashing import sha256_of_file
@@ -32,7 +32,7 @@ Kind = Literal["flat", "ivf", "hnsw"]
 Count = Annotated[int, Field(ge=0, le=1 << 53)]
 Positive = Annotated[int, Field(ge=1, le=1 << 53)]
 Sha256 = Annotated[str, Field(pattern=r"\A[0-9a-f]{64}\z")]
-# Twelve random digits, and behind them the check of `ownership`, which earlier releases did not give.
+# Twelve random digits and the check of `ownership`, which earlier releases did not append.
 _NAME = r"[0-9a-f]{12}([0-9a-f]{8})?"
 SegmentName = Annotated[str, Field(pattern=rf"\A{_NAME}\z")]
 _DELETIONS, _ACCELERATOR = rf"\Adeleted-{_NAME}\.json\z", rf"\Aaccelerator-{_NAME}\.faiss\z"
@@ -46,9 +46,9 @@ class FileEntry(_Sealed):
     """A file of an index, which never changes once it is listed.
 
     Attributes:
-        name: path relative to the directory it belongs to.
-        bytes: its size.
-        sha256: of its content.
+        name: name of the file in its directory.
+        bytes: size of the file.
+        sha256: SHA-256 of its content.
     """
 
     name: str
@@ -57,11 +57,11 @@ class FileEntry(_Sealed):
 
     @classmethod
     def of(cls, path: Path) -> Self:
-        """The entry of a file that was just written."""
+        """Describe a file that was just written."""
         return cls(name=path.name, bytes=path.stat().st_size, sha256=sha256_of_file(path))
 
     def damage(self, root: Path, *folders: str) -> str | None:
-        """What is wrong with the file in these folders below `root`, or None."""
+        """Describe what is wrong with the file in these folders below `root`; None if it is undamaged."""
         path = root.joinpath(*folders, self.name)
         wrong = obstacle(root, *folders, self.name)
         if wrong is not None:
@@ -78,13 +78,13 @@ class FileEntry(_Sealed):
 
 
 class DeletionsEntry(FileEntry):
-    """The rows of a segment that no longer count."""
+    """The file that lists the deleted rows of a segment."""
 
     name: Annotated[str, Field(pattern=_DELETIONS)]
 
 
 class AcceleratorFile(FileEntry):
-    """A faiss index."""
+    """The file of a faiss index."""
 
     name: Annotated[str, Field(pattern=_ACCELERATOR)]
 
@@ -93,11 +93,11 @@ class SegmentEntry(_Sealed):
     """Documents and vectors that were written together.
 
     Attributes:
-        name: of its directory under `segments/`.
-        rows: documents in it, deleted ones included.
-        files: vectors, documents, lines.
-        deletions: the rows that no longer count; None if all do.
-        deleted: how many these are.
+        name: name of its directory in `segments/`.
+        rows: number of documents, deleted ones included.
+        files: vectors, documents and lines.
+        deletions: list of the deleted rows; None if there are none.
+        deleted: number of deleted rows.
     """
 
     name: SegmentName
@@ -119,9 +119,9 @@ class AcceleratorEntry(_Sealed):
     """A faiss index that proposes candidates among the rows of the first segments.
 
     Attributes:
-        file: under the index's directory.
-        rows: rows it covers, counted from the first segment on.
-        segments: names of the segments that it covers.
+        file: the file in the directory of the index.
+        rows: number of rows it covers, from the first segment on.
+        segments: names of the segments it covers.
     """
 
     file: AcceleratorFile
@@ -130,14 +130,14 @@ class AcceleratorEntry(_Sealed):
 
 
 class Staging(_Sealed):
-    """How far a generation is that is still being built.
+    """Progress of a generation that is still being built.
 
     Attributes:
-        settings: what was asked for; another request does not go on with this one.
-        batch: documents per commit.
-        consumed: documents read from the source so far.
+        settings: settings of the build or refit; a call with others does not continue it.
+        batch: number of documents per commit.
+        consumed: number of documents read from the source so far.
         digest: hash chain over these, to notice another source.
-        seconds: spent embedding so far.
+        seconds: time spent embedding so far.
     """
 
     settings: dict[str, Any]
@@ -151,17 +151,17 @@ class Manifest(_Sealed):
     """One generation of an index.
 
     Attributes:
-        generation: counts up by one with every change.
-        model_name: what the embedding model is loaded from.
+        generation: number that grows by one with every change.
+        model_name: name that the embedding model is loaded by.
         model_fingerprint: identity of that model.
-        context: fingerprint of the context, which lies in `contexts/<fingerprint>`.
+        context: fingerprint of the context; see `contexts.py` for where it lies.
         width: length of a vector.
-        kind: how large indexes are searched.
-        named: documents without an id that were given one so far.
-        segments: in the order they were written.
+        kind: how an index of many rows is searched.
+        named: number of documents that were assigned an id so far.
+        segments: segments in the order they were written.
         accelerator: for kinds other than "flat", once there are enough rows.
-        staging: None for a generation that is served.
-        identity: of the index, as in its marker; None where an earlier release wrote the manifest.
+        staging: progress of a generation being built; None for one that is served.
+        identity: identity of the index, as in its marker; None if an earlier release wrote the manifest.
     """
 
     generation: Positive
@@ -194,12 +194,12 @@ class Manifest(_Sealed):
 
     @property
     def documents(self) -> int:
-        """Documents that count."""
+        """Number of documents that are not deleted."""
         return sum(segment.rows - segment.deleted for segment in self.segments)
 
     @property
     def names(self) -> Iterator[str]:
-        """What it lists, relative to the directory and with slashes; the context as earlier releases called it."""
+        """Yield what it lists, relative to the directory, with slashes; the context by its name in earlier releases."""
         yield f"{CONTEXTS}/{self.context[:16]}"
         if self.accelerator is not None:
             yield self.accelerator.file.name
@@ -209,7 +209,7 @@ class Manifest(_Sealed):
                 yield f"{SEGMENTS}/{segment.name}/{segment.deletions.name}"
 
     def changed(self, **fields: Any) -> Self:
-        """This manifest with other values in some fields."""
+        """Return this manifest with other values in some fields."""
         return self.model_copy(update=fields)
 
 
@@ -219,15 +219,15 @@ def write_manifest(path: Path, manifest: Manifest) -> None:
 
 
 def read_manifest(path: Path) -> Manifest:
-    """The manifest at `path`.
+    """Read the manifest at `path`.
 
     Raises:
-        FileNotFoundError: there is none.
-        IndexFileError: it is in no directory, is damaged or no file, was edited, or was written by a later release.
+        FileNotFoundError: it does not exist.
+        IndexFileError: it is damaged, edited, not a file, not in a directory, or written by a later release.
     """
     remedy = f"restore it from a copy; the documents are still readable in {path.parent / SEGMENTS}/*/{DOCUMENTS}"
     if path.name == STAGED:
-        remedy = "restore it from a copy, or remove it and build again what was being built"
+        remedy = "restore it from a copy, or call build() or refit() again, which sets it aside and starts over"
     if path.parent.is_file():
         raise IndexFileError(f"{path.parent} is a file; an index is a directory")
     wrong = obstacle(path.parent, path.name) if is_there(path) else None
@@ -235,7 +235,7 @@ def read_manifest(path: Path) -> Manifest:
         raise IndexFileError(f"{wrong}; {remedy}")
     content = read_checksummed(path, IndexFileError, remedy, FORMAT_VERSION)
     try:
-        # As JSON, since a list stands for a tuple there and everything else is taken strictly.
+        # As JSON, where a list may stand for a tuple; everything else is strict.
         return Manifest.model_validate_json(json.dumps(content))
     except ValidationError as error:
         wrong = readable(error.errors(include_url=False), "it")

@@ -1,35 +1,38 @@
-"""The next generation under a new context, built beside the one that is served and put in its place in one instant."""
+"""Refitting an index: the next generation is built under a new context while the present one is served."""
 
 import logging
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from cde_retrievers.context.context import CorpusContext
 from cde_retrievers.encoder.embedder import fitted_context
 from cde_retrievers.errors import ContextFileError, IndexFileError
 from cde_retrievers.index.build import SourceChangedError, build_generation
+from cde_retrievers.index.contexts import read_context, save_context
 from cde_retrievers.index.create import BuildRequest, new_manifest
+from cde_retrievers.index.integrity import check_staged_segments
 from cde_retrievers.index.manifest import Manifest, Staging
+from cde_retrievers.index.reader import IndexReader
 from cde_retrievers.index.snapshot import Snapshot
 from cde_retrievers.index.store import IndexStore
 from cde_retrievers.retrieval.document import Document
+from cde_retrievers.retrieval.judgements import DEPTH, JudgedQueries
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class RefitReport:
-    """What a refit did and what it cost.
+    """Result and cost of a refit.
 
     Attributes:
-        documents: in the index.
-        embedded: of these, embedded by this call; the others by the one that was interrupted.
-        seconds: spent embedding, in all calls together.
+        documents: number of documents in the index.
+        embedded: number of these embedded by this call; an interrupted call embedded the others.
+        seconds: time spent embedding, in all calls together.
         old_context: fingerprint of the context before.
         new_context: fingerprint of the context now.
         ndcg_before: mean nDCG@10 of the judged queries under the old context; None if none were given.
-        ndcg_after: and under the new one.
+        ndcg_after: the same under the new context.
     """
 
     documents: int
@@ -41,7 +44,7 @@ class RefitReport:
     ndcg_after: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return all fields in JSON types."""
         return asdict(self)
 
     def __str__(self) -> str:
@@ -57,13 +60,26 @@ class RefitReport:
         return "\n".join(lines)
 
 
+def ndcg_of(index: IndexReader, judged: JudgedQueries | None) -> float | None:
+    """Compute the mean nDCG@10 of searches for judged queries; None if there are none.
+
+    Raises:
+        MissingDependencyError: ir-measures is not installed; the message names the extra.
+    """
+    if judged is None:
+        return None
+    found = index.search(list(judged.queries.values()), k=DEPTH)
+    return judged.ndcg_at_10(judged.run_of([(hit.id, hit.score) for hit in hits] for hits in found))
+
+
 def build_next(
     store: IndexStore, served: Snapshot, request: BuildRequest, show_progress: bool | None
 ) -> tuple[Manifest, int, float]:
-    """Embed every document under the requested context, from where an interrupted call was, and serve the result.
+    """Embed every document under the requested context, continuing an interrupted call, and serve the result.
 
     Returns:
-        The manifest that is served now, the documents embedded by this call, and seconds of embedding in all calls.
+        The manifest that is now served, the number of documents embedded by this call, and the seconds spent embedding
+        in all calls.
     """
     staged = _resumable(store, request) or _begin(store, served, request, show_progress)
     if staged.context == served.manifest.context:
@@ -86,9 +102,9 @@ def _resumable(store: IndexStore, request: BuildRequest) -> Manifest | None:
     if staged is None or staged.staging is None or staged.staging.settings != request.settings:
         return None
     try:
-        store.check_staged(staged)
+        check_staged_segments(store.directory, staged)
         if staged.context != store.served().context:
-            store.context(staged)
+            read_context(store.directory, staged)
     except (IndexFileError, ContextFileError) as error:
         logger.warning("%s; the interrupted refit starts over", error)
         return None
@@ -102,7 +118,7 @@ def _begin(store: IndexStore, served: Snapshot, request: BuildRequest, show_prog
         texts = (document.text for document in served.documents())
         context = fitted_context(request.embedder, texts, request.size, request.strategy, request.seed, show_progress)
     if context.fingerprint != served.manifest.context:
-        store.save_context(context)
+        save_context(store.home, context)
     staging = Staging(settings=request.settings, batch=request.batch)
     staged = new_manifest(request.embedder, context, request.kind)
     staged = staged.changed(staging=staging, named=served.manifest.named)
@@ -114,7 +130,7 @@ def _begin(store: IndexStore, served: Snapshot, request: BuildRequest, show_prog
 def _build(
     store: IndexStore, served: Snapshot, staged: Manifest, request: BuildRequest, show_progress: bool | None
 ) -> Manifest:
-    context: CorpusContext = store.context(staged)
+    context = read_context(store.directory, staged)
     documents: Iterator[Document] = served.documents()
     named = served.manifest.named
     return build_generation(

@@ -1,11 +1,10 @@
-"""Documents and vectors that were written together, mapped into memory. Nothing in their files is relied on unchecked.
+"""Documents and vectors that were written together, mapped into memory; their files are checked before they are used.
 
 Axes: R rows, W width.
 """
 
 import json
 import mmap
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -16,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cde_retrievers.errors import IndexFileError
-from cde_retrievers.index.entries import obstacle
-from cde_retrievers.index.manifest import DOCUMENTS, LINES, VECTORS, FileEntry, SegmentEntry
+from cde_retrievers.index.manifest import DOCUMENTS, LINES, VECTORS, SegmentEntry
 from cde_retrievers.index.ownership import SEGMENTS
 from cde_retrievers.index.segment_writer import safetensors_head
+from cde_retrievers.index.symlinks import obstacle
 from cde_retrievers.retrieval.document import Document, from_line
 from cde_retrievers.validation.vectors import Embeddings
 
@@ -28,7 +27,7 @@ class DamagedFileError(IndexFileError):
     """A file of a segment does not hold what it should.
 
     Attributes:
-        name: of the file.
+        name: name of the file.
     """
 
     def __init__(self, path: Path, wrong: str) -> None:
@@ -41,11 +40,11 @@ class DamagedFileError(IndexFileError):
 
 @dataclass(frozen=True, slots=True)
 class _Lines:
-    """What `lines.json` holds.
+    """Content of `lines.json`.
 
     Attributes:
-        ids: of the documents, by row.
-        ends: where the line of each ends, in bytes.
+        ids: id of the document in each row.
+        ends: where its line ends, in bytes.
     """
 
     ids: list[str]
@@ -53,13 +52,13 @@ class _Lines:
 
 
 class Segment:
-    """An open segment; stays readable after its files are unlinked.
+    """An open segment, which stays readable after its files are unlinked.
 
     Args:
-        directory: of the index.
-        entry: as the manifest lists it.
-        width: W.
-        damaged: file names that must not be read.
+        directory: directory of the index.
+        entry: the segment as the manifest lists it.
+        width: length of a vector, W.
+        damaged: names of files that must not be read.
 
     Raises:
         DamagedFileError: a file does not hold what the manifest says.
@@ -75,17 +74,17 @@ class Segment:
 
     @property
     def ids(self) -> list[str]:
-        """Ids by row, deleted ones included."""
+        """Ids by row, those of deleted documents included."""
         return self._lines.ids
 
     @property
     def is_searchable(self) -> bool:
-        """Whether its vectors are undamaged."""
+        """Whether the vectors are undamaged."""
         return self._matrix is not None
 
     @property
     def is_readable(self) -> bool:
-        """Whether its documents are undamaged."""
+        """Whether the documents are undamaged."""
         return self._text is not None
 
     @property
@@ -96,17 +95,17 @@ class Segment:
         return self._matrix
 
     def line(self, row: int) -> bytes:
-        """The document in a row as it is stored, deleted or not."""
+        """Return the stored line of the document in a row, deleted or not."""
         if self._text is None:
             raise IndexFileError(f"{self._folder / DOCUMENTS} is damaged and cannot be read")
         ends = self._lines.ends
         return self._text[ends[row - 1] if row else 0 : ends[row]]
 
     def document(self, row: int) -> Document:
-        """The document in a row, deleted or not.
+        """Return the document in a row, deleted or not.
 
         Raises:
-            DamagedFileError: there is none.
+            DamagedFileError: the line holds another document, or none.
         """
         line, path = self.line(row), self._folder / DOCUMENTS
         try:
@@ -114,28 +113,29 @@ class Segment:
         except (ValueError, RecursionError) as error:
             raise DamagedFileError(path, f"holds no document in line {row + 1}: {error}") from error
         if document.id != self.ids[row]:
-            raise DamagedFileError(path, f"must have document {self.ids[row]!r} in line {row + 1}, and has another one")
+            raise DamagedFileError(path, f"holds another document than {self.ids[row]!r} in line {row + 1}")
         return document
 
     @cached_property
     def metadata(self) -> list[dict[str, Any]]:
-        """Metadata by row; parsed at the first filter and kept."""
+        """Metadata by row, parsed at first use and kept."""
         if not self.is_readable:
             return [{}] * self.entry.rows
         return [dict(self.document(row).metadata) for row in range(self.entry.rows)]
 
     @cached_property
     def fields(self) -> frozenset[str]:
-        """Every metadata field that a document has."""
+        """Metadata fields that at least one document has."""
         return frozenset(key for metadata in self.metadata for key in metadata)
 
     def live_rows(self, entry: SegmentEntry) -> NDArray[np.bool_]:
-        """(R,) which rows count, by an entry that may be younger than the one it was opened with.
+        """Return a mask (R,) of the rows that are not deleted; all False if the documents are damaged.
 
-        None does where the documents are damaged.
+        Args:
+            entry: the segment as a manifest lists it, which may have more deletions than when it was opened.
 
         Raises:
-            DamagedFileError: the list of deletions is none.
+            DamagedFileError: the file of deletions does not list rows.
         """
         live = np.full(self.entry.rows, self.is_readable)
         if entry.deletions is not None:
@@ -147,10 +147,10 @@ class Segment:
         return live
 
     def _path(self, name: str) -> Path:
-        """Of a file of the segment.
+        """Return the path of a file of the segment.
 
         Raises:
-            DamagedFileError: it would be reached by a link, or is no file.
+            DamagedFileError: it is not a file, or is reached through a link.
         """
         path = self._folder / name
         wrong = obstacle(self._root, SEGMENTS, self.entry.name, name)
@@ -190,7 +190,7 @@ class Segment:
         return _Lines(ids, ends)
 
     def _lines_of_documents(self) -> _Lines:
-        """What `lines.json` said, from the documents themselves."""
+        """Rebuild the content of `lines.json` from the documents."""
         if self._text is None:
             return _Lines([""] * self.entry.rows, [0] * self.entry.rows)
         path = self._folder / DOCUMENTS
@@ -204,17 +204,8 @@ class Segment:
         return _Lines(ids, np.cumsum([len(line) for line in lines]).tolist())
 
 
-def damage_of(directory: Path, entry: SegmentEntry, files: Iterable[FileEntry]) -> Iterator[tuple[str, str]]:
-    """(file name, what is wrong) for each of these files of the segment, or its deletions, that was changed or lost."""
-    listed = (*files, *((entry.deletions,) if entry.deletions else ()))
-    for file in listed:
-        wrong = file.damage(directory, SEGMENTS, entry.name)
-        if wrong is not None:
-            yield file.name, wrong
-
-
 def _read_json(path: Path) -> Any:
-    """Raises DamagedFileError if that is no JSON."""
+    """Parse a JSON file, or raise DamagedFileError."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
@@ -222,7 +213,7 @@ def _read_json(path: Path) -> Any:
 
 
 def _are_rows(found: object, rows: int) -> TypeGuard[list[int]]:
-    """Whether these are numbers of rows, in order, none of them twice."""
+    """Whether this is a list of row numbers, ascending and without repetition."""
     return _are_whole(found) and all(a < b for a, b in pairwise([-1, *found, rows]))
 
 
@@ -231,7 +222,7 @@ def _are_ids(found: object, rows: int) -> TypeGuard[list[str]]:
 
 
 def _are_ends(found: object, rows: int, size: int | None) -> TypeGuard[list[int]]:
-    """Whether these are the ends of so many lines, the last of them at `size`, if that is known."""
+    """Whether this is a list of the ends of `rows` lines, the last at `size` if that is known."""
     if not _are_whole(found) or len(found) != rows:
         return False
     return all(a < b for a, b in pairwise([0, *found])) and size in (None, found[-1])

@@ -1,8 +1,8 @@
-"""Writing a segment, which is three files that never change.
+"""Writing a segment: three files that never change.
 
     vectors.safetensors   (rows, width) float32
-    documents.jsonl       one document a line, for people and other programs too
-    lines.json            the ids, and where each line ends
+    documents.jsonl       one document per line, readable by people and other programs
+    lines.json            the ids and where each line ends
 
 Axes: R rows, W width.
 """
@@ -14,21 +14,21 @@ from typing import Self
 
 import numpy as np
 
-from cde_retrievers.index.entries import new_file, own_folder
 from cde_retrievers.index.manifest import DOCUMENTS, LINES, VECTORS, DeletionsEntry, FileEntry, SegmentEntry
 from cde_retrievers.index.ownership import SEGMENTS, OwnedDirectory
+from cde_retrievers.index.symlinks import new_file, own_folder
 from cde_retrievers.retrieval.document import Document, to_line
 from cde_retrievers.storage.sync import sync_directory, sync_file
 from cde_retrievers.validation.vectors import Embeddings
 
 
 class SegmentWriter:
-    """Writes one segment piece by piece, in a `with` block; nobody sees it before a manifest lists it.
+    """Writes one segment piece by piece, in a `with` block; no reader sees it before a manifest lists it.
 
     Args:
-        home: the directory of the index.
-        rows: R, which the file's head names before the first row is there.
-        width: W.
+        home: directory of the index.
+        rows: number of rows, R, which the head of the file needs before the first row.
+        width: length of a vector, W.
     """
 
     def __init__(self, home: OwnedDirectory, rows: int, width: int) -> None:
@@ -54,11 +54,11 @@ class SegmentWriter:
             self._home.remove(self._folder)  # at once: the disk may be full
 
     def write(self, documents: Iterable[Document], vectors: Embeddings) -> None:
-        """Append documents, all with ids, and their vectors (n, W)."""
+        """Append n documents, all with ids, and their vectors (n, W)."""
         self.write_lines([(str(document.id), to_line(document)) for document in documents], vectors)
 
     def write_lines(self, lines: Iterable[tuple[str, bytes]], vectors: Embeddings) -> None:
-        """Append documents as (id, line), and their vectors (n, W)."""
+        """Append n documents as (id, line), and their vectors (n, W)."""
         end = self._ends[-1] if self._ends else 0
         for identity, line in lines:
             end += len(line)
@@ -68,7 +68,7 @@ class SegmentWriter:
         self._vectors.write(np.ascontiguousarray(vectors, dtype=np.float32).tobytes())
 
     def close(self) -> SegmentEntry:
-        """Bring everything onto the device and describe it."""
+        """Finish the files, sync them to the device, and return the entry for the manifest."""
         self._files.close()
         with new_file(self._folder / LINES) as file:
             file.write(json.dumps({"ids": self._ids, "ends": self._ends}).encode("ascii"))
@@ -81,14 +81,14 @@ class SegmentWriter:
 
 
 def write_segment(home: OwnedDirectory, documents: Sequence[Document], vectors: Embeddings) -> SegmentEntry:
-    """A segment of documents, all with ids, and their vectors (R, W)."""
+    """Write a segment of documents, all with ids, and their vectors (R, W)."""
     with SegmentWriter(home, len(documents), vectors.shape[1]) as writer:
         writer.write(documents, vectors)
         return writer.close()
 
 
 def write_deletions(home: OwnedDirectory, entry: SegmentEntry, rows: Iterable[int]) -> SegmentEntry:
-    """The segment without these rows, in a new file beside it; an older such file stays for who reads it."""
+    """Write the deleted rows of a segment to a new file in it; an older one stays for its readers."""
     dead = sorted(set(rows))
     path = home.path / SEGMENTS / entry.name / f"deleted-{home.new_name()}.json"
     with new_file(path) as file:
@@ -99,8 +99,8 @@ def write_deletions(home: OwnedDirectory, entry: SegmentEntry, rows: Iterable[in
 
 
 def safetensors_head(rows: int, width: int) -> bytes:
-    """What the safetensors format puts before the numbers, so that they can be written as they come."""
+    """Return the head of a safetensors file, so that rows can be written one batch at a time."""
     tensor = {"dtype": "F32", "shape": [rows, width], "data_offsets": [0, rows * width * 4]}
     head = json.dumps({"vectors": tensor}).encode("ascii")
-    head += b" " * (-(8 + len(head)) % 64)  # rows begin where vector instructions like them to
+    head += b" " * (-(8 + len(head)) % 64)  # rows are aligned for vector instructions
     return len(head).to_bytes(8, "little") + head

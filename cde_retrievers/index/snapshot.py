@@ -1,6 +1,6 @@
-"""One generation of an index, open for reading: it stays as it is, whatever a writer does.
+"""Documents and vectors of one generation, open for reading and unaffected by writers.
 
-Axes: Q queries, K hits, W width.
+Axes: R rows, W width.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,18 +16,22 @@ from cde_retrievers.index.filters import Filter, compile_filter
 from cde_retrievers.index.manifest import Manifest
 from cde_retrievers.index.segment import Segment
 from cde_retrievers.retrieval.document import Document
-from cde_retrievers.retrieval.exact_search import Rows, Scores, best_of, exact_search
+from cde_retrievers.retrieval.exact_search import Rows
 from cde_retrievers.validation.vectors import Embeddings
 
 
 class Snapshot:
-    """Documents and vectors of a manifest; rows are numbered through all segments.
+    """Documents and vectors that a manifest lists; rows are numbered through all segments.
 
     Args:
         manifest: the generation.
         segments: its open segments, in order.
-        accelerator: proposes candidates; None if there is none, and all searches are exact.
-        damaged: what is wrong with each file that is done without.
+        accelerator: proposes candidates; None if all searches are exact.
+        damaged: what is wrong with each damaged file, all of which are left out.
+
+    Attributes:
+        starts: number of the first row of each segment, and R.
+        live: mask (R,) of the rows that are not deleted.
     """
 
     def __init__(
@@ -46,18 +50,18 @@ class Snapshot:
         sound = [
             np.full(entry.rows, s.is_searchable) for s, entry in zip(self.segments, manifest.segments, strict=True)
         ]
-        self._searchable = self.live & np.concatenate([np.zeros(0, dtype=bool), *sound])
-        self._accelerator = accelerator
+        self._searchable: NDArray[np.bool_] = self.live & np.concatenate([np.zeros(0, dtype=bool), *sound])
+        self.accelerator = accelerator
 
     def __len__(self) -> int:
         return int(self.live.sum())
 
     @cached_property
     def rows_by_id(self) -> dict[str, int]:
-        """Row of every document that counts; built at the first need and kept.
+        """Row of every document by its id; computed at first use and kept.
 
         Raises:
-            IndexFileError: an id comes twice.
+            IndexFileError: an id occurs twice.
         """
         ids = (identity for segment in self.segments for identity in segment.ids)
         rows = {identity: row for row, (identity, live) in enumerate(zip(ids, self.live, strict=True)) if live}
@@ -66,7 +70,7 @@ class Snapshot:
         return rows
 
     def take_ids_of(self, before: "Snapshot") -> None:
-        """Make `rows_by_id` of the one that the generation before has, if any: only what changed is looked at."""
+        """Derive `rows_by_id` from that of the generation before, if it has one, by looking only at what changed."""
         kept = _rows_in_common(before.manifest, self.manifest)
         if kept == 0 or "rows_by_id" not in vars(before):
             return
@@ -79,15 +83,15 @@ class Snapshot:
         self.rows_by_id = rows
 
     def document(self, row: int) -> Document:
-        """The document in a row."""
+        """Return the document in a row."""
         segment, place = self._place(row)
         return segment.document(place)
 
     def rows(self, query_filter: Filter | None = None) -> Iterator[int]:
-        """The rows that count and pass, in order; segment by segment, each looked at when it is its turn.
+        """Yield the rows that are not deleted and pass the filter, in order; segments are read one at a time.
 
         Raises:
-            FilterError: as `search`; at once.
+            FilterError: the filter is impossible, or names a field that no document has; raised by the call itself.
         """
         if query_filter is None or len(self) == 0:
             return (int(row) for row in np.flatnonzero(self.live))
@@ -100,13 +104,13 @@ class Snapshot:
         )
 
     def ids(self, query_filter: Filter | None = None) -> Iterator[str]:
-        """The ids of these rows."""
+        """Yield the ids of these rows."""
         if query_filter is None:
             return iter(self.rows_by_id)
         return (self._id(row) for row in self.rows(query_filter))
 
     def documents(self, query_filter: Filter | None = None) -> Iterator[Document]:
-        """The documents in these rows, one in memory at a time."""
+        """Yield the documents in these rows, one in memory at a time."""
         return (self.document(row) for row in self.rows(query_filter))
 
     def _id(self, row: int) -> str:
@@ -114,12 +118,12 @@ class Snapshot:
         return segment.ids[place]
 
     def _place(self, row: int) -> tuple[Segment, int]:
-        """The segment that a row is in, and which row of it that is."""
+        """Return the segment of a row, and the number of the row within it."""
         part = int(np.searchsorted(self.starts, row, side="right")) - 1
         return self.segments[part], row - int(self.starts[part])
 
     def vectors(self, rows: Sequence[int] | Rows) -> Embeddings:
-        """Vectors of rows (n, W), copied."""
+        """Copy the vectors of n rows -> (n, W)."""
         wanted = np.asarray(rows, dtype=np.int64)
         result = np.empty((len(wanted), self.manifest.width), dtype=np.float32)
         parts = np.searchsorted(self.starts, wanted, side="right") - 1
@@ -133,53 +137,21 @@ class Snapshot:
         """Every metadata field that a document has."""
         return frozenset().union(*(segment.fields for segment in self.segments))
 
-    def search(self, queries: Embeddings, k: int, query_filter: Filter | None) -> tuple[Scores, Rows]:
-        """Scores and rows of the hits, each (Q, K); with a filter always exact.
+    def searchable_rows(self, query_filter: Filter | None = None) -> NDArray[np.bool_]:
+        """Return a mask (R,) of the rows that a search may find: not deleted, vectors undamaged, passing the filter.
 
         Raises:
-            FilterError: the filter is impossible, or names a field that no document has.
+            FilterError: as `rows`.
         """
-        if len(self) == 0:
-            return np.empty((len(queries), 0), dtype=np.float32), np.empty((len(queries), 0), dtype=np.int64)
-        k = min(k, len(self))
-        allowed = self._searchable if query_filter is None else self._searchable & self._passing(query_filter)
-        if query_filter is not None or self._accelerator is None:
-            return self._exact(queries, k, allowed, self.starts[0])
-        near = self._rescored(queries, k, allowed, self._accelerator)
-        return best_of(*near, *self._exact(queries, k, allowed, self._accelerator.rows), k)
-
-    def _exact(self, queries: Embeddings, k: int, allowed: NDArray[np.bool_], first: int) -> tuple[Scores, Rows]:
-        """Among the segments from row `first` on, where a segment begins."""
-        parts = (
-            (int(start), segment.vectors, allowed[start : start + segment.entry.rows])
-            for start, segment in zip(self.starts[:-1], self.segments, strict=True)
-            if start >= first and segment.is_searchable
-        )
-        return exact_search(queries, parts, k)
-
-    def _rescored(
-        self, queries: Embeddings, k: int, allowed: NDArray[np.bool_], accelerator: Accelerator
-    ) -> tuple[Scores, Rows]:
-        """The accelerator's candidates with their exact scores."""
-        covered = allowed & (np.arange(len(allowed)) < accelerator.rows)
-        count = min(k, int(covered.sum()))
-        rows = accelerator.candidates(queries, k, allowed)
-        if count and (rows >= 0).sum(axis=1).min() < count:
-            # It can miss what there is where much was deleted.
-            return self._exact(queries, k, covered, 0)
-        scores = np.full(rows.shape, -np.inf, dtype=np.float32)
-        for number, (query, candidates) in enumerate(zip(queries, rows, strict=True)):
-            found = candidates >= 0
-            scores[number, found] = self.vectors(candidates[found]) @ query
-        return best_of(scores[:, :0], rows[:, :0], scores, rows, count)
-
-    def _passing(self, query_filter: Filter) -> NDArray[np.bool_]:
+        if query_filter is None:
+            return self._searchable
         passes = compile_filter(query_filter, self.fields)
         every = (metadata for segment in self.segments for metadata in segment.metadata)
-        return np.fromiter((passes(metadata) for metadata in every), dtype=bool, count=len(self.live))
+        passing = np.fromiter((passes(metadata) for metadata in every), dtype=np.bool_, count=len(self.live))
+        return np.logical_and(self._searchable, passing)
 
 
 def _rows_in_common(before: Manifest, after: Manifest) -> int:
-    """How many rows, from the first one on, are the same in both; some of them may have been deleted since."""
+    """Count the leading rows that both generations share; some of them may have been deleted since."""
     pairs = zip(before.segments, after.segments, strict=False)
     return sum(old.rows for old, _ in takewhile(lambda pair: pair[0].name == pair[1].name, pairs))

@@ -1,4 +1,4 @@
-"""An index that lasts as long as the object: its directory is removed with it."""
+"""Indexes in temporary directories, which are removed with the index object."""
 
 import os
 import shutil
@@ -11,10 +11,10 @@ from cde_retrievers.index.contextual_index import ContextualIndex
 
 
 def in_temporary_directory(make: Callable[[Path], ContextualIndex]) -> ContextualIndex:
-    """The index that `make` makes in a new directory, which is removed when nobody holds the index any more.
+    """Make an index in a new directory, which is removed when the index object is no longer used.
 
     Args:
-        make: is given the directory; if it fails, that is removed at once.
+        make: makes the index in the directory it is given; if it fails, the directory is removed at once.
     """
     folder = Path(mkdtemp(prefix="cde-retrievers-"))
     try:
@@ -27,6 +27,6 @@ def in_temporary_directory(make: Callable[[Path], ContextualIndex]) -> Contextua
 
 
 def _remove(folder: Path, maker: int) -> None:
-    """Remove it, unless this is a forked child that ends: its parent goes on using it."""
+    """Remove the directory, unless this is a forked child that ends: its parent still uses it."""
     if os.getpid() == maker:
         shutil.rmtree(folder, ignore_errors=True)

@@ -1,31 +1,21 @@
-"""LangChain: contextual embeddings for any vector store, a retriever over one, and what keeps contexts apart."""
+"""LangChain: contextual embeddings, a vector store, a retriever, and guards that keep contexts apart."""
 
-try:
-    import langchain_core  # noqa: F401
-except ImportError as error:
-    from cde_retrievers.errors import MissingDependencyError
+# ruff: noqa: E402 - a missing package is named before anything needs it
+from cde_retrievers.util.imports import require
 
-    raise MissingDependencyError(
-        "cde_retrievers.langchain needs LangChain: pip install 'cde-retrievers[langchain]'"
-    ) from error
+require("langchain_core", "cde_retrievers.langchain", extra="langchain", package="LangChain")
 
 from cde_retrievers.binding.check import CONTEXT_KEY, ContextCheck
-from cde_retrievers.langchain.embeddings import ContextualEmbeddings
-from cde_retrievers.langchain.guards import (
-    check_index,
-    collection_metadata,
-    context_filter,
-    read_context,
-    stamped,
-    write_context,
-)
-from cde_retrievers.langchain.keys import (
+from cde_retrievers.langchain.caches import (
     cache_key_encoder,
     cached_embeddings,
     index_key_encoder,
     record_manager_namespace,
 )
+from cde_retrievers.langchain.embeddings import ContextualEmbeddings
+from cde_retrievers.langchain.guards import check_index, read_context, write_context
 from cde_retrievers.langchain.retriever import ContextualRetriever
+from cde_retrievers.langchain.stamps import collection_metadata, context_filter, stamped
 from cde_retrievers.langchain.vector_store import ContextualVectorStore
 from cde_retrievers.langchain.whitened_embeddings import WhitenedEmbeddings
 

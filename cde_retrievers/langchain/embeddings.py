@@ -1,4 +1,4 @@
-"""LangChain's `Embeddings` over one contextual encoder and one context."""
+"""LangChain's `Embeddings` bound to a context: their base class, and the one over a contextual encoder."""
 
 import asyncio
 from collections.abc import Callable, Iterable
@@ -22,56 +22,35 @@ _REMEDY = "embeddings.fit(documents)  # the same documents that go into the vect
 _STORE_BATCH = 100  # the largest batch that LangChain makes of a corpus by itself, in `index()`
 
 
-class ContextualEmbeddings(ContextBoundMixin, BaseModel, Embeddings):
-    """Embeddings whose context is fitted on the corpus before the index is built.
-
-    Example:
-        ```python
-        embeddings = ContextualEmbeddings(model="minilm").fit(documents)
-        store = InMemoryVectorStore.from_documents(documents, embeddings)
-        embeddings.save_context("my_index/context")  # and later: ContextualEmbeddings(context_path=...)
-        ```
-
-    One object serves one index. For a second index over the same loaded model, pass `encoder=`.
-    """
+class ContextBoundEmbeddings(ContextBoundMixin, BaseModel, Embeddings):
+    """Embeddings of documents and queries under one context; subclasses define the embedder."""
 
     model_config = ConfigDict(
         extra="forbid", populate_by_name=True, protected_namespaces=(), arbitrary_types_allowed=True
     )
 
-    model_name: str | Path = Field(default="minilm", alias="model")
-    """A built-in model, a directory or a hub repository, as for `ContextualEncoder.from_pretrained`."""
-    variant: str | None = None
-    """Of a released model: "train" (default) or "hub"."""
-    device: str = "auto"
-    """The device: "auto", "cpu", "cuda", "cuda:1", "mps"."""
-    dtype: str = "auto"
-    """The number format: "auto" (float32 on a CPU), "float32", "bfloat16", "float16"."""
-    cache_folder: str | None = None
-    """The directory of downloads from the hub."""
+    model_name: str | Path = ""
+    """Name of the model."""
     show_progress: bool | None = None
-    """A progress bar: for every fit and every call with more than 100 documents, never, or (None) only for long ones on
-    a terminal. Vector stores hand over up to 100 at a time, Qdrant 64, and a bar for each would be all one sees."""
+    """Progress bars: True shows one for every fit and every call with more than 100 documents, False none, and None
+    only for long work on a terminal. Vector stores pass up to 100 documents at a time, Qdrant 64, without a bar."""
     context_path: str | Path | None = None
     """Load this saved context instead of fitting one."""
     context_documents: list[Document | str] | None = Field(default=None, repr=False, exclude=True)
     """Fit a context on these documents at once."""
     context_size: int | None = None
-    """Context documents; the model's own number if None."""
+    """Number of context documents; the model's own if None."""
     context_strategy: str = "random"
-    """The strategy that chooses them: "random", "kmeans" or "diverse"."""
+    """The strategy that selects them: "random", "kmeans" or "diverse"."""
     context_seed: int = 0
-    """Seed of that choice."""
-    encoder: Embedder | None = Field(default=None, repr=False, exclude=True)
-    """A loaded encoder to share, in place of `model_name`, `device`, `dtype` and `cache_folder`."""
+    """Seed of the selection."""
 
     _binding: ContextBinding = PrivateAttr()
 
-    def model_post_init(self, context: Any, /) -> None:
-        """Load the model, and the context if one is named."""
-        encoder = self._loader()() if self.encoder is None else self.encoder
-        self.model_name = encoder.name
-        self._binding = ContextBinding(encoder, _REMEDY)
+    def _bind(self, embedder: Embedder) -> None:
+        """Use this embedder, and load or fit the context that the fields name."""
+        self.model_name = embedder.name
+        self._binding = ContextBinding(embedder, _REMEDY)
         if self.context_path is not None and self.context_documents is not None:
             raise ConfigurationError("context_path and context_documents both name a context; give one of them")
         if self.context_path is not None:
@@ -81,16 +60,16 @@ class ContextualEmbeddings(ContextBoundMixin, BaseModel, Embeddings):
 
     @validated
     def fit(self, documents: Iterable[Document | str], *, refit: bool = False) -> Self:
-        """Fit the context on the documents that are going to be indexed (after splitting, all of them).
+        """Fit the context on the documents that will be indexed: all of them, after splitting.
 
         Args:
             documents: LangChain documents or texts; any iterable, read once.
-            refit: replace a context that something was embedded under; embed the whole corpus again then.
+            refit: replace a context under which something was embedded; then embed the whole corpus again.
 
         Raises:
-            ContextInUseError: something was embedded already, and `refit` is False.
+            ContextInUseError: something was already embedded, and `refit` is False.
             InvalidTextError: an item is neither a document nor a text.
-            ContextTooSmallError: fewer than two distinct documents.
+            ContextTooSmallError: there are fewer than two distinct documents.
         """
         self._binding.fit(
             read_texts(documents, _text),
@@ -108,8 +87,8 @@ class ContextualEmbeddings(ContextBoundMixin, BaseModel, Embeddings):
 
     @property
     def context_fingerprint(self) -> str | None:
-        """Identity of the context, to keep with the index; None before `fit`."""
-        return self._binding.context.fingerprint if self._binding.is_fitted else None
+        """Identity of the context, to store with the index; None before `fit`."""
+        return self.context.fingerprint if self.is_fitted else None
 
     @validated
     def save_context(self, path: str | Path) -> None:
@@ -118,36 +97,70 @@ class ContextualEmbeddings(ContextBoundMixin, BaseModel, Embeddings):
         self.context_path = path
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
-        """Documents under the context, as unit vectors."""
+        """Embed documents under the context -> unit vectors."""
         shown = self.show_progress and not (isinstance(texts, list) and len(texts) <= _STORE_BATCH)
         vectors: list[list[float]] = self._binding.encode_documents(texts, shown).tolist()
         return vectors
 
     def embed_query(self, text: str) -> list[float]:
-        """One query under the context of the documents, as a unit vector."""
+        """Embed a query under the context of the documents -> unit vector."""
         vector: list[float] = self._binding.encode_queries([text], show_progress=False)[0].tolist()
         return vector
 
     async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
-        """As `embed_documents`, without blocking the event loop."""
+        """Call `embed_documents` without blocking the event loop."""
         return await asyncio.to_thread(self.embed_documents, texts)
 
     async def aembed_query(self, text: str) -> list[float]:
-        """As `embed_query`, without blocking the event loop."""
+        """Call `embed_query` without blocking the event loop."""
         return await asyncio.to_thread(self.embed_query, text)
+
+    def _pickled_settings(self, embedder: Embedder) -> dict[str, Any]:
+        return self.model_dump(exclude={"context_path"})
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, ContextBoundEmbeddings):
+            return NotImplemented
+        same_model = self.embedder.fingerprint == other.embedder.fingerprint
+        return same_model and self.context_fingerprint == other.context_fingerprint
+
+
+class ContextualEmbeddings(ContextBoundEmbeddings):
+    """Embeddings of a contextual model, whose context is fitted on the corpus before the index is built.
+
+    Example:
+        ```python
+        embeddings = ContextualEmbeddings(model="minilm").fit(documents)
+        store = InMemoryVectorStore.from_documents(documents, embeddings)
+        embeddings.save_context("my_index/context")  # and later: ContextualEmbeddings(context_path=...)
+        ```
+
+    One object serves one index. For a second index over the same loaded model, use `with_context`, or pass `encoder=`.
+    """
+
+    model_name: str | Path = Field(default="minilm", alias="model")
+    """A built-in model, a directory or a hub repository, as for `ContextualEncoder.from_pretrained`."""
+    variant: str | None = None
+    """Variant of a released model: "train" (default) or "hub"."""
+    device: str = "auto"
+    """The device: "auto", "cpu", "cuda", "cuda:1", "mps"."""
+    dtype: str = "auto"
+    """The number format: "auto" (float32 on a CPU), "float32", "bfloat16", "float16"."""
+    cache_folder: str | None = None
+    """The directory of downloads from the hub."""
+    encoder: Embedder | None = Field(default=None, repr=False, exclude=True)
+    """A loaded encoder to share, in place of `model_name`, `device`, `dtype` and `cache_folder`."""
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Load the model, and the context if one is named."""
+        self._bind(self._loader()() if self.encoder is None else self.encoder)
 
     def _loader(self) -> Callable[[], Embedder]:
         options = (self.model_name, self.device, self.dtype, self.cache_folder, self.variant)
         return partial(ContextualEncoder.from_pretrained, *options)
 
     def _pickled_settings(self, embedder: Embedder) -> dict[str, Any]:
-        return {**self.model_dump(exclude={"context_path"}), "encoder": embedder}
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, ContextualEmbeddings):
-            return NotImplemented
-        same_model = self._binding.encoder.fingerprint == other._binding.encoder.fingerprint
-        return same_model and self.context_fingerprint == other.context_fingerprint
+        return {**super()._pickled_settings(embedder), "encoder": embedder}
 
 
 def _text(document: Document | str) -> str:

@@ -1,70 +1,61 @@
-"""Guards of LangChain stores: the context stamped on documents and collections, checked before and while searching."""
+"""Guards of LangChain stores: the context of a store is read, written, compared, and never mixed with another."""
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from langchain_core.documents import Document
 from langchain_core.vectorstores import VectorStore
 
-from cde_retrievers.binding.check import CONTEXT_KEY, ContextCheck
+from cde_retrievers.binding.check import ContextCheck
 from cde_retrievers.binding.mixin import ContextBoundMixin
-from cde_retrievers.errors import ConfigurationError, ContextMismatchError, InvalidTextError
+from cde_retrievers.errors import ConfigurationError, ContextMismatchError
 from cde_retrievers.index import context_of_index
 from cde_retrievers.index.reader import IndexReader
-from cde_retrievers.langchain.embeddings import ContextualEmbeddings
-from cde_retrievers.langchain.stores import StoreKind, askable_kind_of, can_be_asked, find_kind, kind_of
+from cde_retrievers.langchain.embeddings import ContextBoundEmbeddings
+from cde_retrievers.langchain.stamps import stamped
+from cde_retrievers.langchain.stores.interface import StoreKind
+from cde_retrievers.langchain.stores.registry import find_kind, is_readable, readable_kind_of
+
+Index = VectorStore | IndexReader | str | Path
+"""A vector store, a ContextualIndex, or the directory of one."""
 
 
-def collection_metadata(embeddings: ContextBoundMixin) -> dict[str, str]:
-    """The metadata to create a new collection with, which record the context it is built under.
-
-    Chroma and PGVector take it as `collection_metadata=`, Qdrant as `collection_create_options={"metadata": ...}`.
-    A collection that exists keeps what it says: see `write_context`.
-
-    Raises:
-        ContextNotFittedError: the context is not fitted yet.
-    """
-    return {CONTEXT_KEY: embeddings.context.fingerprint}
-
-
-def read_context(store: VectorStore | IndexReader | str | Path) -> str | None:
-    """Fingerprint of the context that a store says it was built under, as it is stored now; None if it says nothing.
+def read_context(index: Index) -> str | None:
+    """Return the fingerprint of the context under which an index states it was built, or None if it states none.
 
     Args:
-        store: Chroma, Qdrant, PGVector, InMemoryVectorStore or ContextualVectorStore; a ContextualIndex, or its
-            directory.
+        index: a store of Chroma, Qdrant or PGVector, an InMemoryVectorStore, a ContextualVectorStore; a
+            ContextualIndex, or its directory.
 
     Raises:
-        ConfigurationError: a store of this kind cannot be asked; the message says what to do in its place.
+        ConfigurationError: a store of this kind cannot state its context; the message names an alternative.
         ContextMismatchError: the documents of an InMemoryVectorStore name several contexts.
     """
-    own = (
-        getattr(store, "index", None) if isinstance(store, VectorStore) else store
-    )  # the index of a ContextualVectorStore
+    # A ContextualVectorStore has an index of its own.
+    own = getattr(index, "index", None) if isinstance(index, VectorStore) else index
     if isinstance(own, IndexReader | str | Path):
         return context_of_index(own)
-    return askable_kind_of(store).read(store)
+    return readable_kind_of(index).read(index)
 
 
 def write_context(store: VectorStore, embeddings: ContextBoundMixin, *, replace: bool = False) -> None:
-    """Make a store say that it was built under the embeddings' context. Its other metadata stay.
+    """Write into a store that it was built under the embeddings' context. Its other metadata stay.
 
-    You vouch for it: nothing can tell from vectors under which context they were made.
+    You vouch for it: vectors do not show under which context they were made.
 
     Args:
-        store: Chroma, Qdrant (server and client from 1.16) or PGVector, whose collection carries it; or an
-            InMemoryVectorStore, whose documents do.
-        embeddings: what its documents were, or will be, embedded with.
-        replace: write it even if the store says something else, because everything in it was embedded again.
+        store: a store of Chroma, Qdrant (server and client from 1.16) or PGVector, whose collection carries the
+            context; or an InMemoryVectorStore, whose documents carry it.
+        embeddings: the embeddings of its documents.
+        replace: write it even if the store states another context, because everything in it was embedded again.
 
     Raises:
         ContextNotFittedError: the context is not fitted yet.
-        ContextMismatchError: the store says something else, and `replace` is False.
-        ConfigurationError: a store of this kind cannot carry it, or did not keep it.
+        ContextMismatchError: the store states another context, and `replace` is False.
+        ConfigurationError: a store of this kind cannot carry a context, or did not keep it.
     """
     fingerprint = embeddings.context.fingerprint
-    kind = askable_kind_of(store)
+    kind = readable_kind_of(store)
     if not replace and kind.read(store) not in (None, fingerprint):
         raise ContextMismatchError(
             f"the store was built under context {kind.read(store)}, not {fingerprint}; load the context "
@@ -78,75 +69,38 @@ def write_context(store: VectorStore, embeddings: ContextBoundMixin, *, replace:
         )
 
 
-def check_index(store: VectorStore | IndexReader | str | Path, embeddings: ContextBoundMixin) -> ContextCheck:
-    """Compare the context that a store says it was built under with the one that queries would be embedded under.
+def check_index(index: Index, embeddings: ContextBoundMixin) -> ContextCheck:
+    """Compare the context under which an index states it was built with the embeddings' context.
 
     Example:
         ```python
-        check_index(store, embeddings).require_same()  # raises with both fingerprints and the way out
+        check_index(store, embeddings).raise_if_different()  # names both fingerprints and the way out
         ```
 
     Raises:
         ContextNotFittedError: the context is not fitted yet.
-        ConfigurationError: a store of this kind cannot be asked; the message says what to do in its place.
+        ConfigurationError: a store of this kind cannot state its context; the message names an alternative.
         ContextMismatchError: the documents of an InMemoryVectorStore name several contexts.
     """
-    return ContextCheck(theirs=read_context(store), yours=embeddings.context.fingerprint)
+    return ContextCheck(theirs=read_context(index), yours=embeddings.context.fingerprint)
 
 
-def context_filter(embeddings: ContextBoundMixin, store: VectorStore | str, also: Any = None) -> Any:
-    """A store's own filter for documents that are `stamped` with the embeddings' context: others give no hits at all.
-
-    Args:
-        embeddings: what queries are embedded with; the filter is made for their present context.
-        store: the store that is searched, or the name of its kind: "chroma", "qdrant", "pgvector", "inmemory".
-        also: another filter of the same kind, which documents must pass too.
-
-    Returns:
-        For `filter=`: a dictionary for Chroma and PGVector, a `qdrant_client.models.Filter`, or a function of a
-        document for the store in memory.
-
-    Raises:
-        ContextNotFittedError: the context is not fitted yet.
-        ConfigurationError: the kind of store or of filter is not known.
-        MissingDependencyError: the store's package is not installed.
-    """
-    known = None if isinstance(store, str) else store
-    return kind_of(store).filter(embeddings.context.fingerprint, also, known)
-
-
-def stamped(documents: Iterable[Document], embeddings: ContextBoundMixin) -> list[Document]:
-    """Copies of the documents, with the context's fingerprint in their metadata under `CONTEXT_KEY`.
-
-    Add these to the store in place of the documents; `context_filter` then finds those of one context only.
-
-    Raises:
-        ContextNotFittedError: the context is not fitted yet.
-        InvalidTextError: an item is not a document.
-    """
-    fingerprint = embeddings.context.fingerprint
-    return [_with_stamp(document, fingerprint) for document in documents]
-
-
-def _with_stamp(document: Document, fingerprint: str) -> Document:
-    if not isinstance(document, Document):
-        raise InvalidTextError(
-            f"only a LangChain Document can carry a context in its metadata, found {type(document).__name__}; "
-            f"wrap texts: Document(page_content=text)"
-        )
-    return document.model_copy(update={"metadata": {**document.metadata, CONTEXT_KEY: fingerprint}})
+def refuse_another_context(store: VectorStore, embeddings: ContextBoundMixin) -> None:
+    """Raise ContextMismatchError if the store states another context; many stores cannot state any."""
+    if is_readable(store):
+        check_index(store, embeddings).raise_if_another()
 
 
 def build_store(
     documents: list[Document],
-    embeddings: ContextualEmbeddings,
+    embeddings: ContextBoundEmbeddings,
     store_class: type[VectorStore],
     options: dict[str, Any],
 ) -> VectorStore:
-    """As `store_class.from_documents`, but a store of another context is refused before anything is added to it.
+    """Call `store_class.from_documents`, but refuse a store of another context before anything is added to it.
 
     Raises:
-        ContextMismatchError: the collection exists, and was built under another context or does not say.
+        ContextMismatchError: the collection exists, and was built under another context or does not state one.
     """
     kind = find_kind(store_class)
     if kind is None:
@@ -160,32 +114,17 @@ def build_store(
 
 
 def add_documents(
-    store: VectorStore, documents: list[Document], embeddings: ContextualEmbeddings, options: dict[str, Any]
+    store: VectorStore, documents: list[Document], embeddings: ContextBoundMixin, options: dict[str, Any]
 ) -> list[str]:
-    """As `store.add_documents`, unless the store says that it was built under another context.
-
-    Raises:
-        ContextMismatchError: it does.
-    """
+    """Call `store.add_documents`, after `refuse_another_context`."""
     refuse_another_context(store, embeddings)
     kind = find_kind(store)
     return _add(store, kind, documents, embeddings, options) if kind else store.add_documents(documents, **options)
 
 
-def refuse_another_context(store: VectorStore, embeddings: ContextualEmbeddings) -> None:
-    """Raise ContextMismatchError if the store says that it was built under another context; many say nothing."""
-    if can_be_asked(store):
-        _refuse_another(check_index(store, embeddings))
-
-
-def _refuse_another(check: ContextCheck) -> None:
-    if check.theirs is not None:
-        check.raise_if_different()
-
-
-def _claim(store: VectorStore, kind: StoreKind, embeddings: ContextualEmbeddings) -> None:
+def _claim(store: VectorStore, kind: StoreKind, embeddings: ContextBoundMixin) -> None:
     check = check_index(store, embeddings)
-    _refuse_another(check)
+    check.raise_if_another()
     held = kind.count(store)
     if held and check.theirs is None:
         raise ContextMismatchError(
@@ -200,9 +139,9 @@ def _add(
     store: VectorStore,
     kind: StoreKind,
     documents: list[Document],
-    embeddings: ContextualEmbeddings,
+    embeddings: ContextBoundMixin,
     options: dict[str, Any],
 ) -> list[str]:
-    # Stamped and unstamped documents together would read as two contexts.
+    # A store with stamped and unstamped documents would seem to be of two contexts.
     to_be_stamped = kind.stamps_documents and (kind.count(store) == 0 or kind.read(store) is not None)
     return kind.add(store, stamped(documents, embeddings) if to_be_stamped else documents, options)

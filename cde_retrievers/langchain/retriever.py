@@ -1,4 +1,4 @@
-"""A LangChain retriever over any vector store whose vectors were made under one context."""
+"""A LangChain retriever over any vector store of one context."""
 
 from collections.abc import Iterable
 from typing import Any, Self
@@ -10,7 +10,7 @@ from langchain_core.vectorstores import VectorStore
 from pydantic import ConfigDict, Field, PrivateAttr
 
 from cde_retrievers.errors import ContextMismatchError
-from cde_retrievers.langchain.embeddings import ContextualEmbeddings
+from cde_retrievers.langchain.embeddings import ContextBoundEmbeddings, ContextualEmbeddings
 from cde_retrievers.langchain.guards import add_documents, build_store, refuse_another_context
 from cde_retrievers.langchain.vector_documents import checked_documents
 from cde_retrievers.langchain.vector_store import ContextualVectorStore
@@ -18,11 +18,11 @@ from cde_retrievers.validation.signatures import validated
 
 
 class ContextualRetriever(BaseRetriever):
-    """Finds the documents nearest to a query, both embedded under the corpus' own context."""
+    """A retriever of the documents nearest to a query, both embedded under the context of the corpus."""
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
 
-    embeddings: ContextualEmbeddings
+    embeddings: ContextBoundEmbeddings
     vectorstore: VectorStore
     k: int = Field(default=4, ge=1)
 
@@ -33,13 +33,13 @@ class ContextualRetriever(BaseRetriever):
 
         Raises:
             ContextNotFittedError: the embeddings have no context.
-            ContextMismatchError: the vector store uses embeddings with another context, or says that it was built
-                under another one. Many stores say nothing; `check_index` tells.
+            ContextMismatchError: the vector store embeds under another context, or states that it was built under
+                another one. Many stores state none; `check_index` shows it.
         """
         fingerprint = self.embeddings.context.fingerprint
-        # A cache stands before the embeddings that count.
+        # A cache wraps the embeddings.
         theirs = getattr(self.vectorstore.embeddings, "underlying_embeddings", self.vectorstore.embeddings)
-        if isinstance(theirs, ContextualEmbeddings) and theirs != self.embeddings:
+        if isinstance(theirs, ContextBoundEmbeddings) and theirs != self.embeddings:
             raise ContextMismatchError(
                 f"the vector store embeds under context {theirs.context_fingerprint}, but queries would be embedded "
                 f"under {fingerprint}; pass the embeddings that the store was made with"
@@ -57,27 +57,27 @@ class ContextualRetriever(BaseRetriever):
         *,
         model: str = "minilm",
         k: int = 4,
-        embeddings: ContextualEmbeddings | None = None,
+        embeddings: ContextBoundEmbeddings | None = None,
         vectorstore_class: type[VectorStore] = ContextualVectorStore,
         **vectorstore_options: Any,
     ) -> Self:
         """Fit a context on the documents, index them under it, and retrieve from that index.
 
-        Chroma, Qdrant and PGVector are made to say under which context they were built; in an InMemoryVectorStore
-        every document does, under `CONTEXT_KEY` in its metadata. So the index is checked when it is loaded again.
+        The context is recorded in the metadata of a Chroma, Qdrant or PGVector collection, and of every document in an
+        InMemoryVectorStore, so that the index can be checked when it is loaded again.
 
         Args:
-            documents: what to search; also what the context is fitted on.
+            documents: the documents to search, on which the context is also fitted.
             model: the contextual model, unless `embeddings` are given.
-            k: documents per query.
-            embeddings: to use instead; fitted on the documents if they have no context yet.
-            vectorstore_class: any LangChain vector store; by default one that keeps the context with the documents.
-            vectorstore_options: passed on to the store's `from_documents`; `path=` keeps the index of the default one,
-                for `ContextualVectorStore.open(path)`.
+            k: number of documents per query.
+            embeddings: embeddings to use instead; fitted on the documents if they have no context yet.
+            vectorstore_class: any LangChain vector store; the default one stores the context with the documents.
+            vectorstore_options: passed to the store's `from_documents`; with the default store, `path=` keeps the
+                index for `ContextualVectorStore.open(path)`.
 
         Raises:
-            ContextMismatchError: the options name a collection that exists, and it was built under another context,
-                or holds documents and does not say. Nothing is added to it.
+            ContextMismatchError: the options name an existing collection that was built under another context, or
+                holds documents and does not state their context. Nothing is added to it.
         """
         known = checked_documents(documents)
         embeddings = embeddings if embeddings is not None else ContextualEmbeddings(model_name=model)
@@ -90,32 +90,29 @@ class ContextualRetriever(BaseRetriever):
         """Add documents to the index, under the context it was built under.
 
         Args:
-            documents: what to add; the context stays as it is.
-            options: passed on to the store's `add_documents`, such as `ids`.
+            documents: the documents to add; the context is not changed.
+            options: passed to the store's `add_documents`, such as `ids`.
 
         Returns:
             The ids that the store gave them.
 
         Raises:
-            ContextMismatchError: the embeddings were refitted since, or the store says that it was built under
-                another context. Nothing is added then.
+            ContextMismatchError: the embeddings were refitted since, or the store states that it was built under
+                another context. Nothing is added.
         """
-        self._check_context()
-        return add_documents(self.vectorstore, checked_documents(documents), self.embeddings, options)
-
-    def _check_context(self) -> None:
         self.embeddings.check_context(self._fingerprint)
+        return add_documents(self.vectorstore, checked_documents(documents), self.embeddings, options)
 
     def _get_relevant_documents(
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun, k: int | None = None
     ) -> list[Document]:
-        self._check_context()
+        self.embeddings.check_context(self._fingerprint)
         return self.vectorstore.similarity_search(query, k=self.k if k is None else k)
 
     async def _aget_relevant_documents(
         self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, k: int | None = None
     ) -> list[Document]:
-        self._check_context()
+        self.embeddings.check_context(self._fingerprint)
         return await self.vectorstore.asimilarity_search(query, k=self.k if k is None else k)
 
     def _get_ls_params(self, **options: Any) -> LangSmithRetrieverParams:

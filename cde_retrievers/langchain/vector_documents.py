@@ -1,4 +1,4 @@
-"""Texts and documents as LangChain hands them over, as an index keeps them, and back."""
+"""LangChain's documents as documents of an index, and back."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -13,15 +13,10 @@ from cde_retrievers.index import Hit
 from cde_retrievers.validation.texts import check_collection, checked_texts
 
 
-def to_index(
+def to_index_documents(
     texts: Iterable[str], metadatas: Sequence[Mapping[str, Any]] | None, ids: Sequence[str | None] | None
 ) -> list[IndexDocument]:
-    """Texts with what belongs to each, as an index takes them.
-
-    Args:
-        texts: n texts.
-        metadatas: n mappings, or None for none at all.
-        ids: n ids, None for documents without an id, or None if no document has one.
+    """Return documents of an index for n texts, with n metadatas and n ids if given; an id may be None.
 
     Raises:
         ConfigurationError: there are more or fewer metadatas or ids than texts.
@@ -39,10 +34,10 @@ def to_index(
 
 
 def checked_documents(documents: Iterable[Document]) -> list[Document]:
-    """The documents, if that is what they are.
+    """Return the documents as a list.
 
     Raises:
-        InvalidTextError: it is not a collection.
+        InvalidTextError: `documents` is not a collection.
         InvalidDocumentError: an item is not a LangChain Document.
     """
     check_collection(documents)
@@ -50,16 +45,16 @@ def checked_documents(documents: Iterable[Document]) -> list[Document]:
     for position, document in enumerate(known):
         if not isinstance(document, Document):
             raise InvalidDocumentError(
-                f"document {position} is a {type(document).__name__}; give Document(page_content=text) of LangChain"
+                f"document {position} is a {type(document).__name__}; give LangChain's Document(page_content=text)"
             )
     return known
 
 
 def with_uuid(document: IndexDocument) -> IndexDocument:
-    """The document, with a random id if it has none."""
+    """Return the document, with a random id if it has none."""
     return document if document.id is not None else replace(document, id=str(uuid4()))
 
 
-def to_langchain(found: IndexDocument | Hit) -> Document:
-    """A document found by an index, as a LangChain Document."""
+def from_index_document(found: IndexDocument | Hit) -> Document:
+    """Return the LangChain document of one that an index found."""
     return Document(id=found.id, page_content=found.text, metadata=dict(found.metadata))

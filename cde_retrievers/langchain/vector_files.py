@@ -1,26 +1,22 @@
-"""An index for a vector store: opened, created empty or built, under the context of the store's embeddings."""
+"""Opening, creating and building the index of a vector store, under the context of its embeddings."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from langchain_core.embeddings import Embeddings
 
-from cde_retrievers.binding.mixin import ContextBoundMixin
 from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.index import ContextualIndex, Document
-from cde_retrievers.index.intake import DocumentValidator
+from cde_retrievers.index.incoming_documents import DocumentValidator
 from cde_retrievers.index.manifest import Kind
 from cde_retrievers.index.store import IndexStore
 from cde_retrievers.index.temporary import in_temporary_directory
+from cde_retrievers.langchain.embeddings import ContextBoundEmbeddings
 
 
-def bound_to_context(embeddings: Embeddings) -> ContextBoundMixin:
-    """The same object, if it embeds under a context.
-
-    Raises:
-        ConfigurationError: it does not.
-    """
-    if not isinstance(embeddings, ContextBoundMixin):
+def bound_to_context(embeddings: Embeddings) -> ContextBoundEmbeddings:
+    """Return the embeddings, or raise ConfigurationError if they are not bound to a context."""
+    if not isinstance(embeddings, ContextBoundEmbeddings):
         raise ConfigurationError(
             f"this store keeps documents together with the context they were embedded under, but "
             f"{type(embeddings).__name__} has none; pass ContextualEmbeddings, or put a context around any other model "
@@ -29,17 +25,13 @@ def bound_to_context(embeddings: Embeddings) -> ContextBoundMixin:
     return embeddings
 
 
-def progress_of(embeddings: ContextBoundMixin) -> bool | None:
-    """The progress bar setting of the embeddings: always, never, or (None) for long work on a terminal."""
-    shown: bool | None = getattr(embeddings, "show_progress", None)  # a setting of those that show any
-    return shown
-
-
-def open_or_create(embeddings: ContextBoundMixin, path: str | Path | None, kind: Kind | None) -> ContextualIndex:
-    """The index at `path`, or an empty one that is made there, or in a temporary directory if None.
+def open_or_create_index(
+    embeddings: ContextBoundEmbeddings, path: str | Path | None, kind: Kind | None
+) -> ContextualIndex:
+    """Open the index at `path`, or create one there, or in a temporary directory if `path` is None.
 
     Raises:
-        ConfigurationError: there is an index, of another kind than the one asked for.
+        ConfigurationError: the index at `path` is not of the given kind.
         CDEError: as `ContextualIndex.create` and `ContextualIndex.open`.
     """
     context = embeddings.context
@@ -57,15 +49,15 @@ def open_or_create(embeddings: ContextBoundMixin, path: str | Path | None, kind:
 
 def build_index(
     documents: Sequence[Document],
-    embeddings: ContextBoundMixin,
+    embeddings: ContextBoundEmbeddings,
     path: str | Path | None,
     kind: Kind | None,
     batch_size: int,
 ) -> ContextualIndex:
-    """A new index of documents, with nothing to open at `path` before all are embedded.
+    """Build an index of documents; there is nothing to open at `path` before all are embedded.
 
     Raises:
-        CDEError: as `ContextualIndex.build`; about a document before any is embedded.
+        CDEError: as `ContextualIndex.build`; errors in a document come before any is embedded.
     """
     context = embeddings.context
     admitted = list(DocumentValidator().admit(documents))
@@ -78,7 +70,7 @@ def build_index(
             context=context,
             kind=kind or "flat",
             batch_size=batch_size,
-            show_progress=progress_of(embeddings),
+            show_progress=embeddings.show_progress,
         )
 
     return in_temporary_directory(build) if path is None else build(Path(path))

@@ -7,17 +7,17 @@ from typing import Any, Self
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 
-from cde_retrievers.binding.mixin import ContextBoundMixin
-from cde_retrievers.errors import ConfigurationError, shown
+from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.index import ContextualIndex
 from cde_retrievers.index.contextual_index import BATCH
-from cde_retrievers.index.intake import DocumentValidator, batches
+from cde_retrievers.index.incoming_documents import DocumentValidator, batches
 from cde_retrievers.index.manifest import Kind
 from cde_retrievers.langchain.embeddings import ContextualEmbeddings
-from cde_retrievers.langchain.vector_documents import checked_documents, to_index, with_uuid
-from cde_retrievers.langchain.vector_files import bound_to_context, build_index, open_or_create, progress_of
-from cde_retrievers.langchain.vector_search import ContextualSearch, refuse_unknown
+from cde_retrievers.langchain.vector_documents import checked_documents, to_index_documents, with_uuid
+from cde_retrievers.langchain.vector_files import bound_to_context, build_index, open_or_create_index
+from cde_retrievers.langchain.vector_search import ContextualSearch, refuse_options
 from cde_retrievers.util.progress import progress_bar
+from cde_retrievers.validation.numbers import check_whole
 from cde_retrievers.validation.signatures import validated
 
 
@@ -34,23 +34,22 @@ class ContextualVectorStore(ContextualSearch):
         ```
 
     Every change is on disk when the call returns. Without a `path` the index is in a temporary directory, which is
-    removed with the object. The embeddings' context has to be the index's, at every call: after either was refitted,
-    nothing is added and nothing is found, until the store is opened again. Safe to use from several threads; one
-    process writes at a time. What another process writes is seen after `store.index.refresh()`, or when something is
-    added.
+    removed with the object. Once the embeddings or the index are refitted, searching and adding raise
+    ContextMismatchError until the store is opened again. Safe to use from several threads; one process writes at a
+    time. Changes of another process are seen after `store.index.refresh()`, and when something is added.
 
     Relevance scores, and with them `score_threshold`, are (1 + cosine) / 2.
 
     Args:
-        embedding: with a fitted context.
-        path: directory of an index, which is opened; or one that is new or empty, where an index is created.
-        index: one that is open, in place of a path.
-        kind: of a new index: "flat" (exact, the default), or from 10,000 documents on approximate: "hnsw" or "ivf".
+        embedding: embeddings with a fitted context.
+        path: directory of an index to open, or a new or empty directory in which to create one.
+        index: an open index to use instead.
+        kind: kind of a new index: "flat" (exact, the default), "hnsw" or "ivf" (approximate from 10,000 documents on).
 
     Raises:
-        ConfigurationError: the embeddings know no context, or the settings contradict each other.
-        ContextNotFittedError: the embeddings have no context yet.
-        ContextMismatchError: the index was built under another one.
+        ConfigurationError: the embeddings are not bound to a context, or the settings contradict each other.
+        ContextNotFittedError: their context is not fitted yet.
+        ContextMismatchError: the index was built under another context.
         CDEError: as `ContextualIndex.create` and `ContextualIndex.open`.
     """
 
@@ -66,31 +65,28 @@ class ContextualVectorStore(ContextualSearch):
         if index is not None and (path is not None or kind is not None):
             raise ConfigurationError("an open index already has a path and a kind; give index= alone")
         if index is None:
-            index = open_or_create(bound_to_context(embedding), path, kind)
+            index = open_or_create_index(bound_to_context(embedding), path, kind)
         super().__init__(embedding, index)
 
     @classmethod
     @validated
     def open(cls, path: str | Path, embedding: Embeddings | None = None, *, read_only: bool = False) -> Self:
-        """The store over an index that exists.
+        """Open a store over an index on disk, made by any program.
 
         Args:
             path: directory of the index.
-            embedding: with the index's context; one without a context gives its model to a new one, see the attribute
-                `embeddings`. If None, the model is loaded by the name that the index carries.
+            embedding: embeddings under the index's context. If they have no context, the store uses a view of them
+                under the index's, its `embeddings`. If None, the model is loaded by the name that the index carries.
             read_only: refuse changes.
 
         Raises:
-            IndexFileError, ContextFileError: the index does not exist, is not finished, or has damaged files; named.
+            IndexFileError, ContextFileError: the index does not exist, is unfinished, or has damaged files.
             ContextMismatchError: the embeddings are of another model or context.
         """
-        embedder = None if embedding is None else bound_to_context(embedding).embedder
-        index = ContextualIndex.open(path, embedder, read_only=read_only)
-        if embedding is None:
-            embedding = ContextualEmbeddings(encoder=index.embedder)
-        if isinstance(embedding, ContextBoundMixin) and not embedding._binding.is_fitted:
-            embedding = embedding.with_context(index.context)
-        return cls(embedding, index=index)
+        given = None if embedding is None else bound_to_context(embedding)
+        index = ContextualIndex.open(path, None if given is None else given.embedder, read_only=read_only)
+        bound = ContextualEmbeddings(encoder=index.embedder) if given is None else given
+        return cls(bound if bound.is_fitted else bound.with_context(index.context), index=index)
 
     @classmethod
     @validated
@@ -106,32 +102,32 @@ class ContextualVectorStore(ContextualSearch):
         batch_size: int = BATCH,
         **unknown: Any,
     ) -> Self:
-        """A new store of texts; `from_documents` takes the same options.
+        """Build a store of texts; `from_documents` takes the same options.
 
-        There is nothing to open at `path` before all is done; after an interruption the same call continues where it
-        was. Texts without an id are called "doc-0", "doc-1" and so on.
+        There is nothing to open at `path` before all is done; after an interruption the same call continues from there.
+        Texts without an id get the ids "doc-0", "doc-1" and so on.
 
         Args:
             texts: n texts.
-            embedding: with a fitted context; `ContextualRetriever.from_documents` fits it as well.
+            embedding: embeddings with a fitted context; `ContextualRetriever.from_documents` also fits it.
             metadatas: n dictionaries of JSON values.
             ids: n ids.
-            path: a directory that is new or empty; a temporary one if None.
+            path: a new or empty directory; a temporary one if None.
             kind: as in the constructor.
             batch_size: documents per commit.
             unknown: refused.
 
         Raises:
-            PathInUseError: there is an index at `path`; open it and add to it.
+            PathInUseError: there is an index at `path` already; open it and add to it.
             ConfigurationError, ContextNotFittedError: as the constructor.
             CDEError: as `add_texts`.
         """
-        refuse_unknown(unknown)
-        documents = to_index(texts, metadatas, ids)
+        refuse_options(unknown)
+        documents = to_index_documents(texts, metadatas, ids)
         return cls(embedding, index=build_index(documents, bound_to_context(embedding), path, kind, batch_size))
 
     def add_documents(self, documents: Iterable[Document], **options: Any) -> list[str]:
-        """As `add_texts`; a document brings its metadata, and its id unless there are `ids`."""
+        """Embed and add documents, with their ids unless `ids` are given; otherwise as `add_texts`."""
         return super().add_documents(checked_documents(documents), **options)
 
     @validated
@@ -144,7 +140,7 @@ class ContextualVectorStore(ContextualSearch):
         batch_size: int = BATCH,
         **unknown: Any,
     ) -> list[str]:
-        """Embed texts under the index's context and add them; each takes the place of what had its id.
+        """Embed texts under the index's context and add them; each replaces the document that had its id.
 
         Args:
             texts: n texts.
@@ -158,33 +154,32 @@ class ContextualVectorStore(ContextualSearch):
 
         Raises:
             ContextMismatchError: embeddings or index were refitted since.
-            InvalidDocumentError, InvalidTextError, DuplicateIdError: about a document; before any is embedded.
+            InvalidDocumentError, InvalidTextError, DuplicateIdError: a document is invalid; none was embedded.
             ConfigurationError: there are more or fewer metadatas or ids than texts, or an option is impossible.
-            IndexLockedError, ReadOnlyError, WriteError: as `ContextualIndex.add`; whole batches stay added.
+            IndexLockedError, ReadOnlyError, WriteError: as `ContextualIndex.add`; complete batches stay added.
         """
-        refuse_unknown(unknown)
-        if not isinstance(batch_size, int) or batch_size < 1:
-            raise ConfigurationError(f"batch_size must be a positive whole number, found {shown(batch_size)}")
-        documents = list(DocumentValidator().admit(map(with_uuid, to_index(texts, metadatas, ids))))
+        refuse_options(unknown)
+        check_whole("batch_size", batch_size, 1)
+        documents = list(DocumentValidator().admit(map(with_uuid, to_index_documents(texts, metadatas, ids))))
         self._index.refresh()
         self._check_context()
-        with progress_bar(len(documents), progress_of(self._bound), "Indexing", "document") as bar:
+        with progress_bar(len(documents), self._embeddings.show_progress, "Indexing", "document") as bar:
             for batch in batches(documents, batch_size):
-                self._bound.use_context(self._index.context.fingerprint)
+                self._embeddings.use_context(self._index.context.fingerprint)
                 self._index.upsert(batch, show_progress=False)
                 bar.update(len(batch))
         return [str(document.id) for document in documents]
 
     def delete(self, ids: Sequence[str] | None = None, **unknown: Any) -> bool:
-        """Remove documents, all of them if `ids` is None; ids that are not there are none to remove.
+        """Remove the documents with these ids, or all documents if `ids` is None; unknown ids are ignored.
 
         Returns:
-            True: none of them is there any more.
+            True: the store no longer contains them.
 
         Raises:
             IndexLockedError, ReadOnlyError, WriteError: as `ContextualIndex.delete`.
         """
-        refuse_unknown(unknown)
+        refuse_options(unknown)
         if ids is None:
             self._index.refresh()
             ids = self._index.ids()

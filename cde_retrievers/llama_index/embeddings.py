@@ -1,4 +1,4 @@
-"""LlamaIndex's `BaseEmbedding` over one contextual encoder and one context."""
+"""LlamaIndex's `BaseEmbedding` bound to a context: the base class, and the one over a contextual encoder."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
@@ -15,7 +15,7 @@ from cde_retrievers.binding.binding import ContextBinding
 from cde_retrievers.binding.mixin import ContextBoundMixin
 from cde_retrievers.encoder.embedder import Embedder, checked_embedder
 from cde_retrievers.encoder.encoder import ContextualEncoder
-from cde_retrievers.llama_index.cache import CachedEmbedder
+from cde_retrievers.llama_index.caches import CachedEmbedder
 from cde_retrievers.llama_index.stamps import refuse_other_stamps
 from cde_retrievers.validation.signatures import validated
 from cde_retrievers.validation.texts import read_texts
@@ -23,98 +23,60 @@ from cde_retrievers.validation.texts import read_texts
 _REMEDY = "embed_model.fit(nodes)  # the same nodes that go into the index"
 
 
-class ContextualEmbedding(ContextBoundMixin, BaseEmbedding):
-    """An embedding whose context is fitted on the nodes before the index is built.
-
-    Example:
-        ```python
-        embed_model = ContextualEmbedding("minilm").fit(nodes)
-        index = VectorStoreIndex(nodes, embed_model=embed_model)
-        embed_model.save_context("my_index/context")  # and later: ContextualEmbedding(context_path=...)
-        ```
-
-    One object serves one index. For a second index over the same loaded model, use `with_context`, or pass `encoder=`.
-    """
+class ContextBoundEmbedding(ContextBoundMixin, BaseEmbedding):
+    """An embedding of nodes and queries under one context; subclasses define the embedder."""
 
     model_config = ConfigDict(extra="forbid", protected_namespaces=())
 
-    model_name: str = Field(default="minilm", description="Built-in model, directory or hub repository.")
-    variant: str | None = Field(default=None, description='Of a released model: "train" (default) or "hub".')
-    device: str = Field(default="auto", description="Where to compute.")
-    dtype: str = Field(default="auto", description="Number format of the forward pass; auto is float32 on a CPU.")
-    cache_folder: str | None = Field(default=None, description="Where downloads from the hub are kept.")
     embed_batch_size: int = Field(default=64, gt=0, le=2048, description="Texts per call; batched further inside.")
-    context_path: str | None = Field(default=None, description="Saved context to load.")
+    context_path: str | None = Field(default=None, description="Saved context to load instead of fitting one.")
     context_fingerprint: str | None = Field(
-        default=None, description="Identity of the context; part of what ingestion caches look at."
+        default=None, description="Identity of the context; ingestion caches depend on it."
     )
-    context_size: int | None = Field(default=None, description="Context documents; the model's number if None.")
-    context_strategy: str = Field(default="random", description="How context documents are chosen.")
-    context_seed: int = Field(default=0, description="Seed of that choice.")
-    # LlamaIndex would look texts up in here regardless of context and role, so it stays empty, even if assigned to.
+    context_size: int | None = Field(default=None, description="Number of context documents; the model's own if None.")
+    context_strategy: str = Field(
+        default="random", description='The strategy that selects them: "random", "kmeans" or "diverse".'
+    )
+    context_seed: int = Field(default=0, description="Seed of the selection.")
+    # LlamaIndex would look texts up in here regardless of context and role, so it stays None, even if assigned to.
     embeddings_cache: None = Field(default=None, frozen=True, exclude=True, description="Always None; see __init__.")
 
     _binding: ContextBinding = PrivateAttr()
 
-    @validated
-    def __init__(
-        self,
-        model_name: str | Path = "minilm",
-        *,
-        context_path: str | Path | None = None,
-        encoder: Embedder | None = None,
-        embeddings_cache: BaseKVStore | None = None,
-        **settings: Any,
-    ) -> None:
-        """Load the model, and the context if one is named.
-
-        Args:
-            model_name: a built-in model, a directory or a hub repository.
-            context_path: load this saved context instead of fitting one.
-            encoder: a loaded encoder to share, in place of `model_name`, `device`, `dtype`, `cache_folder`.
-            embeddings_cache: keep vectors in this key-value store, by context, role (query or document) and text.
-            settings: the other fields.
-
-        Raises:
-            ConfigurationError: `embeddings_cache` is not a key-value store.
-            ContextMismatchError: `context_fingerprint` is among the settings, and `context_path` has another one.
-        """
-        path = None if context_path is None else str(context_path)
-        name = str(model_name) if encoder is None else checked_embedder(encoder).name
-        super().__init__(model_name=name, context_path=path, **settings)
-        encoder = self._loader()() if encoder is None else encoder
+    def _bind(self, embedder: Embedder, embeddings_cache: BaseKVStore | None) -> None:
+        """Use this embedder, through the cache if there is one, and load the context that the fields name."""
         if embeddings_cache is not None:
-            encoder = CachedEmbedder(encoder, embeddings_cache)
-        self._binding = ContextBinding(encoder, _REMEDY, expected_fingerprint=self.context_fingerprint)
-        if path is not None:
-            self._binding.load(path)
-            self.context_fingerprint = self._binding.context.fingerprint
+            embedder = CachedEmbedder(embedder, embeddings_cache)
+        self._binding = ContextBinding(embedder, _REMEDY, expected_fingerprint=self.context_fingerprint)
+        if self.context_path is not None:
+            self._binding.load(self.context_path)
+            self.context_fingerprint = self.context.fingerprint
 
     @classmethod
     def class_name(cls) -> str:
-        """The name under which LlamaIndex serialises this class."""
-        return "ContextualEmbedding"
+        """Return the name under which LlamaIndex serialises this class."""
+        return cls.__name__
 
     def to_payload(self) -> dict[str, Any]:
-        """The fields shown in traces, including the context's identity."""
+        """Return the fields shown in traces, including the fingerprint of the context."""
         return {**super().to_payload(), "context_fingerprint": self.context_fingerprint}
 
     @validated
     def fit(self, nodes: Iterable[BaseNode | str], *, refit: bool = False, show_progress: bool | None = None) -> Self:
-        """Fit the context on the nodes that are going to be indexed (after splitting, all of them).
+        """Fit the context on the nodes that will be indexed: all of them, after splitting.
 
-        Nodes count with the text that the index embeds, metadata included (`MetadataMode.EMBED`).
+        Of a node, the text that the index embeds is used, including metadata (`MetadataMode.EMBED`).
 
         Args:
             nodes: nodes or texts; any iterable, read once.
-            refit: replace a context that something was embedded under; embed the whole corpus again then.
-            show_progress: show a bar; None for long work only.
+            refit: replace a context under which something was embedded; then embed the whole corpus again.
+            show_progress: show a progress bar; None shows one for long work only.
 
         Raises:
-            ContextInUseError: something was embedded already, and `refit` is False.
-            ContextMismatchError: the constructor was told another `context_fingerprint`, and `refit` is False.
+            ContextInUseError: something was already embedded, and `refit` is False.
+            ContextMismatchError: the constructor was given another `context_fingerprint`, and `refit` is False.
             InvalidTextError: an item is neither a node nor a text.
-            ContextTooSmallError: fewer than two distinct nodes.
+            ContextTooSmallError: there are fewer than two distinct nodes.
         """
         self._binding.fit(
             read_texts(nodes, _text),
@@ -133,34 +95,19 @@ class ContextualEmbedding(ContextBoundMixin, BaseEmbedding):
 
     @validated
     def save_context(self, path: str | Path) -> None:
-        """Write the context into the directory `path`, for `context_path=`; copies in worker processes read it."""
+        """Write the context into the directory `path`, for `context_path=`."""
         self.context.save(path)
         self.context_path = str(path)
 
     def __call__(self, nodes: Sequence[BaseNode], **kwargs: Any) -> Sequence[BaseNode]:
-        """As LlamaIndex's; also raises ContextMismatchError if a node is stamped with another context."""
+        """Embed nodes as LlamaIndex does; raises ContextMismatchError if one is stamped with another context."""
         refuse_other_stamps(nodes, self)
         return super().__call__(nodes, **kwargs)
 
     async def acall(self, nodes: Sequence[BaseNode], **kwargs: Any) -> Sequence[BaseNode]:
-        """As LlamaIndex's; also raises ContextMismatchError if a node is stamped with another context."""
+        """Embed nodes as LlamaIndex does; raises ContextMismatchError if one is stamped with another context."""
         refuse_other_stamps(nodes, self)
         return await super().acall(nodes, **kwargs)
-
-    def _loader(self) -> Callable[[], Embedder]:
-        options = (self.model_name, self.device, self.dtype, self.cache_folder, self.variant)
-        return partial(ContextualEncoder.from_pretrained, *options)
-
-    def _pickled_embedder(self) -> Embedder:
-        encoder, embedder = self._binding.encoder, super()._pickled_embedder()
-        return CachedEmbedder(embedder, encoder.store) if isinstance(encoder, CachedEmbedder) else embedder
-
-    def _pickled_settings(self, embedder: Embedder) -> dict[str, Any]:
-        settings = self.model_dump(
-            exclude={"callback_manager", "context_path", "context_fingerprint", "embeddings_cache"}
-        )
-        del settings["class_name"]
-        return {**settings, "encoder": embedder}
 
     def _get_text_embeddings(self, texts: list[str]) -> list[Embedding]:
         vectors: list[Embedding] = self._binding.encode_documents(texts, show_progress=False).tolist()
@@ -181,6 +128,74 @@ class ContextualEmbedding(ContextBoundMixin, BaseEmbedding):
 
     async def _aget_query_embedding(self, query: str) -> Embedding:
         return await asyncio.to_thread(self._get_query_embedding, query)
+
+    def _pickled_embedder(self) -> Embedder:
+        embedder, given = super()._pickled_embedder(), self.embedder
+        return CachedEmbedder(embedder, given.store) if isinstance(given, CachedEmbedder) else embedder
+
+    def _pickled_settings(self, embedder: Embedder) -> dict[str, Any]:
+        settings = self.model_dump(
+            exclude={"callback_manager", "context_path", "context_fingerprint", "embeddings_cache"}
+        )
+        del settings["class_name"]
+        return settings
+
+
+class ContextualEmbedding(ContextBoundEmbedding):
+    """The embedding of a contextual model, whose context is fitted on the nodes before the index is built.
+
+    Example:
+        ```python
+        embed_model = ContextualEmbedding("minilm").fit(nodes)
+        index = VectorStoreIndex(nodes, embed_model=embed_model)
+        embed_model.save_context("my_index/context")  # and later: ContextualEmbedding(context_path=...)
+        ```
+
+    One object serves one index. For a second index over the same loaded model, use `with_context`, or pass `encoder=`.
+    """
+
+    model_name: str = Field(default="minilm", description="Built-in model, directory or hub repository.")
+    variant: str | None = Field(default=None, description='Variant of a released model: "train" (default) or "hub".')
+    device: str = Field(default="auto", description='The device: "auto", "cpu", "cuda", "cuda:1", "mps".')
+    dtype: str = Field(
+        default="auto", description='The number format: "auto" (float32 on a CPU), "float32", "bfloat16", "float16".'
+    )
+    cache_folder: str | None = Field(default=None, description="The directory of downloads from the hub.")
+
+    @validated
+    def __init__(
+        self,
+        model_name: str | Path = "minilm",
+        *,
+        context_path: str | Path | None = None,
+        encoder: Embedder | None = None,
+        embeddings_cache: BaseKVStore | None = None,
+        **settings: Any,
+    ) -> None:
+        """Load the model, and the context if one is named.
+
+        Args:
+            model_name: a built-in model, a directory or a hub repository.
+            context_path: load this saved context instead of fitting one.
+            encoder: a loaded encoder to share, in place of `model_name`, `device`, `dtype` and `cache_folder`.
+            embeddings_cache: keep vectors in this key-value store, by context, role (query or document) and text.
+            settings: the other fields.
+
+        Raises:
+            ConfigurationError: `embeddings_cache` is not a key-value store.
+            ContextMismatchError: `context_fingerprint` is given, and the context at `context_path` has another one.
+        """
+        name = str(model_name) if encoder is None else checked_embedder(encoder).name
+        path = None if context_path is None else str(context_path)
+        super().__init__(model_name=name, context_path=path, **settings)
+        self._bind(self._loader()() if encoder is None else encoder, embeddings_cache)
+
+    def _loader(self) -> Callable[[], Embedder]:
+        options = (self.model_name, self.device, self.dtype, self.cache_folder, self.variant)
+        return partial(ContextualEncoder.from_pretrained, *options)
+
+    def _pickled_settings(self, embedder: Embedder) -> dict[str, Any]:
+        return {**super()._pickled_settings(embedder), "encoder": embedder}
 
 
 def _text(node: BaseNode | str) -> str:

@@ -1,4 +1,4 @@
-"""An index persisted together with its context, and loaded under that and no other."""
+"""Persisting an index together with its context, and loading it under that context."""
 
 from pathlib import Path
 from typing import Any
@@ -11,32 +11,32 @@ from llama_index.core.vector_stores.types import BasePydanticVectorStore
 from cde_retrievers.binding.check import ContextCheck
 from cde_retrievers.context.context import CorpusContext
 from cde_retrievers.errors import ContextMismatchError
-from cde_retrievers.llama_index.embeddings import ContextualEmbedding
-from cde_retrievers.llama_index.guards import check_index, refuse_other_context
+from cde_retrievers.llama_index.embeddings import ContextBoundEmbedding, ContextualEmbedding
+from cde_retrievers.llama_index.guards import check_index, refuse_another_context
 from cde_retrievers.llama_index.storage_dir import CONTEXT_FOLDER, seal_with_context, sealed_context
 from cde_retrievers.storage.atomic import atomic_directory, recovered
 from cde_retrievers.validation.signatures import validated
 
 
 @validated
-def persist_index(index: VectorStoreIndex, embed_model: ContextualEmbedding, persist_dir: str | Path) -> None:
+def persist_index(index: VectorStoreIndex, embed_model: ContextBoundEmbedding, persist_dir: str | Path) -> None:
     """Write an index and the context it was built under into a directory, whole or not at all.
 
-    An index persisted there before is replaced. All of its nodes must be stamped: an embedding may have been refitted
-    since, so that it embeds them says nothing about the vectors that they have.
+    An index that was persisted there is replaced. All nodes must be stamped, because the embedding may have been
+    refitted since they were embedded.
 
     Args:
-        index: built of nodes from `stamped` or a `ContextFitter`.
-        embed_model: its context is saved.
-        persist_dir: a directory of its own on a local disk.
+        index: an index of nodes from `stamped` or a `ContextFitter`.
+        embed_model: the embedding whose context is saved.
+        persist_dir: a directory for this index alone, on a local disk.
 
     Raises:
         ContextNotFittedError: the embedding has no context.
-        ContextMismatchError: the index was built under another context, or has nodes that do not say under which.
+        ContextMismatchError: the index was built under another context, or has nodes without a stamp.
         PathInUseError: `persist_dir` is a file, or holds other files.
         WriteError: the disk is full, or `persist_dir` cannot be written to.
     """
-    refuse_other_context(index, embed_model)
+    refuse_another_context(index, embed_model)
     check = check_index(index, embed_model)
     if check.theirs is None:
         raise ContextMismatchError(
@@ -52,22 +52,22 @@ def persist_index(index: VectorStoreIndex, embed_model: ContextualEmbedding, per
 @validated
 def load_index(
     persist_dir: str | Path,
-    embed_model: ContextualEmbedding | None = None,
+    embed_model: ContextBoundEmbedding | None = None,
     *,
     vector_store: BasePydanticVectorStore | None = None,
     **options: Any,
 ) -> BaseIndex[Any]:
-    """Read what `persist_index` wrote, to be queried under the context it was built under.
+    """Load an index that `persist_index` wrote, under the context it was built under.
 
     Args:
-        persist_dir: given to `persist_index`.
-        embed_model: to embed with; without a context of its own, the index gets a view of it (`with_context`) under
-            the saved one. If None, the model that fitted the context is loaded by its name.
-        vector_store: the one the index was built over, where that keeps its vectors elsewhere.
-        options: passed on to LlamaIndex's `load_index_from_storage`.
+        persist_dir: the directory given to `persist_index`.
+        embed_model: the embedding of the queries. If it has no context, the index gets a view of it (`with_context`)
+            under the saved one. If None, the model that fitted the context is loaded by its name.
+        vector_store: the vector store of the index, if it keeps its vectors elsewhere.
+        options: passed to LlamaIndex's `load_index_from_storage`.
 
     Raises:
-        ContextFileError: the context is missing, or a file is damaged or was written by something else since.
+        ContextFileError: the context is missing, or a file is damaged or was changed since.
         ContextMismatchError: `embed_model` has another context or is another model, or the vector store's nodes are of
             another context.
     """
@@ -78,9 +78,9 @@ def load_index(
     return load_index_from_storage(storage, embed_model=bound, **options)
 
 
-def _bound(embed_model: ContextualEmbedding | None, context: CorpusContext, folder: Path) -> ContextualEmbedding:
+def _bound(embed_model: ContextBoundEmbedding | None, context: CorpusContext, folder: Path) -> ContextBoundEmbedding:
     if embed_model is None:
         return ContextualEmbedding(context.model_name, context_path=folder / CONTEXT_FOLDER)
     if embed_model.context_fingerprint is not None:
         ContextCheck(theirs=context.fingerprint, yours=embed_model.context_fingerprint).raise_if_different()
-    return embed_model if embed_model._binding.is_fitted else embed_model.with_context(context)
+    return embed_model if embed_model.is_fitted else embed_model.with_context(context)

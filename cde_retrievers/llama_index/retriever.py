@@ -1,4 +1,4 @@
-"""A LlamaIndex retriever over an index whose vectors were made under one context."""
+"""A LlamaIndex retriever over an index of one context."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,8 +9,8 @@ from llama_index.core.ingestion import run_transformations
 from llama_index.core.retrievers import BaseRetriever
 from llama_index.core.schema import BaseNode, Document, NodeWithScore, QueryBundle, TransformComponent
 
-from cde_retrievers.llama_index.embeddings import ContextualEmbedding
-from cde_retrievers.llama_index.guards import refuse_other_context
+from cde_retrievers.llama_index.embeddings import ContextBoundEmbedding, ContextualEmbedding
+from cde_retrievers.llama_index.guards import refuse_another_context
 from cde_retrievers.llama_index.stamps import stamped
 from cde_retrievers.llama_index.vector_store import ContextualVectorStore
 from cde_retrievers.validation.signatures import validated
@@ -18,13 +18,13 @@ from cde_retrievers.validation.texts import check_collection
 
 
 class ContextualRetriever(BaseRetriever):
-    """Finds the nodes nearest to a query, both embedded under the corpus' own context.
+    """A retriever of the nodes nearest to a query, both embedded under the context of the corpus.
 
     Args:
-        index: built with `embed_model`.
-        embed_model: fitted on the nodes of the index.
-        similarity_top_k: nodes per query.
-        settings: passed on to LlamaIndex's `BaseRetriever`.
+        index: an index built with `embed_model`.
+        embed_model: an embedding fitted on the nodes of the index.
+        similarity_top_k: number of nodes per query.
+        settings: passed to LlamaIndex's `BaseRetriever`.
 
     Raises:
         ContextNotFittedError: the embedding has no context.
@@ -32,11 +32,11 @@ class ContextualRetriever(BaseRetriever):
     """
 
     def __init__(
-        self, index: VectorStoreIndex, embed_model: ContextualEmbedding, similarity_top_k: int = 4, **settings: Any
+        self, index: VectorStoreIndex, embed_model: ContextBoundEmbedding, similarity_top_k: int = 4, **settings: Any
     ) -> None:
         super().__init__(**settings)
         self._fingerprint = embed_model.context.fingerprint
-        refuse_other_context(index, embed_model)
+        refuse_another_context(index, embed_model)
         self.index = index
         self.embed_model = embed_model
         self._nearest = index.as_retriever(similarity_top_k=similarity_top_k, embed_model=embed_model)
@@ -49,7 +49,7 @@ class ContextualRetriever(BaseRetriever):
         *,
         model: str = "minilm",
         similarity_top_k: int = 4,
-        embed_model: ContextualEmbedding | None = None,
+        embed_model: ContextBoundEmbedding | None = None,
         path: str | Path | None = None,
         show_progress: bool = False,
     ) -> Self:
@@ -58,23 +58,23 @@ class ContextualRetriever(BaseRetriever):
         The index is a `ContextualVectorStore`; `ContextualVectorStore.open(path)` opens it again.
 
         Args:
-            nodes: what to search; also what the context is fitted on.
+            nodes: the nodes to search, on which the context is also fitted.
             model: the contextual model, unless `embed_model` is given.
-            similarity_top_k: nodes per query.
-            embed_model: to use instead; fitted on the nodes if it has no context yet.
-            path: a new directory to keep the index in; without one it lies in a temporary one.
+            similarity_top_k: number of nodes per query.
+            embed_model: an embedding to use instead; fitted on the nodes if it has no context yet.
+            path: a new directory for the index; a temporary one if None.
             show_progress: show LlamaIndex's progress bar while indexing.
 
         Raises:
             ContextMismatchError: a node already has a vector that is not of this context.
-            PathInUseError: there is an index at `path` already, or something else.
+            PathInUseError: there is already an index, or something else, at `path`.
         """
         check_collection(nodes)
         known = list(nodes)
         embed_model = embed_model if embed_model is not None else ContextualEmbedding(model)
         if embed_model.context_fingerprint is None:
             embed_model.fit(known)
-        # Nothing to verify: what is retrieved from it below is embedded by this embed_model.
+        # Nothing to verify: all nodes and queries are embedded by this embed_model.
         storage = StorageContext.from_defaults(vector_store=ContextualVectorStore(embed_model, path, verify=False))
         index = VectorStoreIndex(
             stamped(known, embed_model), storage_context=storage, embed_model=embed_model, show_progress=show_progress
@@ -93,8 +93,8 @@ class ContextualRetriever(BaseRetriever):
         """Split documents into nodes as `VectorStoreIndex.from_documents` does, then as `from_nodes`.
 
         Args:
-            documents: what to search.
-            transformations: what makes nodes of them; `Settings.transformations` if None.
+            documents: the documents to search.
+            transformations: the steps that make nodes of them; `Settings.transformations` if None.
             options: keyword arguments of `from_nodes`.
         """
         check_collection(documents)

@@ -1,9 +1,8 @@
-"""Nodes that say under which context they are embedded, and what is made of that: filters and namespaces."""
+"""The context stamped on nodes, and filters for that stamp."""
 
 from collections.abc import Iterable, Sequence
 
 from llama_index.core.schema import BaseNode
-from llama_index.core.storage.docstore.keyval_docstore import DEFAULT_NAMESPACE
 from llama_index.core.vector_stores.types import FilterCondition, MetadataFilter, MetadataFilters
 
 from cde_retrievers.binding.check import CONTEXT_KEY
@@ -12,14 +11,14 @@ from cde_retrievers.errors import ContextMismatchError, InvalidTextError
 
 
 def stamped(nodes: Iterable[BaseNode], embed_model: ContextBoundMixin, *, reembed: bool = False) -> list[BaseNode]:
-    """Copies of the nodes whose metadata carry the context's fingerprint; what is embedded of them stays the same.
+    """Return copies of the nodes with the context's fingerprint in their metadata under `CONTEXT_KEY`.
 
-    LlamaIndex does not embed a node that has a vector already, under whichever context that was made. Such a node is
-    refused unless its stamp says that it was this one.
+    The text that is embedded stays the same. LlamaIndex does not embed a node that already has a vector, so such a
+    node is refused unless it is stamped with this context.
 
     Args:
-        nodes: about to be embedded; they are left as they are.
-        embed_model: is going to embed them.
+        nodes: the nodes to embed.
+        embed_model: the embedding that will embed them.
         reembed: drop vectors of another or an unknown context, so that these nodes are embedded again.
 
     Raises:
@@ -28,7 +27,7 @@ def stamped(nodes: Iterable[BaseNode], embed_model: ContextBoundMixin, *, reembe
         InvalidTextError: an item is not a node.
     """
     fingerprint = embed_model.context.fingerprint
-    return [_stamped(_checked(node, position), fingerprint, reembed) for position, node in enumerate(nodes)]
+    return [_with_stamp(_checked(node, position), fingerprint, reembed) for position, node in enumerate(nodes)]
 
 
 def _checked(node: object, position: int) -> BaseNode:
@@ -39,13 +38,13 @@ def _checked(node: object, position: int) -> BaseNode:
     return node
 
 
-def _stamped(node: BaseNode, fingerprint: str, reembed: bool) -> BaseNode:
+def _with_stamp(node: BaseNode, fingerprint: str, reembed: bool) -> BaseNode:
     theirs = node.metadata.get(CONTEXT_KEY)
     stale = node.embedding is not None and theirs != fingerprint
     if stale and not reembed:
         raise ContextMismatchError(
             f"node {node.node_id} already has a vector, made under {theirs or 'a context that it does not name'}, and "
-            f"LlamaIndex would use it as it is; yours is {fingerprint}. Pass reembed=True to drop such vectors, so "
+            f"LlamaIndex would use it unchanged; yours is {fingerprint}. Pass reembed=True to drop such vectors, so "
             f"that the nodes are embedded again"
         )
     changes = {
@@ -61,11 +60,7 @@ def _with_key(keys: Sequence[str]) -> list[str]:
 
 
 def refuse_other_stamps(nodes: Iterable[BaseNode], embed_model: ContextBoundMixin) -> None:
-    """Embed stamped nodes under the context that they name, or not at all.
-
-    Raises:
-        ContextMismatchError: a node is stamped with another context.
-    """
+    """Raise ContextMismatchError if a node is stamped with another context than the embedding's."""
     for node in nodes:
         theirs = node.metadata.get(CONTEXT_KEY)
         if theirs is not None and theirs != embed_model.context.fingerprint:
@@ -76,31 +71,20 @@ def refuse_other_stamps(nodes: Iterable[BaseNode], embed_model: ContextBoundMixi
             )
 
 
-def context_filters(embed_model: ContextBoundMixin, filters: MetadataFilters | None = None) -> MetadataFilters:
-    """Filters that let through only nodes stamped with the embedding's context: no hits instead of wrong ones.
+def context_filter(embed_model: ContextBoundMixin, also: MetadataFilters | None = None) -> MetadataFilters:
+    """Return filters for nodes that are `stamped` with the embedding's context; a search finds only these.
 
     Args:
-        embed_model: embeds the queries.
-        filters: to be met as well. Other conditions than AND are nested, which `SimpleVectorStore` refuses.
+        embed_model: the embedding of the queries; the filters are made for its present context.
+        also: other filters that nodes must pass too. Conditions other than AND are nested, which `SimpleVectorStore`
+            refuses.
 
     Raises:
         ContextNotFittedError: the embedding has no context.
     """
     own = MetadataFilter(key=CONTEXT_KEY, value=embed_model.context.fingerprint)
-    if filters is None or not filters.filters:
+    if also is None or not also.filters:
         return MetadataFilters(filters=[own])
-    if filters.condition in (None, FilterCondition.AND):
-        return MetadataFilters(filters=[own, *filters.filters])
-    return MetadataFilters(filters=[own, filters])
-
-
-def docstore_namespace(embed_model: ContextBoundMixin) -> str:
-    """A document store's namespace per context, for an `IngestionPipeline` that skips what it has seen before.
-
-    Under another context nothing has been seen, so every document is embedded again:
-    `SimpleDocumentStore(namespace=docstore_namespace(embed_model))`, and the same with `from_persist_path`.
-
-    Raises:
-        ContextNotFittedError: the embedding has no context.
-    """
-    return f"{DEFAULT_NAMESPACE}/{embed_model.context.fingerprint}"
+    if also.condition in (None, FilterCondition.AND):
+        return MetadataFilters(filters=[own, *also.filters])
+    return MetadataFilters(filters=[own, also])

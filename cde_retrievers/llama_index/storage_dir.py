@@ -1,4 +1,4 @@
-"""A persisted index on disk: LlamaIndex's files, the context in a directory among them, and a seal over the files."""
+"""The directory of a persisted index: LlamaIndex's files, the context, and a seal with the checksums of the files."""
 
 from pathlib import Path
 from typing import Any
@@ -18,17 +18,17 @@ _REMEDY = "restore the directory from a copy, or build the index again and save 
 
 
 def seal_with_context(folder: Path, context: CorpusContext) -> None:
-    """Save the context next to the index files in `folder`, and record that they belong together."""
+    """Save the context next to the index files in `folder`, and seal both."""
     files = {entry.name: sha256_of_file(entry) for entry in sorted(folder.iterdir()) if entry.is_file()}
     context.save(folder / CONTEXT_FOLDER)
     write_json(folder / SEAL_FILE, sealed({"fingerprint": context.fingerprint, "files": files}))
 
 
 def sealed_context(folder: Path) -> CorpusContext:
-    """The context under which the index in `folder` was built.
+    """Return the context under which the index in `folder` was built.
 
     Raises:
-        ContextFileError: it is missing, a file is damaged, or was written by something else since.
+        ContextFileError: the context is missing, or a file is damaged or was changed since.
     """
     context = CorpusContext.load(folder / CONTEXT_FOLDER)
     content = _read_seal(folder / SEAL_FILE)
@@ -42,15 +42,15 @@ def sealed_context(folder: Path) -> CorpusContext:
     return context
 
 
-def context_beside(folder: Path) -> CorpusContext | None:
-    """The context in a persisted index' directory, or None; errors as in `sealed_context` where there is a seal."""
+def context_in(folder: Path) -> CorpusContext | None:
+    """Return the context in a persisted index's directory, or None; if there is a seal, as `sealed_context`."""
     if (folder / SEAL_FILE).is_file():
         return sealed_context(folder)
     return CorpusContext.load(folder / CONTEXT_FOLDER) if (folder / CONTEXT_FOLDER).is_dir() else None
 
 
 def vectors_in(folder: Path) -> SimpleVectorStore | None:
-    """LlamaIndex's own vector store in a persisted index' directory; None if the vectors are elsewhere."""
+    """Return the `SimpleVectorStore` in a persisted index's directory; None if the vectors are elsewhere."""
     path = folder / _VECTORS_FILE
     return SimpleVectorStore.from_persist_path(str(path)) if path.is_file() else None
 
@@ -58,8 +58,8 @@ def vectors_in(folder: Path) -> SimpleVectorStore | None:
 def _read_seal(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ContextFileError(
-            f"{path.parent} was not saved with persist_index: it has no {path.name}, which would record that the "
-            f"context belongs to the index; load it as LlamaIndex does, then save it with persist_index"
+            f"{path.parent} was not saved with persist_index: it has no {path.name}, which records that the context "
+            f"belongs to the index; load it as LlamaIndex does, then save it with persist_index"
         )
     return read_checksummed(path, ContextFileError, _REMEDY)
 
@@ -69,6 +69,6 @@ def _check_file(path: Path, sha256: str) -> None:
         raise ContextFileError(f"{path.parent} is incomplete: it has no {path.name}; {_REMEDY}")
     if sha256_of_file(path) != sha256:
         raise ContextFileError(
-            f"{path} is damaged, or was since written by something other than persist_index, so the context of the "
+            f"{path} is damaged, or was changed since by something other than persist_index, so the context of the "
             f"index is unknown; {_REMEDY}"
         )

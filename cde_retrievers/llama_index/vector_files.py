@@ -1,4 +1,4 @@
-"""The place of a vector store's index on disk, and copies of it."""
+"""Creating the index of a vector store, and copying it to another directory."""
 
 from pathlib import Path
 from typing import Any
@@ -6,47 +6,47 @@ from typing import Any
 from llama_index.core.vector_stores.simple import NAMESPACE_SEP
 from llama_index.core.vector_stores.types import DEFAULT_PERSIST_FNAME
 
-from cde_retrievers.context.context import CorpusContext
-from cde_retrievers.encoder.embedder import Embedder
 from cde_retrievers.errors import ConfigurationError, PathInUseError
 from cde_retrievers.index import ContextualIndex
-from cde_retrievers.index.copies import copy_files, is_only_index
+from cde_retrievers.index.copy import copy_files, is_only_index
+from cde_retrievers.index.inspection import holds_index
 from cde_retrievers.index.lock import writer_lock
-from cde_retrievers.index.reader import holds_index
 from cde_retrievers.index.temporary import in_temporary_directory
+from cde_retrievers.llama_index.embeddings import ContextBoundEmbedding
 from cde_retrievers.storage.atomic import atomic_directory
 from cde_retrievers.storage.disk_errors import disk_errors_explained
 
 
-def new_index(embedder: Embedder, context: CorpusContext, path: str | Path | None) -> ContextualIndex:
-    """An index without documents; without a path in a temporary directory, which is removed with the index.
+def create_index(embed_model: ContextBoundEmbedding, path: str | Path | None) -> ContextualIndex:
+    """Create an index without documents at `path`, or in a temporary directory if `path` is None.
 
     Raises:
+        ContextNotFittedError: the embedding has no context.
         PathInUseError: there is an index, or something else, at `path`.
-        ContextMismatchError: another model fitted the context.
-        WriteError: the disk is full or not to be written to.
+        WriteError: the disk is full, or `path` cannot be written to.
     """
-    if path is not None:
-        if holds_index(path):
-            raise PathInUseError(
-                f"{path} already holds an index; open it with ContextualVectorStore.open({str(path)!r})"
-            )
-        return ContextualIndex.create(embedder, context, path)
-    return in_temporary_directory(lambda folder: ContextualIndex.create(embedder, context, folder))
+    if path is not None and holds_index(path):
+        raise PathInUseError(f"{path} already holds an index; open it with ContextualVectorStore.open({str(path)!r})")
+    context = embed_model.context
+
+    def create(folder: Path) -> ContextualIndex:
+        return ContextualIndex.create(embed_model.embedder, context, folder)
+
+    return in_temporary_directory(create) if path is None else create(Path(path))
 
 
 def persisted_path(persist_dir: str | Path, namespace: str) -> Path:
-    """The path at which a `StorageContext` persists the vector store of that name."""
+    """Return the path at which a `StorageContext` persists the vector store of that name."""
     return Path(persist_dir) / f"{namespace}{NAMESPACE_SEP}{DEFAULT_PERSIST_FNAME}"
 
 
 def copy_index(index: ContextualIndex, path: str | Path) -> None:
-    """Copy the newest generation into a directory, whole or not at all; an index there is replaced.
+    """Copy the newest generation to `path`, whole or not at all; an index there is replaced.
 
     Raises:
         PathInUseError: something else is at `path`.
         IndexLockedError: another process is writing to the index.
-        WriteError: the disk is full or not to be written to.
+        WriteError: the disk is full, or `path` cannot be written to.
     """
     if Path(path).resolve() == index.path:
         return
@@ -59,14 +59,10 @@ def copy_index(index: ContextualIndex, path: str | Path) -> None:
 
 
 def require_local(fs: Any) -> None:
-    """Refuse a file system of fsspec that is not this machine's.
-
-    Raises:
-        ConfigurationError: it is another.
-    """
+    """Raise ConfigurationError if `fs`, a file system of fsspec, is not the local disk."""
     protocol = getattr(fs, "protocol", ())
     if fs is not None and "file" not in ((protocol,) if isinstance(protocol, str) else protocol):
         raise ConfigurationError(
-            f"an index must be on a local disk, where it is searched in place, found a file system for {protocol!r}; "
+            f"an index must be on a local disk, on which it is searched, found a file system for {protocol!r}; "
             f"leave fs out, and copy the directory afterwards"
         )

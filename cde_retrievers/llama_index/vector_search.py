@@ -1,116 +1,187 @@
-"""The queries of LlamaIndex's vector store interface, answered from an index.
+"""The reading half of LlamaIndex's vector store interface, over an index that carries its context.
 
 Axes: W width.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from threading import RLock
 from typing import Any
 
 import numpy as np
+from llama_index.core.bridge.pydantic import Field, PrivateAttr
 from llama_index.core.indices.query.embedding_utils import get_top_k_mmr_embeddings
-from llama_index.core.schema import ImageNode, IndexNode
+from llama_index.core.schema import BaseNode, ImageNode, IndexNode
 from llama_index.core.vector_stores.types import (
-    FilterCondition,
-    FilterOperator,
-    MetadataFilter,
+    BasePydanticVectorStore,
     MetadataFilters,
     VectorStoreQuery,
     VectorStoreQueryMode,
     VectorStoreQueryResult,
 )
 
-from cde_retrievers.errors import ConfigurationError, FilterError, shown
+from cde_retrievers.binding.check import ContextCheck
+from cde_retrievers.errors import ConfigurationError, shown
 from cde_retrievers.index import ContextualIndex, Document, Filter, Hit
 from cde_retrievers.index.filters import compile_filter
-from cde_retrievers.llama_index.vector_nodes import SOURCE_FIELD, TYPE_FIELD, length_of, to_node
+from cde_retrievers.llama_index.embeddings import ContextBoundEmbedding
+from cde_retrievers.llama_index.vector_checks import SampleCheck, query_vector
+from cde_retrievers.llama_index.vector_documents import SOURCE_FIELD, TYPE_FIELD, from_index_document
+from cde_retrievers.llama_index.vector_filters import to_index_filter
 from cde_retrievers.retrieval.document import checked_ids
-from cde_retrievers.validation.vectors import Embeddings, checked_vectors, unit_rows
+from cde_retrievers.validation.numbers import check_whole
+from cde_retrievers.validation.vectors import Embeddings
 
 _OBJECTS = {ImageNode.class_name(), IndexNode.class_name()}
 _MMR_OPTIONS = ("mmr_threshold", "mmr_prefetch_k")
 _MIN_PREFETCH, _PREFETCH_PER_HIT = 100, 4
 
 
-class NodeSearch:
-    """Finds nodes in an index.
+class ContextualSearch(BasePydanticVectorStore):
+    """The reading half of `ContextualVectorStore`.
+
+    Asynchronous methods run in a thread; by default LlamaIndex runs them in the event loop.
 
     Args:
-        index: its documents were made of nodes.
-        width: W, the length of a vector.
-        lock: held by whoever changes the index.
+        embed_model: an embedding under the index's context.
+        index: the index to search.
+        verify: compare a sample of the vectors with those of `embed_model`.
+
+    Raises:
+        ContextNotFittedError: the embedding has no context.
+        ContextMismatchError: the index was built under another context.
     """
 
-    def __init__(self, index: ContextualIndex, width: int, lock: RLock) -> None:
-        self._index = index
-        self._width = width
-        self._lock = lock
+    stores_text: bool = True
+    is_embedding_query: bool = True
+    verify: bool = Field(default=True, description="Compare a sample of the vectors with those of embed_model.")
 
-    def answer(self, query: VectorStoreQuery, fingerprint: str, options: Mapping[str, Any]) -> VectorStoreQueryResult:
-        """The nodes nearest to a query that was embedded under a context; see `ContextualVectorStore.query`."""
+    _index: ContextualIndex = PrivateAttr()
+    _embed_model: ContextBoundEmbedding = PrivateAttr()
+    _sample: SampleCheck = PrivateAttr()
+    # Held by changes, and by calls that read the index more than once.
+    _lock: RLock = PrivateAttr(default_factory=RLock)
+
+    def __init__(self, embed_model: ContextBoundEmbedding, index: ContextualIndex, verify: bool) -> None:
+        super().__init__(stores_text=True)
+        self.verify = verify
+        self._embed_model = embed_model
+        self._index = index
+        self._sample = SampleCheck(embed_model)
+        self._check_context()
+
+    @property
+    def client(self) -> ContextualIndex:
+        """The index, for operations that LlamaIndex does not have, such as `refresh()` and `optimize()`."""
+        return self._index
+
+    @property
+    def embed_model(self) -> ContextBoundEmbedding:
+        """The embedding of queries and nodes."""
+        return self._embed_model
+
+    @property
+    def context_fingerprint(self) -> str:
+        """Fingerprint of the index's context."""
+        return self._index.context.fingerprint
+
+    def query(self, query: VectorStoreQuery, **kwargs: Any) -> VectorStoreQueryResult:
+        """Return the nodes nearest to a query's vector with their cosines, best first.
+
+        Args:
+            query: mode "default", or "mmr" for nodes near to the query and different from each other. `filters` are
+                those of `vector_filters`; `doc_ids` and `node_ids` restrict the search, unless they are empty.
+            kwargs: for "mmr", by `vector_store_kwargs` of `as_retriever`: `mmr_threshold`, the weight of the nearness
+                from 0 to 1 (.5 by default), and `mmr_prefetch_k`, the number of nearest nodes to select from (four
+                times `similarity_top_k` by default, and at least 100).
+
+        Raises:
+            ContextMismatchError: `embed_model` was refitted, or the query's vector is not the one of its text.
+            ConfigurationError: another mode, no vector or one of another width, or an unknown option.
+            FilterError: a filter is impossible, or names a field that no node has.
+        """
+        fingerprint = self._check_context()
+        if self.verify and query.query_str and query.query_embedding is not None:
+            self._sample.check_query(query.query_str, self._vector(query))
+        hits = self._hits(query, fingerprint, kwargs)
+        self._check_context()  # another thread may have refitted the index
+        return VectorStoreQueryResult(
+            nodes=[from_index_document(hit) for hit in hits],
+            similarities=[hit.score for hit in hits],
+            ids=[hit.id for hit in hits],
+        )
+
+    async def aquery(self, query: VectorStoreQuery, **kwargs: Any) -> VectorStoreQueryResult:
+        """Call `query` in a thread."""
+        return await asyncio.to_thread(self.query, query, **kwargs)
+
+    def get_nodes(self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None) -> list[BaseNode]:
+        """Return nodes without their vectors, restricted to these ids and filters if given; ignores unknown ids."""
+        return [from_index_document(found) for found in self._select(node_ids, filters)]
+
+    async def aget_nodes(
+        self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None
+    ) -> list[BaseNode]:
+        """Call `get_nodes` in a thread."""
+        return await asyncio.to_thread(self.get_nodes, node_ids, filters)
+
+    def _select(self, node_ids: list[str] | None, filters: MetadataFilters | None) -> list[Document]:
+        allowed = to_index_filter(filters)
+        with self._lock:
+            return list(self._index.documents(allowed)) if node_ids is None else self._among(node_ids, allowed)
+
+    def _hits(self, query: VectorStoreQuery, fingerprint: str, options: Mapping[str, Any]) -> list[Hit]:
         refuse_options(options, known=_MMR_OPTIONS)
         if query.mode not in (VectorStoreQueryMode.DEFAULT, VectorStoreQueryMode.MMR):
             raise ConfigurationError(
                 f"query mode {query.mode.value!r} needs more than vectors; use 'default' or 'mmr', or fuse this "
                 f"retriever with a keyword retriever, such as llama_index.core.retrievers.QueryFusionRetriever"
             )
-        k = _positive("similarity_top_k", query.similarity_top_k)
+        k = query.similarity_top_k
+        check_whole("similarity_top_k", k, 1)
         is_diverse = query.mode == VectorStoreQueryMode.MMR
-        # These look at the index more than once, and no document may go in between.
+        # These read the index more than once, and no document may be deleted between.
         with self._lock if is_diverse or query.node_ids is not None else nullcontext():
-            hits = self._diverse(query, fingerprint, k, options) if is_diverse else self._nearest(query, fingerprint, k)
-        return VectorStoreQueryResult(
-            nodes=[to_node(hit) for hit in hits],
-            similarities=[hit.score for hit in hits],
-            ids=[hit.id for hit in hits],
-        )
+            return self._diverse(query, fingerprint, k, options) if is_diverse else self._nearest(query, fingerprint, k)
 
-    def of_source(self, ref_doc_ids: Sequence[str]) -> Filter | None:
-        """The nodes made of these documents; None if no node says what it was made of."""
+    def _vector(self, query: VectorStoreQuery) -> Embeddings:
+        return query_vector(query.query_embedding, self._embed_model.embedder.width)
+
+    def _of_source(self, ref_doc_ids: Sequence[str]) -> Filter | None:
+        """Return a filter for the nodes of these documents, or None if no node names its document."""
         return {SOURCE_FIELD: {"$in": list(ref_doc_ids)}} if SOURCE_FIELD in self._index.fields else None
 
-    def among(self, node_ids: Iterable[str], query_filter: Filter) -> list[Document]:
-        """Those of the nodes that are there and pass, in the order asked for."""
+    def _among(self, node_ids: Iterable[str], allowed: Filter) -> list[Document]:
+        """Return the documents with these ids that pass the filter, in the order of the ids."""
         known = self._index.get(list(dict.fromkeys(checked_ids(node_ids))))
         found = [document for document in known if document is not None]
         if not found:
             return []
-        passes = compile_filter(query_filter, self._index.fields)
+        passes = compile_filter(allowed, self._index.fields)
         return [document for document in found if passes(document.metadata)]
 
-    def vector(self, query: VectorStoreQuery) -> Embeddings:
-        """The query's vector (W,), of length 1."""
-        found = length_of(query.query_embedding)
-        if found != self._width:
-            raise ConfigurationError(
-                f"the query's vector must have {self._width} numbers, found {found}; give the index the store's "
-                f"embed_model: VectorStoreIndex.from_vector_store(store, embed_model=store.embed_model)"
-            )
-        unit: Embeddings = unit_rows(checked_vectors([query.query_embedding], 1, self._width, ConfigurationError))[0]
-        return unit
-
     def _nearest(self, query: VectorStoreQuery, fingerprint: str, k: int) -> list[Hit]:
-        vector, query_filter = self.vector(query), to_index_filter(query.filters)
+        vector, allowed = self._vector(query), to_index_filter(query.filters)
         node_ids = [] if query.node_ids is None else checked_ids(query.node_ids)
         doc_ids = [] if query.doc_ids is None else checked_ids(query.doc_ids)
         if doc_ids:
-            sources = self.of_source(doc_ids)
+            sources = self._of_source(doc_ids)
             if sources is None:
                 return []
-            query_filter = {"$and": [query_filter, sources]}
+            allowed = {"$and": [allowed, sources]}
         if node_ids and not self._means_everything(node_ids):
-            return self._nearest_among(self.among(node_ids, query_filter), vector, k)
-        return self._index.search_embedded(vector[None], fingerprint, k, query_filter or None)[0]
+            return self._nearest_among(self._among(node_ids, allowed), vector, k)
+        return self._index.search_embedded(vector[None], fingerprint, k, allowed or None)[0]
 
     def _means_everything(self, node_ids: Sequence[str]) -> bool:
-        """Whether the ids are those of all image and index nodes.
+        """Return whether the ids are those of all image and index nodes.
 
-        LlamaIndex keeps a list of these, next to a store that keeps the text, and `as_retriever` sends that list with
+        LlamaIndex keeps a list of these next to a store that keeps the text, and `as_retriever` sends that list with
         every query, although it means all nodes.
         """
-        kinds = {document.metadata.get(TYPE_FIELD) for document in self.among(node_ids, {})}
+        kinds = {document.metadata.get(TYPE_FIELD) for document in self._among(node_ids, {})}
         if not kinds or not kinds <= _OBJECTS:
             return False
         return set(self._index.ids({TYPE_FIELD: {"$in": sorted(_OBJECTS)}})) <= set(node_ids)
@@ -121,38 +192,34 @@ class NodeSearch:
         return [_hit(documents[row], float(scores[row])) for row in best]
 
     def _diverse(self, query: VectorStoreQuery, fingerprint: str, k: int, options: Mapping[str, Any]) -> list[Hit]:
-        prefetched = _positive(
-            "mmr_prefetch_k", options.get("mmr_prefetch_k", max(_MIN_PREFETCH, _PREFETCH_PER_HIT * k))
-        )
+        prefetched = options.get("mmr_prefetch_k", max(_MIN_PREFETCH, _PREFETCH_PER_HIT * k))
+        check_whole("mmr_prefetch_k", prefetched, 1)
+        threshold = options.get("mmr_threshold", query.mmr_threshold)
+        if threshold is not None and not (isinstance(threshold, int | float | np.floating) and 0 <= threshold <= 1):
+            raise ConfigurationError(f"mmr_threshold must be a number from 0 to 1, found {shown(threshold)}")
         hits = {hit.id: hit for hit in self._nearest(query, fingerprint, prefetched)}
-        vector: Any = self.vector(query).astype(np.float64)
+        vector: Any = self._vector(query).astype(np.float64)
         scores, ids = get_top_k_mmr_embeddings(
             vector,
             list(self._vectors(list(hits.values())).astype(np.float64)),
             similarity_top_k=k,
             embedding_ids=list(hits),
-            mmr_threshold=_share("mmr_threshold", options.get("mmr_threshold", query.mmr_threshold)),
+            mmr_threshold=None if threshold is None else float(threshold),
         )
         return [replace(hits[i], score=float(score)) for score, i in zip(scores, ids, strict=True)]
 
     def _vectors(self, found: Sequence[Document] | Sequence[Hit]) -> Embeddings:
         return self._index.vectors([str(one.id) for one in found])
 
-
-def _share(name: str, value: object) -> float | None:
-    if value is not None and not (isinstance(value, int | float | np.floating) and 0 <= value <= 1):
-        raise ConfigurationError(f"{name} must be a number from 0 to 1, found {shown(value)}")
-    return None if value is None else float(value)
-
-
-def _positive(name: str, value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ConfigurationError(f"{name} must be a positive whole number, found {shown(value)}")
-    return value
+    def _check_context(self) -> str:
+        """Return the fingerprint that index and embedding share, or raise ContextMismatchError."""
+        yours = self._embed_model.context.fingerprint
+        ContextCheck(theirs=self._index.context.fingerprint, yours=yours).raise_if_different()
+        return yours
 
 
 def refuse_options(options: Mapping[str, Any], known: Sequence[str] = ()) -> None:
-    """Raise ConfigurationError if there is an option that would have no effect."""
+    """Raise ConfigurationError if there are unknown options: a misspelt one would have no effect."""
     unknown = sorted(set(options) - set(known))
     if unknown:
         raise ConfigurationError(
@@ -163,72 +230,3 @@ def refuse_options(options: Mapping[str, Any], known: Sequence[str] = ()) -> Non
 
 def _hit(document: Document, score: float) -> Hit:
     return Hit(str(document.id), document.text, document.metadata, score)
-
-
-def _compared(name: str) -> Callable[[str, Any], Filter]:
-    return lambda field, wanted: {field: {name: wanted}}
-
-
-def _contains_each(name: str) -> Callable[[str, Any], Filter]:
-    def build(field: str, wanted: Any) -> Filter:
-        if not isinstance(wanted, list) or not wanted:
-            raise FilterError(f"ANY and ALL on {field!r} take a non-empty list of values, found {shown(wanted)}")
-        return {name: [{field: {"$contains": value}} for value in wanted]}
-
-    return build
-
-
-def _contains_text(field: str, wanted: Any) -> Filter:
-    if not isinstance(wanted, str):
-        raise FilterError(f"TEXT_MATCH on {field!r} takes a text, found {shown(wanted)}")
-    return {field: {"$contains": wanted}}
-
-
-def _is_empty(field: str, _: Any) -> Filter:
-    return {"$or": [{field: {"$exists": False}}, {field: {"$in": [None, "", []]}}]}
-
-
-_OPERATORS: Mapping[FilterOperator, Callable[[str, Any], Filter]] = {
-    FilterOperator.EQ: _compared("$eq"),
-    FilterOperator.NE: _compared("$ne"),
-    FilterOperator.GT: _compared("$gt"),
-    FilterOperator.GTE: _compared("$gte"),
-    FilterOperator.LT: _compared("$lt"),
-    FilterOperator.LTE: _compared("$lte"),
-    FilterOperator.IN: _compared("$in"),
-    FilterOperator.NIN: _compared("$nin"),
-    FilterOperator.CONTAINS: _compared("$contains"),
-    FilterOperator.ANY: _contains_each("$or"),
-    FilterOperator.ALL: _contains_each("$and"),
-    FilterOperator.TEXT_MATCH: _contains_text,
-    FilterOperator.IS_EMPTY: _is_empty,
-}
-
-
-def to_index_filter(filters: MetadataFilters | None) -> Filter:
-    """The same test of a document's metadata; without filters one that every document passes.
-
-    Raises:
-        FilterError: an operator has no counterpart, or its value is of the wrong kind.
-    """
-    if filters is None or not filters.filters:
-        return {}
-    parts = [_one(part) for part in filters.filters]
-    if filters.condition is FilterCondition.OR:
-        return {"$or": parts}
-    # LlamaIndex's NOT: none of the parts holds.
-    return {"$not": {"$or": parts}} if filters.condition is FilterCondition.NOT else {"$and": parts}
-
-
-def _one(part: MetadataFilter | MetadataFilters) -> Filter:
-    if isinstance(part, MetadataFilters):
-        return to_index_filter(part)
-    build = _OPERATORS.get(part.operator)
-    if build is None:
-        raise FilterError(
-            f"operator {part.operator.name} on {part.key!r} has no counterpart here; use one of "
-            f"{', '.join(operator.name for operator in _OPERATORS)}"
-        )
-    if part.value is None and part.operator is not FilterOperator.IS_EMPTY:
-        raise FilterError(f"{part.operator.name} on {part.key!r} has no value; to find missing ones, use IS_EMPTY")
-    return build(part.key, part.value)

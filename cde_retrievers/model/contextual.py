@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from cde_retrievers.errors import CheckpointError, ConfigurationError
 from cde_retrievers.model.backbones import TRAINING_SETTINGS, check_conditioning, longest_text
 from cde_retrievers.model.biencoder import read_biencoder
-from cde_retrievers.model.cached import CachedSecondStage
+from cde_retrievers.model.cached_conditioning import CachedSecondStage
 from cde_retrievers.model.checkpoints import (
     CONFIG_FILE,
     WEIGHTS_FILE,
@@ -31,7 +31,7 @@ from cde_retrievers.model.config import (
     ContextualConfig,
     as_conditioning,
 )
-from cde_retrievers.model.joint import JointSecondStage
+from cde_retrievers.model.joint_conditioning import JointSecondStage
 from cde_retrievers.model.released import (
     BACKBONE_FILE,
     is_published,

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from cde_retrievers.model.backbones import build_backbone
-from cde_retrievers.model.cached import CachedSecondStage, register_attention
+from cde_retrievers.model.cached_conditioning import CachedSecondStage, register_attention
 from cde_retrievers.model.config import (
     CachedConditioning,
     ContextualConfig,
@@ -12,7 +12,7 @@ from cde_retrievers.model.config import (
     WhiteningConditioning,
 )
 from cde_retrievers.model.first_stage import FirstStage
-from cde_retrievers.model.joint import JointSecondStage, first_stage_mlp
+from cde_retrievers.model.joint_conditioning import JointSecondStage, first_stage_mlp
 from cde_retrievers.model.second_stage import SecondStage
 from cde_retrievers.model.whitening import WhiteningSecondStage
 

@@ -1,11 +1,9 @@
 """mteb: a contextual model on its tasks, each under a context of its own texts."""
 
-try:
-    import mteb  # noqa: F401
-except ImportError as error:
-    from cde_retrievers.errors import MissingDependencyError
+# ruff: noqa: E402 - a missing package is named before anything needs it
+from cde_retrievers.util.imports import require
 
-    raise MissingDependencyError("cde_retrievers.mteb needs mteb: pip install 'cde-retrievers[mteb]'") from error
+require("mteb", "cde_retrievers.mteb", extra="mteb")
 
 from cde_retrievers.mteb.model import ContextualModelForMTEB
 

@@ -10,7 +10,7 @@ from cde_retrievers.evaluation.comparison import Comparison
 from cde_retrievers.evaluation.dataset import RetrievalDataset
 from cde_retrievers.evaluation.matrix import ContextMatrix
 from cde_retrievers.evaluation.metrics import MAIN, Interval
-from cde_retrievers.evaluation.pictures.corpus_map import Projection
+from cde_retrievers.evaluation.pictures.scatter_plot import Projection
 from cde_retrievers.evaluation.results import Evaluation
 from cde_retrievers.validation.vectors import checked_embeddings, checked_width
 
@@ -170,13 +170,13 @@ class QueryChange:
 
     @property
     def gain(self) -> float:
-        """Of nDCG@10."""
+        """The difference in nDCG@10."""
         return self.own.ndcg_at_10 - self.without.ndcg_at_10
 
 
 @dataclass(frozen=True, slots=True)
-class CorpusSync:
-    """All queries of a set.
+class QueryChanges:
+    """The effect of a context on the queries of a set.
 
     Attributes:
         wins: the ten that gained most, most first.
@@ -193,7 +193,7 @@ class CorpusSync:
     same: int
 
 
-def changes(data: RetrievalDataset, comparison: Comparison) -> CorpusSync:
+def changes(data: RetrievalDataset, comparison: Comparison) -> QueryChanges:
     """The effect of the own context, query by query.
 
     Args:
@@ -213,7 +213,7 @@ def changes(data: RetrievalDataset, comparison: Comparison) -> CorpusSync:
     def shown(places: list[int]) -> tuple[QueryChange, ...]:
         return tuple(_change(place, data, texts, comparison.own, without) for place in places[:SHOWN])
 
-    return CorpusSync(shown(wins), shown(losses), len(wins), len(losses), len(gains) - len(wins) - len(losses))
+    return QueryChanges(shown(wins), shown(losses), len(wins), len(losses), len(gains) - len(wins) - len(losses))
 
 
 def _change(

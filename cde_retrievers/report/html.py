@@ -8,7 +8,7 @@ import cde_retrievers
 from cde_retrievers.evaluation.comparison import Comparison, Row
 from cde_retrievers.evaluation.dataset import RetrievalDataset
 from cde_retrievers.evaluation.metrics import MEASURES
-from cde_retrievers.evaluation.pictures.corpus_map import NUMBERED
+from cde_retrievers.evaluation.pictures.scatter_plot import NUMBERED
 from cde_retrievers.report.figures import figures_of, map_of
 from cde_retrievers.report.findings import Findings, changes, headline, points, signed
 from cde_retrievers.util.imports import imported

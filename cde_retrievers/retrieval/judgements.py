@@ -1,13 +1,19 @@
-"""Judged queries, and nDCG@10 on them."""
+"""Judged queries, and measures of a search on them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import cast
 
-from cde_retrievers.errors import ConfigurationError, MissingDependencyError, shown
+import numpy as np
+from numpy.typing import NDArray
+
+from cde_retrievers.errors import ConfigurationError, shown
+from cde_retrievers.util.imports import imported
 
 DEPTH = 10
+"""Hits per query that nDCG@10 looks at."""
 Run = Mapping[str, Mapping[str, float]]
+Values = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,27 +41,39 @@ class JudgedQueries:
                 f"query {unjudged[0]!r} and {len(unjudged) - 1} others have no judgements; leave them out"
             )
 
-    def ndcg_at_10(self, run: Run) -> float:
-        """Compute the mean nDCG@10 over the queries by ir-measures.
+    def run_of(self, found: Iterable[Iterable[tuple[str, float]]]) -> dict[str, dict[str, float]]:
+        """Return the results of a search as measures take them: score by document id, by query id.
+
+        Args:
+            found: id and score of each document found, for each query in order.
+        """
+        return {query: dict(hits) for query, hits in zip(self.queries, found, strict=True)}
+
+    def per_query(self, run: Run, measures: Mapping[str, str]) -> dict[str, Values]:
+        """Compute measures of every query by ir-measures -> (Q,) by the measure's name, in the order of `queries`.
+
+        A query without hits counts 0.
 
         Args:
             run: score by document id, by query id.
+            measures: ir-measures' name of each measure, by the name in the result.
 
         Raises:
             MissingDependencyError: ir-measures is not installed; the message names the extra.
         """
-        try:
-            import ir_measures
-        except ImportError as error:
-            raise MissingDependencyError(
-                "judging a search needs ir-measures: pip install 'cde-retrievers[eval]'"
-            ) from error
-        measure = ir_measures.nDCG @ DEPTH
-        judgements = {query: dict(self.relevant[query]) for query in self.queries}
-        found = {query: dict(run.get(query, {})) for query in self.queries}
-        # A query without hits would be left out of the mean instead of counting 0.
-        total = sum(metric.value for metric in ir_measures.iter_calc([measure], judgements, found))
-        return float(total) / len(self.queries)
+        ir_measures = imported("ir_measures", "evaluation", extra="eval")
+        names = {ir_measures.parse_measure(theirs): ours for ours, theirs in measures.items()}
+        place = {query: row for row, query in enumerate(self.queries)}
+        values = {name: np.zeros(len(place)) for name in measures}
+        judgements = {query: dict(self.relevant[query]) for query in place}
+        found = {query: dict(run.get(query, {})) for query in place}
+        for metric in ir_measures.iter_calc(list(names), judgements, found):
+            values[names[metric.measure]][place[metric.query_id]] = metric.value
+        return values
+
+    def ndcg_at_10(self, run: Run) -> float:
+        """Compute the mean nDCG@10 over the queries; arguments and errors as in `per_query`."""
+        return float(self.per_query(run, {"ndcg@10": "nDCG@10"})["ndcg@10"].mean())
 
 
 def check_by_id(setting: str, found: object) -> None:

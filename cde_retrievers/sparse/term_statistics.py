@@ -6,12 +6,25 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cde_retrievers.errors import ConfigurationError, ContextMismatchError
 from cde_retrievers.sparse.analyzer import TERM_LIMIT, Analyzer
 from cde_retrievers.storage.hashing import sha256_of_json
+from cde_retrievers.validation.problems import readable
 
 Terms = NDArray[np.int32]
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    language: str | None
+    analyzer: str
+    documents: int
+    mean_length: float
+    k1: float
+    b: float
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -56,6 +69,23 @@ class TermStatistics:
         known = np.array(sorted(counts), dtype=np.int32)
         frequencies = np.array([counts[int(term)] for term in known], dtype=np.int32)
         return cls(analyzer.language, analyzer.identity, documents, length / max(1, documents), known, frequencies)
+
+    @classmethod
+    def from_settings(cls, settings: object, terms: Terms, frequencies: Terms) -> "TermStatistics":
+        """Return statistics from what `settings` gave and both arrays.
+
+        Raises:
+            ConfigurationError: the values have other types, or contradict each other.
+        """
+        try:
+            known = _Settings.model_validate(settings)
+        except ValidationError as error:
+            raise ConfigurationError(f"these are not term statistics: {readable(error.errors())}") from error
+        return cls(**known.model_dump(), terms=terms, frequencies=frequencies)
+
+    def settings(self) -> dict[str, object]:
+        """Return all that is not an array, as values of JSON."""
+        return {name: getattr(self, name) for name in _Settings.model_fields}
 
     def __post_init__(self) -> None:
         for name in ("terms", "frequencies"):

@@ -1,13 +1,9 @@
 """sentence-transformers: a module that makes a contextual encoder and a context a `SentenceTransformer`."""
 
-try:
-    import sentence_transformers  # noqa: F401
-except ImportError as error:
-    from cde_retrievers.errors import MissingDependencyError
+# ruff: noqa: E402 - a missing package is named before anything needs it
+from cde_retrievers.util.imports import require
 
-    raise MissingDependencyError(
-        "cde_retrievers.st needs sentence-transformers: pip install 'cde-retrievers[st]'"
-    ) from error
+require("sentence_transformers", "cde_retrievers.st", extra="st", package="sentence-transformers")
 
 from cde_retrievers.st.module import ContextualModule
 

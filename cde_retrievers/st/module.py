@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from cde_retrievers.context.context import CorpusContext
 from cde_retrievers.encoder.encoder import ContextualEncoder
 from cde_retrievers.errors import CheckpointError, ConfigurationError
-from cde_retrievers.st.saved import read_parts, requested_dtype, write_parts
+from cde_retrievers.st.persistence import read_parts, requested_dtype, write_parts
 from cde_retrievers.validation.texts import checked_texts
 
 
@@ -39,8 +39,8 @@ class ContextualModule(InputModule):
 
     Files: `model.save(path)` writes `encoder/` and `context/` next to the library's own files. As of 6.0
     sentence-transformers imports no module class from outside its package without `trust_remote_code=True`, from local
-    directories too, though the class comes from this installed package and no code is in the directory. The flag trusts
-    whoever wrote the directory to name the class; without it, `ContextualModule.load(path)` reads the same files.
+    directories too, though the class comes from this installed package and no code is in the directory. The flag lets
+    the directory name the class to load; without it, `ContextualModule.load(path)` reads the same files.
 
     Args:
         encoder: shared freely.
@@ -135,7 +135,7 @@ class ContextualModule(InputModule):
     ) -> Self:
         """Read what `save` wrote, from a directory or a hub repository; onto the best device, as encoders are.
 
-        Of `model_kwargs` a `dtype` is heeded, as in `ContextualEncoder.from_pretrained`.
+        Of `model_kwargs` only `dtype` is used, as in `ContextualEncoder.from_pretrained`.
 
         Raises:
             CheckpointError: encoder or context are not there, or the encoder is damaged.

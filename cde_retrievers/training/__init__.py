@@ -1,7 +1,7 @@
 """Training: pairs, contextual batches, and both stages of a model under one contrastive loss.
 
-The names here are the public ones. `data` reads and describes pairs, `batches` makes steps of them, `losses` caches
-gradients through both stages; `run` puts everything together in `train`.
+The names here are the public ones. `data` reads and describes pairs, `batches` makes batches of them, `losses` has the
+loss and the gradient cache of both stages, and `run` has `train`, which puts them together.
 """
 
 from typing import TYPE_CHECKING

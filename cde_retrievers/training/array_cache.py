@@ -1,7 +1,7 @@
-"""Arrays that were computed once, kept on disk under a hash of all that they depend on.
+"""A cache of arrays on disk, by a hash of everything they depend on.
 
-An entry is a directory with one `.npy` file per array and `cache.json`, which names what it was made from and the
-files' SHA-256. It appears whole or not at all.
+An entry is a directory with one `.npy` file per array and `cache.json`, which holds the inputs and the SHA-256 of every
+file. An entry is complete or absent.
 """
 
 import json
@@ -28,21 +28,21 @@ _NAME_DIGITS = 32
 
 
 def cached_arrays(folder: str | Path, kind: str, made_from: dict[str, Any], write: Callable[[Path], None]) -> Arrays:
-    """The arrays of one entry, mapped from disk; made first where they are missing or damaged.
+    """The arrays of one entry, mapped from disk; computed first if they are missing or damaged.
 
-    Processes that ask at the same time wait for the one that makes them.
+    One of several processes computes them; the others wait.
 
     Args:
-        folder: where entries are kept; made if it does not exist.
-        kind: of entry, the beginning of its directory's name.
-        made_from: all that the arrays depend on; the rest of the name is its hash.
-        write: puts `NAME.npy` files into the directory it is given.
+        folder: of all entries; created if it does not exist.
+        kind: of the entry; its directory's name begins with it.
+        made_from: everything the arrays depend on, as JSON values; its hash ends the name.
+        write: writes `NAME.npy` files into the directory it is given.
 
     Returns:
         Read-only arrays by name.
 
     Raises:
-        PathInUseError: something else is where the entry should be.
+        PathInUseError: there is something else at the entry's path.
         WriteError: the disk is full, or the folder cannot be written to.
     """
     entry = Path(folder) / f"{kind}-{sha256_of_json(made_from)[:_NAME_DIGITS]}"
@@ -50,22 +50,22 @@ def cached_arrays(folder: str | Path, kind: str, made_from: dict[str, Any], writ
     if found is not None:
         sweep(entry)
         return found
-    with disk_errors_explained(entry, "what was kept there before is unharmed"):
+    with disk_errors_explained(entry, "earlier entries are unharmed"):
         make_directory(entry.parent)
         with FileLock(entry.parent / f".{entry.name}.lock"):
             return _read(entry, made_from) or _make(entry, made_from, write)
 
 
 def write_rows(path: Path, shape: tuple[int, int], blocks: Iterable[NDArray[np.float32]]) -> None:
-    """Write float32 rows as a `.npy` file, one block in memory at a time.
+    """Write float32 rows as a `.npy` file, with one block in memory at a time.
 
     Args:
         path: of the new file.
-        shape: rows in all blocks, and their width.
-        blocks: (some rows, width) each.
+        shape: of all blocks together.
+        blocks: arrays (rows, width).
     """
     header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.float32)), "fortran_order": False, "shape": shape}
-    # Not through a memory map: a full disk would end the process there, instead of raising an error.
+    # Not through a memory map: a full disk would kill the process instead of raising an error.
     with path.open("wb") as file:
         np.lib.format.write_array_header_2_0(file, header)
         for block in blocks:
@@ -83,7 +83,7 @@ def _make(entry: Path, made_from: dict[str, Any], write: Callable[[Path], None])
 
 
 def _read(entry: Path, made_from: dict[str, Any]) -> Arrays | None:
-    """The arrays, or None where there are none that are whole and made from this."""
+    """The arrays of an undamaged entry with these inputs, or None."""
     try:
         manifest = json.loads((recovered(entry) / MANIFEST).read_text(encoding="utf-8"))
         whole = manifest["made_from"] == made_from and all(

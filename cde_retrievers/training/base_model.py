@@ -1,4 +1,4 @@
-"""The model that a training run begins with, from a name alone: contextual already, or a bi-encoder still."""
+"""The model that a training run starts from, by name: a contextual model or a bi-encoder."""
 
 from pathlib import Path
 from typing import Any
@@ -23,19 +23,18 @@ def encoder_to_train(
     device: str | torch.device = "auto",
     **settings: Any,
 ) -> ContextualEncoder:
-    """A contextual model as it is, or one made of a bi-encoder, under "cached" conditioning unless told otherwise.
+    """Load a contextual model, or make one from a bi-encoder.
 
     Args:
-        name_or_path: "minilm", which is taken for the bi-encoder it is made of; or a directory or hub repository with
-            a bi-encoder or a contextual model.
-        conditioning: for a bi-encoder.
-        device: where it computes.
+        name_or_path: "minilm", which here means its bi-encoder; or a directory or hub repository with a bi-encoder or a
+            contextual model.
+        conditioning: of the model made from a bi-encoder; "cached" if None.
+        device: of the model.
         settings: fields of `ContextualConfig` for a bi-encoder, such as prompts or `max_length`.
 
     Raises:
-        ConfigurationError: conditioning or settings are given for a model that is contextual already; or one of them
-            is impossible.
-        CheckpointError: there is no such model, or it is one this library cannot read.
+        ConfigurationError: conditioning or settings are given for a contextual model, or one of them is impossible.
+        CheckpointError: there is no such model, or this library cannot read it.
         MissingDependencyError: the built-in model's weights are not installed; names the extra.
     """
     if not is_contextual(name_or_path):
@@ -52,7 +51,7 @@ def encoder_to_train(
 
 
 def is_contextual(name_or_path: str | Path) -> bool:
-    """Whether the name is that of a contextual model, saved by this library or a released one.
+    """Whether a model is contextual: saved by this library, or a released one.
 
     Raises:
         CheckpointError: there is no model of that name.

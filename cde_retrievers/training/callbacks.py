@@ -1,4 +1,4 @@
-"""The output of a run: the log, the progress line, and an entry for the last step."""
+"""Callbacks that report on a run: the log file, the progress line, and a log entry for the last step."""
 
 import json
 from pathlib import Path
@@ -13,10 +13,10 @@ LOG_FILE = "training_log.jsonl"
 
 
 class LogWriter(TrainerCallback):
-    """Appends what the Trainer logs to `training_log.jsonl`, a line of JSON per entry."""
+    """Writes the Trainer's log to `training_log.jsonl`, one line of JSON per entry."""
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Begin the file; a resumed run's with what was logged up to its checkpoint, and no further."""
+        """Begin the file. In a resumed run it starts with the entries up to the checkpoint."""
         if state.is_world_process_zero:
             path = _path(args)
             make_directory(path.parent)
@@ -38,15 +38,15 @@ def _line(entry: dict[str, float]) -> str:
 
 
 class LogLastStep(TrainerCallback):
-    """Asks for an entry after the last step, so that a run shorter than `logging_steps` has a loss to show too."""
+    """Logs the last step too, so that a run shorter than `logging_steps` has a loss."""
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Ask for it."""
+        """Request a log entry after the last step."""
         if state.global_step >= state.max_steps:
             control.should_log = True
 
 
-# Name in the log, how it is called on the line, and its format.
+# Name in the log, name on the line, and format.
 _SHOWN = (
     ("loss", "loss", "{:.3f}"),
     ("accuracy", "accuracy", "{:.1%}"),
@@ -58,26 +58,26 @@ _SHOWN = (
 
 
 class ProgressLine(TrainerCallback):
-    """A bar over the steps with the last loss, accuracy, pairs per second, masked share and memory.
+    """A progress bar with the last loss, accuracy, pairs per second, masked share and memory, on the first process.
 
     Args:
-        show: True or False, or None for in a terminal or a notebook only. On the first process only.
+        show: None for a bar in a terminal or a notebook only.
     """
 
     def __init__(self, show: bool | None = None) -> None:
-        self._disable = None if show is None else not show  # in tqdm's terms
+        self._disable = None if show is None else not show  # tqdm's setting
         self._bar: tqdm[Any] | None = None
         self._last: dict[str, float] = {}
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Draw the bar, a resumed run's from its step on."""
+        """Draw the bar; a resumed run begins at its step."""
         if state.is_world_process_zero:
             self._bar = tqdm(
                 total=state.max_steps, initial=state.global_step, desc="Training", unit="step", disable=self._disable
             )
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Advance it."""
+        """Advance the bar."""
         if self._bar is not None:
             self._bar.update(state.global_step - self._bar.n)
 
@@ -89,18 +89,18 @@ class ProgressLine(TrainerCallback):
         logs: dict[str, float] | None = None,
         **_: Any,
     ) -> None:
-        """Show the newest figures."""
+        """Show the newest figures next to the bar."""
         self._last.update(logs or {})
         if self._bar is not None:
             self._bar.set_postfix_str(progress_text(self._last))
 
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Leave the bar as it is."""
+        """Close the bar."""
         if self._bar is not None:
             self._bar.close()
             self._bar = None
 
 
 def progress_text(logs: dict[str, float]) -> str:
-    """The figures of a log entry on one line, those it has."""
+    """The figures of a log entry on one line."""
     return ", ".join(f"{title} {form.format(logs[name])}" for name, title, form in _SHOWN if name in logs)

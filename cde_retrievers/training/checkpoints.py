@@ -1,7 +1,7 @@
-"""The complete checkpoints of a run. The Trainer writes a checkpoint file by file; a marker is written after all.
+"""The complete checkpoints of a run. The Trainer writes a checkpoint file by file, and then we write a marker.
 
-The marker names every file with its size, by which a checkpoint that was not finished is told, and with its SHA-256,
-which is checked before anything is read of one.
+The marker names every file with its size and its SHA-256. The sizes tell an unfinished checkpoint; the SHA-256 are
+checked before a checkpoint is read.
 """
 
 import json
@@ -36,13 +36,13 @@ class _Marker(BaseModel):
 
 
 def mark_complete(checkpoint: Path, identity: RunIdentity) -> None:
-    """Write the marker: what the checkpoint belongs to, and size and SHA-256 of every file in it.
+    """Write the marker: the run's identity, and the size and SHA-256 of every file.
 
     Args:
-        checkpoint: its directory, all of it written.
-        identity: JSON values that a run continuing from it must share.
+        checkpoint: its directory, completely written.
+        identity: JSON values that a run which continues from it must share.
     """
-    # All of it on the device before the marker is, and the marker before an older checkpoint goes.
+    # The files reach the device before the marker does, and the marker before an older checkpoint is deleted.
     sync_tree(checkpoint)
     sync_directory(checkpoint.parent)
     digests = sha256_of_files(checkpoint, leave_out=(MARKER,))
@@ -52,13 +52,13 @@ def mark_complete(checkpoint: Path, identity: RunIdentity) -> None:
 
 
 def unmark(checkpoint: Path) -> None:
-    """Remove the marker, because files of the checkpoint are about to be replaced."""
+    """Remove the marker, before files of the checkpoint are replaced or deleted."""
     (checkpoint / MARKER).unlink(missing_ok=True)
     sync_directory(checkpoint)
 
 
 def is_complete(checkpoint: Path) -> bool:
-    """Whether the marker is there and every file has the size it names."""
+    """Whether the marker exists and every file has the size it states."""
     try:
         sizes = _read_marker(checkpoint).files
         return all((checkpoint / name).stat().st_size == size for name, size in sizes.items())
@@ -67,16 +67,16 @@ def is_complete(checkpoint: Path) -> bool:
 
 
 def check_undamaged(checkpoint: Path, folder: Path) -> None:
-    """Refuse a whole checkpoint of which a file is not what was written, or to which one was added.
+    """Refuse a complete checkpoint if a file was changed or added.
 
-    One of an earlier release has no checksums, and is taken as it is.
+    Checkpoints of earlier releases have no checksums and are accepted.
 
     Args:
         checkpoint: its directory.
         folder: the run's output directory.
 
     Raises:
-        TrainingError: names the file, and the checkpoint to continue from.
+        TrainingError: a file was changed or added; names it, and the checkpoint to continue from.
     """
     checksums = _read_marker(checkpoint).sha256
     if checksums:
@@ -99,7 +99,7 @@ def _read_marker(checkpoint: Path) -> _Marker:
     """
     path = checkpoint / MARKER
     content = read_json(path, TrainingError, _REMEDY)
-    if not isinstance(content, dict) or content.keys() != {"files", "run"}:  # what earlier releases wrote
+    if not isinstance(content, dict) or content.keys() != {"files", "run"}:  # the layout of earlier releases
         content = read_checksummed(path, TrainingError, _REMEDY, _VERSION)
     try:
         return _Marker(**content)
@@ -108,27 +108,27 @@ def _read_marker(checkpoint: Path) -> _Marker:
 
 
 def checkpoints_in(folder: Path) -> list[Path]:
-    """Directories of checkpoints, whole or not, in the order of their steps."""
+    """Directories of checkpoints, complete or not, in the order of their steps."""
     found = [path for path in folder.glob(f"{_PREFIX}*") if path.is_dir() and _step(path) is not None]
     return sorted(found, key=lambda path: _step(path) or 0)
 
 
 def newest_complete(folder: Path) -> Path | None:
-    """The last whole checkpoint, or None."""
+    """The last complete checkpoint, or None."""
     return next((path for path in reversed(checkpoints_in(folder)) if is_complete(path)), None)
 
 
 def starting_point(folder: Path, resume: str | Path | bool | None, identity: RunIdentity) -> Path | None:
-    """The checkpoint a run continues from; None for the beginning.
+    """The checkpoint that a run continues from; None to start from the beginning.
 
     Args:
         folder: the run's output directory.
-        resume: a checkpoint's directory, True for the newest whole one, or None or False for the beginning.
-        identity: what the checkpoint must share with the run: its batches would be others.
+        resume: a checkpoint's directory, True for the newest complete one, or None or False for the beginning.
+        identity: of the run; a checkpoint with another one would continue with other batches.
 
     Raises:
-        TrainingError: there is no such checkpoint, it is not whole, damaged or of another run; or checkpoints of an
-            earlier run are in the way of a new one.
+        TrainingError: the checkpoint is missing, incomplete, damaged or of another run; or a new run would be mixed
+            with checkpoints of an earlier one.
     """
     if resume is None or resume is False:
         _refuse_to_mix(folder)
@@ -184,7 +184,7 @@ def _check_identity(checkpoint: Path, identity: RunIdentity) -> None:
 
 
 def delete_old(folder: Path, limit: int | None, best: str | None) -> None:
-    """Delete all but the newest `limit` whole checkpoints; the best one is never deleted, nor are unfinished ones."""
+    """Delete all complete checkpoints but the newest `limit` and the best one. Incomplete ones stay."""
     if limit is None or limit < 1:
         return
     whole = [path for path in checkpoints_in(folder) if is_complete(path)]
@@ -192,7 +192,7 @@ def delete_old(folder: Path, limit: int | None, best: str | None) -> None:
     for path in whole:
         if path.resolve() not in kept:
             logger.info("deleting %s: save_total_limit is %d", path, limit)
-            unmark(path)  # first, so that a half-deleted one is not taken for whole
+            unmark(path)  # first, so that a half-deleted one does not count as complete
             shutil.rmtree(path)
 
 

@@ -1,4 +1,4 @@
-"""All settings of a training run: those of transformers' Trainer, and those of the method."""
+"""The settings of a training run: those of transformers' Trainer, and those of the method."""
 
 import math
 from collections.abc import Mapping
@@ -12,11 +12,11 @@ from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 from transformers import TrainingArguments
 
 from cde_retrievers.errors import ConfigurationError, shown
-from cde_retrievers.training.trainer_settings import check_trainer_settings
+from cde_retrievers.training.unsupported_settings import check_trainer_settings
 from cde_retrievers.util.imports import require
 
 MEAN_NDCG = "ndcg@10"  # over all evaluation folders
-# Strict: neither True nor "3" is a number here.
+# Strict: True and "3" are not numbers here.
 _Above0 = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 _From0To1 = Annotated[float, Field(strict=True, ge=0, le=1)]
 _AtLeast0 = Annotated[int, Field(strict=True, ge=0)]
@@ -32,48 +32,47 @@ def _as_folders(value: Any) -> Any:
 
 @dataclass
 class TrainingConfig(TrainingArguments):
-    """transformers' TrainingArguments with defaults for this work, and what is special to contextual training.
+    """transformers' TrainingArguments with other defaults, and the settings of contextual training.
 
-    Everything of TrainingArguments has its name and meaning, such as `num_train_epochs`, `gradient_accumulation_steps`,
-    `activation_checkpointing`, `bf16`, `save_steps`, `eval_strategy`, `load_best_model_at_end` and `report_to`.
-    `resume_from_checkpoint` may also be True, for the newest whole checkpoint in `output_dir`.
-    A global batch has `per_device_train_batch_size` pairs on each process, and all of them share their negatives.
+    Fields of TrainingArguments keep their names and meanings, such as `num_train_epochs`, `bf16`, `save_steps`,
+    `gradient_accumulation_steps`, `activation_checkpointing`, `eval_strategy`, `load_best_model_at_end` and
+    `report_to`. `resume_from_checkpoint` may also be True, for the newest complete checkpoint in `output_dir`.
+    A global batch has `per_device_train_batch_size` pairs per process; all of them share their negatives.
 
     Attributes:
         batching: "contextual" draws each batch from one cluster of similar pairs (paper, section 4.1), "random" from
-            anywhere in a domain.
-        cluster_size: pairs of a cluster; as many as a global batch if None.
-        surrogate: the frozen model by which pairs are clustered and false negatives found: a bi-encoder by name or
-            path; the first stage of the model as it is before training if None.
-        false_negative_threshold: a document is excluded from the loss where the surrogate scores it at least this high
-            for the query; 1.0 means the score of the query's own positive (paper, equation 4), None for never.
-        hard_negatives: given negatives per query; None for 1 where every pair has one, else 0.
-        context_size: context documents of a step; the model's own `context_size` if None.
-        context_from: "batch" for the documents of the batch, "domain" for those first and then others of its domains,
-            which a context larger than a batch needs.
-        train_first_stage: whether context vectors are trained too. If not they are computed once. None is True where
-            both stages are one network (whitening), else False.
-        gate_learning_rate: of the gate that lets context in (`cached` conditioning), which starts closed; 0.01 if None.
-            It has the schedule of `learning_rate`.
-        sequence_dropout: the probability with which the null vector takes a context vector's place.
+            all pairs.
+        cluster_size: pairs per cluster; the size of a global batch if None.
+        surrogate: name or path of the frozen bi-encoder that clusters pairs and finds false negatives; the model's own
+            first stage before training if None.
+        false_negative_threshold: a document is excluded from the loss of a query for which the surrogate scores it at
+            least this high; 1.0 means the score of the query's own positive (paper, equation 4), None excludes none.
+        hard_negatives: hard negatives per query; if None, 1 where every pair has one, else 0.
+        context_size: context documents per step; the model's own `context_size` if None.
+        context_from: "batch" for the documents of the batch; "domain" adds others of its domains, which a context
+            larger than a batch needs.
+        train_first_stage: whether the first stage is trained too; if not, context vectors are computed once. None is
+            True where both stages are one network (whitening), else False.
+        gate_learning_rate: of the gate of `cached` conditioning, which starts closed; 0.01 if None. It follows the
+            schedule of `learning_rate`.
+        sequence_dropout: the probability with which the null vector replaces a context vector.
         disable_dropout: train without the backbone's dropout, as the released models were trained. On a CPU a step of a
             `cached` model then takes half the time.
-        chunk_size: texts that are in memory at a time (gradient caching); None for all of them.
-        temperature: what similarities are divided by.
-        matryoshka_dimensions: widths at which embeddings cut to them are trained to work too. To use it, take the first
-            columns and normalise again.
-        lora_rank: train adapters of this rank in place of the backbone's weights; None for full fine-tuning.
+        chunk_size: texts in memory at a time (gradient caching); None for all of them.
+        temperature: divides similarities.
+        matryoshka_dimensions: widths that embeddings can be cut to after training; normalise them again.
+        lora_rank: rank of the adapters to train instead of the backbone's weights; None for full fine-tuning.
         lora_alpha: scale of the adapters; twice the rank if None.
-        lora_dropout: on what adapters read.
+        lora_dropout: dropout before the adapters.
         lora_target_modules: names of the layers that get adapters; every linear layer of the backbone if None.
-        cache_folder: where vectors and clusters are kept; `cache` in `output_dir` if None.
-        evaluation: BEIR folders, each searched under its own context during training: `eval_ndcg@10` is the mean, and
-            with several folders there is one such figure for each, `eval_NAME_ndcg@10`. Each epoch, unless
-            `eval_strategy` is given; with `load_best_model_at_end` there is then a checkpoint for each epoch too.
-        evaluation_split: whose judgements of these folders are used.
+        cache_folder: directory of vectors and clusters; `cache` in `output_dir` if None.
+        evaluation: BEIR folders to search under their own contexts during training, by default after each epoch (then
+            with a checkpoint if `load_best_model_at_end`). `eval_ndcg@10` is the mean over the folders; with several,
+            `eval_NAME_ndcg@10` is the figure of each.
+        evaluation_split: of their judgements.
 
     Raises:
-        ConfigurationError: a value is impossible, or does not fit the others.
+        ConfigurationError: a value is impossible, or does not fit another.
         MissingDependencyError: accelerate is not installed; names the extra.
     """
 
@@ -130,7 +129,7 @@ class TrainingConfig(TrainingArguments):
                 self.save_strategy = "epoch"  # the best weights are those of a checkpoint
         try:
             super().__post_init__()  # type: ignore[no-untyped-call]
-        except Exception as error:  # each setting of transformers fails in a way of its own
+        except Exception as error:  # settings of transformers fail in many ways
             raise ConfigurationError(f"transformers refuses the training arguments: {error}") from error
         check_trainer_settings(self)
 
@@ -139,13 +138,11 @@ class TrainingConfig(TrainingArguments):
         """The configuration of plain values, such as those of a TOML file.
 
         Raises:
-            ConfigurationError: a name is unknown, or a value is of another type than the field, or impossible.
+            ConfigurationError: a name is unknown, or a value is of the wrong type or impossible.
         """
         known = [field.name for field in fields(cls) if field.init]
         if not isinstance(settings, Mapping):
-            raise ConfigurationError(
-                f"settings of a training are a mapping of names to values, found {shown(settings)}"
-            )
+            raise ConfigurationError(f"training settings must be a mapping of names to values, found {shown(settings)}")
         for name in settings:
             if name not in known:
                 near = get_close_matches(shown(name), known) or sorted(set(known) - _INHERITED)
@@ -156,7 +153,7 @@ class TrainingConfig(TrainingArguments):
 
     @property
     def show_progress(self) -> bool | None:
-        """Whether `disable_tqdm` asks for a progress line or against it; None for one in a terminal or a notebook."""
+        """The opposite of `disable_tqdm`; None, if that is not set, for a bar in a terminal or a notebook only."""
         return None if self._hides_progress is None else not self._hides_progress
 
     @property
@@ -171,13 +168,13 @@ class TrainingConfig(TrainingArguments):
 
     @property
     def global_batch_size(self) -> int:
-        """Pairs of a batch over all processes."""
+        """Pairs of a batch on all processes together."""
         return int(self.per_device_train_batch_size) * int(self.world_size)
 
 
 _INHERITED = {field.name for field in fields(TrainingArguments)}
-_UNTOLD = ("steps", 500)  # when transformers saves checkpoints by default
-# Of their types are the values that TrainingArguments has made of plain ones.
+_UNTOLD = ("steps", 500)  # transformers' defaults for saving
+# TrainingArguments replaces plain values by objects of these packages.
 _MAKERS = ("accelerate", "torch", "transformers")
 
 
@@ -188,14 +185,14 @@ def _kinds(config: type[TrainingConfig]) -> dict[str, TypeAdapter[Any]]:
 
 
 def _valid(name: str, value: Any, kind: TypeAdapter[Any]) -> Any:
-    # TrainingArguments takes any value for its settings, and fails on some of them in the middle of a run.
+    # TrainingArguments accepts any value, and fails on some in the middle of a run.
     if type(value).__module__.partition(".")[0] in _MAKERS:
         return value
     if isinstance(value, float) and not math.isfinite(value):
         raise ConfigurationError(f"training setting {name} is {value}; it must be a finite number; change it")
     try:
         return kind.validate_python(value)
-    except Exception as error:  # an enumeration fails where it cannot show what it refuses
+    except Exception as error:  # an enumeration can fail while it shows what it refuses
         rule = "it cannot be read"
         if isinstance(error, ValidationError):
             rule = error.errors()[0]["msg"].replace("Input should be", "it must be")

@@ -1,4 +1,4 @@
-"""Rows of all processes, with gradients back to each. Axes: R processes, n rows of each, W width."""
+"""Communication between the processes of a run. Axes: R processes, n rows of each, W width."""
 
 from typing import Any, TypeVar
 
@@ -9,7 +9,7 @@ from torch.autograd.function import once_differentiable
 
 
 def world_size() -> int:
-    """R; 1 where no process group was set up."""
+    """The number of processes, R; 1 without a process group."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
@@ -19,11 +19,11 @@ def rank() -> int:
 
 
 def gathered(rows: Tensor) -> Tensor:
-    """Rows (n, W) of every process, as many on each -> (R * n, W), in the order of the processes.
+    """The rows (n, W) of all processes -> (R * n, W), in the order of the processes; n is the same on each.
 
-    A row's gradient is the sum of what all processes' losses have for it. With the mean over processes that
-    `DistributedDataParallel` takes, a weight's gradient is then that of the mean loss, as one process alone has it.
-    Every process must run the backward pass, since all wait for each other there.
+    The gradient of a row is the sum of its gradients from the losses of all processes. `DistributedDataParallel` takes
+    the mean over processes, so a weight's gradient is that of the mean loss, as with one process.
+    Every process must run the backward pass, where all wait for each other.
     """
     if world_size() == 1:
         return rows
@@ -32,11 +32,11 @@ def gathered(rows: Tensor) -> Tensor:
 
 
 def gathered_mask(mask: Tensor) -> Tensor:
-    """As `gathered`, for bool (n, W), through which no gradient flows."""
+    """`gathered` for bool (n, W), without gradients."""
     return gathered(mask.to(torch.uint8)).bool()
 
 
-# PyTorch's own, torch.distributed.nn.functional.all_gather, is deprecated in favour of a private module.
+# torch.distributed.nn.functional.all_gather is deprecated in favour of a private module.
 class _Gathered(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, rows: Tensor) -> Tensor:
@@ -47,7 +47,7 @@ class _Gathered(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        # A copy, since the gradient may be used elsewhere too, and is summed in place.
+        # A copy, since it is summed in place and may be used elsewhere too.
         total = gradient.clone(memory_format=torch.contiguous_format)
         dist.all_reduce(total)
         return total.chunk(world_size())[rank()]
@@ -57,7 +57,7 @@ T = TypeVar("T")
 
 
 def wait_for_all() -> None:
-    """Go on when every process has come here."""
+    """Wait until every process has called this."""
     if world_size() > 1:
         dist.barrier()
 

@@ -1,4 +1,4 @@
-"""Low-rank adapters in place of full fine-tuning, by peft."""
+"""Low-rank adapters instead of full fine-tuning, by peft."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -16,13 +16,12 @@ if TYPE_CHECKING:
 
 
 class Adapters:
-    """Adapters inside a model's backbones. What conditions a text on its context (gate, projections, null vector) is
-    no part of a backbone and is trained as it is.
+    """Adapters in the backbones of a model. Weights outside them (gate, projections, null vector) are trained fully.
 
     Args:
-        model: gets the adapters in place.
-        config: rank, scale, dropout and layers.
-        first_stage: whether the first stage is trained too, and so gets adapters.
+        model: changed in place.
+        config: has rank, scale, dropout and layers.
+        first_stage: whether the first stage is trained too and gets adapters.
 
     Raises:
         ConfigurationError: the backbone has no such layers.
@@ -42,22 +41,24 @@ class Adapters:
             try:
                 self._tuners = [peft.LoraModel(each, settings, "default") for each in _backbones(model, first_stage)]
             except ValueError as error:
-                raise ConfigurationError(f"peft finds no layer for the adapters: {error}") from error
+                raise ConfigurationError(
+                    f"peft finds no layer for the adapters ({error}); change lora_target_modules"
+                ) from error
 
     def merge(self) -> None:
-        """Merge the adapters into the weights they belong to, and remove them."""
+        """Merge the adapters into the backbones' weights, and remove them."""
         for tuner in self._tuners:
             tuner.merge_and_unload(safe_merge=True)
 
 
 def check_lora(config: "TrainingConfig") -> None:
-    """Raise MissingDependencyError if adapters are asked for and peft is not installed."""
+    """Raise MissingDependencyError if `config` has a `lora_rank` and peft is not installed."""
     if config.lora_rank is not None:
         require("peft", "LoRA", extra="train")
 
 
 def _backbones(model: ContextualModel, first_stage: bool) -> Iterator[PreTrainedModel]:
-    """The backbones that are trained, each once: under whitening both stages have the same one."""
+    """The backbones to train, each once: under whitening both stages share one."""
     stages: list[nn.Module] = [model.second_stage, *([model.first_stage] if first_stage else [])]
     found: dict[int, Any] = {id(part): part for stage in stages for part in stage.modules()}
     return (part for part in found.values() if isinstance(part, PreTrainedModel))

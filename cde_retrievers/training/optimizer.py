@@ -6,21 +6,21 @@ from torch import nn
 from torch.optim import Optimizer
 
 from cde_retrievers.errors import ConfigurationError
-from cde_retrievers.model.cached import CachedSecondStage
+from cde_retrievers.model.cached_conditioning import CachedSecondStage
 from cde_retrievers.model.contextual import ContextualModel
 
-# A weight moves by about its learning rate in a step. The gate starts closed and opens within about one hundred, where
-# a rate that suits the weights of a trained bi-encoder would take tens of thousands.
+# A weight moves by about its learning rate in a step. At this rate the gate, which starts closed, opens within about
+# one hundred steps; at the rate of a trained bi-encoder's weights it would take tens of thousands.
 GATE_LEARNING_RATE = 1e-2
 
 
 def gates(model: ContextualModel) -> list[nn.Parameter]:
-    """The parameters that let context in bit by bit: one tensor under `cached`, none under the other conditionings."""
+    """The gates that let context in: one tensor under `cached` conditioning, else none."""
     return [model.second_stage.gate] if isinstance(model.second_stage, CachedSecondStage) else []
 
 
 def check_gate_learning_rate(model: ContextualModel, rate: float | None) -> None:
-    """Raise ConfigurationError where a rate is given to a model without a gate."""
+    """Raise ConfigurationError if a rate is given for a model without a gate."""
     if rate is not None and not gates(model):
         raise ConfigurationError(
             f"gate_learning_rate={rate} was given, but a model of {model.config.conditioning.kind!r} conditioning has "
@@ -29,12 +29,12 @@ def check_gate_learning_rate(model: ContextualModel, rate: float | None) -> None
 
 
 def set_apart(optimizer: Optimizer, parameters: Iterable[nn.Parameter], learning_rate: float) -> None:
-    """Move parameters of an optimiser that has made no step into groups with another learning rate.
+    """Give parameters of an unused optimizer another learning rate, in parameter groups of their own.
 
     Args:
-        optimizer: changed in place; all else about the parameters' groups stays.
-        parameters: those that it does not optimise are passed over.
-        learning_rate: at its highest; schedules scale it like every other.
+        optimizer: changed in place; other settings of the groups stay.
+        parameters: to move; those that it does not optimise are ignored.
+        learning_rate: the highest one; schedules scale it as they scale the others.
     """
     wanted = {id(parameter) for parameter in parameters}
     for group in list(optimizer.param_groups):

@@ -1,4 +1,4 @@
-"""Training in one call: pairs and a model in, an encoder that was trained on them out."""
+"""`train`: a model and pairs in, a trained encoder out."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -15,12 +15,12 @@ from cde_retrievers.model.config import Conditioning
 from cde_retrievers.training.base_model import encoder_to_train
 from cde_retrievers.training.checkpoints import RunIdentity, newest_complete, starting_point
 from cde_retrievers.training.config import TrainingConfig
+from cde_retrievers.training.data.pair_statistics import check_enough
 from cde_retrievers.training.data.pairs import TrainingPairs
 from cde_retrievers.training.data.read import read_pairs
-from cde_retrievers.training.data.report import check_enough
 from cde_retrievers.training.distributed import wait_for_all
 from cde_retrievers.training.preparation import prepare
-from cde_retrievers.training.trainable import TrainableModel
+from cde_retrievers.training.trainable_model import TrainableModel
 from cde_retrievers.training.trainer import ContextualTrainer
 from cde_retrievers.util.imports import require
 from cde_retrievers.validation.signatures import validated
@@ -33,10 +33,10 @@ class TrainingResult:
     """The result of a run.
 
     Attributes:
-        encoder: the trained model, ready to use.
-        metrics: of the whole run, with the last evaluation's, or with `load_best_model_at_end` the best one's.
-        log_history: every entry of the log.
-        path: the run's output directory.
+        encoder: the trained model.
+        metrics: of the run and of its last evaluation; with `load_best_model_at_end` of its best one.
+        log_history: all entries of the log.
+        path: the output directory.
     """
 
     encoder: ContextualEncoder
@@ -63,26 +63,26 @@ def train(
 ) -> TrainingResult:
     """Train a contextual model on pairs of queries and documents (paper, section 4; docs/method.md).
 
-    Started by torchrun or accelerate it trains on several processes, which share their negatives. An encoder that is
-    given stays as it is: a copy of its model is trained, in float32 (set `bf16` for arithmetic in fewer bits).
+    Under torchrun or accelerate it trains on several processes, which share their negatives. A given encoder is not
+    changed: a copy of its model is trained, in float32 (`bf16` switches to mixed precision).
 
     Args:
-        model: an encoder; or the name or path of a contextual model or of a bi-encoder, as `encoder_to_train` takes it.
-        data: pairs, or what `read_pairs` takes.
+        model: an encoder; or the name or path of a contextual model or a bi-encoder, see `encoder_to_train`.
+        data: pairs, or a source of pairs for `read_pairs`.
         config: of the run.
-        conditioning: of the contextual model made of a bi-encoder: "cached" (if None), "joint" or "whitening", or their
-            settings.
-        resume_from_checkpoint: a checkpoint's directory, or True for the newest whole one in `output_dir`; the
-            config's own if None.
-        callbacks: transformers' callbacks.
-        settings: of the contextual model made of a bi-encoder, such as prompts or `max_length`.
+        conditioning: of a contextual model made from a bi-encoder: "cached" (if None), "joint" or "whitening", or a
+            `Conditioning` with its settings.
+        resume_from_checkpoint: a checkpoint's directory, or True for the newest complete one in `output_dir`; if None,
+            the value in `config`.
+        callbacks: of transformers.
+        settings: of a contextual model made from a bi-encoder, such as prompts or `max_length`.
 
     Raises:
         TrainingDataError: pairs are missing, unreadable or too few.
         EvaluationDataError: an evaluation folder has fewer than two different documents.
         ConfigurationError: a setting is impossible or does not fit the model.
-        TrainingError: a checkpoint to resume from is missing or of another run; `output_dir` holds what an earlier run
-            trained; a loss is not finite; the disk is full.
+        TrainingError: the checkpoint to resume from is missing or of another run; `output_dir` holds the model of an
+            earlier run; a loss is not finite; the disk is full.
         MissingDependencyError: a package is not installed; names the extra.
     """
     if config.evaluation:
@@ -94,13 +94,13 @@ def train(
     trainable = TrainableModel.of(encoder, config)
     identity = run_identity(encoder, pairs, config)
     resume = config.resume_from_checkpoint if resume_from_checkpoint is None else resume_from_checkpoint
-    checkpoint = starting_point(config.output_folder, resume, identity)  # refuses before anything is embedded
+    checkpoint = starting_point(config.output_folder, resume, identity)  # before anything is embedded
     if checkpoint is None:
         _refuse_used(config.output_folder / MODEL_FOLDER)
-    steps = prepare(pairs, encoder, trainable, config)
-    trainer = ContextualTrainer(trainable.module, config, steps, encoder.tokenizer, sets, identity, callbacks)
+    loader = prepare(pairs, encoder, trainable, config)
+    trainer = ContextualTrainer(trainable.module, config, loader, encoder.tokenizer, sets, identity, callbacks)
     output = trainer.train(checkpoint)
-    # Named by where it is saved: what is built with it finds it again by that name, and not the model it came from.
+    # Its name is where it is saved: contexts and indexes store the name, and must not find the model it was made from.
     name = str(config.output_folder / MODEL_FOLDER)
     trained = ContextualEncoder(
         trainable.finished(), encoder.tokenizer, device=encoder.device, dtype=encoder.dtype, name=name
@@ -114,11 +114,11 @@ def train(
 def as_encoder(
     model: ContextualEncoder | str | Path, conditioning: str | Conditioning | None, settings: dict[str, Any]
 ) -> ContextualEncoder:
-    """The encoder itself, or what `encoder_to_train` makes of a name.
+    """The encoder itself, or that of a name by `encoder_to_train`.
 
     Raises:
         CheckpointError: there is no such model.
-        ConfigurationError: a conditioning or settings are given for a model that is already contextual.
+        ConfigurationError: a conditioning or settings are given for a contextual model.
     """
     if not isinstance(model, ContextualEncoder):
         return encoder_to_train(model, conditioning, **settings)
@@ -131,12 +131,12 @@ def as_encoder(
 
 
 def run_identity(encoder: ContextualEncoder, pairs: TrainingPairs, config: TrainingConfig) -> RunIdentity:
-    """The settings a run must share with the checkpoint it continues from."""
+    """The values that a run must share with the checkpoint it continues from."""
     names = (
         *("seed", "global_batch_size", "world_size", "gradient_accumulation_steps", "batching", "cluster_size"),
         *("surrogate", "hard_negatives", "context_size", "context_from", "train_first_stage"),
         *("false_negative_threshold", "lora_rank", "lora_alpha", "lora_target_modules", "disable_dropout"),
-        # What is in the state that a checkpoint restores: another value would change nothing, or fit no longer.
+        # The checkpoint restores these: another value would be ignored, or not fit.
         *("learning_rate", "gate_learning_rate", "weight_decay", "optim", "optim_args"),
         *("adam_beta1", "adam_beta2", "adam_epsilon"),
     )
@@ -146,17 +146,19 @@ def run_identity(encoder: ContextualEncoder, pairs: TrainingPairs, config: Train
 
 def _refuse_used(folder: Path) -> None:
     if is_own_layout(folder):
-        raise TrainingError(f"{folder} was trained by an earlier run and would be replaced; give another output_dir")
+        raise TrainingError(
+            f"{folder} holds the model of an earlier run, which would be replaced; give another output_dir"
+        )
 
 
 def _evaluated(history: Sequence[dict[str, Any]], step: int | None) -> dict[str, float]:
-    """The figures of the evaluation at that step, of the last one if None; of none where nothing was evaluated."""
+    """The figures of the evaluation at a step, or of the last one if None; empty without an evaluation."""
     entries = (e for e in reversed(history) if "eval_ndcg@10" in e and step in (None, e["step"]))
     return {name: value for name, value in next(entries, {}).items() if name.startswith("eval_")}
 
 
 def _save(encoder: ContextualEncoder, config: TrainingConfig) -> None:
-    """Write the trained encoder, on the first process; the others wait."""
+    """Write the trained encoder on the first process, while the others wait."""
     try:
         if config.should_save:
             encoder.save(config.output_folder / MODEL_FOLDER)

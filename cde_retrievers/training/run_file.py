@@ -11,8 +11,8 @@
     output_dir = "run"
     num_train_epochs = 3
 
-[model] takes `name` (a path works too) and, for a bi-encoder, `conditioning` ("cached" if left out) and the settings of
-`ContextualConfig`; [data] what `read_pairs` takes, with several paths as a list; [training] the fields of
+[model] has `name` (or a path) and, for a bi-encoder, `conditioning` ("cached" if left out) and fields of
+`ContextualConfig`; [data] has the arguments of `read_pairs`, with several paths as a list; [training] has fields of
 `TrainingConfig`.
 """
 
@@ -25,26 +25,26 @@ from pathlib import Path
 from typing import Any
 
 from cde_retrievers.corpora.decoding import read_text
-from cde_retrievers.corpora.paths import as_path
 from cde_retrievers.errors import ConfigurationError, CorpusFileError
 from cde_retrievers.training.config import TrainingConfig
 from cde_retrievers.training.data.pairs import TrainingPairs
 from cde_retrievers.training.data.read import read_pairs
 from cde_retrievers.training.run import TrainingResult, train
+from cde_retrievers.validation.paths import checked_path
 
 _TABLES = ("model", "data", "training")
 _DATA = ("path", "split", "domain")
 
 
 def train_from_file(path: str | Path, resume_from_checkpoint: str | Path | bool | None = None) -> TrainingResult:
-    """Do the run that a TOML file describes; paths in it are relative to the current directory.
+    """Train as a TOML file describes; paths in it are relative to the current directory.
 
     Args:
         path: of the file.
         resume_from_checkpoint: as `train`.
 
     Raises:
-        ConfigurationError: the file is missing or no TOML, or a table or key is missing, unknown or impossible.
+        ConfigurationError: the file is missing or not TOML, or a table or key is missing, unknown or impossible.
         TrainingDataError, TrainingError, MissingDependencyError: as `train`.
     """
     tables = read_run_file(path)
@@ -65,10 +65,10 @@ def read_run_file(path: str | Path) -> dict[str, dict[str, Any]]:
     """The tables `model`, `data` and `training` of a file.
 
     Raises:
-        ConfigurationError: it is missing or no TOML, or a table or a key that must be there is missing or unknown.
+        ConfigurationError: the file is missing or not TOML, or a table or key is missing or unknown.
     """
     try:
-        tables = tomllib.loads(read_text(as_path(path), "utf-8"))
+        tables = tomllib.loads(read_text(checked_path(path), "utf-8"))
     except RecursionError as error:
         raise ConfigurationError(f"{path} is not a readable TOML file: its values are nested too deeply") from error
     except (CorpusFileError, ValueError) as error:

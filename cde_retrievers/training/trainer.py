@@ -1,4 +1,4 @@
-"""transformers' Trainer for contextual models, through its public methods only."""
+"""The trainer: transformers' `Trainer` over contextual batches, changed through its public methods only."""
 
 import copy
 import logging
@@ -11,7 +11,6 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback
 from transformers.trainer import DEFAULT_PROGRESS_CALLBACK
 from transformers.trainer_callback import PrinterCallback
@@ -23,17 +22,15 @@ from cde_retrievers.errors import CDEError, TrainingError, WriteError
 from cde_retrievers.evaluation.dataset import RetrievalDataset
 from cde_retrievers.evaluation.evaluator import ndcg_at_10
 from cde_retrievers.evaluation.searchers import Contextual
-from cde_retrievers.training.batches.sampler import PairBatchSampler
-from cde_retrievers.training.batches.step_plan import StepPlan
 from cde_retrievers.training.callbacks import LogLastStep, LogWriter, ProgressLine
+from cde_retrievers.training.checkpoint_writer import CheckpointKeeper, explain_failed_checkpoint, write_weights
 from cde_retrievers.training.checkpoints import RunIdentity, starting_point
 from cde_retrievers.training.config import TrainingConfig
+from cde_retrievers.training.contrastive_model import ContrastiveModel
 from cde_retrievers.training.distributed import of_the_first
-from cde_retrievers.training.metrics import StepMetrics
-from cde_retrievers.training.model import ContrastiveModel
 from cde_retrievers.training.optimizer import GATE_LEARNING_RATE, gates, set_apart
-from cde_retrievers.training.preparation import TrainingSteps
-from cde_retrievers.training.saving import CheckpointKeeper, explain_failed_checkpoint, write_weights
+from cde_retrievers.training.preparation import StepLoader
+from cde_retrievers.training.step_metrics import StepMetrics
 
 logger = logging.getLogger(__name__)
 
@@ -42,23 +39,23 @@ Step = dict[str, Tensor]
 
 
 class ContextualTrainer(Trainer):
-    """Trains a `ContrastiveModel` on the steps of a schedule. `train` puts one together.
+    """The Trainer of a `ContrastiveModel`; `train` makes one.
 
     Args:
-        module: what is trained, in place.
+        module: the model to train, in place.
         config: of the run.
-        steps: what it is trained on, batch by batch.
+        loader: of the batches to train on.
         tokenizer: of the model, for evaluation.
-        sets: what to search in for evaluation.
-        identity: what identifies the run; a checkpoint of another one is not resumed.
-        callbacks: further ones, transformers' own or yours.
+        sets: searched for evaluation.
+        identity: of the run; a checkpoint of another run is not resumed.
+        callbacks: of transformers, or your own.
     """
 
     def __init__(
         self,
         module: ContrastiveModel,
         config: TrainingConfig,
-        steps: TrainingSteps,
+        loader: StepLoader,
         tokenizer: TextTokenizer,
         sets: Sequence[RetrievalDataset] = (),
         identity: RunIdentity | None = None,
@@ -69,7 +66,7 @@ class ContextualTrainer(Trainer):
         self._identity = identity or {}
         self._keeper = CheckpointKeeper(self._identity, config.save_total_limit)
         self._metrics = StepMetrics(config.device, config.world_size)
-        self._steps = steps
+        self._loader = loader
         self._tokenizer = tokenizer
         self._sets = sets
         own = [self._keeper, LogLastStep(), LogWriter(), ProgressLine(config.show_progress)]
@@ -80,75 +77,53 @@ class ContextualTrainer(Trainer):
             self.remove_callback(prints_on_its_own)
 
     def train(
-        self, resume_from_checkpoint: str | Path | bool | None = None, *arguments: Any, **keywords: Any
+        self, resume_from_checkpoint: str | Path | bool | None = None, *arguments: Any, **options: Any
     ) -> TrainOutput:
-        """Train, from the beginning or from a whole checkpoint.
+        """Train, from the beginning or from a complete checkpoint.
 
         Args:
-            resume_from_checkpoint: a checkpoint's directory, or True for the newest whole one in the output directory.
-            arguments: as transformers' Trainer takes them.
-            keywords: likewise.
+            resume_from_checkpoint: a checkpoint's directory, or True for the newest complete one in the output
+                directory.
+            arguments: further ones of transformers' Trainer.
+            options: likewise.
 
         Raises:
-            TrainingError: there is no such checkpoint, or it is of another run; a step has no finite loss or gradient;
+            TrainingError: the checkpoint does not exist, or another run wrote it; a loss or a gradient is not finite;
                 a checkpoint cannot be written.
         """
         checkpoint = starting_point(self._config.output_folder, resume_from_checkpoint, self._identity)
         try:
-            return super().train(None if checkpoint is None else str(checkpoint), *arguments, **keywords)
+            return super().train(None if checkpoint is None else str(checkpoint), *arguments, **options)
         except (OSError, RuntimeError, SafetensorError) as error:
             if isinstance(error, WriteError) or not isinstance(error, CDEError):
                 explain_failed_checkpoint(error, self._keeper.writing, self._config.output_folder)
             raise
 
-    def get_train_dataloader(self) -> DataLoader[StepPlan]:
-        """The steps of this process, epoch after epoch."""
-        workers = self.args.dataloader_num_workers
-        return _EpochLoader(
-            self._steps.dataset,
-            batch_sampler=self._steps.sampler,  # type: ignore[arg-type]  # torch's types know lists of rows only
-            collate_fn=self._steps.collator,  # type: ignore[arg-type]
-            num_workers=workers,
-            prefetch_factor=self.args.dataloader_prefetch_factor,
-            pin_memory=self.args.dataloader_pin_memory and self.args.device.type == "cuda",
-            persistent_workers=self.args.dataloader_persistent_workers and workers > 0,
-        )
+    def get_train_dataloader(self) -> StepLoader:
+        """The batches of this process, epoch after epoch."""
+        return self._loader
 
     def get_batch_samples(
         self, epoch_iterator: Iterator[Step], num_batches: int, device: torch.device
     ) -> tuple[list[Step], Tensor | int | None]:
-        """As the Trainer's: the batches of the next step; none where the last step was made before, in a resumed run.
-
-        Args:
-            epoch_iterator: what is left of the epoch.
-            num_batches: of a step.
-            device: where it computes.
-        """
+        """The batches of the next step; none after the last step, which a resumed run may have behind it."""
         if self.state.global_step >= self.state.max_steps:
             return [], None
         batches: tuple[list[Step], Tensor | int | None] = super().get_batch_samples(epoch_iterator, num_batches, device)
         return batches
 
     def num_examples(self, dataloader: Any) -> int:
-        """Pairs of an epoch, over all processes."""
-        return self._steps.sampler.batches_per_epoch * self._steps.sampler.batch_size
+        """The pairs of an epoch, over all processes."""
+        return self._loader.batches.batches_per_epoch * self._loader.batches.batch_size
 
     def get_decay_parameter_names(self, model: nn.Module) -> list[str]:
-        """As the Trainer's, without the gate, which decay would close.
-
-        Args:
-            model: what is trained.
-        """
+        """The parameters with weight decay: all that the Trainer names but the gate, which decay would close."""
         weights = {id(weight) for weight in gates(self._module.model)}
         apart = {name for name, weight in model.named_parameters() if id(weight) in weights}
         return [name for name in super().get_decay_parameter_names(model) if name not in apart]
 
     def create_optimizer(self, model: nn.Module | None = None) -> Optimizer:
-        """As the Trainer's, with a learning rate of its own for the gate.
-
-        Args:
-            model: what is trained if None.
-        """
+        """The Trainer's optimizer, with a learning rate of its own for the gate."""
         made = self.optimizer is None
         optimizer: Optimizer = super().create_optimizer(model)
         if made:
@@ -163,14 +138,7 @@ class ContextualTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: Tensor | int | None = None,
     ) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
-        """The loss of one step; its report is kept for the log.
-
-        Args:
-            model: what is trained, as it is wrapped for several processes.
-            inputs: the step.
-            return_outputs: whether to return the report too.
-            num_items_in_batch: not used; the loss is a mean over pairs.
-        """
+        """The loss of one step, a mean over pairs; accuracy and masked share are kept for the log."""
         outputs: dict[str, Tensor] = model(**inputs)
         self._metrics.add(outputs, len(inputs["query_input_ids"]))
         return (outputs["loss"], outputs) if return_outputs else outputs["loss"]
@@ -178,7 +146,7 @@ class ContextualTrainer(Trainer):
     def training_step(
         self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Tensor | int | None = None
     ) -> Tensor:
-        """As the Trainer's: forward and backward of one step.
+        """Forward and backward pass of one step.
 
         Raises:
             TrainingError: the loss or a gradient is not finite.
@@ -192,32 +160,26 @@ class ContextualTrainer(Trainer):
         else:
             return loss
         raise TrainingError(
-            f"{reason} at step {self.state.global_step + 1}, so training stops before the weights are damaged; begin "
-            f"again with a lower learning_rate, or resume a checkpoint with a higher temperature, or bf16 in place of "
-            f"fp16"
+            f"{reason} at step {self.state.global_step + 1}; training stops before the weights are damaged. Start "
+            f"again with a lower learning_rate, or resume a checkpoint with a higher temperature, or with bf16 instead "
+            f"of fp16"
         )
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """As the Trainer's, with the averages since the last log next to a loss."""
+        """Log the figures; next to a loss, the averages since the last log."""
         if "loss" in logs:
             logs.update(self._metrics.drain())
             if logs["masked_share"] == 1:
                 logger.warning(
                     "every in-batch negative was excluded as a false negative, so nothing is learned; give pairs with "
-                    "different documents, or a higher false_negative_threshold"
+                    "different documents, or raise false_negative_threshold"
                 )
         super().log(logs, start_time)
 
     def evaluate(
         self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
     ) -> dict[str, float]:
-        """nDCG@10 of the weights as they are now, on the run's evaluation sets or on those given.
-
-        Args:
-            eval_dataset: `RetrievalDataset`s in place of the run's.
-            ignore_keys: nothing here has keys.
-            metric_key_prefix: put before the names.
-        """
+        """nDCG@10 of the current weights, on the `RetrievalDataset`s given, or else on those of the run."""
         began = time.perf_counter()
         sets = self._sets if eval_dataset is None else eval_dataset
         # Every process evaluates rather than wait for the first, whose figures then hold for all of them.
@@ -229,12 +191,7 @@ class ContextualTrainer(Trainer):
         return metrics
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """Write the weights that are trained, adapters apart, into a checkpoint's directory.
-
-        Args:
-            output_dir: the run's own if None.
-            _internal_call: whether the Trainer is writing a checkpoint.
-        """
+        """Write the current weights, adapters unmerged, into `output_dir`, or else into the run's own directory."""
         folder = Path(output_dir or self._config.output_folder)
         self._keeper.writing = folder if _internal_call else None
         if self.args.should_save:
@@ -246,21 +203,13 @@ class ContextualTrainer(Trainer):
         return ContextualEncoder(model, self._tokenizer, device=device, dtype="float32", name="in training")
 
 
-class _EpochLoader(DataLoader[StepPlan]):
-    """Passes on to its sampler which epoch comes next, as transformers' Trainer tells it."""
-
-    def set_epoch(self, epoch: int) -> None:
-        assert isinstance(self.batch_sampler, PairBatchSampler)
-        self.batch_sampler.set_epoch(epoch)
-
-
 def _has_finite_gradients(module: nn.Module) -> bool:
     norm = torch.nn.utils.get_total_norm([each.grad for each in module.parameters() if each.grad is not None])
     return bool(torch.isfinite(norm))
 
 
 def ndcg_by_set(encoder: ContextualEncoder, sets: Sequence[RetrievalDataset]) -> dict[str, float]:
-    """`ndcg@10`, the mean over the sets, and `NAME_ndcg@10` of each if there are several, under their own contexts."""
+    """`ndcg@10`, the mean over the sets, and with several sets `NAME_ndcg@10` of each; under their own contexts."""
     scores = {each.name: ndcg_at_10(Contextual(encoder), each, show_progress=False) for each in sets}
     named = {f"{name}_ndcg@10": score for name, score in scores.items()} if len(scores) > 1 else {}
     return {"ndcg@10": sum(scores.values()) / len(scores), **named}

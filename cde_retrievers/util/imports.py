@@ -8,24 +8,28 @@ from types import ModuleType
 from cde_retrievers.errors import MissingDependencyError
 
 
-def require(package: str, what: str, extra: str) -> None:
-    """Raise before work begins if it needs a package that is missing.
+def require(module: str, what: str, extra: str | None = None, package: str | None = None) -> None:
+    """Raise before work begins if it needs a module that is not installed. Nothing but its parents is imported.
 
     Args:
-        package: the package that will be imported later.
+        module: the module that will be imported later, such as "llama_index.core".
         what: the feature that needs it, as the subject of the message.
-        extra: the extra of this library that installs it.
+        extra: the extra of this library that installs it; None if the package is to be installed by its own name.
+        package: name of the package; if None, the first part of the module's name.
 
     Raises:
-        MissingDependencyError: the package is not installed; the message names the extra.
+        MissingDependencyError: the module is not installed; the message has the line that installs it.
     """
-    if find_spec(package) is None:
-        raise MissingDependencyError(f"{what} needs {package}: pip install 'cde-retrievers[{extra}]'")
+    parts = module.split(".")
+    if any(find_spec(".".join(parts[:end])) is None for end in range(1, len(parts) + 1)):
+        package = parts[0] if package is None else package
+        line = f"pip install {package}" if extra is None else f"pip install 'cde-retrievers[{extra}]'"
+        raise MissingDependencyError(f"{what} needs {package}: {line}")
 
 
-def imported(module: str, what: str, extra: str) -> ModuleType:
-    """Import and return the module, or raise as `require` does for its package."""
-    require(module.partition(".")[0], what, extra)
+def imported(module: str, what: str, extra: str | None = None, package: str | None = None) -> ModuleType:
+    """Import and return the module, or raise as `require` does if it is not installed."""
+    require(module, what, extra, package)
     return import_module(module)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from inspect import Parameter, signature
-from numbers import Integral, Real
+from numbers import Real
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, ParamSpec, TypeGuard, TypeVar, Union, cast, get_args, get_origin
@@ -14,6 +14,8 @@ from typing import Any, Literal, ParamSpec, TypeGuard, TypeVar, Union, cast, get
 import numpy as np
 
 from cde_retrievers.errors import ConfigurationError, InvalidTextError, shown
+from cde_retrievers.validation.numbers import is_whole
+from cde_retrievers.validation.paths import checked_path
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -82,7 +84,8 @@ class _Rule:
             ConfigurationError, InvalidTextError: the value is not allowed.
         """
         if Path in self.kinds and isinstance(value, str | os.PathLike) and not isinstance(os.fspath(value), bytes):
-            return _checked_path(name, value)
+            checked_path(value, name)
+            return value
         for kind in self.kinds:
             if _KINDS[kind](value) if kind in _KINDS else isinstance(value, kind):
                 return _checked_whole(name, value) if kind is int else bool(value) if kind is bool else value
@@ -111,17 +114,13 @@ def described(value: object) -> str:
     return f"{shown(value)} ({type(value).__name__})"
 
 
-def _is_whole(value: object) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool)
-
-
 def _is_number(value: object) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
 _KINDS: Mapping[type, Callable[[object], bool]] = {
     bool: lambda value: isinstance(value, bool | np.bool_),
-    int: _is_whole,
+    int: is_whole,
     float: _is_number,
     str: lambda value: isinstance(value, str),
     Path: lambda value: False,  # checked before
@@ -176,18 +175,3 @@ def _checked_whole(name: str, value: Any) -> int:
     if number.bit_length() > _LONGEST_WHOLE:
         raise ConfigurationError(f"{name} must be a whole number of at most 64 bits, found {number.bit_length()} bits")
     return number
-
-
-def _checked_path(name: str, value: Any) -> object:
-    path = os.fspath(value)
-    if not path:
-        raise ConfigurationError(f"{name} must be a path, found an empty string; '.' is the current directory")
-    if "\0" in path:
-        raise ConfigurationError(f"{name} must be a path, found {described(path)}, which contains the character NUL")
-    try:
-        os.fsencode(path)
-    except UnicodeEncodeError as error:
-        raise ConfigurationError(
-            f"{name} must be a path, found {described(path)}, which is not valid Unicode at character {error.start}"
-        ) from error
-    return value

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cde_retrievers.errors import CDEError, EmbeddingServiceError, shown
+from cde_retrievers.validation.numbers import is_whole
 
 Vectors = NDArray[np.float32]
 Embeddings = Vectors
@@ -87,7 +88,7 @@ def checked_width(width: object) -> int:
     Raises:
         EmbeddingServiceError: it is not a positive whole number, or too large.
     """
-    if not isinstance(width, int | np.integer) or isinstance(width, bool) or not 1 <= width <= LARGEST_WIDTH:
+    if not is_whole(width) or not 1 <= width <= LARGEST_WIDTH:
         raise EmbeddingServiceError(
             f"the width of an embedder must be a positive whole number, the length of its vectors, of at most "
             f"{LARGEST_WIDTH:,}; found {shown(width)}"

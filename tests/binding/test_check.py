@@ -1,4 +1,4 @@
-"""The three answers of a look at an index."""
+"""The three results of comparing the contexts of an index and its queries."""
 
 import pytest
 
@@ -24,3 +24,25 @@ def test_an_index_without_a_context_is_refused():
     assert str(check) == "index carries no context"
     with pytest.raises(ContextMismatchError, match=r"carries no context.*def"):
         check.raise_if_different()
+
+
+@pytest.mark.parametrize(
+    ("stamps", "verdict", "theirs"),
+    [
+        (set(), "index carries no context", None),
+        ({None}, "index carries no context", None),
+        ({"def", None}, "index carries no context", None),
+        ({"def"}, "same context", "def"),
+        ({"def", "xyz", "abc", None}, "another context", "abc"),
+    ],
+)
+def test_one_document_of_another_context_decides_then_one_without(stamps, verdict, theirs):
+    check = ContextCheck.of_stamps(stamps, "def")
+    assert (check.verdict, check.theirs) == (verdict, theirs)
+
+
+def test_an_index_that_states_no_context_can_be_let_through():
+    ContextCheck(theirs=None, yours="def").raise_if_another()
+    ContextCheck(theirs="def", yours="def").raise_if_another()
+    with pytest.raises(ContextMismatchError, match="built under context abc"):
+        ContextCheck(theirs="abc", yours="def").raise_if_another()

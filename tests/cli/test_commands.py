@@ -90,7 +90,7 @@ def test_index_goes_on_where_it_was_interrupted_and_says_so(run, source, model_f
     assert unfinished.exit_code == 1
     assert "is not finished" in unfinished.stderr
     result = run(*command, "--json")
-    assert "going on where it was interrupted, with 20 of 54 documents done" in result.stderr
+    assert "continuing where it was interrupted, with 20 of 54 documents done" in result.stderr
     assert (json.loads(result.stdout)["documents"], json.loads(result.stdout)["embedded"]) == (54, 34)
     assert sorted(ContextualIndex.open(tmp_path / "index").ids()) == sorted(f"d{i}" for i in range(54))
 
@@ -252,7 +252,7 @@ def test_check_compares_contexts(run, answer, indexed, context, source, model_fo
 def test_check_names_a_damaged_accelerator_and_search_does_without_it(
     run, answer, source, model_folder, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("cde_retrievers.index.commits.MIN_ROWS", 10)
+    monkeypatch.setattr("cde_retrievers.index.compaction.MIN_ROWS", 10)
     index = tmp_path / "hnsw"
     answer("index", source, "--out", index, "--model", model_folder, "--kind", "hnsw")
     before = answer("search", index, "cat")
@@ -262,7 +262,7 @@ def test_check_names_a_damaged_accelerator_and_search_does_without_it(
     assert found["intact"] is False
     assert str(accelerator) in found["problem"]
     assert [hit["id"] for hit in answer("search", index, "cat")["hits"]] == [hit["id"] for hit in before["hits"]]
-    assert "until optimize() makes it again" in run("search", index, "cat").stderr
+    assert "until optimize() rebuilds it" in run("search", index, "cat").stderr
 
 
 def test_check_names_a_damaged_file(run, answer, indexed):

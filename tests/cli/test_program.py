@@ -45,7 +45,7 @@ def test_what_can_be_chosen_is_what_the_library_offers():
     from cde_retrievers.cli.options import common as options
     from cde_retrievers.cli.options import evaluation as evaluation_options
     from cde_retrievers.context.selection import STRATEGIES
-    from cde_retrievers.corpora import options as reading
+    from cde_retrievers.corpora import read_options as reading
     from cde_retrievers.index.manifest import Kind
 
     assert options.Format == reading.Format
@@ -60,7 +60,7 @@ def test_a_missing_package_names_the_extra(missing):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr.strip().splitlines() == [
-        "error: the command line needs typer and rich: pip install 'cde-retrievers[cli]'"
+        f"error: the command line needs {missing}: pip install 'cde-retrievers[cli]'"
     ]
 
 
@@ -82,7 +82,7 @@ def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(tmp_path, model_
     assert "Traceback" not in done.stderr
     assert "60 documents are done and kept" in done.stderr.splitlines()[-1]
     again = subprocess.run([*PROGRAM, *command], capture_output=True, text=True, check=True)
-    assert "going on where it was interrupted" in again.stderr
+    assert "continuing where it was interrupted" in again.stderr
     answer = json.loads(again.stdout)
     assert answer["documents"] == count
     assert answer["embedded"] == count - 60

@@ -20,8 +20,8 @@ from cde_retrievers.training.base_model import encoder_to_train
 from cde_retrievers.training.checkpoints import newest_complete
 from cde_retrievers.training.config import TrainingConfig
 from cde_retrievers.training.data.from_corpus import pairs_from_corpus
+from cde_retrievers.training.data.pair_statistics import describe_pairs
 from cde_retrievers.training.data.read import read_pairs
-from cde_retrievers.training.data.report import describe_pairs
 from cde_retrievers.training.run import train
 from cde_retrievers.training.trainer import ContextualTrainer
 
@@ -245,8 +245,12 @@ def test_ctrl_c_stops_at_once_where_that_is_asked_for(run, pairs, biencoder_fold
         ('{"text": "a document, not a pair"}\n', [], ["has no column for the query", "add --from-documents"]),
         ("no json\n", [], ["pairs.jsonl:1 is not valid JSON"]),
         ('{"query": "a cat", "positive": ""}\n', [], ["the positive is empty"]),
-        ('{"query": "a cat", "positive": "the cat"}\n', [], ["there are 1 pairs", "one batch of 64"]),
-        ('{"query": "a cat", "positive": "the cat"}\n' * 9, ["--batch-size", 4], ["all pairs have the same document"]),
+        ('{"query": "a cat", "positive": "the cat"}\n', [], ["a batch takes 64 distinct pairs"]),
+        (
+            "".join(f'{{"query": "cat {i}", "positive": "the cat"}}\n' for i in range(9)),
+            ["--batch-size", 4],
+            ["all pairs have the same document"],
+        ),
     ],
     ids=["missing", "documents", "broken", "empty", "few", "one document"],
 )

@@ -253,7 +253,7 @@ def test_a_resealed_header_of_wrong_types_is_refused_or_the_same(saved, name, va
 @pytest.mark.parametrize("name", [*FIELDS, "fingerprint", "vectors_sha256", "format_version"])
 def test_a_resealed_header_without_a_key_is_refused(saved, name):
     reseal(saved, drop=[name])
-    with pytest.raises(ContextFileError, match=rf"context.json (is not a valid context: {name}|has format version)"):
+    with pytest.raises(ContextFileError, match=rf"context.json (is not a valid context: .*{name}|has format version)"):
         CorpusContext.load(saved)
 
 
@@ -263,18 +263,18 @@ VECTORS = np.arange(12, dtype=np.float32).reshape(3, 4)
 @pytest.mark.parametrize(
     ("tensors", "message"),
     [
-        ({"vectors": VECTORS.astype(np.float64)}, r"a float32 matrix is expected, but it holds \['F64'\]"),
-        ({"vectors": VECTORS.astype(np.int64)}, r"it holds \['I64'\]"),
+        ({"vectors": VECTORS.astype(np.float64)}, r"a float32 matrix is expected, but it holds {'vectors': 'F64'"),
+        ({"vectors": VECTORS.astype(np.int64)}, r"it holds {'vectors': 'I64'"),
         ({"vectors": VECTORS[0]}, r"a float32 matrix is expected"),
         ({"vectors": VECTORS[None]}, r"a float32 matrix is expected"),
         ({"vectors": VECTORS[:, :0]}, r"a float32 matrix is expected"),
         ({"vectors": VECTORS[:0]}, r"a float32 matrix is expected"),
-        ({"vectors": VECTORS[:2]}, r"has 2 vectors for 3 documents"),
+        ({"vectors": VECTORS[:2]}, r"it has 2 vectors, 3 documents and 3 positions"),
         ({"vectors": np.where(VECTORS == 5, np.nan, VECTORS)}, "vector 1 holds NaN or infinity"),
         ({"vectors": np.where(VECTORS == 5, np.inf, VECTORS)}, "vector 1 holds NaN or infinity"),
         ({"vectors": VECTORS, "probe": VECTORS[0, :3]}, r"its probe has shape \[3\], but its vectors \[3, 4\]"),
         ({"vectors": VECTORS, "probe": VECTORS}, r"its probe has shape \[3, 4\]"),
-        ({"vectors": VECTORS, "probe": VECTORS[0].astype(np.float16)}, r"it holds \['F16', 'F32'\]"),
+        ({"vectors": VECTORS, "probe": VECTORS[0].astype(np.float16)}, r"it holds {'probe': 'F16', 'vectors': 'F32'"),
         ({"vectors": VECTORS, "probe": VECTORS[0] * np.float32(np.nan)}, "NaN or infinity"),
         ({"vectors": VECTORS, "more": VECTORS}, r"it holds the tensors \['more', 'vectors'\]"),
     ],
@@ -288,7 +288,7 @@ def test_vectors_that_no_context_has_are_refused_even_if_the_header_vouches_for_
 def test_vectors_of_a_format_that_numpy_does_not_have_are_refused(saved):
     save_torch_file({"vectors": torch.zeros(3, 4, dtype=torch.bfloat16)}, saved / "vectors.safetensors")
     reseal(saved, vectors_sha256=sha256_of_file(saved / "vectors.safetensors"))
-    with pytest.raises(ContextFileError, match=r"it holds \['BF16'\]"):
+    with pytest.raises(ContextFileError, match=r"it holds {'vectors': 'BF16'"):
         CorpusContext.load(saved)
 
 

@@ -117,7 +117,7 @@ def test_one_pass_over_a_generator_in_bounded_memory():
     ("change", "message"),
     [
         ({"strategy": "best"}, r"strategy 'best' is unknown; use one of \['diverse', 'kmeans', 'random'\]"),
-        ({"size": 1}, "size must be a whole number of at least 2 documents, found 1"),
+        ({"size": 1}, "size must be a whole number of at least 2, found 1"),
         ({"size": 2.5}, "size must be a whole number"),
         ({"size": True}, "size must be a whole number"),
         ({"seed": "0"}, "seed must be a whole number, found '0'"),

@@ -11,7 +11,7 @@ import pytest
 from cde_retrievers.corpora import Corpus, CorpusSync, ReadOptions, judged_queries
 from cde_retrievers.errors import CorpusFileError, MissingDependencyError
 from cde_retrievers.index import Document
-from cde_retrievers.index.intake import require_rereadable
+from cde_retrievers.index.incoming_documents import require_rereadable
 
 ROWS = [
     {"id": "a", "text": "the cat sleeps", "topic": "cats", "year": 2020},

@@ -1,5 +1,6 @@
 """Sources that were made to hang a program, to fill its memory or to lead it elsewhere, and those that are just odd."""
 
+import csv
 import gzip
 import json
 import logging
@@ -244,10 +245,25 @@ def test_what_is_exactly_as_long_as_allowed_is_read(tmp_path, name):
         list(Corpus(tmp_path / name, ReadOptions(max_characters=longest - 1)))
 
 
-def test_a_cell_longer_than_the_csv_module_allows_says_the_way_out(tmp_path):
-    (tmp_path / "a.csv").write_text("text\n" + "x" * LONG)
-    with pytest.raises(CorpusFileError, match=r"JSONL, which has no limit of 131,072 characters to a cell"):
-        Corpus(tmp_path / "a.csv").check()
+@pytest.mark.parametrize("rows", ["text\n{}\nb\n", "text,{}\na,1\n"])
+def test_a_cell_may_be_as_long_as_a_record(tmp_path, rows):
+    usual = csv.field_size_limit()
+    (tmp_path / "a.csv").write_text(rows.format("x" * (usual + 1)))
+    documents = list(Corpus(tmp_path / "a.csv"))
+    assert max(len(text) for each in documents for text in (each.text, *each.metadata)) == usual + 1
+    assert csv.field_size_limit() == usual
+    with pytest.raises(CorpusFileError, match=rf"is longer than {usual:,} characters.*--max-characters"):
+        Corpus(tmp_path / "a.csv", ReadOptions(max_characters=usual)).check()
+    assert csv.field_size_limit() == usual
+
+
+def test_the_csv_limit_is_restored_between_rows_of_files_read_side_by_side(tmp_path):
+    usual = csv.field_size_limit()
+    (tmp_path / "a.csv").write_text("text\n" + 3 * ("x" * (usual + 1) + "\n"))
+    one, other = (iter(Corpus(tmp_path / "a.csv")) for _ in range(2))
+    for _ in range(3):
+        assert next(one) == next(other)
+        assert csv.field_size_limit() == usual
 
 
 # Depth
@@ -518,7 +534,7 @@ def test_damaged_judgements_queries_pairs_and_run_files_give_errors_of_ours_alon
 
 def test_rows_are_read_with_a_limit_by_default(tmp_path, monkeypatch):
     (tmp_path / "a.jsonl").write_text('{"text": "abc"}\n')
-    monkeypatch.setattr("cde_retrievers.corpora.options.MAX_CHARACTERS", 5)
+    monkeypatch.setattr("cde_retrievers.corpora.read_options.MAX_CHARACTERS", 5)
     with pytest.raises(CorpusFileError, match=r"longer than 5 characters"):
         Corpus(tmp_path / "a.jsonl").check()
     assert len(list(json_rows(File(tmp_path / "a.jsonl", "a.jsonl")))) == 1

@@ -125,7 +125,7 @@ def test_another_corpus_is_read_without_judgements(encoder, tmp_path):
     ("asked", "message"),
     [
         ({"strategies": ["best"]}, r"strategy 'best' is unknown"),
-        ({"sizes": [1]}, r"at least 2 documents, found 1"),
+        ({"sizes": [1]}, r"at least 2, found 1"),
         ({"seeds": ["one"]}, r"each of seeds must be a whole number, found 'one'"),
         ({"foreign": [["a text"]]}, r"needs a name and texts, found list; give NamedCorpus"),
         ({"others": [BM25]}, r"model must be an instance, found the class BM25; give an instance"),

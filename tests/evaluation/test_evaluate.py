@@ -144,7 +144,7 @@ def test_anybodys_embedding_is_judged_by_cosine(embedding):
 
 
 def test_what_is_no_embedding_is_refused_at_once():
-    with pytest.raises(ConfigurationError, match=r"object is not a supported embedding; give one of LangChain"):
+    with pytest.raises(ConfigurationError, match=r"not a supported embedding; give an embedding of LangChain"):
         PlainEmbedding(object())
     with pytest.raises(ConfigurationError, match=r"LangChains cannot be evaluated as it is; wrap"):
         evaluate(LangChains(), ANIMALS)

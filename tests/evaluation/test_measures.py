@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cde_retrievers.errors import MissingDependencyError
-from cde_retrievers.evaluation.metrics import MEASURES, per_query
+from cde_retrievers.evaluation.metrics import MEASURES
 from cde_retrievers.retrieval.judgements import JudgedQueries
 from cde_retrievers.util import imports as optional
 
@@ -39,13 +39,13 @@ def by_definition(relevant):
 def test_every_measure_is_what_its_definition_says(query):
     place = list(JUDGED.queries).index(query)
     expected = by_definition(JUDGED.relevant[query])
-    found = {name: values[place] for name, values in per_query(JUDGED, RUN).items()}
+    found = {name: values[place] for name, values in JUDGED.per_query(RUN, MEASURES).items()}
     assert found == pytest.approx(expected)
     assert set(found) == set(MEASURES)
 
 
 def test_a_query_that_found_nothing_counts_zero():
-    values = per_query(JUDGED, {"one": RUN["one"]})
+    values = JUDGED.per_query({"one": RUN["one"]}, MEASURES)
     assert [list(np.flatnonzero(values[name])) for name in MEASURES] == [[0]] * 4
     assert len(values["map"]) == 4
 
@@ -53,4 +53,4 @@ def test_a_query_that_found_nothing_counts_zero():
 def test_missing_ir_measures_is_named_with_its_extra(monkeypatch):
     monkeypatch.setattr(optional, "find_spec", lambda name: None)
     with pytest.raises(MissingDependencyError, match=r"pip install 'cde-retrievers\[eval\]'"):
-        per_query(JUDGED, RUN)
+        JUDGED.per_query(RUN, MEASURES)

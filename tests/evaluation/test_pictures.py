@@ -15,7 +15,7 @@ from matplotlib.text import Text
 from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.evaluation.pictures import Projection, bars, corpus_map, heat_map, save_picture, size_curve
 from cde_retrievers.evaluation.pictures.canvas import INK, picture_bytes, shortened
-from cde_retrievers.evaluation.pictures.corpus_map import placed_labels
+from cde_retrievers.evaluation.pictures.scatter_plot import placed_labels
 
 LONG = {
     f"context of a corpus whose name is long and ends in the number {place}": 0.3 + place / 50 for place in range(8)

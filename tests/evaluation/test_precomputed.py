@@ -46,6 +46,15 @@ def test_contexts_and_embeddings_are_the_encoders(encoder, texts, choice):
             np.testing.assert_allclose(found, alone, atol=1e-5)
 
 
+def test_no_text_is_embedded_twice(encoder, embedded_texts):
+    once = PrecomputedEmbedder(encoder, ANIMALS)
+    once.biencoder_vectors(OTHERS.texts, "")
+    before = embedded_texts()
+    once.biencoder_vectors([*OTHERS.texts[::-1], *OTHERS.texts], "")
+    once.first_stage_vectors(ANIMALS.texts)
+    assert embedded_texts() == before
+
+
 def test_another_models_context_is_refused(encoder, make_encoder):
     context = make_encoder("cached").fit_context(ANIMALS.texts)
     with pytest.raises(ContextMismatchError):

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from cde_retrievers.context.context import CorpusContext
-from cde_retrievers.context.selection import select_documents
+from cde_retrievers.context.fitting import fit_context_of
 from cde_retrievers.validation.texts import checked_texts
 
 
@@ -24,17 +24,14 @@ class BagOfWords:
         context.check_model(self.fingerprint, self.name)
 
     def fit_context(self, texts, size=None, strategy="random", seed=0, show_progress=None) -> CorpusContext:
-        chosen = select_documents(texts, size or 16, strategy, seed, self.first_stage_vectors)
-        return CorpusContext(
-            vectors=chosen.vectors,
+        return fit_context_of(
+            texts,
+            size or 16,
+            strategy,
+            seed,
+            self.first_stage_vectors,
             model_name=self.name,
             model_fingerprint=self.fingerprint,
-            documents=[hashlib.sha256(text.encode()).hexdigest() for text in chosen.texts],
-            positions=chosen.positions,
-            distinct=chosen.distinct,
-            corpus_size=chosen.seen,
-            strategy=strategy,
-            seed=seed,
         )
 
     def first_stage_vectors(self, texts: Iterable[str], show_progress=None) -> np.ndarray:

@@ -21,12 +21,12 @@ from cde_retrievers.evaluation import Evaluation
 from cde_retrievers.evaluation.pictures.canvas import new_figure, save_picture
 from cde_retrievers.index import ContextualIndex, Document
 from cde_retrievers.llama_index import ContextualEmbedding, ContextualVectorStore, load_index, persist_index, stamped
-from cde_retrievers.llama_index.finetune import QAData
 from cde_retrievers.model.contextual import ContextualModel
 from cde_retrievers.storage.atomic import recovered
 from cde_retrievers.training.array_cache import cached_arrays, write_rows
+from cde_retrievers.training.checkpoint_writer import write_weights
 from cde_retrievers.training.checkpoints import delete_old, mark_complete, newest_complete
-from cde_retrievers.training.saving import write_weights
+from cde_retrievers.training.data.qa_beir import QAData
 
 
 @dataclass(frozen=True, slots=True)

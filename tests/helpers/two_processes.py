@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from cde_retrievers import ContextualModel
+from cde_retrievers.training.contrastive_model import ContrastiveModel
 from cde_retrievers.training.losses.contrastive import ContrastiveLoss
 from cde_retrievers.training.losses.gradient_cache import gradient_cached
-from cde_retrievers.training.model import ContrastiveModel
 
 RANKS = 2
 PAIRS = 6  # of each process

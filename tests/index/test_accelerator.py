@@ -13,7 +13,7 @@ ROWS, WIDTH, K = 1_600, 32, 10
 
 @pytest.fixture(autouse=True)
 def _small_indexes_count_as_large(monkeypatch):
-    monkeypatch.setattr("cde_retrievers.index.commits.MIN_ROWS", 500)
+    monkeypatch.setattr("cde_retrievers.index.compaction.MIN_ROWS", 500)
 
 
 @pytest.fixture
@@ -123,7 +123,7 @@ def test_without_its_accelerator_an_index_is_searched_exactly_until_that_is_made
         assert path.name in opened.damaged[0]
         assert [hits.keys() for hits in found(opened, vectors[:9])] == exact
     assert path.name in caplog.text
-    assert "until optimize() makes it again" in caplog.text
+    assert "until optimize() rebuilds it" in caplog.text
     opened.optimize()
     assert opened.damaged == ContextualIndex.open(index.path, index.embedder).damaged == ()
     assert path not in accelerator_files(index)

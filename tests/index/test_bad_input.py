@@ -21,7 +21,7 @@ from cde_retrievers.errors import (
     PathInUseError,
 )
 from cde_retrievers.index import ContextualIndex, Document, context_of_index
-from cde_retrievers.index.reader import holds_index
+from cde_retrievers.index.inspection import holds_index
 from cde_retrievers.retrieval.document import MAX_DEPTH, checked_document, from_line, to_line
 
 HUGE = 10**5_000
@@ -82,7 +82,7 @@ def test_metadata_is_nested_as_deep_as_is_said_and_no_deeper(index):
 def test_what_an_earlier_release_nested_deeper_blocks_nothing(index, monkeypatch):
     deep = nested(900)
     with monkeypatch.context() as patch:
-        patch.setattr("cde_retrievers.index.intake.checked_document", lambda document, _: document)
+        patch.setattr("cde_retrievers.index.incoming_documents.checked_document", lambda document, _: document)
         index.add([Document("a purple whale", id="whale", metadata=deep)])
 
     def used():

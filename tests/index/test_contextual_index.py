@@ -139,8 +139,8 @@ def test_the_table_of_ids_is_the_one_that_is_made_anew(embedder, tmp_path):
             index.delete(some)
         else:
             index.upsert(Document(CORPUS[step % 50], id=identity) for identity in dict.fromkeys(some))
-        fresh = ContextualIndex.open(index.path, embedder)._view.snapshot.rows_by_id
-        assert list(index._view.snapshot.rows_by_id.items()) == list(fresh.items())
+        fresh = ContextualIndex.open(index.path, embedder)._current.snapshot.rows_by_id
+        assert list(index._current.snapshot.rows_by_id.items()) == list(fresh.items())
     index.optimize()
     index.refit(seed=1)
     assert index.ids() == ContextualIndex.open(index.path, embedder).ids()
@@ -148,7 +148,7 @@ def test_the_table_of_ids_is_the_one_that_is_made_anew(embedder, tmp_path):
 
 def test_adding_one_document_looks_at_no_other_id(index, monkeypatch):
     index.add(["an orange snail"])
-    old = {segment.entry.name for segment in index._view.snapshot.segments}
+    old = {segment.entry.name for segment in index._current.snapshot.segments}
     read, ids = [], Segment.ids.fget
     monkeypatch.setattr(Segment, "ids", property(lambda self: (read.append(self.entry.name), ids(self))[1]))
     index.add(["a purple whale"])

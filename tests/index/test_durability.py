@@ -24,7 +24,7 @@ from cde_retrievers.errors import (
     PathInUseError,
     WriteError,
 )
-from cde_retrievers.index import ContextualIndex, Document
+from cde_retrievers.index import ContextualIndex, Document, integrity, store
 from cde_retrievers.index.lock import writer_lock
 from cde_retrievers.index.segment import Segment
 from cde_retrievers.index.segment_writer import SegmentWriter
@@ -152,7 +152,7 @@ def test_a_refit_killed_just_before_it_is_served_is_served_by_the_next_call(inde
 
 
 def test_a_build_killed_after_its_accelerator_was_written_goes_on(tmp_path, monkeypatch):
-    monkeypatch.setattr("cde_retrievers.index.commits.MIN_ROWS", 10)
+    monkeypatch.setattr("cde_retrievers.index.compaction.MIN_ROWS", 10)
     with monkeypatch.context() as patch:
         kill_before_serving(patch)
         with pytest.raises(KilledError):
@@ -163,16 +163,16 @@ def test_a_build_killed_after_its_accelerator_was_written_goes_on(tmp_path, monk
     assert len(list((tmp_path / "index").glob("accelerator-*"))) == 1
 
 
-@pytest.mark.parametrize("moment", ["_checked", "context"])
+@pytest.mark.parametrize("moment", [(IndexStore, "_checked"), (store, "read_context")])
 def test_a_reader_may_open_an_index_while_a_refit_ends(index, monkeypatch, moment):
-    before = getattr(IndexStore, moment)
+    before = getattr(*moment)
 
-    def refitted_meanwhile(store, manifest):
-        monkeypatch.setattr(IndexStore, moment, before)
+    def refitted_meanwhile(*arguments):
+        monkeypatch.setattr(*moment, before)
         ContextualIndex.open(index.path, BagOfWords()).refit(seed=1)
-        return before(store, manifest)
+        return before(*arguments)
 
-    monkeypatch.setattr(IndexStore, moment, refitted_meanwhile)
+    monkeypatch.setattr(*moment, refitted_meanwhile)
     assert ContextualIndex.open(index.path, BagOfWords()).context.seed == 1
 
 
@@ -180,15 +180,14 @@ def test_a_damaged_generation_is_not_opened_because_another_took_its_place(index
     (vectors, _) = sorted(index.path.glob("segments/*/vectors.safetensors"))
     content = vectors.read_bytes()
     vectors.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    damage = IndexStore._damage
 
-    def added_meanwhile(store, manifest):
-        monkeypatch.setattr(IndexStore, "_damage", damage)
-        found = list(damage(store, manifest))
+    def added_meanwhile(*arguments):
+        monkeypatch.undo()
+        found = list(integrity.damaged_files(*arguments))
         index.add(["a purple whale"])
         return found
 
-    monkeypatch.setattr(IndexStore, "_damage", added_meanwhile)
+    monkeypatch.setattr(integrity, "damaged_files", added_meanwhile)
     with pytest.raises(IndexFileError, match=r"vectors.safetensors was damaged"):
         ContextualIndex.open(index.path, BagOfWords())
 

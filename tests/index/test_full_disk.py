@@ -20,7 +20,7 @@ KINDS = ["flat", "ivf", "hnsw"]
 
 @pytest.fixture(autouse=True)
 def _small_indexes_count_as_large(monkeypatch):
-    monkeypatch.setattr("cde_retrievers.index.commits.MIN_ROWS", 50)
+    monkeypatch.setattr("cde_retrievers.index.compaction.MIN_ROWS", 50)
 
 
 def full_from(patch, number):

@@ -106,7 +106,7 @@ def test_what_others_put_into_an_interrupted_build_survives_its_end(tmp_path, th
 def test_documents_whose_manifest_is_lost_are_not_swept_by_a_build(index):
     (index.path / "index.json").unlink()
     before = contents(index.path)
-    with pytest.raises(IndexFileError, match=r"without its manifest; restore index\.json"):
+    with pytest.raises(IndexFileError, match=r"its manifest is missing; restore index\.json"):
         ContextualIndex.build(CORPUS, BagOfWords(), index.path)
     assert contents(index.path) == before
 
@@ -169,7 +169,7 @@ def test_links_inside_an_index_are_refused_to_readers(index, theirs, pattern):
 
 
 def test_an_accelerator_that_is_a_link_is_done_without(tmp_path, theirs, monkeypatch):
-    monkeypatch.setattr("cde_retrievers.index.commits.MIN_ROWS", 10)
+    monkeypatch.setattr("cde_retrievers.index.compaction.MIN_ROWS", 10)
     index = ContextualIndex.build(CORPUS, BagOfWords(), tmp_path / "index", kind="hnsw")
     (path,) = index.path.glob("accelerator-*.faiss")
     link_instead(path, theirs)
@@ -250,7 +250,7 @@ def unlocked(path):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["flat", "hnsw"])
 def test_a_kill_at_any_moment_leaves_nothing_that_is_not_known(tmp_path, monkeypatch, kind):
-    monkeypatch.setattr("cde_retrievers.index.commits.MIN_ROWS", 10)
+    monkeypatch.setattr("cde_retrievers.index.compaction.MIN_ROWS", 10)
     embedder = BagOfWords()
     contexts = [embedder.fit_context(CORPUS, seed=seed) for seed in range(2)]
     original, path = tmp_path / "original", tmp_path / "index"
@@ -405,10 +405,52 @@ def test_notes_of_an_interrupted_refit_that_are_damaged_block_no_change(index, c
     assert not staged.exists()
     assert "next.json is damaged" in caplog.text
     (aside,) = index.path.glob("damaged-*-next.json")
-    assert f"{aside} may be deleted" in caplog.text
+    assert f"kept in {str(aside).removesuffix('next.json')}*" in caplog.text
     listed = {entry["name"] for entry in read_content(index.path / "index.json")["segments"]}
     assert {entry.name for entry in (index.path / "segments").iterdir()} == listed
     assert index.refit(seed=1).embedded == len(CORPUS) + 1
+
+
+@pytest.mark.parametrize("after", [0, 20])
+def test_a_damaged_manifest_of_an_interrupted_build_is_set_aside_with_all_that_was_built(tmp_path, caplog, after):
+    class Failing(BagOfWords):
+        def encode_documents(self, texts, context, show_progress=None):
+            if self.embedded >= after:
+                raise KeyboardInterrupt
+            return super().encode_documents(texts, context)
+
+    path = tmp_path / "new"
+    with pytest.raises(KeyboardInterrupt):
+        ContextualIndex.build(CORPUS, Failing(), path, batch_size=10)
+    staged = path / "next.json"
+    damaged = staged.read_bytes()[:100]
+    staged.write_bytes(damaged)
+    written = {file.relative_to(path): file.read_bytes() for file in path.glob("*/*/*")}
+    assert len(written) == (2 if after == 0 else 8)
+    index = ContextualIndex.build(CORPUS, BagOfWords(), path)
+    assert [hit.text for hit in index.search(CORPUS[:2], k=1)[1]] == [CORPUS[1]]
+    assert "must start over" in caplog.text
+    (aside,) = path.glob("damaged-*-next.json")
+    assert aside.read_bytes() == damaged
+    mark = aside.name.removesuffix("next.json")
+    assert f"kept in {path / mark}*" in caplog.text
+    for change in (lambda: index.add(["a purple whale"]), index.optimize, lambda: index.refit(seed=1)):
+        change()
+        assert {name: (path / f"{mark}{name}").read_bytes() for name in written} == written
+    assert len(ContextualIndex.open(path, BagOfWords())) == len(CORPUS) + 1
+
+
+def test_a_damaged_manifest_in_a_directory_without_a_marker_is_left_alone(tmp_path):
+    (tmp_path / "next.json").write_text("{}")
+    for make in (lambda: ContextualIndex.build(CORPUS, BagOfWords(), tmp_path), lambda: new_index(tmp_path)):
+        with pytest.raises(PathInUseError, match=r"already holds other files"):
+            make()
+    assert [entry.name for entry in tmp_path.iterdir()] == ["next.json"]
+
+
+def new_index(path):
+    embedder = BagOfWords()
+    return ContextualIndex.create(embedder, embedder.fit_context(CORPUS), path)
 
 
 def test_another_context_in_the_place_of_the_indexs_own_is_refused(index, tmp_path):
@@ -428,7 +470,7 @@ def test_another_context_in_the_place_of_the_indexs_own_is_refused(index, tmp_pa
 def test_a_write_after_the_directory_was_moved_makes_nothing(index, tmp_path):
     index.path.rename(tmp_path / "moved")
     for change in (lambda: index.add(["x"]), lambda: index.delete(["d1"]), index.refit, index.optimize):
-        with pytest.raises(IndexFileError, match=r"there is no such directory.*moved"):
+        with pytest.raises(IndexFileError, match=r"does not exist.*moved"):
             change()
     assert not index.path.exists()
     with (

@@ -37,7 +37,7 @@ def original(tmp_path_factory):
     path = tmp_path_factory.mktemp("resealed") / "index"
     documents = [Document(text, id=f"d{i}", metadata={"row": i}) for i, text in enumerate(CORPUS)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("cde_retrievers.index.commits.MIN_ROWS", 10)
+        patch.setattr("cde_retrievers.index.compaction.MIN_ROWS", 10)
         index = ContextualIndex.build(documents[:40], BagOfWords(), path, kind="hnsw")
         index.add(documents[40:50])
         index.delete(["d3", "d44"])
@@ -110,7 +110,7 @@ def use_fully(path):
 def test_a_manifest_that_was_edited_and_sealed_again_raises_only_our_errors(
     path, original, monkeypatch, name, rounds, least
 ):
-    monkeypatch.setattr("cde_retrievers.index.commits.MIN_ROWS", 10)
+    monkeypatch.setattr("cde_retrievers.index.compaction.MIN_ROWS", 10)
     chance, refused = random.Random(name), 0
     content = read_content(path / name)
     for _ in range(rounds):
@@ -206,14 +206,14 @@ def test_lines_that_hold_another_document_are_noticed_when_they_are_read(path):
     for old, new in ((b'"d5"', b'"d6"'), (b'{"row":5}', b"[[[[[[]]]"), (b'"text"', b'"lost"')):
         replace_listed(path, "documents.jsonl", stored.replace(old, new))
         index = ContextualIndex.open(path, BagOfWords())
-        with pytest.raises(IndexFileError, match=r"documents\.jsonl .* document .*in line 6"):
+        with pytest.raises(IndexFileError, match=r"documents\.jsonl .*in line 6"):
             index.get(["d5"])
         assert index.get(["d45"])[0].text == CORPUS[45]
     use_fully(path)
 
 
 def test_an_accelerator_of_other_vectors_is_done_without(path, tmp_path, monkeypatch):
-    monkeypatch.setattr("cde_retrievers.index.commits.MIN_ROWS", 10)
+    monkeypatch.setattr("cde_retrievers.index.compaction.MIN_ROWS", 10)
     other = ContextualIndex.build(CORPUS, BagOfWords(48), tmp_path / "other", kind="hnsw")
     (file,) = other.path.glob("accelerator-*")
     for content in (file.read_bytes(), b"IHNs" + b"\xff" * 200, b"no faiss"):

@@ -1,4 +1,4 @@
-"""Two corpora, guarded embeddings, and what one writes without this library's guards."""
+"""Two corpora, embeddings with guards, and embeddings without them."""
 
 from uuid import uuid4
 

@@ -1,4 +1,4 @@
-"""LangChain's own suites, and what they do not cover: contexts."""
+"""LangChain's own test suites for embeddings, and tests of contexts."""
 
 import asyncio
 import copy

@@ -1,4 +1,4 @@
-"""`ContextualRetriever` builds stores that say under which context they were built, and never mixes two."""
+"""`ContextualRetriever` records the context in the stores it builds, and never mixes two."""
 
 import pytest
 from langchain_core.documents import Document

@@ -1,4 +1,4 @@
-"""What `import cde_retrievers.langchain` leaves alone. The check runs in a fresh interpreter."""
+"""Packages that `import cde_retrievers.langchain` does not import, checked in a fresh interpreter."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""PGVector over a real PostgreSQL, whose vector type and distance are stand-ins where the extension is not at hand."""
+"""PGVector over a real PostgreSQL, with stand-ins for the vector type and distance if the extension is missing."""
 
 import os
 import shutil
@@ -165,7 +165,7 @@ def test_a_store_in_async_mode_cannot_be_asked_and_says_so(server, guarded):
     postgres = pytest.importorskip("langchain_postgres")
     embeddings, address = guarded(), f"postgresql+psycopg://postgres@/postgres?host={server}"
     store = postgres.PGVector(embeddings, connection=address, async_mode=True, **NO_EXTENSION)
-    with pytest.raises(ConfigurationError, match="opened with async_mode=True; open it once more without"):
+    with pytest.raises(ConfigurationError, match="opened with async_mode=True; open it again without that"):
         check_index(store, embeddings)
     assert context_filter(embeddings, store) == {CONTEXT_KEY: embeddings.context_fingerprint}
     assert ContextualRetriever(embeddings=embeddings, vectorstore=store).k == 4

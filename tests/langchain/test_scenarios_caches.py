@@ -1,4 +1,4 @@
-"""Caches and record managers that know texts but not contexts: first as it goes unguarded, then guarded."""
+"""Caches and record managers that do not know contexts: each case without the guard, then with it."""
 
 import asyncio
 import sys

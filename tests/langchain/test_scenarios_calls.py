@@ -1,4 +1,4 @@
-"""Equality, threads and progress bars: first as it goes unguarded, then guarded."""
+"""Equality, threads and progress bars: each case without the guard, then with it."""
 
 import threading
 from types import SimpleNamespace

@@ -1,4 +1,4 @@
-"""Ways in which frameworks and embeddings around a store lose a context: first as it goes unguarded, then guarded."""
+"""How frameworks and wrappers around a store can lose a context: each case without the guard, then with it."""
 
 import hashlib
 import pickle

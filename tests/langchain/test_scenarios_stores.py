@@ -1,4 +1,4 @@
-"""Ways in which a context gets lost or mixed in a LangChain store: first as it goes unguarded, then guarded."""
+"""How a LangChain store can lose or mix a context: each case without the guard, then with it."""
 
 import pytest
 from langchain_core.documents import Document

@@ -1,20 +1,14 @@
-"""What stores say about their context: written, read, checked, filtered by; the real stores, on disk and in memory."""
-
-import sys
+"""Contexts of supported stores: read, written and checked; real stores, on disk and in memory."""
 
 import pytest
-from langchain_core.documents import Document
 from langchain_core.vectorstores import InMemoryVectorStore, VectorStore
 
 from cde_retrievers.errors import (
     ConfigurationError,
     ContextMismatchError,
     ContextNotFittedError,
-    InvalidTextError,
-    MissingDependencyError,
 )
 from cde_retrievers.langchain import (
-    CONTEXT_KEY,
     ContextualEmbeddings,
     ContextualRetriever,
     check_index,
@@ -76,45 +70,7 @@ def test_without_a_fit_nothing_is_written(new_store, encoder, documents):
             make(embeddings)
 
 
-def test_a_filter_is_combined_with_the_users_own(new_store, guarded, documents, other):
-    embeddings = guarded()
-    store = new_store(embeddings)
-    store.add_documents(stamped(documents[:4], embeddings))
-    store.add_documents(stamped(documents[4:8], guarded(other)))
-    assert rows(store, context_filter(embeddings, store)) == [0, 1, 2, 3]
-    theirs = users_own(new_store.kind)
-    assert rows(store, theirs) == [2, 3, 4, 5, 6, 7]
-    assert rows(store, context_filter(embeddings, new_store.kind, theirs)) == [2, 3]
-
-
-def rows(store, wanted):
-    return sorted(hit.metadata["row"] for hit in store.similarity_search("red cat", k=50, filter=wanted))
-
-
-def users_own(kind):
-    if kind == "chroma":
-        return {"row": {"$gte": 2}}
-    if kind == "qdrant":
-        from qdrant_client import models
-
-        return models.Filter(must=[models.FieldCondition(key="metadata.row", range=models.Range(gte=2))])
-    return lambda document: document.metadata["row"] >= 2
-
-
-@pytest.mark.parametrize("kind", ["inmemory", "chroma", "qdrant", "pgvector", "Chroma"])
-def test_a_filter_of_the_wrong_kind_is_refused(kind, guarded):
-    pytest.importorskip("qdrant_client")
-    with pytest.raises(ConfigurationError, match=r"a filter for \w+ is a"):
-        context_filter(guarded(), kind, also=7)
-
-
-def test_a_missing_package_is_named(guarded, monkeypatch):
-    monkeypatch.setitem(sys.modules, "qdrant_client.models", None)
-    with pytest.raises(MissingDependencyError, match="a filter for Qdrant needs langchain-qdrant: pip install lang"):
-        context_filter(guarded(), "qdrant")
-
-
-def test_a_store_of_which_nothing_is_known_is_refused_with_the_way_out(guarded, documents):
+def test_an_unsupported_store_is_refused_with_a_way_out(guarded, documents):
     embeddings = guarded()
     for ask in (
         read_context,
@@ -134,19 +90,10 @@ def test_a_store_of_which_nothing_is_known_is_refused_with_the_way_out(guarded, 
     )
 
 
-def test_stamped_documents_are_copies(guarded):
-    embeddings, document = guarded(), Document("a", metadata={"x": 1}, id="7")
-    (copy,) = stamped(iter([document]), embeddings)
-    assert copy == Document("a", metadata={"x": 1, CONTEXT_KEY: embeddings.context_fingerprint}, id="7")
-    assert document.metadata == {"x": 1}
-    with pytest.raises(InvalidTextError, match="found str; wrap texts"):
-        stamped(["a text"], embeddings)
-
-
 def test_documents_in_memory_that_name_two_contexts_or_none_are_noticed(guarded, documents, other):
     embeddings = guarded()
     store = InMemoryVectorStore(embeddings)
-    with pytest.raises(ConfigurationError, match="carries its context in its documents, and has none yet"):
+    with pytest.raises(ConfigurationError, match="carries its context in its documents, and it has no documents yet"):
         write_context(store, embeddings)
     store.add_documents(stamped(documents[:3], embeddings))
     for more in (documents[3:5], stamped(documents[3:5], guarded(other))):

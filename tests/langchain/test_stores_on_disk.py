@@ -1,4 +1,4 @@
-"""Collections of Chroma and Qdrant keep their context, and everything else they say, on disk."""
+"""Collections of Chroma and Qdrant keep their context and their other metadata on disk."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""LangChain's own suite, and what it does not cover: contexts, places, filters, ways of searching."""
+"""LangChain's own test suite for vector stores, and tests of paths, filters and searches."""
 
 import logging
 
@@ -143,7 +143,7 @@ def test_an_impossible_filter_is_refused(store):
         store.similarity_search("x", filter=lambda document: True)
 
 
-def test_relevance_is_cosine_between_nought_and_one(store):
+def test_relevance_is_the_cosine_scaled_to_0_to_1(store):
     scored = store.similarity_search_with_score(CORPUS[3], 1_000)
     relevant = store.similarity_search_with_relevance_scores(CORPUS[3], 1_000)
     assert relevant[0][0].id == "d3"
@@ -184,7 +184,7 @@ async def test_async_twins_do_the_same(embeddings, tmp_path):
     assert await store.aget_by_ids(["w", "d1"]) == [DOCUMENTS[1]]
 
 
-def test_an_option_nobody_knows_is_refused_and_not_ignored(store, embeddings):
+def test_an_unknown_option_is_refused(store, embeddings):
     for call in (
         lambda: store.similarity_search("x", where={"row": 1}),
         lambda: store.similarity_search("x", score_threshold=0.5),
@@ -193,9 +193,7 @@ def test_an_option_nobody_knows_is_refused_and_not_ignored(store, embeddings):
         lambda: store.delete(["d1"], namespace="a"),
         lambda: ContextualVectorStore.from_texts(["x"], embeddings, persist_directory="x"),
     ):
-        with pytest.raises(
-            ConfigurationError, match=r"does not know the option '(where|score_threshold|namespace|per)"
-        ):
+        with pytest.raises(ConfigurationError, match=r"option '(where|score_threshold|namespace|per)"):
             call()
     assert len(store.index) == len(DOCUMENTS)
 
@@ -204,7 +202,7 @@ def test_an_option_nobody_knows_is_refused_and_not_ignored(store, embeddings):
 def test_impossible_numbers_are_refused(store, options):
     with pytest.raises(ConfigurationError, match=r"must be a"):
         store.max_marginal_relevance_search("x", **options)
-    with pytest.raises(ConfigurationError, match=r"batch_size must be a positive"):
+    with pytest.raises(ConfigurationError, match=r"batch_size must be a whole number"):
         store.add_texts(["x"], batch_size=0)
 
 

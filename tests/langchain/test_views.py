@@ -31,7 +31,7 @@ def test_a_view_shares_every_weight(embeddings, view):
     assert {name: weight.data_ptr() for name, weight in weights(view).items()} == addresses
 
 
-def test_a_view_costs_no_memory_to_speak_of(embeddings, view):
+def test_a_view_costs_almost_no_memory(embeddings, view):
     context = view.context
     tracemalloc.start()
     views = [embeddings.with_context(context) for _ in range(100)]

@@ -1,4 +1,4 @@
-"""Fine-tuning as LlamaIndex users know it: what is trained on, what is kept, and what is refused."""
+"""The fine-tuning engine: its training data, its results, and what it refuses."""
 
 import json
 import shutil
@@ -197,7 +197,7 @@ def test_a_bad_data_set_is_refused_at_once(tmp_path, dataset, message):
             ContextualFinetuneEngine(**given, model_output_path=tmp_path / "out")
 
 
-def test_another_file_of_pairs_is_no_such_data_set(tmp_path):
+def test_a_file_of_pairs_is_refused(tmp_path):
     (tmp_path / "pairs.jsonl").write_text('{"query": "red cat", "positive": "a red cat"}\n')
     with pytest.raises(TrainingDataError, match=r"save it with save_json\(path\) as \.json"):
         ContextualFinetuneEngine(tmp_path / "pairs.jsonl", model_output_path=tmp_path / "out")
@@ -205,7 +205,7 @@ def test_another_file_of_pairs_is_no_such_data_set(tmp_path):
 
 def test_what_cannot_be_trained_is_refused_before_a_model_is_loaded(tmp_path):
     engine = ContextualFinetuneEngine(make_dataset(9), tmp_path / "no model", tmp_path / "out")
-    with pytest.raises(TrainingDataError, match="there are 9 pairs, which is not one batch of 10"):
+    with pytest.raises(TrainingDataError, match="a batch takes 10 distinct pairs"):
         engine.finetune(**CPU)
     with pytest.raises(ConfigurationError, match="'learning_rte' is unknown"):
         engine.finetune(learning_rte=1)

@@ -1,4 +1,4 @@
-"""The step between splitter and embedding: when it fits, when it must not, and what it refuses."""
+"""The pipeline step between splitter and embedding: when it fits, and what it refuses."""
 
 import pickle
 from functools import partial
@@ -117,7 +117,7 @@ def test_vectors_of_another_context_are_dropped_only_on_request(embed_model, mak
 
 def test_a_worker_process_may_stamp_but_not_fit(embed_model):
     fitter = ContextFitter(embed_model=embed_model, vector_store=SimpleVectorStore(), reembed=True)
-    with pytest.raises(ContextNotFittedError, match=r"share of the nodes only.*\n.*embed_model\.fit"):
+    with pytest.raises(ContextNotFittedError, match=r"some of the nodes only.*\n.*embed_model\.fit"):
         pickle.dumps(fitter)
     embed_model.fit(CORPUS)
     steps = pickle.loads(pickle.dumps([fitter, embed_model]))
@@ -143,7 +143,7 @@ def test_a_pipeline_with_workers_stamps_and_embeds_like_one_without(embed_model,
         steps = [ContextFitter(embed_model=embed_model), embed_model]
         return IngestionPipeline(transformations=steps, disable_cache=True).run(nodes=make_nodes(), **options)
 
-    with pytest.raises(ContextNotFittedError, match="share of the nodes only"):
+    with pytest.raises(ContextNotFittedError, match="some of the nodes only"):
         run(num_workers=2)
     embed_model.fit(make_nodes())
     alone, together = run(), run(num_workers=2)

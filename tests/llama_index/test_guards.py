@@ -1,4 +1,4 @@
-"""What every kind of index says about its context."""
+"""The contexts that the kinds of index state, compared with an embedding's."""
 
 import pytest
 from llama_index.core import StorageContext, VectorStoreIndex
@@ -91,7 +91,7 @@ def test_a_directory_that_llama_index_wrote_answers_by_stamps(embed_model, other
     assert check_index(folder, other).theirs == embed_model.context_fingerprint
 
 
-def test_what_is_no_index_is_refused(embed_model, make_embedding, tmp_path):
+def test_other_objects_and_empty_directories_are_refused(embed_model, make_embedding, tmp_path):
     with pytest.raises(ContextFileError, match="holds no index"):
         check_index(tmp_path, embed_model)
     with pytest.raises(ConfigurationError, match="found dict"):

@@ -1,4 +1,4 @@
-"""An index and its context on disk: together, whole, and noticed when they are not."""
+"""An index persisted with its context: whole or not at all, and checked when it is loaded."""
 
 import shutil
 
@@ -132,7 +132,7 @@ def test_an_index_written_over_it_is_noticed(folder, make_embedding, make_nodes)
     other = make_embedding().fit(CORPUS[:9])
     VectorStoreIndex(make_nodes(), embed_model=other).storage_context.persist(folder)
     for look in (load_index, lambda path: check_index(path, other)):
-        with pytest.raises(ContextFileError, match="or was since written by something other than persist_index"):
+        with pytest.raises(ContextFileError, match="or was changed since by something other than persist_index"):
             look(folder)
 
 

@@ -1,7 +1,6 @@
-"""The ways in which a context is lost or mixed in LlamaIndex, one test each.
+"""How LlamaIndex can lose or mix a context: each case without the guard, then with it.
 
-Every test first takes the steps with an embedding that has no guards, and finds the wrong result that LlamaIndex
-gives without a word; then with ours, where it cannot happen, or is an error that says what to do.
+Without guards LlamaIndex silently gives a wrong result. With them the result is right, or an error names the way out.
 """
 
 import subprocess
@@ -24,7 +23,7 @@ from cde_retrievers.llama_index import (
     ContextualEmbedding,
     ContextualRetriever,
     check_index,
-    context_filters,
+    context_filter,
     docstore_namespace,
     load_index,
     persist_index,
@@ -182,9 +181,9 @@ def test_scenario_6_filters_give_no_hits_instead_of_wrong_ones(make_embedding, m
     guarded = make_embedding().fit(make_nodes())
     index = VectorStoreIndex(stamped(make_nodes(), guarded), embed_model=guarded)
     other = make_embedding().fit(make_nodes(OTHERS))
-    right = index.as_retriever(similarity_top_k=1, filters=context_filters(guarded))
+    right = index.as_retriever(similarity_top_k=1, filters=context_filter(guarded))
     assert hit_at_1(right) == 1
-    assert index.as_retriever(embed_model=other, filters=context_filters(other)).retrieve(CORPUS[0]) == []
+    assert index.as_retriever(embed_model=other, filters=context_filter(other)).retrieve(CORPUS[0]) == []
 
 
 @pytest.mark.slow  # a fresh interpreter imports everything

@@ -1,4 +1,4 @@
-"""Nodes that name their context, and what filters make of it."""
+"""The stamps on nodes, and filters for them."""
 
 import pytest
 from llama_index.core import VectorStoreIndex
@@ -8,7 +8,7 @@ from tiny import CORPUS
 
 from cde_retrievers.binding.check import CONTEXT_KEY
 from cde_retrievers.errors import ContextMismatchError, ContextNotFittedError, InvalidTextError
-from cde_retrievers.llama_index import context_filters, docstore_namespace, stamped
+from cde_retrievers.llama_index import context_filter, docstore_namespace, stamped
 
 
 @pytest.fixture
@@ -64,13 +64,13 @@ async def test_stamped_nodes_are_embedded_under_the_context_they_name(embed_mode
 
 
 @pytest.mark.parametrize("items", ["one text", [None], [TextNode(text="ok"), "text"]])
-def test_what_is_no_node_is_refused(embed_model, items):
+def test_other_items_than_nodes_are_refused(embed_model, items):
     with pytest.raises(InvalidTextError, match="must be a node, found"):
         stamped(items, embed_model)
 
 
 def test_without_a_context_there_is_nothing_to_name(make_embedding, nodes):
-    for name_it in (lambda model: stamped(nodes, model), context_filters, docstore_namespace):
+    for name_it in (lambda model: stamped(nodes, model), context_filter, docstore_namespace):
         with pytest.raises(ContextNotFittedError):
             name_it(make_embedding())
 
@@ -85,7 +85,7 @@ def test_the_users_filters_hold_as_well(embed_model, make_embedding, nodes, cond
     index = VectorStoreIndex(stamped(nodes, embed_model), embed_model=embed_model)
 
     def found(model):
-        filters = context_filters(model, MetadataFilters(filters=[animal("dog")], condition=condition))
+        filters = context_filter(model, MetadataFilters(filters=[animal("dog")], condition=condition))
         return index.as_retriever(similarity_top_k=54, embed_model=model, filters=filters).retrieve("red cat")
 
     assert {hit.metadata["animal"] for hit in found(embed_model)} == {"dog"}
@@ -95,7 +95,7 @@ def test_the_users_filters_hold_as_well(embed_model, make_embedding, nodes, cond
 @pytest.mark.parametrize("condition", [FilterCondition.OR, FilterCondition.NOT])
 def test_other_conditions_never_replace_the_contexts(embed_model, nodes, condition):
     theirs = MetadataFilters(filters=[animal("dog"), animal("cat")], condition=condition)
-    filters = context_filters(embed_model, theirs)
+    filters = context_filter(embed_model, theirs)
     assert filters.condition == FilterCondition.AND
     assert filters.filters[1] == theirs
     index = VectorStoreIndex(stamped(nodes, embed_model), embed_model=embed_model)
@@ -105,4 +105,4 @@ def test_other_conditions_never_replace_the_contexts(embed_model, nodes, conditi
 
 def test_nodes_without_a_stamp_are_not_let_through(embed_model, nodes):
     index = VectorStoreIndex(nodes, embed_model=embed_model)
-    assert index.as_retriever(filters=context_filters(embed_model)).retrieve("red cat") == []
+    assert index.as_retriever(filters=context_filter(embed_model)).retrieve("red cat") == []

@@ -1,4 +1,4 @@
-"""A LlamaIndex vector store over an index that carries its context: what LlamaIndex asks of one."""
+"""A vector store under the operations of LlamaIndex: searches, changes, paths, persistence."""
 
 import errno
 import gc
@@ -248,7 +248,7 @@ def test_what_was_persisted_before_is_replaced(index, fitted, tmp_path):
 
 @pytest.mark.parametrize("kind", ["ivf", "hnsw"])
 def test_an_index_with_an_accelerator_can_be_persisted_again_and_again(nodes, fitted, tmp_path, monkeypatch, kind):
-    monkeypatch.setattr("cde_retrievers.index.commits.MIN_ROWS", 20)
+    monkeypatch.setattr("cde_retrievers.index.compaction.MIN_ROWS", 20)
     empty = ContextualIndex.create(fitted.embedder, fitted.context, tmp_path / "index", kind=kind)
     index = index_over(ContextualVectorStore(fitted, index=empty), nodes)
     names = set()
@@ -300,7 +300,7 @@ def test_a_store_that_was_opened_there_is_not_copied(index, fitted, tmp_path):
     assert store.client.path.stat().st_ino == before
 
 
-def test_no_copy_is_made_while_somebody_writes(index, tmp_path):
+def test_no_copy_is_made_during_a_write(index, tmp_path):
     with writer_lock(index.vector_store.client.path, "testing"), pytest.raises(IndexLockedError, match="testing"):
         index.vector_store.persist(str(tmp_path / "saved"))
     assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,4 @@
-"""LlamaIndex's filters mean to an index what they mean to LlamaIndex."""
+"""LlamaIndex's filters pass the same documents in an index as in LlamaIndex."""
 
 import pytest
 from llama_index.core.vector_stores import FilterCondition, FilterOperator, MetadataFilter, MetadataFilters
@@ -103,6 +103,6 @@ def test_no_filters_let_everything_pass():
         (one("yaer", FilterOperator.EQ, 2024), "no document has the metadata field 'yaer'"),
     ],
 )
-def test_what_has_no_counterpart_is_refused_by_name(part, message):
+def test_unsupported_operators_are_refused_by_name(part, message):
     with pytest.raises(FilterError, match=message):
         passing(MetadataFilters(filters=[MetadataFilters(filters=[part])]))

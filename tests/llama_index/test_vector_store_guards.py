@@ -1,4 +1,4 @@
-"""Under which context vectors were made: what a vector store notices and refuses."""
+"""A vector store refuses vectors of another context."""
 
 import copy
 import pickle
@@ -100,9 +100,9 @@ def test_a_stamp_of_another_context_is_refused(store, fitted, another, nodes):
     assert len(store.add(nodes)) == len(nodes)
 
 
-def test_vectors_that_shall_differ_need_verify_false(fitted, nodes):
+def test_vectors_that_differ_from_their_texts_need_verify_false(fitted, nodes):
     hyde = QueryBundle("red cat", custom_embedding_strs=[CORPUS[3], CORPUS[30]])
-    with pytest.raises(ContextMismatchError, match=r"as with HyDE, make the store with verify=False"):
+    with pytest.raises(ContextMismatchError, match=r"as with HyDE, create the store with verify=False"):
         index_over(ContextualVectorStore(fitted), nodes).as_retriever().retrieve(hyde)
     hits = index_over(ContextualVectorStore(fitted, verify=False), nodes).as_retriever().retrieve(hyde)
     simple = VectorStoreIndex(nodes, embed_model=fitted).as_retriever().retrieve(hyde)
@@ -158,9 +158,13 @@ def test_modes_that_need_more_than_vectors_are_refused(store, fitted, nodes, mod
     [
         ({"query_embedding": None}, {}, "the query's vector must have 32 numbers, found 0"),
         ({"query_embedding": [1.0] * 5}, {}, "the query's vector must have 32 numbers, found 5"),
-        ({"similarity_top_k": 0}, {}, "similarity_top_k must be a positive whole number, found 0"),
+        ({"similarity_top_k": 0}, {}, "similarity_top_k must be a whole number of at least 1, found 0"),
         ({}, {"threshold": 0.5}, "option 'threshold' is unknown"),
-        ({"mode": VectorStoreQueryMode.MMR}, {"mmr_prefetch_k": 0}, "mmr_prefetch_k must be a positive whole number"),
+        (
+            {"mode": VectorStoreQueryMode.MMR},
+            {"mmr_prefetch_k": 0},
+            "mmr_prefetch_k must be a whole number of at least 1",
+        ),
     ],
 )
 def test_impossible_queries_are_refused(fitted, nodes, changes, options, message):

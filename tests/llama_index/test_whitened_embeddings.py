@@ -1,4 +1,4 @@
-"""A context over any LlamaIndex embedding, here one that counts what it is paid for."""
+"""A context over any LlamaIndex embedding, here one that counts its paid calls."""
 
 import asyncio
 import copy
@@ -13,6 +13,7 @@ from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.bridge.pydantic import PrivateAttr
 from llama_index.core.ingestion import IngestionCache, IngestionPipeline
 from llama_index.core.schema import MetadataMode, TextNode
+from llama_index.core.vector_stores import SimpleVectorStore
 from pydantic import ValidationError
 from services import PaidService
 from tiny import CORPUS, QUERIES
@@ -26,7 +27,7 @@ from cde_retrievers.errors import (
     EmbeddingServiceError,
 )
 from cde_retrievers.external.identity import PROBE
-from cde_retrievers.llama_index import ContextualEmbedding, ContextualRetriever, WhitenedEmbedding
+from cde_retrievers.llama_index import ContextFitter, ContextualEmbedding, ContextualRetriever, WhitenedEmbedding
 
 
 class PaidEmbedding(BaseEmbedding):
@@ -89,6 +90,11 @@ def test_an_index_costs_its_nodes_and_one_probe(base, embed_model):
     VectorStoreIndex(make_nodes(), embed_model=embed_model.fit(make_nodes()))
     assert sorted(base._service.bill) == sorted(EMBEDDED)
     assert len(base._service.paid) == len(EMBEDDED) + 1
+
+
+def test_looking_at_a_store_in_memory_costs_no_call(base, embed_model):
+    ContextFitter(embed_model=embed_model, vector_store=SimpleVectorStore())
+    assert base._service.paid == []
 
 
 def test_build_persist_reload_without_paying_again(base, embed_model, tmp_path):

@@ -216,9 +216,10 @@ BAD_PATHS = [
     (file_above, PathInUseError, r"it is a file; give the path of a directory"),
     (lambda folder: folder / "a\0b", ConfigurationError, r"has a character that a file name cannot have"),
     (lambda folder: f"{folder}/a\ud800b", ConfigurationError, r"has a character that a file name cannot have"),
-    (lambda _: 5, ConfigurationError, r"a path must be a str or a pathlib\.Path, found int"),
-    (lambda _: None, ConfigurationError, r"a path must be a str or a pathlib\.Path, found NoneType"),
-    (lambda _: "", PathInUseError, r"is the current directory|is a directory"),
+    (lambda _: 5, ConfigurationError, r"path must be a str or a pathlib\.Path, found int"),
+    (lambda _: None, ConfigurationError, r"path must be a str or a pathlib\.Path, found NoneType"),
+    (lambda _: "", ConfigurationError, r"path must be a path, found an empty string"),
+    (lambda _: ".", PathInUseError, r"is the current directory|is a directory"),
     pytest.param(pipe, PathInUseError, r"is a (file|device or a pipe); give the path of a", marks=needs_fork),
 ]
 

@@ -13,6 +13,7 @@ from transformers import TrainerCallback
 from cde_retrievers import ContextualEncoder
 from cde_retrievers.errors import TrainingError, WriteError
 from cde_retrievers.storage.hashing import sha256_of_text
+from cde_retrievers.training.checkpoint_writer import explain_failed_checkpoint, write_weights
 from cde_retrievers.training.checkpoints import (
     MARKER,
     checkpoints_in,
@@ -24,7 +25,6 @@ from cde_retrievers.training.checkpoints import (
     unmark,
 )
 from cde_retrievers.training.run import train
-from cde_retrievers.training.saving import explain_failed_checkpoint, write_weights
 
 
 def write_checkpoint(folder, step):

@@ -8,7 +8,7 @@ from transformers import ModernBertConfig, ModernBertModel, NomicBertConfig, Nom
 
 from cde_retrievers.encoder.tokenizer import TextTokenizer
 from cde_retrievers.training.run import train
-from cde_retrievers.training.trainable import TrainableModel, disable_dropout
+from cde_retrievers.training.trainable_model import TrainableModel, disable_dropout
 
 SIZES = {"vocab_size": 200, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "pad_token_id": 0}
 OTHERS = {

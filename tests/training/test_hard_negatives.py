@@ -159,8 +159,8 @@ def test_random_negatives_have_something_to_choose_from_without_a_window():
         ({"num_negatives": 0}, r"num_negatives=0"),
         ({"num_negatives": 1.5}, r"num_negatives must be a whole number, found 1.5"),
         ({"range_min": -1}, r"range_min=-1"),
-        ({"range_min": 5, "range_max": 5}, r"ranks 5 to 5 have no room for 1 negatives"),
-        ({"min_score": 0.5, "max_score": 0.4}, r"no score is at least min_score=0.5"),
+        ({"range_min": 5, "range_max": 5}, r"ranks 5 to 5 are too few for 1 negatives"),
+        ({"min_score": 0.5, "max_score": 0.4}, r"min_score=0.5 is above max_score"),
         ({"sampling_strategy": "best"}, r"sampling_strategy 'best' is unknown; use one of top, random"),
     ],
 )
@@ -171,7 +171,7 @@ def test_impossible_settings_are_refused_before_anything_is_embedded(settings, m
 
 def test_an_embedding_without_contexts_is_refused():
     pairs = TrainingPairs.of([Pair("red cat", CORPUS[0]), Pair("green dog", CORPUS[1])])
-    with pytest.raises(ConfigurationError, match=r"list does not take; give a ContextualEncoder"):
+    with pytest.raises(ConfigurationError, match=r"list does not support; give a ContextualEncoder"):
         mine_hard_negatives(pairs, [])
 
 

@@ -8,7 +8,7 @@ from tiny import CORPUS, QUERIES
 from cde_retrievers import ContextualEncoder
 from cde_retrievers.errors import ConfigurationError, MissingDependencyError
 from cde_retrievers.training.run import train
-from cde_retrievers.training.trainable import TrainableModel
+from cde_retrievers.training.trainable_model import TrainableModel
 from cde_retrievers.util import imports as optional
 
 

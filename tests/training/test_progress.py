@@ -8,8 +8,8 @@ from runs import PAIRS, small_config
 
 from cde_retrievers.training import callbacks as progress_line
 from cde_retrievers.training.callbacks import progress_text
-from cde_retrievers.training.metrics import StepMetrics, peak_memory
 from cde_retrievers.training.run import train
+from cde_retrievers.training.step_metrics import StepMetrics, peak_memory
 
 
 def test_the_line_names_what_matters_and_leaves_out_what_is_not_known():

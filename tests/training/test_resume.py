@@ -196,7 +196,7 @@ def test_a_new_run_does_not_replace_the_model_of_an_old_one(make_encoder, tmp_pa
     encoder, config = make_encoder("cached"), small_config(tmp_path, max_steps=1, save_strategy="no")
     first = train(encoder, PAIRS, config)
     written = (first.model_path / "model.safetensors").stat().st_mtime_ns
-    with pytest.raises(TrainingError, match=r"model was trained by an earlier run and would be replaced"):
+    with pytest.raises(TrainingError, match=r"model holds the model of an earlier run, which would be replaced"):
         train(encoder, PAIRS, config)
     assert (first.model_path / "model.safetensors").stat().st_mtime_ns == written
 

@@ -9,7 +9,8 @@ import pytest
 from runs import PAIRS, same_weights, small_config
 
 from cde_retrievers import ContextualEncoder
-from cde_retrievers.errors import ConfigurationError
+from cde_retrievers.errors import ConfigurationError, TrainingError
+from cde_retrievers.training.__main__ import main
 from cde_retrievers.training.run import train
 from cde_retrievers.training.run_file import read_run_file, train_from_file
 
@@ -104,3 +105,25 @@ def test_it_runs_from_the_command_line_and_errors_are_one_line(run_file, tmp_pat
     assert failed.returncode == 1
     assert failed.stderr.splitlines()[-1].startswith("error: ")
     assert "no complete checkpoint to resume from" in failed.stderr
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "line"),
+    [
+        (TrainingError("of\nours"), 1, "error: of ours"),
+        (PermissionError(13, "Permission denied", "run"), 1, "error: [Errno 13] Permission denied: 'run'"),
+        (RuntimeError("a\nbug"), 1, "error: unexpected RuntimeError: a bug (--verbose shows"),
+        (KeyboardInterrupt(), 130, "interrupted; --resume continues from"),
+    ],
+)
+def test_every_error_ends_in_one_line(raised, code, line, monkeypatch, caplog, capsys):
+    def fail(*_, **__):
+        raise raised
+
+    monkeypatch.setattr("cde_retrievers.training.run_file.train_from_file", fail)
+    assert main(["run.toml"]) == code
+    [message] = [record.getMessage() for record in caplog.records]
+    assert message.startswith(line)
+    assert "Traceback" not in capsys.readouterr().err
+    main(["run.toml", "--verbose"])
+    assert ("Traceback" in capsys.readouterr().err) == (code == 1)

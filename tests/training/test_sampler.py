@@ -168,7 +168,7 @@ def test_impossible_settings_are_refused(settings, message):
 
 
 def test_epochs_are_counted_from_zero(kind):
-    with pytest.raises(ConfigurationError, match=r"epochs are counted from 0, found -1"):
+    with pytest.raises(ConfigurationError, match=r"epochs count from 0, found -1"):
         samplers()[kind].batches(-1)
 
 

@@ -159,7 +159,7 @@ def test_hard_negatives_that_are_missing_are_named(make_encoder, tmp_path):
 
 
 def test_fewer_pairs_than_a_batch_are_refused(make_encoder, tmp_path):
-    with pytest.raises(TrainingDataError, match=r"there are 54 pairs, which is not one batch of 60"):
+    with pytest.raises(TrainingDataError, match=r"a batch takes 60 distinct pairs"):
         train(make_encoder("cached"), PAIRS, small_config(tmp_path, per_device_train_batch_size=60))
 
 
@@ -217,7 +217,7 @@ class Spoil(TrainerCallback):
 def test_a_loss_that_is_not_a_number_stops_training_at_its_step(make_encoder, tmp_path):
     spoil = Spoil(4, lambda stage: stage.context_projection.bias.data.fill_(float("nan")))
     config = small_config(tmp_path, save_strategy="steps", save_steps=2)
-    with pytest.raises(TrainingError, match=r"the loss is nan at step 4, .* begin again with a lower learning_rate"):
+    with pytest.raises(TrainingError, match=r"the loss is nan at step 4; .* Start again with a lower learning_rate"):
         train(make_encoder("cached"), PAIRS, config, callbacks=[spoil])
     assert newest_complete(tmp_path) == tmp_path / "checkpoint-2"
 

@@ -6,10 +6,10 @@ from steps import furthest, gradients_of, make_step
 
 from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.model.config import CachedConditioning, JointConditioning, WhiteningConditioning
+from cde_retrievers.training.contrastive_model import ContrastiveModel
 from cde_retrievers.training.losses import two_stage
 from cde_retrievers.training.losses.contrastive import ContrastiveLoss
 from cde_retrievers.training.losses.rng_state import RngState
-from cde_retrievers.training.model import ContrastiveModel
 
 TOLERANCE = 1e-5
 CONDITIONINGS = [

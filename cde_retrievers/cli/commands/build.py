@@ -9,7 +9,7 @@ from typer import BadParameter, Option
 
 from cde_retrievers.cli.options.common import ContextOptions, Kind, ModelOptions, OutputOptions, ReadingOptions
 from cde_retrievers.cli.session import Session, session
-from cde_retrievers.errors import PathInUseError
+from cde_retrievers.errors import IndexFileError, PathInUseError
 
 if TYPE_CHECKING:
     from cde_retrievers.corpora import CheckedCorpus
@@ -87,7 +87,7 @@ def index(
         documents = read_once(reading, run)
         done = _done(out)
         if done is not None:
-            run.say(f"{out}: going on where it was interrupted, with {done:,} of {len(documents):,} documents done")
+            run.say(f"{out}: continuing where it was interrupted, with {done:,} of {len(documents):,} documents done")
         encoder = load_encoder(model, made_with=given.model_name if given else None)
         run.if_interrupted = lambda: _state_of(out)
         made = ContextualIndex.build(
@@ -156,10 +156,13 @@ def _refuse_index(out: Path) -> None:
 
 
 def _done(out: Path) -> int | None:
-    """Documents that an interrupted call has embedded; None if there was none."""
+    """Documents that an interrupted call has embedded; None if there was none, or its notes are damaged."""
     from cde_retrievers.index.store import IndexStore
 
-    staged = IndexStore(out).staged()
+    try:
+        staged = IndexStore(out).staged()
+    except IndexFileError:  # the build sets it aside, or says why not
+        return None
     return None if staged is None else staged.documents
 
 

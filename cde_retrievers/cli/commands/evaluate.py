@@ -33,7 +33,7 @@ def eval(
 
     Differences come with their 95 % bootstrap interval, paired query by query.
     """
-    from cde_retrievers.cli.commands.evaluation_tables import inputs, lines, summary
+    from cde_retrievers.cli.evaluation_tables import inputs, lines, summary
 
     with session(output) as run:
         from cde_retrievers.cli.loading import load_encoder
@@ -64,7 +64,7 @@ def report(
     It shows the figures, the queries won and lost, and the documents that the context is made of. It is one HTML file
     without scripts, which loads nothing. It holds texts of the documents and of the queries.
     """
-    from cde_retrievers.cli.commands.evaluation_tables import inputs, lines, summary
+    from cde_retrievers.cli.evaluation_tables import inputs, lines, summary
 
     with session(output) as run:
         from cde_retrievers.cli.loading import load_encoder

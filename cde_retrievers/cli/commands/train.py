@@ -1,4 +1,4 @@
-"""`train`: a model of one's own out of pairs, or out of documents alone."""
+"""`train`: train a model on pairs, or on documents alone."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -43,10 +43,10 @@ def train(
     same weights. On several GPUs: `torchrun -m cde_retrievers.training run.toml`.
     """
     with session(output) as run:
-        from cde_retrievers.cli.commands.train_summary import summary
         from cde_retrievers.cli.options.training import training_config
+        from cde_retrievers.cli.train_summary import summary
         from cde_retrievers.training.base_model import encoder_to_train
-        from cde_retrievers.training.data.report import check_enough
+        from cde_retrievers.training.data.pair_statistics import check_enough
 
         refuse_inside(out, source.source)
         _refuse_used(out, resume)
@@ -83,7 +83,7 @@ def _made_pairs(source: TrainingSource, run: Session) -> tuple["TrainingPairs", 
 def _report(
     pairs: "TrainingPairs", encoder: "ContextualEncoder", config: "TrainingConfig", run: Session
 ) -> dict[str, Any]:
-    from cde_retrievers.training.data.report import describe_pairs
+    from cde_retrievers.training.data.pair_statistics import describe_pairs
 
     report = describe_pairs(
         pairs,
@@ -104,7 +104,7 @@ def _trained(
 
     run.way_out = _WAYS_OUT
     run.if_interrupted = lambda: _state_of(config.output_folder)
-    from cde_retrievers.cli.commands.interruption import saving_when_interrupted
+    from cde_retrievers.cli.interruption import saving_when_interrupted
 
     with saving_when_interrupted(run.say) as interruption:
         return train_model(encoder, pairs, config, resume_from_checkpoint=resume or None, callbacks=[interruption])

@@ -50,26 +50,25 @@ def add(
         before = len(index)
         run.if_interrupted = lambda: _state_of(index, before)
         changes = CorpusSync(documents, index)
-        # Without --upsert no id is known yet, so that everything is new.
+        # Without --upsert the check has refused known ids, so that everything is new.
         (index.upsert if upsert else index.add)(changes, show_progress=run.show_progress)
         removed = index.delete(changes.vanished(reading.id_prefix)) if prune else []
         encoder.warn_of_cut(run)
         data = {
             "index": str(path),
             "documents": len(index),
-            "added": changes.added,
-            "replaced": changes.replaced,
-            "unchanged": changes.unchanged,
+            **changes.to_dict(),
             "removed": len(removed),
             "cut": encoder.cut,
             "left_out": documents.left_out,
             "context": index.context.fingerprint,
             "generation": index.generation,
         }
+        pruned = f", {len(removed):,} removed" if prune else ""
         run.answer(
             data,
             f"{path}: {changes.added:,} documents added, {changes.replaced:,} replaced, {changes.unchanged:,} "
-            f"unchanged{f', {len(removed):,} removed' if prune else ''}; {len(index):,} in all",
+            f"unchanged{pruned}; {len(index):,} in all",
         )
 
 

@@ -6,7 +6,7 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import VectorStore
 
 from cde_retrievers.binding.check import CONTEXT_KEY
-from cde_retrievers.langchain.stores.kind import StoreKind, checked_filter
+from cde_retrievers.langchain.stores.interface import StoreKind, checked_filter
 
 
 class Chroma(StoreKind):
@@ -15,42 +15,42 @@ class Chroma(StoreKind):
     name = "Chroma"
 
     def open(self, store_class: Any, embeddings: Embeddings, options: dict[str, Any]) -> VectorStore:
-        """The collection, made if it does not exist. Its `from_documents` refuses to add nothing."""
+        """Open the collection; create it if it does not exist. Chroma's `from_documents` needs documents."""
         store: VectorStore = store_class(embedding_function=embeddings, **options)
         return store
 
     def count(self, store: Any) -> int:
-        """The number of documents in the collection."""
+        """Return the number of documents in the collection."""
         return int(store._collection.count())
 
     def batch_size(self, store: Any) -> int | None:
-        """The most documents Chroma takes at once, about 5,000; `add_documents` itself ignores the limit."""
+        """Return the most documents Chroma takes at once, about 5,000; `add_documents` ignores that limit."""
         return int(store._client.get_max_batch_size())
 
     def read(self, store: Any) -> str | None:
-        """The fingerprint in the collection's metadata, or None."""
+        """Return the fingerprint in the collection's metadata, or None."""
         found: str | None = _metadata(store).get(CONTEXT_KEY)
         return found
 
     def write(self, store: Any, fingerprint: str) -> None:
-        """Add it to the existing metadata; Chroma itself would replace them."""
+        """Add the fingerprint to the existing metadata, which Chroma would replace."""
         collection, metadata = store._collection, {**_metadata(store), CONTEXT_KEY: fingerprint}
         if "hnsw:space" not in metadata:
             collection.modify(metadata=metadata)
             return
-        # `modify` refuses this key, so as to keep a distance from being changed. Here it stays what it is, and without
-        # it an old server would fall back to another distance: so the same request, past that check.
+        # `modify` refuses this key, so that the distance cannot change. Here it stays the same, and without it an old
+        # server would fall back to another distance. So this sends the same request without that check.
         collection._client._modify(
             id=collection.id, new_metadata=metadata, tenant=collection.tenant, database=collection.database
         )
 
     def filter(self, fingerprint: str, also: Any, store: Any) -> dict[str, Any]:
-        """A `where` dictionary."""
+        """Return a `where` dictionary."""
         ours: dict[str, Any] = {CONTEXT_KEY: fingerprint}
         also = checked_filter(also, dict, "a dictionary", self.name)
         return {"$and": [ours, also]} if also else ours
 
 
 def _metadata(store: Any) -> dict[str, Any]:
-    """As they are stored now: the store's own copy is as old as the store object."""
+    """Return the present metadata; the copy in the store object may be outdated."""
     return dict(store._client.get_collection(store._collection.name).metadata or {})

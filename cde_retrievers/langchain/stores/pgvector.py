@@ -7,7 +7,7 @@ from langchain_core.vectorstores import VectorStore
 
 from cde_retrievers.binding.check import CONTEXT_KEY
 from cde_retrievers.errors import ConfigurationError
-from cde_retrievers.langchain.stores.kind import StoreKind, checked_filter
+from cde_retrievers.langchain.stores.interface import StoreKind, checked_filter
 
 
 class PGVector(StoreKind):
@@ -16,28 +16,28 @@ class PGVector(StoreKind):
     name = "PGVector"
 
     def open(self, store_class: Any, embeddings: Embeddings, options: dict[str, Any]) -> VectorStore:
-        """The collection, made if it does not exist."""
+        """Open the collection; create it if it does not exist."""
         store: VectorStore = store_class(embeddings=embeddings, **options)
         return store
 
-    def why_mute(self, store: Any) -> str | None:
-        """A store with an asynchronous engine answers only inside its own event loop."""
-        return "it was opened with async_mode=True; open it once more without" if store.async_mode else None
+    def unreadable_reason(self, store: Any) -> str | None:
+        """Return a reason for a store with an asynchronous engine: it answers only in its own event loop."""
+        return "it was opened with async_mode=True; open it again without that" if store.async_mode else None
 
     def count(self, store: Any) -> int:
-        """The number of documents in the collection."""
+        """Return the number of documents in the collection."""
         with store._make_sync_session() as session:
             rows = session.query(store.EmbeddingStore).filter_by(collection_id=_collection(store, session).uuid)
             return int(rows.count())
 
     def read(self, store: Any) -> str | None:
-        """The fingerprint in the collection's metadata, or None."""
+        """Return the fingerprint in the collection's metadata, or None."""
         with store._make_sync_session() as session:
             found: str | None = (_collection(store, session).cmetadata or {}).get(CONTEXT_KEY)
             return found
 
     def write(self, store: Any, fingerprint: str) -> None:
-        """Add it to the existing metadata."""
+        """Add the fingerprint to the existing metadata."""
         with store._make_sync_session() as session:
             collection = _collection(store, session)
             # A new dictionary: SQLAlchemy does not notice a change inside the old one.
@@ -45,7 +45,7 @@ class PGVector(StoreKind):
             session.commit()
 
     def filter(self, fingerprint: str, also: Any, store: Any) -> dict[str, Any]:
-        """A filter dictionary."""
+        """Return a filter dictionary."""
         ours: dict[str, Any] = {CONTEXT_KEY: fingerprint}
         also = checked_filter(also, dict, "a dictionary", self.name)
         return {"$and": [ours, also]} if also else ours

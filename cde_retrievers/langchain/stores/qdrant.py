@@ -1,4 +1,4 @@
-"""Qdrant: the context is in the collection's metadata (servers and clients from 1.16 keep them)."""
+"""Qdrant: the context is in the collection's metadata, which servers and clients support from 1.16 on."""
 
 from inspect import signature
 from typing import Any
@@ -8,8 +8,8 @@ from langchain_core.vectorstores import VectorStore
 
 from cde_retrievers.binding.check import CONTEXT_KEY
 from cde_retrievers.errors import ConfigurationError
-from cde_retrievers.langchain.optional import optional_module
-from cde_retrievers.langchain.stores.kind import StoreKind, checked_filter
+from cde_retrievers.langchain.stores.interface import StoreKind, checked_filter
+from cde_retrievers.util.imports import imported
 
 
 class Qdrant(StoreKind):
@@ -19,26 +19,26 @@ class Qdrant(StoreKind):
     options_of_adding = frozenset({"ids", "batch_size"})
 
     def open(self, store_class: Any, embeddings: Embeddings, options: dict[str, Any]) -> VectorStore:
-        """The collection, made if it does not exist."""
+        """Open the collection; create it if it does not exist."""
         store: VectorStore = store_class.from_documents([], embeddings, **options)
         return store
 
     def count(self, store: Any) -> int:
-        """The number of documents in the collection."""
+        """Return the number of documents in the collection."""
         return int(store.client.count(store.collection_name).count)
 
     def read(self, store: Any) -> str | None:
-        """The fingerprint in the collection's metadata, or None."""
-        # Clients older than collection metadata have no such attribute.
+        """Return the fingerprint in the collection's metadata, or None."""
+        # Older clients have no such attribute.
         metadata = getattr(store.client.get_collection(store.collection_name).config, "metadata", None) or {}
         found: str | None = metadata.get(CONTEXT_KEY)
         return found
 
     def write(self, store: Any, fingerprint: str) -> None:
-        """Set it; Qdrant keeps the other metadata.
+        """Set the fingerprint; Qdrant keeps the other metadata.
 
         Raises:
-            ConfigurationError: the installed client is older than collection metadata.
+            ConfigurationError: the installed client does not support collection metadata.
         """
         if "metadata" not in signature(store.client.update_collection).parameters:
             raise ConfigurationError(
@@ -48,8 +48,8 @@ class Qdrant(StoreKind):
         store.client.update_collection(store.collection_name, metadata={CONTEXT_KEY: fingerprint})
 
     def filter(self, fingerprint: str, also: Any, store: Any) -> Any:
-        """A `qdrant_client.models.Filter`; the key is where LangChain keeps a document's metadata."""
-        models = optional_module("qdrant_client.models", "langchain-qdrant", "a filter for Qdrant")
+        """Return a `qdrant_client.models.Filter` on the payload in which LangChain keeps metadata."""
+        models = imported("qdrant_client.models", "a filter for Qdrant", package="langchain-qdrant")
         payload = store.metadata_payload_key if store is not None else "metadata"
         ours = models.FieldCondition(key=f"{payload}.{CONTEXT_KEY}", match=models.MatchValue(value=fingerprint))
         also = checked_filter(also, models.Filter, "a qdrant_client.models.Filter", self.name)

@@ -1,1 +1,1 @@
-"""From pairs to the tensors of a step: clusters, batches, negatives and context (paper, section 4.1)."""
+"""Batches of pairs, from clusters to the tensors of a step (paper, section 4.1)."""

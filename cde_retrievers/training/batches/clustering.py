@@ -1,4 +1,4 @@
-"""Groups of pairs that are hard to tell apart: spherical k-means in each domain or pool of domains, by faiss.
+"""Clusters of similar pairs: spherical k-means within each domain or pool of domains, by faiss.
 
 Axes: n pairs, m pairs of a pool, k clusters of it, W width of a vector.
 """
@@ -18,7 +18,7 @@ from cde_retrievers.training.batches.surrogate import PairVectors
 from cde_retrievers.training.data.pairs import Indices, TrainingPairs
 from cde_retrievers.util.progress import progress_bar
 
-# As the paper: at most 100 iterations, best of 3.
+# The paper's: at most 100 iterations, best of 3 runs.
 _ITERATIONS, _RESTARTS = 100, 3
 _POINTS_PER_CENTROID = 256
 _LARGEST_SEED = 2**31 - 1
@@ -33,27 +33,25 @@ def cluster_pairs(
     show_progress: bool | None = None,
     pools: Indices | None = None,
 ) -> Indices:
-    """The cluster of each pair -> (n,), numbered from 0 without gaps; no cluster holds pairs of two pools.
+    """The cluster of each pair -> (n,), numbered from 0 without gaps; no cluster spans two pools.
 
-    A pair enters k-means as query next to document and as document next to query, which bounds the paper's cost
-    (section 4.1), and belongs to the centroid next to the first of the two. A pool of
-    m pairs has at most ceil(m / cluster_size) clusters; their sizes vary. The same arguments give the same clusters on
-    one kind of machine, however many threads it uses.
+    Each pair is two points, query with document and document with query, which bounds the paper's cost (section 4.1);
+    its cluster is the centroid nearest to the first. A pool of m pairs has at most ceil(m / cluster_size) clusters of
+    various sizes. The result depends on the arguments and the kind of machine, not on the number of threads.
 
     Args:
-        pairs: what to group.
+        pairs: n of them.
         vectors: of their texts.
         cluster_size: pairs per cluster on average.
         seed: of the first centroids.
-        cache_folder: where clusters are kept, under a hash of pairs, vectors and settings; not kept if None.
+        cache_folder: a cache by a hash of pairs, vectors and settings; None for no cache.
         show_progress: show a bar; None for long work only.
-        pools: what each pair is clustered within, (n,); its domain if None.
+        pools: the pool of each pair, (n,); its domain if None.
 
     Raises:
         ConfigurationError: cluster_size or seed is impossible.
         TrainingDataError: the vectors are of other pairs.
-        PathInUseError: something else is in the cache where the clusters should be.
-        WriteError: the disk is full.
+        PathInUseError, WriteError: as `cached_arrays`.
     """
     _check_settings(cluster_size, seed)
     vectors.check_pairs(pairs)
@@ -65,13 +63,14 @@ def cluster_pairs(
         np.save(folder / "clusters.npy", _all_clusters(pairs, vectors, within, cluster_size, seed, show_progress))
 
     made_from = {
-        **{"pairs": pairs.fingerprint, "vectors": vectors.fingerprint, "cluster_size": cluster_size, "seed": seed},
-        **{
-            "pools": sha256_of_json(within.tolist()),
-            "iterations": _ITERATIONS,
-            "restarts": _RESTARTS,
-            "faiss": faiss.__version__,
-        },
+        "pairs": pairs.fingerprint,
+        "vectors": vectors.fingerprint,
+        "cluster_size": cluster_size,
+        "seed": seed,
+        "pools": sha256_of_json(within.tolist()),
+        "iterations": _ITERATIONS,
+        "restarts": _RESTARTS,
+        "faiss": faiss.__version__,
     }
     clusters: Indices = np.array(cached_arrays(cache_folder, "clusters", made_from, write)["clusters"])
     return clusters
@@ -79,9 +78,9 @@ def cluster_pairs(
 
 def _check_settings(cluster_size: int, seed: int) -> None:
     if cluster_size < 1:
-        raise ConfigurationError(f"a cluster must hold at least one pair, found cluster_size={cluster_size}")
+        raise ConfigurationError(f"a cluster must hold at least 1 pair, found cluster_size={cluster_size}")
     if not 0 <= seed <= _LARGEST_SEED:
-        raise ConfigurationError(f"the seed must be between 0 and {_LARGEST_SEED}, found {seed}")
+        raise ConfigurationError(f"seed must be between 0 and {_LARGEST_SEED}, found {seed}; give another")
 
 
 def _all_clusters(
@@ -99,8 +98,8 @@ def _all_clusters(
 
     clusters = np.empty(len(pairs), dtype=np.int64)
     first = 0
-    # Several pools at a time, each on one thread: shared among threads, sums would differ in their last bits with
-    # the number of threads, and so, now and then, a pair's cluster. The setting holds for the calling thread alone.
+    # Several pools at a time, each on one thread: with several threads per pool the last bits of sums, and so now and
+    # then a pair's cluster, would depend on their number. The faiss setting holds for the calling thread alone.
     workers = ThreadPoolExecutor(faiss.omp_get_max_threads(), initializer=faiss.omp_set_num_threads, initargs=(1,))
     with workers, progress_bar(len(pairs), show_progress, "Clustering", "pair") as bar:
         for rows, found in zip(by_pool, workers.map(found_in, by_pool), strict=True):
@@ -115,7 +114,7 @@ def _clusters_of(pairs: TrainingPairs, vectors: PairVectors, rows: Indices, k: i
     if k == 1:
         return np.zeros(len(rows), dtype=np.int64)
     points = _both_orders(vectors.queries[pairs.query_of[rows]], vectors.documents[pairs.positive_of[rows]])
-    # Every point is used: 2m / k of them per centroid. A fixed number would starve few clusters.
+    # High enough to use every point, 2m / k per centroid; faiss would sample them.
     per_centroid = max(_POINTS_PER_CENTROID, math.ceil(len(points) / k))
     kmeans = faiss.Kmeans(
         points.shape[1], k, niter=_ITERATIONS, nredo=_RESTARTS, seed=seed, spherical=True,
@@ -123,12 +122,12 @@ def _clusters_of(pairs: TrainingPairs, vectors: PairVectors, rows: Indices, k: i
     )  # fmt: skip
     kmeans.train(points)
     _, nearest = kmeans.index.search(points[: len(rows)], 1)
-    _, clusters = np.unique(nearest[:, 0], return_inverse=True)  # without the centroids that no pair is next to
+    _, clusters = np.unique(nearest[:, 0], return_inverse=True)  # without empty clusters
     return clusters.astype(np.int64)
 
 
 def _both_orders(queries: NDArray[np.float32], documents: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Unit rows (m, W) of each -> unit rows (2m, 2W): query next to document, then document next to query."""
+    """Unit rows (m, W) of each -> unit rows (2m, 2W): query with document, then document with query."""
     points = np.vstack([np.hstack([queries, documents]), np.hstack([documents, queries])])
     points *= np.float32(math.sqrt(0.5))
     return points

@@ -1,4 +1,4 @@
-"""From a plan to this process's tensors: the step format of `ContrastiveModel`.
+"""The collator: makes the tensors of a step, on each process its own share.
 
 Axes: R processes, B pairs on each, H hard negatives per query, M = B * (1 + H) documents on each, N context
 documents, W width, L tokens.
@@ -23,12 +23,12 @@ Rows = NDArray[np.int64]
 
 
 class TokenTable:
-    """Token ids of distinct texts, tokenised once for all epochs: end to end in one array of 32-bit numbers.
+    """The token ids of distinct texts, tokenised once for all epochs, in one array of 32-bit numbers.
 
     Args:
-        texts: n texts, without the prompt.
+        texts: without the prompt.
         prompt: put before each.
-        tokenizer: of the model; cuts what is too long.
+        tokenizer: of the model; cuts long texts.
     """
 
     def __init__(self, texts: Sequence[str], prompt: str, tokenizer: TextTokenizer) -> None:
@@ -53,29 +53,29 @@ class TokenTable:
 
 @dataclass(frozen=True, slots=True)
 class ProcessShard:
-    """The share of one process of a run: the part at place `rank` of `world_size` equal ones (R)."""
+    """The share of one process: part `rank` of `world_size` equal parts."""
 
     rank: int = 0
     world_size: int = 1
 
     def of(self, count: int) -> tuple[int, int]:
-        """Start and stop of its part of `count` items."""
+        """Start and stop of the share of `count` items."""
         each = count // self.world_size
         return self.rank * each, (self.rank + 1) * each
 
 
 @dataclass(frozen=True, slots=True)
 class Collator:
-    """The `collate_fn` of training: makes the tensors of a step.
+    """The `collate_fn` of training.
 
     Attributes:
-        pairs: what is trained on.
+        pairs: to train on.
         queries: token ids of their distinct queries.
-        documents: of their distinct documents.
-        surrogate: vectors by which false negatives are found; None excludes only documents known to be answers.
-        threshold: as `TrainingConfig.false_negative_threshold`.
-        shard: this process's.
-        context_vectors: first-stage vectors of all documents, (D, W), where the first stage is frozen.
+        documents: token ids of their distinct documents.
+        surrogate: vectors that reveal false negatives; with None only known answers are excluded.
+        threshold: see `TrainingConfig.false_negative_threshold`.
+        shard: of this process.
+        context_vectors: first-stage vectors of all documents, (D, W), if the first stage is frozen.
     """
 
     pairs: TrainingPairs
@@ -87,7 +87,7 @@ class Collator:
     context_vectors: NDArray[np.float32] | None = None
 
     def __call__(self, plan: StepPlan) -> dict[str, Tensor]:
-        """The step's tensors by name; shapes as `ContrastiveModel.forward` says."""
+        """The arguments of `ContrastiveModel.forward`, by name."""
         start, stop = self.shard.of(len(plan.pairs))
         batch = plan.pairs[start:stop]
         return {
@@ -106,7 +106,7 @@ class Collator:
         return _tokens("context", self.documents, plan.context[start:stop])
 
     def _excluded(self, plan: StepPlan, batch: Rows) -> Mask:
-        """(B, R * M): which documents of all processes do not count against this process's queries."""
+        """The mask (B, R * M) of documents that are not negatives of this process's queries."""
         shards = [ProcessShard(rank, self.shard.world_size) for rank in range(self.shard.world_size)]
         candidates = np.concatenate([plan.documents(*shard.of(len(plan.pairs))) for shard in shards])
         own = own_columns(len(batch), plan.negatives.shape[1], self.shard.rank)
@@ -114,7 +114,7 @@ class Collator:
 
 
 def own_columns(batch: int, hard_negatives: int, rank: int) -> Rows:
-    """Columns (B, 1 + H) of each local query's positive, then of its hard negatives, among all R * M."""
+    """The columns (B, 1 + H) of each local query's positive and hard negatives, among all R * M."""
     place = np.arange(batch)[:, None]
     first = rank * batch * (1 + hard_negatives)
     return first + np.concatenate([place, batch + place * hard_negatives + np.arange(hard_negatives)], axis=1)

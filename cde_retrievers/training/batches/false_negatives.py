@@ -1,4 +1,4 @@
-"""Documents of a batch that a query may not be trained against, because they probably answer it too.
+"""False negatives: documents of a batch that probably answer a query of another pair.
 
 Axes: B queries of a batch, M documents of it, H hard negatives per query.
 """
@@ -11,7 +11,7 @@ from cde_retrievers.training.batches.surrogate import PairVectors
 from cde_retrievers.training.data.pairs import Indices, TrainingPairs
 
 Mask = NDArray[np.bool_]
-# Texts that the surrogate sees alike, having cut them, score alike but for rounding; they count as equal.
+# Texts that the surrogate cuts to the same tokens have the same score but for rounding.
 _ROUNDING = np.float32(1e-6)
 
 
@@ -23,20 +23,20 @@ def false_negatives(
     vectors: PairVectors | None,
     threshold: float | None = 1.0,
 ) -> Mask:
-    """Entries of the score matrix to keep out of the loss's denominator -> (B, M), True for excluded.
+    """The mask of scores to leave out of the loss's denominator -> (B, M), True for excluded.
 
-    With g the cosine of the surrogate's vectors, threshold 1.0 excludes every document d' with g(q, d') >= g(q, d+),
-    d+ the positive (the paper's set S(q, d), equation 4). Any other threshold t excludes g(q, d') >= t. The positive's
-    own text in another column, and every other document that the pairs know as an answer to the query, are always
-    excluded. A query's positive and its own hard negatives never are.
+    Let g be the cosine of the surrogate's vectors and d+ the positive of q. Threshold 1.0 excludes every document d'
+    with g(q, d') >= g(q, d+) (the paper's set S(q, d), equation 4); another threshold t excludes g(q, d') >= t. Known
+    answers to the query in other columns, the positive's own text included, are always excluded. The query's positive
+    and its own hard negatives never are.
 
     Args:
-        pairs: what the rows are rows of.
-        batch: row of the pair that each query is from, (B,).
+        pairs: to train on.
+        batch: row of each query's pair, (B,).
         candidates: row in `documents` of each column, (M,).
-        own: columns of each query's positive, then of its hard negatives, (B, 1 + H).
-        vectors: of the surrogate; if None only known answers are excluded.
-        threshold: 1.0, a smaller positive number, or None for known answers only.
+        own: columns of each query's positive and hard negatives, (B, 1 + H).
+        vectors: of the surrogate; with None only known answers are excluded.
+        threshold: above 0 and at most 1; with None only known answers are excluded.
 
     Raises:
         ConfigurationError: the threshold is not above 0 and at most 1.
@@ -56,10 +56,10 @@ def false_negatives(
 
 
 def check_threshold(threshold: float | None) -> None:
-    """Refuse a threshold that no cosine similarity is compared with.
+    """Refuse an impossible threshold.
 
     Raises:
-        ConfigurationError: it is not None, and not above 0 and at most 1.
+        ConfigurationError: it is a number, but not above 0 and at most 1.
     """
     if threshold is not None and not 0 < threshold <= 1:
         raise ConfigurationError(

@@ -1,4 +1,4 @@
-"""Hard negatives: documents of a pair's own domain that score high for its query and are not known to answer it.
+"""Hard negatives: documents of a pair's domain that score high for its query but are not known answers.
 
 Axes: Q queries of a domain, D documents of it, C candidates per query, W width.
 """
@@ -23,30 +23,29 @@ logger = logging.getLogger(__name__)
 
 Strategy = Literal["top", "random"]
 STRATEGIES: tuple[Strategy, ...] = ("top", "random")
-_MORE_TO_CHOOSE_FROM = 10  # candidates per negative where some may be refused, as sentence-transformers takes
+_MORE_TO_CHOOSE_FROM = 10  # candidates per negative if rules may refuse some, as in sentence-transformers
 _QUERIES_AT_ONCE = 4_096
 
 
 @dataclass(frozen=True, kw_only=True)
 class MiningRules:
-    """The rules that choose hard negatives; names and meanings as in sentence-transformers' `mine_hard_negatives`.
+    """The rules for hard negatives, named as in sentence-transformers' `mine_hard_negatives`.
 
-    Ranks count documents that pass all other rules, from 0; scores are cosine similarities. A query's search goes no
-    deeper than `range_max` and what is known of it.
+    Scores are cosine similarities. Ranks start at 0 and count documents that pass the rules on scores.
 
     Attributes:
         num_negatives: per pair, at most.
-        range_min: rank of the first that may be taken.
-        range_max: rank after the last; if None, as many as are needed, or ten times that where a rule on scores
-            refuses some or the choice is random.
-        max_score: what scores higher is not taken.
-        min_score: what scores lower is not taken.
-        absolute_margin: what scores less than this below the query's worst positive is not taken.
-        relative_margin: the same, as a share of that positive's score.
-        sampling_strategy: "top", or "random" among those in the window.
+        range_min: rank of the first candidate.
+        range_max: rank after the last candidate; if None, as many candidates as negatives, or ten times as many if a
+            rule on scores may refuse some or the choice is random.
+        max_score: highest score of a negative.
+        min_score: lowest score of a negative.
+        absolute_margin: a negative scores at least this much less than the query's worst positive.
+        relative_margin: the same margin, as a share of that positive's score.
+        sampling_strategy: "top", or "random" among the candidates.
 
     Raises:
-        ConfigurationError: they contradict each other, or no document can meet them.
+        ConfigurationError: the rules contradict each other.
     """
 
     num_negatives: int = 1
@@ -69,22 +68,20 @@ class MiningRules:
                 raise ConfigurationError(f"{name} must be a whole number, found {number!r}; give a whole number")
         if self.num_negatives < 1 or self.range_min < 0:
             raise ConfigurationError(
-                f"at least one negative must be mined and ranks count from 0, found "
+                f"num_negatives must be at least 1 and range_min at least 0, found "
                 f"num_negatives={self.num_negatives}, range_min={self.range_min}"
             )
         if self.min_score is not None and self.max_score is not None and self.min_score > self.max_score:
-            raise ConfigurationError(
-                f"no score is at least min_score={self.min_score} and at most max_score={self.max_score}; swap them"
-            )
+            raise ConfigurationError(f"min_score={self.min_score} is above max_score={self.max_score}; swap them")
         if self.range_max is not None and self.range_max - self.range_min < self.num_negatives:
             raise ConfigurationError(
-                f"ranks {self.range_min} to {self.range_max} have no room for {self.num_negatives} negatives; raise "
+                f"ranks {self.range_min} to {self.range_max} are too few for {self.num_negatives} negatives; raise "
                 f"range_max or lower range_min"
             )
 
     @property
     def window(self) -> int:
-        """The rank after the last that may be taken."""
+        """The rank after the last candidate."""
         if self.range_max is not None:
             return self.range_max
         picky = any(limit is not None for limit in (self.max_score, self.absolute_margin, self.relative_margin))
@@ -92,7 +89,7 @@ class MiningRules:
         return self.range_min + self.num_negatives * more
 
     def passes(self, scores: NDArray[np.float32], worst_positive: float) -> NDArray[np.bool_]:
-        """The mask of scores that are neither too high nor too low against the query's worst positive; (C,)."""
+        """The mask (C,) of scores that pass the rules, given the score of the query's worst positive."""
         highest = [np.inf if self.max_score is None else self.max_score]
         if self.absolute_margin is not None:
             highest.append(worst_positive - self.absolute_margin)
@@ -102,7 +99,7 @@ class MiningRules:
         return passed if self.min_score is None else passed & (scores >= self.min_score)
 
     def choose(self, ranked: Indices, rng: Generator) -> Indices:
-        """The negatives among documents that passed, best first."""
+        """The negatives among documents that passed the rules on scores, best first."""
         window = ranked[self.range_min : self.window]
         if self.sampling_strategy == "random" and len(window) > self.num_negatives:
             window = window[np.sort(rng.choice(len(window), self.num_negatives, replace=False))]
@@ -125,29 +122,28 @@ def mine_hard_negatives(
     seed: int = 0,
     show_progress: bool | None = None,
 ) -> TrainingPairs:
-    """The pairs with hard negatives added after those they have (paper, section 5).
+    """The pairs with mined hard negatives added to their own (paper, section 5).
 
-    Each query is searched among the positives and negatives of its own domain, under a context fitted on these.
-    Documents that any pair gives as an answer to it are never taken. How many pairs got fewer than asked for is
-    logged. Names of the settings are those of sentence-transformers; `MiningRules` says what each means.
+    Each query searches the positives and negatives of its domain, under a context fitted on them. Known answers to the
+    query are never taken. The number of pairs with fewer negatives than `num_negatives` is logged.
 
     Args:
-        pairs: what to search for.
-        encoder: what to search with.
-        num_negatives: mined per pair, at most.
-        range_min: rank of the first that may be taken.
-        range_max: rank after the last that may be taken.
-        max_score: what scores higher is not taken.
-        min_score: what scores lower is not taken.
-        absolute_margin: what scores less than this below the positive is not taken.
-        relative_margin: the same, as a share of the positive's score.
-        sampling_strategy: "top" or "random".
+        pairs: to find negatives for.
+        encoder: searches.
+        num_negatives: this and the next seven are fields of `MiningRules`.
+        range_min: see there.
+        range_max: see there.
+        max_score: see there.
+        min_score: see there.
+        absolute_margin: see there.
+        relative_margin: see there.
+        sampling_strategy: see there.
         context_size: documents of each context; the model's own number if None.
-        seed: of the choice of context documents and of random negatives.
+        seed: of the context documents and of random negatives.
         show_progress: show a bar; None for long work only.
 
     Raises:
-        TrainingDataError: the pairs are something else, such as rows that were not read yet.
+        TrainingDataError: `pairs` is something else, such as rows that were not read yet.
         ConfigurationError: a setting is impossible, or the encoder is of another kind.
     """
     check_table(pairs)
@@ -158,7 +154,7 @@ def mine_hard_negatives(
     )  # fmt: skip
     if not isinstance(encoder, Embedder):
         raise ConfigurationError(
-            f"hard negatives are searched for under a context, which a {type(encoder).__name__} does not take; give a "
+            f"hard negatives are searched under a context, which {type(encoder).__name__} does not support; give a "
             f"ContextualEncoder, such as ContextualEncoder.from_biencoder('path/or/name')"
         )
     search = _Search(pairs, encoder, rules, context_size, seed)
@@ -187,7 +183,7 @@ class _Search:
     seed: int
 
     def all_pairs(self) -> Iterator[tuple[int, Indices]]:
-        """Every pair, domain by domain, with the documents that may be its negatives, best first."""
+        """Every pair, domain by domain, with the documents that pass the rules on scores, best first."""
         for domain, name in enumerate(self.pairs.domains):
             rows = np.flatnonzero(self.pairs.domain_of == domain)
             try:
@@ -199,7 +195,7 @@ class _Search:
             yield from ((int(row), ranked.get(int(self.pairs.query_of[row]), nothing)) for row in rows)
 
     def _domain(self, rows: Indices) -> dict[int, Indices]:
-        """For each query of these pairs what may be its negatives: rows in `documents`, best first."""
+        """The documents that pass the rules for each query of these pairs, as rows in `documents`, best first."""
         queries = np.unique(self.pairs.query_of[rows])
         given = [row for pair in rows for row in self.pairs.negatives_of[pair]]
         documents = np.unique(np.concatenate([self.pairs.positive_of[rows], np.asarray(given, dtype=np.int64)]))
@@ -224,7 +220,7 @@ class _Search:
         document_vectors: NDArray[np.float32],
         depth: int,
     ) -> dict[int, Indices]:
-        """As `_domain`, from vectors (Q, W) and (D, W), among the `depth` best documents of each query."""
+        """The result of `_domain` from vectors (Q, W) and (D, W), among the `depth` best documents of each query."""
         searched = [(0, document_vectors, np.ones(len(documents), dtype=np.bool_))]
         scores, found = exact_search(query_vectors, searched, depth)
         ranked = {}

@@ -1,13 +1,12 @@
-"""Clusters laid end to end, so that cutting the row into batches tears as few of them as possible.
+"""The order of pairs, by cluster: cutting it into batches splits as few clusters as possible.
 
-The paper lays whole clusters end to end and cuts (section 4.1), so that nearly every batch straddles two clusters and
-some straddle two domains. Here every cluster first gives as many whole batches as it holds. What is left of the
-clusters of a pool is laid end to end and gives whole batches; what is left of the pools comes last. No way of cutting
-the same clusters has more batches of a single cluster, or of a single pool.
+The paper cuts a sequence of whole clusters (section 4.1), so that nearly every batch straddles two clusters and some
+straddle two domains. Here each cluster first gives as many whole batches as it holds. The remainders of the clusters of
+a pool are joined and give whole batches; the remainders of the pools come last. No other cut of the same clusters has
+more batches of a single cluster, or of a single pool.
 
-A pool is a domain, or the small domains of a set together. Natural questions, say, have one domain per Wikipedia page,
-and hardly any of them fills a batch. Their clusters are then sought over all these pages, rather than that pages are
-laid end to end as they come.
+A pool is a domain, or all small domains of a data set. With one domain per Wikipedia page, for example, hardly any
+domain fills a batch; the pairs of all these pages are then clustered together.
 
 Axes: n pairs, B pairs of a batch.
 """
@@ -19,16 +18,16 @@ from numpy.random import Generator
 
 from cde_retrievers.training.data.pairs import Indices, TrainingPairs
 
-_BEHIND_SET = "/"  # as in the names that `read_pairs` gives domains
+_SEPARATOR = "/"  # of set and part, in names of domains by `read_pairs`
 
 
 def packed(pools: Sequence[Sequence[Indices]], batch_size: int, rng: Generator) -> Indices:
-    """All pairs in a new order, to be cut into batches; at the end are those that make up no whole batch.
+    """All pairs in a new order, to be cut into batches; those that fill no batch come last.
 
     Args:
-        pools: for each pool, rows of the pairs of each of its clusters.
+        pools: rows of the pairs, by pool and cluster.
         batch_size: B.
-        rng: decides the order of everything.
+        rng: chooses the order of pools, clusters and pairs.
     """
     parts = [_pool_packed(pools[place], batch_size, rng) for place in rng.permutation(len(pools))]
     left = _joined([left for _, left in parts])
@@ -37,31 +36,31 @@ def packed(pools: Sequence[Sequence[Indices]], batch_size: int, rng: Generator) 
 
 
 def _pool_packed(clusters: Sequence[Indices], batch_size: int, rng: Generator) -> tuple[Indices, Indices]:
-    """The pool's pairs in a new order: those that make whole batches, and fewer than a batch that are left."""
+    """The pairs of a pool in a new order: those of whole batches, and the remainder."""
     shuffled = [rng.permutation(rows) for rows in clusters]
     whole = [rows[: len(rows) // batch_size * batch_size] for rows in shuffled]
     left = [rows[len(rows) // batch_size * batch_size :] for rows in shuffled]
     torn = [rows for rows in left if len(rows)]
     end_to_end = _joined([torn[place] for place in rng.permutation(len(torn))])
-    # From between two batches: wherever it is cut, every pair is left over now and then.
+    # Cut between two batches. The place is random, so that every pair is left out now and then.
     cut = batch_size * int(rng.integers(len(end_to_end) // batch_size + 1))
     over = slice(cut, cut + len(end_to_end) % batch_size)
     return _joined([*whole, np.delete(end_to_end, over)]), end_to_end[over]
 
 
 def pools_of(pairs: TrainingPairs, rows: Indices, batch_size: int) -> Indices:
-    """The pool of each pair -> (n,): its domain, or with other small ones of the set if it fills no batch.
+    """The pool of each pair -> (n,): its domain, or all domains of its set that fill no batch.
 
     Args:
         pairs: n of them.
-        rows: those that are trained on.
+        rows: of the pairs that are trained on.
         batch_size: B.
     """
     sizes = np.bincount(pairs.domain_of[rows], minlength=len(pairs.domains))
     pools = np.arange(len(pairs.domains))
     small_ones: dict[str, int] = {}
     for domain in np.flatnonzero(sizes < batch_size).tolist():
-        name_of_set, _, _ = pairs.domains[domain].rpartition(_BEHIND_SET)
+        name_of_set, _, _ = pairs.domains[domain].rpartition(_SEPARATOR)
         pools[domain] = small_ones.setdefault(name_of_set, domain)
     pooled: Indices = pools[pairs.domain_of]
     return pooled

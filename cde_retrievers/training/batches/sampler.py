@@ -1,4 +1,4 @@
-"""The pairs of each batch, epoch after epoch.
+"""The batch sampler: the pairs of each batch, epoch after epoch.
 
 Axes: n pairs, G pairs of a global batch, over all processes together.
 """
@@ -22,11 +22,11 @@ logger = logging.getLogger(__name__)
 
 
 class PairBatch(NamedTuple):
-    """The pairs of one step, and what seeds every random choice about it.
+    """The pairs of one step, and the seed of its random choices.
 
     Attributes:
         rows: of the pairs (G,).
-        seed: the run's seed, the epoch, and the step of the epoch, both counted from 0.
+        seed: of the run, the epoch, and the step in the epoch; both count from 0.
     """
 
     rows: Indices
@@ -34,16 +34,16 @@ class PairBatch(NamedTuple):
 
 
 class PairBatchSampler(Sampler[PairBatch]):
-    """Batches of one size; no pair comes twice in an epoch, and those that fill no batch are others each time.
+    """Batches of equal size, without repeated pairs in an epoch. Each epoch leaves out other pairs that fill no batch.
 
-    Made by `contextual_batches` and `random_batches`. An epoch's batches depend on the seed and its number alone, so
-    that all processes agree, and a resumed run continues with the same batches.
+    `contextual_batches` and `random_batches` make it. The batches of an epoch depend on the seed and its number alone:
+    all processes agree, and a resumed run continues with the same batches.
 
     Args:
         batch_size: G.
-        batches_per_epoch: the same for every epoch.
-        seed: same pairs, settings and seed, same batches in every process.
-        lay_out: all rows in the order in which they are cut into batches.
+        batches_per_epoch: the same in every epoch.
+        seed: of all random choices.
+        lay_out: returns all rows in the order to cut into batches.
     """
 
     def __init__(
@@ -67,29 +67,25 @@ class PairBatchSampler(Sampler[PairBatch]):
         return (PairBatch(rows, (self.seed, epoch, step)) for step, rows in enumerate(self.batches(epoch)))
 
     def batches(self, epoch: int) -> Indices:
-        """Rows of the pairs of each batch -> (batches_per_epoch, G), in the order in which to train on them.
-
-        Batches come in random order, and pairs in random order within each.
+        """The rows of each batch -> (batches_per_epoch, G); batches, and pairs within a batch, in random order.
 
         Raises:
             ConfigurationError: the epoch is below 0.
         """
         if epoch < 0:
-            raise ConfigurationError(f"epochs are counted from 0, found {epoch}")
-        # A pair of numbers, not their sum: runs with neighbouring seeds do not share their epochs.
+            raise ConfigurationError(f"epochs count from 0, found {epoch}; give 0 or more")
+        # Two numbers, not their sum: runs with neighbouring seeds share no epoch.
         rng = np.random.default_rng([self.seed, epoch])
         rows = self._lay_out(rng)[: self.batches_per_epoch * self.batch_size]
         return rng.permuted(rng.permutation(rows.reshape(-1, self.batch_size)), axis=1)
 
 
 def random_batches(pairs: TrainingPairs, batch_size: int, seed: int = 0) -> PairBatchSampler:
-    """Batches drawn at random from all pairs, across domains: what contextual ones are compared with.
-
-    Pairs of equal texts count once.
+    """Random batches of all pairs, across domains. Repeated pairs count once.
 
     Raises:
         ConfigurationError: batch_size or seed is impossible.
-        TrainingDataError: there are fewer distinct pairs than make a batch.
+        TrainingDataError: there are fewer distinct pairs than fill a batch.
     """
     rows = _distinct_rows(pairs, batch_size, seed)
     return PairBatchSampler(batch_size, len(rows) // batch_size, seed, lambda rng: rng.permutation(rows))
@@ -104,25 +100,22 @@ def contextual_batches(
     cache_folder: str | Path | None = None,
     show_progress: bool | None = None,
 ) -> PairBatchSampler:
-    """Batches of pairs that are hard to tell apart (paper section 4.1): clusters, packed as `packing.py` describes.
-
-    Pairs of equal texts count once.
+    """Batches of pairs that are hard to tell apart (paper, section 4.1), from clusters. Repeated pairs count once.
 
     Args:
-        pairs: n of them; batches keep within domains as far as these fill whole batches. Smaller domains are
-            clustered together with others of their set (what stands before the last "/" of their names).
+        pairs: n of them. A batch stays within a domain as long as the domain fills it. Smaller domains are clustered
+            together with others of their set (the part of the name before the last "/").
         vectors: of their texts, from `embed_pairs`.
         batch_size: G.
         cluster_size: pairs per cluster on average; G if None.
-        seed: of clusters and of all order.
-        cache_folder: where clusters are kept; not kept if None.
-        show_progress: of clustering; show a bar; None for long work only.
+        seed: of all random choices.
+        cache_folder: of the clusters; None for no cache.
+        show_progress: show a bar; None for long work only.
 
     Raises:
         ConfigurationError: a size or the seed is impossible.
-        TrainingDataError: there are fewer distinct pairs than make a batch, or the vectors are of other pairs.
-        PathInUseError: something else is in the cache where the clusters should be.
-        WriteError: the disk is full.
+        TrainingDataError: there are fewer distinct pairs than fill a batch, or the vectors are of other pairs.
+        PathInUseError, WriteError: as `cached_arrays`.
     """
     rows = _distinct_rows(pairs, batch_size, seed)
     _log_mixed_batches(pairs, rows, batch_size)
@@ -137,8 +130,7 @@ def _distinct_rows(pairs: TrainingPairs, batch_size: int, seed: int) -> Indices:
     """The first row of each distinct pair of texts, in order."""
     if batch_size < 1 or seed < 0:
         raise ConfigurationError(
-            f"batches must hold at least one pair and seeds must not be negative, found batch_size={batch_size}, "
-            f"seed={seed}"
+            f"batch_size must be at least 1 and seed at least 0, found batch_size={batch_size}, seed={seed}"
         )
     rows = first_rows(pairs)
     if len(rows) < len(pairs):
@@ -151,7 +143,7 @@ def _distinct_rows(pairs: TrainingPairs, batch_size: int, seed: int) -> Indices:
 
 
 def _split(rows: Indices, clusters: Indices) -> list[Indices]:
-    """Rows by the cluster they are in, in the order of the clusters."""
+    """Rows by cluster, in the order of the clusters."""
     ordered = rows[np.argsort(clusters[rows], kind="stable")]
     return np.split(ordered, np.flatnonzero(np.diff(clusters[ordered])) + 1)
 
@@ -162,6 +154,6 @@ def _log_mixed_batches(pairs: TrainingPairs, rows: Indices, batch_size: int) -> 
     small = int(((sizes > 0) & (sizes < batch_size)).sum())
     if mixed:
         logger.info(
-            "%d of %d batches mix domains, made of pairs that fill no batch alone; %d of %d domains have fewer pairs "
-            "than a batch", mixed, len(rows) // batch_size, small, len(pairs.domains),
+            "%d of %d batches mix domains, for pairs that fill no batch of their own; %d of %d domains have fewer "
+            "pairs than a batch", mixed, len(rows) // batch_size, small, len(pairs.domains),
         )  # fmt: skip

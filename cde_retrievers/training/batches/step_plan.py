@@ -1,7 +1,6 @@
-"""The documents that a batch of pairs brings into its step: positives, hard negatives and the context.
+"""The documents of a step: positives, hard negatives and context.
 
-Everything random here comes from the batch's seed, so that a resumed run continues with the same batches, and all
-processes agree.
+All random choices come from the batch's seed: all processes agree, and a resumed run repeats them.
 
 Axes: G pairs of a global batch, H hard negatives per query, N context documents.
 """
@@ -42,16 +41,16 @@ class StepPlan:
 
 
 class ContextSampler:
-    """Draws context documents at random from those of the batch, the same for all its texts.
+    """Draws the context documents of a step from those of the batch, the same for all its texts.
 
-    The positive of a query may be among them, as it may when a corpus is its own context.
+    They may include the positive of a query, as they may when a corpus is its own context.
 
     Args:
-        pairs: what is trained on.
-        size: N at most.
-        from_domain: whether other documents of the batch's domains fill up what the batch leaves free.
-        exact: whether the model reads exactly N vectors; fewer documents are then repeated in turn.
-        multiple_of: N is cut to a multiple of this, so that processes can share the work evenly.
+        pairs: to train on.
+        size: N, at most.
+        from_domain: whether other documents of the batch's domains fill the context up.
+        exact: whether the model reads exactly N vectors; too few documents are then repeated.
+        multiple_of: N is cut to a multiple of this, so that processes share the work evenly.
     """
 
     def __init__(
@@ -63,14 +62,14 @@ class ContextSampler:
         self._documents_of = _documents_by_domain(pairs) if from_domain else None
 
     def draw(self, batch: Rows, domains: Rows, rng: Generator) -> Rows:
-        """Document rows (N,).
+        """The document rows (N,) of a context, in random order.
 
         Args:
-            batch: rows of all documents of the batch, repeated ones too.
+            batch: rows of all documents of the batch, with repetitions.
             domains: rows of the domains of its pairs.
-            rng: decides which, and their order.
+            rng: chooses.
         """
-        # Distinct ones by sorting, so that the choice depends on the set of documents only.
+        # Sorted, so that the choice depends on the set of documents only.
         chosen = rng.permutation(np.unique(batch))[: self._size]
         if self._documents_of is not None and len(chosen) < self._size:
             pool = np.concatenate([self._documents_of[domain] for domain in np.unique(domains)])
@@ -82,12 +81,12 @@ class ContextSampler:
 
 
 class StepDataset(Dataset[StepPlan]):
-    """The pairs as a `DataLoader` reads them: a batch of their rows at a time.
+    """The data set of a `DataLoader`: from a batch of pairs to the documents of its step.
 
     Args:
-        pairs: what is trained on.
-        hard_negatives: H; every pair must have at least one negative unless it is 0.
-        context: draws context documents; None for a model without a context.
+        pairs: to train on.
+        hard_negatives: H; unless it is 0 every pair must have a negative.
+        context: None for a model that reads no context.
     """
 
     def __init__(self, pairs: TrainingPairs, hard_negatives: int, context: ContextSampler | None) -> None:
@@ -96,7 +95,7 @@ class StepDataset(Dataset[StepPlan]):
         self._context = context
 
     def plan(self, batch: PairBatch) -> StepPlan:
-        """The step that a global batch of pairs makes."""
+        """The documents of a global batch of pairs."""
         rng = np.random.default_rng(batch.seed)
         positives = self._pairs.positive_of[batch.rows]
         negatives = np.stack([self._negatives(row, rng) for row in batch.rows])
@@ -106,10 +105,10 @@ class StepDataset(Dataset[StepPlan]):
             context = self._context.draw(documents, self._pairs.domain_of[batch.rows], rng)
         return StepPlan(batch.rows, positives, negatives, context)
 
-    __getitems__ = plan  # by which a `DataLoader` asks for a whole batch
+    __getitems__ = plan  # a `DataLoader` gets a whole batch by this name
 
     def _negatives(self, row: int, rng: Generator) -> Rows:
-        """H of a pair's negatives, each once as long as there are enough."""
+        """H of a pair's negatives; repeated if there are fewer."""
         if self._hard_negatives == 0:
             return np.empty(0, dtype=np.int64)
         known = np.asarray(self._pairs.negatives_of[row], dtype=np.int64)
@@ -118,7 +117,7 @@ class StepDataset(Dataset[StepPlan]):
 
 def _others(pool: Rows, taken: Rows, missing: int, rng: Generator) -> Rows:
     """At most `missing` distinct rows of the pool that are not taken."""
-    # The taken ones may all be drawn, and a document of two domains twice: drawing more than enough is still cheap.
+    # Taken ones may be drawn, and a document of two domains twice, so that more are drawn than needed.
     drawn = pool[rng.choice(len(pool), min(len(pool), 2 * missing + 2 * len(taken)), replace=False)]
     known = set(taken.tolist())
     fresh = [row for row in dict.fromkeys(drawn.tolist()) if row not in known]

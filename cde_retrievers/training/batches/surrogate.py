@@ -1,4 +1,4 @@
-"""Vectors of every query and document of the training pairs, by a frozen model: what batches are composed by.
+"""The surrogate: a frozen model whose vectors of all queries and documents decide the batches.
 
 Axes: Q distinct queries, D distinct documents, n texts, W width.
 """
@@ -27,7 +27,7 @@ from cde_retrievers.util.progress import progress_bar
 
 Vectors = NDArray[np.float32]
 _BLOCK_ROWS = 4_096
-_NOT_A_UNIT = 1e-3  # deviation of a row's length from 1 that rounding, in bfloat16 too, does not make
+_NOT_A_UNIT = 1e-3  # more than rounding, also in bfloat16, makes a row's length differ from 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +37,7 @@ class PairVectors:
     Attributes:
         queries: (Q, W) float32, parallel to the pairs' `queries`.
         documents: (D, W) float32, parallel to the pairs' `documents`.
-        model: what made them, for messages.
+        model: its name, for messages.
 
     Raises:
         TrainingDataError: they are not float32 unit rows of one width.
@@ -60,7 +60,7 @@ class PairVectors:
         """Refuse vectors of other pairs.
 
         Raises:
-            TrainingDataError: there are not as many rows as the pairs have texts.
+            TrainingDataError: the numbers of rows and texts differ.
         """
         rows, texts = (len(self.queries), len(self.documents)), (len(pairs.queries), len(pairs.documents))
         if rows != texts:
@@ -81,15 +81,15 @@ class PairVectors:
 
 
 def load_surrogate(name_or_path: str | Path, cache_folder: str | Path | None = None) -> ContextualEncoder:
-    """A model to embed pairs with: any bi-encoder, or a contextual model for its first stage.
+    """Load a bi-encoder, or a contextual model for its first stage.
 
     Args:
         name_or_path: "minilm"; or a directory or hub repository with a Hugging Face or sentence-transformers
-            bi-encoder, a released contextual model, or what `ContextualEncoder.save` wrote.
-        cache_folder: where downloads from the hub are kept.
+            bi-encoder, a released contextual model, or one saved by `ContextualEncoder.save`.
+        cache_folder: for downloads from the hub.
 
     Raises:
-        CheckpointError: there is no such model, or it is of a kind that cannot be read.
+        CheckpointError: there is no such model, or it cannot be read.
         MissingDependencyError: the built-in model's weights are not installed; names the extra.
     """
     if str(name_or_path) in BUILT_IN:
@@ -106,22 +106,21 @@ def embed_pairs(
     cache_folder: str | Path | None = None,
     show_progress: bool | None = None,
 ) -> PairVectors:
-    """Every distinct query and document through the surrogate, each after its prompt, as unit rows.
+    """Embed every distinct query and document, after its prompt, by the surrogate (paper, section 4.1).
 
-    Paper, section 4.1. A contextual model takes part as the bi-encoder that its first stage is,
-    without the projection after it: no context exists yet, and of an untrained model the projection is noise.
+    Of a contextual model the bi-encoder in its first stage is used, without the projection after it: there is no
+    context yet, and the projection of an untrained model is noise.
 
     Args:
         pairs: Q distinct queries, D distinct documents.
-        surrogate: an encoder, or what `load_surrogate` takes.
-        cache_folder: where the vectors are kept, under a hash of texts, model and number format, and from where they
-            are mapped rather than read; not kept if None.
+        surrogate: an encoder, or a name for `load_surrogate`.
+        cache_folder: a cache by a hash of texts, model and number format, whose files are memory-mapped; None for no
+            cache.
         show_progress: show a bar; None for long work only.
 
     Raises:
-        TrainingError: the surrogate has no vector for a text.
-        PathInUseError: something else is in the cache where the vectors should be.
-        WriteError: the disk is full.
+        TrainingError: the surrogate gives a text a vector without a direction.
+        PathInUseError, WriteError: as `cached_arrays`.
     """
     encoder = surrogate if isinstance(surrogate, ContextualEncoder) else load_surrogate(surrogate)
     prompts = {"queries": encoder.config.query_prompt, "documents": encoder.config.document_prompt}
@@ -146,7 +145,7 @@ def embed_pairs(
 
 
 def _made_from(pairs: TrainingPairs, encoder: ContextualEncoder) -> dict[str, Any]:
-    """The inputs of the vectors. Not the pairs' own fingerprint: mined negatives change that, but rarely a text."""
+    """The inputs of the vectors. Not the pairs' fingerprint, which mined negatives change without a new text."""
     texts = {"queries": pairs.queries, "documents": pairs.documents}
     return {
         "texts": {role: sha256_of_json([sha256_of_text(text) for text in known]) for role, known in texts.items()},
@@ -163,7 +162,7 @@ def _unit_rows(encoder: ContextualEncoder, texts: Sequence[str], prompt: str) ->
     if len(lost):
         raise TrainingError(
             f"the surrogate {encoder.name!r} gives a vector without a direction to {len(lost)} texts, such as "
-            f"{texts[lost[0]][:60]!r}; use another one, or float32 if it runs at lower precision"
+            f"{texts[lost[0]][:60]!r}; use another surrogate, or float32 if it runs at lower precision"
         )
     unit: Vectors = vectors / lengths
     return unit
@@ -172,8 +171,7 @@ def _unit_rows(encoder: ContextualEncoder, texts: Sequence[str], prompt: str) ->
 def _check_unit_rows(role: str, vectors: Vectors) -> None:
     if vectors.ndim != 2 or vectors.dtype != np.float32:
         raise TrainingDataError(
-            f"{role} vectors must be a float32 matrix, found {vectors.dtype} of shape {vectors.shape}; "
-            f"embed_pairs makes them"
+            f"{role} vectors must be a float32 matrix, found {vectors.dtype} of shape {vectors.shape}; call embed_pairs"
         )
     for start in range(0, len(vectors), _BLOCK_ROWS):
         lengths = np.linalg.norm(vectors[start : start + _BLOCK_ROWS], axis=1)
@@ -186,15 +184,15 @@ def _check_unit_rows(role: str, vectors: Vectors) -> None:
 
 
 def context_vectors(pairs: TrainingPairs, encoder: ContextualEncoder, cache_folder: Path) -> NDArray[np.float32]:
-    """First-stage vectors (D, W) of the pairs' documents, not normalised, mapped from the cache.
+    """The first-stage vectors (D, W) of the pairs' documents, not normalised, memory-mapped from the cache.
 
     Args:
-        pairs: whose documents.
-        encoder: whose first stage, as it is before training.
-        cache_folder: where they are kept, under a hash of texts and model.
+        pairs: with D distinct documents.
+        encoder: whose first stage is frozen.
+        cache_folder: of the vectors, by a hash of texts and model.
 
     Raises:
-        WriteError: the disk is full.
+        PathInUseError, WriteError: as `cached_arrays`.
     """
 
     def write(folder: Path) -> None:

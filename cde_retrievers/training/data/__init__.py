@@ -1,1 +1,1 @@
-"""Pairs to train on: read from files and data sets, made from documents, described before training."""
+"""Training pairs: read from files and data sets or made from documents, and described before training."""

@@ -1,4 +1,4 @@
-"""Pairs out of BEIR folders: every document judged to answer a query is a positive of it."""
+"""Pairs from BEIR folders: every document judged relevant to a query is a positive of it."""
 
 import logging
 from collections.abc import Iterator
@@ -18,10 +18,10 @@ logger = logging.getLogger(__name__)
 
 
 def beir_sets(folder: Path, split: str) -> list[Path]:
-    """The folders in `folder`, by name, that are BEIR sets with judgements of the split; others are logged.
+    """The BEIR sets in `folder` with judgements of the split, by name; other folders are logged.
 
     Raises:
-        TrainingDataError: there are none.
+        TrainingDataError: there is none.
     """
     try:
         inside = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
@@ -44,16 +44,16 @@ def beir_sets(folder: Path, split: str) -> list[Path]:
 def beir_pairs(folder: Path, split: str, name: str) -> Iterator[Pair]:
     """A pair for every judgement above 0, in the order of the judgements.
 
-    Documents are title and text, as an index of the folder has them. Judgements of 0 make no pairs: a document that was
-    found not to answer is not thereby a hard negative. How many queries have no others is logged.
+    Documents are title and text, as in an index of the folder. Judgements of 0 make no pairs: an irrelevant document
+    is not necessarily a hard negative. The number of queries without other judgements is logged.
 
     Args:
         folder: in BEIR's layout.
         split: which judgements.
-        name: of the set: domain of documents without one in their metadata, in front of it for the others.
+        name: of the set: the domain of its documents, followed by the domain in their metadata if there is one.
 
     Raises:
-        TrainingDataError: a judgement names a query or document that is not there, twice there, or without text.
+        TrainingDataError: a judgement names a query or document that is missing, repeated or without text.
         CorpusFileError, InvalidTextError, InvalidDocumentError: a file is missing or cannot be read; names the row.
     """
     answers = _answers(folder, split)

@@ -27,14 +27,14 @@ _SHOWN_CHARACTERS = 100
 
 @dataclass(frozen=True, slots=True)
 class CorpusPairs:
-    """Pairs that were made of documents, and how.
+    """Pairs made from documents, and statistics of them.
 
     Attributes:
         pairs: to train on.
-        kinds: of each pair, n of "title", "heading" and "sentence".
-        documents: how many were looked at.
-        without: how many of them gave no pair, by the reason.
-        general: headings, in lower case, that ask for nothing because several documents have them.
+        kinds: "title", "heading" or "sentence" for each pair.
+        documents: the number of documents.
+        without: the number of documents without a pair, by reason.
+        general: headings of several documents, in lower case, which are not used.
     """
 
     pairs: TrainingPairs = field(repr=False)
@@ -50,7 +50,7 @@ class CorpusPairs:
 
     @property
     def sample(self) -> list[tuple[Kind, Pair]]:
-        """A few pairs of each kind, from all over the documents: look at them before training."""
+        """A few pairs of each kind, to look at before training."""
         shown: list[tuple[Kind, Pair]] = []
         for kind in KINDS:
             rows = [row for row, found in enumerate(self.kinds) if found == kind]
@@ -59,7 +59,7 @@ class CorpusPairs:
         return shown
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything but the pairs themselves, of types that JSON has."""
+        """Everything but the pairs themselves, as JSON values."""
         sample = [{"kind": kind, "query": pair.query, "positive": pair.positive} for kind, pair in self.sample]
         return {
             "pairs": len(self.pairs), "made": self.made, "documents": self.documents, "without": dict(self.without),
@@ -90,14 +90,14 @@ def pairs_from_corpus(
 
     A title is the metadata's `title`, or the heading that a Markdown text of several begins with; so read BEIR folders
     with `ReadOptions(text=("text",))`, which keeps the title out of the text. Headings that several documents have,
-    such as "Introduction", ask for none of them and are not used. The query is taken out of the beginning of its
-    positive: what remained to be learnt would be to compare strings.
+    such as "Introduction", ask for none of them and are not used. The query is removed from the start of its
+    positive, or else the model would only learn to compare strings.
 
     Args:
         documents: texts, `Document`s, or a `Corpus`.
         domain: of the pairs; a document whose metadata names one has "<domain>/<metadata.domain>".
         kinds: which pairs to make, of "title", "heading" and "sentence".
-        min_words: words that a positive has at least.
+        min_words: of a positive, at least.
 
     Raises:
         TrainingDataError: no pair could be made, with the reasons; or something is not a document, or not a collection.
@@ -126,7 +126,7 @@ def pairs_from_corpus(
 def _gathered(
     documents: Sequence[Document], made: Sequence[list[PseudoQuery] | str], domain: str
 ) -> tuple[list[tuple[Kind, Pair]], dict[str, int]]:
-    """Each pair once, and how many documents gave none, the most common reason first."""
+    """Distinct pairs, and the number of documents without one, the most common reason first."""
     found: dict[tuple[str, str], tuple[Kind, Pair]] = {}
     without: Counter[str] = Counter()
     for position, (document, offered) in enumerate(zip(documents, made, strict=True)):
@@ -143,7 +143,7 @@ def _gathered(
 
 
 def _general_headings(documents: Sequence[Document], outlines: Sequence[Outline]) -> tuple[str, ...]:
-    """Headings that stand in more than one document; the parts of one that was split are one."""
+    """Headings of more than one document; the parts of a split document count as one."""
     wholes = {
         (_whole(document, place), heading)
         for place, (document, parts) in enumerate(zip(documents, outlines, strict=True))
@@ -154,7 +154,7 @@ def _general_headings(documents: Sequence[Document], outlines: Sequence[Outline]
 
 
 def _whole(document: Document, place: int) -> str:
-    """The document that a part comes from, else the document itself."""
+    """An id of the document that a part comes from, or else of the document itself."""
     if document.id is not None and "part" in document.metadata:
         return document.id.rpartition("#")[0]
     return f"#{place}"

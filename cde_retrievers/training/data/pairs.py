@@ -1,4 +1,4 @@
-"""Pairs to train on, as a table of distinct texts: what is equal is the same row.
+"""Training pairs, as a table of distinct texts.
 
 Axes: n pairs, Q distinct queries, D distinct documents.
 """
@@ -26,10 +26,10 @@ class Pair:
     """A query and a document that answers it.
 
     Attributes:
-        query: without a prompt; the model's own is put before it.
-        positive: the document, likewise.
-        negatives: documents that look like answers to the query and are none.
-        domain: the corpus, or part of one, that the pair is from; batches are drawn within it.
+        query: without a prompt; the model puts its own before it.
+        positive: the document, without a prompt.
+        negatives: documents that look like answers to the query but are not.
+        domain: the corpus of the pair, or a part of one; batches are drawn within it.
     """
 
     query: str
@@ -112,7 +112,7 @@ class TrainingPairs(Sequence[Pair]):
 
     @cached_property
     def answers_of(self) -> tuple[Indices, ...]:
-        """Rows in `documents` of every positive of each query, whichever pair it is from, ascending: Q arrays."""
+        """The rows in `documents` of all positives of each query, ascending: Q arrays."""
         known = np.unique(np.stack([self.query_of, self.positive_of]), axis=1)
         return tuple(np.split(known[1], np.searchsorted(known[0], np.arange(1, len(self.queries)))))
 
@@ -132,7 +132,7 @@ def check_table(pairs: object) -> None:
     """Refuse anything but `TrainingPairs`.
 
     Raises:
-        TrainingDataError: it is something else, such as rows that were not read yet.
+        TrainingDataError: `pairs` is something else, such as rows that were not read yet.
     """
     if not isinstance(pairs, TrainingPairs):
         raise TrainingDataError(
@@ -144,11 +144,11 @@ def check_pair(pair: Pair, place: str) -> None:
     """Refuse a pair that cannot be trained on.
 
     Args:
-        pair: what to look at.
-        place: where it is from, for the message.
+        pair: to check.
+        place: where it is from, for messages.
 
     Raises:
-        TrainingDataError: query, positive or a negative is empty or no text, or a negative is the positive.
+        TrainingDataError: a text is empty or not a string, or a negative is the positive.
     """
     if not isinstance(pair, Pair):
         raise TrainingDataError(f"{place}: a Pair is needed, found {shown(pair)}; give Pair(query, positive)")
@@ -193,7 +193,7 @@ def first_rows(pairs: TrainingPairs) -> Indices:
 
 
 def with_gathered_negatives(pairs: TrainingPairs) -> TrainingPairs:
-    """The pairs in their places, each with the hard negatives of all that have its query and positive, each once."""
+    """The same pairs; repeated ones all get the hard negatives of each other."""
     _, group = np.unique(_texts(pairs), return_inverse=True)
     gathered: list[dict[int, None]] = [{} for _ in range(int(group.max()) + 1)]
     for place, negatives in zip(group.tolist(), pairs.negatives_of, strict=True):
@@ -203,13 +203,13 @@ def with_gathered_negatives(pairs: TrainingPairs) -> TrainingPairs:
 
 
 def _texts(pairs: TrainingPairs) -> Indices:
-    """A number for each pair that only those of the same texts share."""
+    """A number for each pair, equal for pairs of equal query and positive."""
     numbers: Indices = pairs.query_of * len(pairs.documents) + pairs.positive_of
     return numbers
 
 
 def domain_name(name: str, metadata: Mapping[str, Any], place: str) -> str:
-    """The set, followed by the part of the set that the document's metadata names as `domain`, if any.
+    """The domain of a document: its set, followed by the `domain` in its metadata, if any.
 
     Args:
         name: of the set; may be empty.

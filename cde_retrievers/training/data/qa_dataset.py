@@ -1,4 +1,4 @@
-"""Pairs out of LlamaIndex's `EmbeddingQAFinetuneDataset`, as a JSON file or as the object, without importing it."""
+"""Pairs from LlamaIndex's `EmbeddingQAFinetuneDataset`, as a JSON file or as the object, without importing it."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -31,11 +31,11 @@ class QADataset(Protocol):
 
 
 def qa_file_pairs(path: Path, domain: str) -> Iterator[Pair]:
-    """The pairs of a JSON file that such a data set was saved as.
+    """The pairs of a saved data set.
 
     Raises:
-        TrainingDataError: it is not JSON, has another layout, or names ids that it does not contain.
-        CorpusFileError: it cannot be read or decoded, or is too long.
+        TrainingDataError: the file is not JSON, has another layout, or refers to missing ids.
+        CorpusFileError: the file cannot be read or decoded, or is too long.
     """
     try:
         content = parse_json(read_text(path, "utf-8", _MOST_CHARACTERS))
@@ -53,17 +53,17 @@ def qa_file_pairs(path: Path, domain: str) -> Iterator[Pair]:
 
 
 def qa_object_pairs(dataset: QADataset, domain: str) -> Iterator[Pair]:
-    """The pairs of such an object.
+    """The pairs of a data set object.
 
     Raises:
-        TrainingDataError: it names what it does not have.
+        TrainingDataError: it refers to missing ids, or has another layout.
     """
     parts = {name: getattr(dataset, name, None) for name in (*_PARTS, _MODE)}
     return _pairs(parts, type(dataset).__name__, domain)
 
 
 def _pairs(parts: Mapping[str, Any], source: str, domain: str) -> Iterator[Pair]:
-    """Every relevant document is a positive of its query; documents that are of no query are not used."""
+    """A pair for every relevant document of every query."""
     _check_parts(parts, source)
     queries, corpus, relevant = (parts[name] for name in _PARTS)
     surplus = sorted(set(relevant) - set(queries))

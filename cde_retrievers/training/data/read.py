@@ -5,8 +5,8 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from cde_retrievers.corpora.discovery import ENDINGS, is_beir
-from cde_retrievers.corpora.formats import json_rows
+from cde_retrievers.corpora.discovery import is_beir
+from cde_retrievers.corpora.formats import ENDINGS, json_rows
 from cde_retrievers.corpora.paths import is_file, is_folder
 from cde_retrievers.corpora.records import File
 from cde_retrievers.errors import (
@@ -17,9 +17,9 @@ from cde_retrievers.errors import (
     TrainingDataError,
 )
 from cde_retrievers.training.data.beir import beir_pairs, beir_sets
+from cde_retrievers.training.data.columns import RowReader
 from cde_retrievers.training.data.pairs import Pair, TrainingPairs
 from cde_retrievers.training.data.qa_dataset import QADataset, qa_file_pairs, qa_object_pairs
-from cde_retrievers.training.data.rows import RowReader
 from cde_retrievers.validation.signatures import is_iterable, validated
 
 Rows = Iterable[Pair | Mapping[str, Any]]
@@ -31,31 +31,30 @@ _DEFAULT_SPLIT = "train"
 
 @validated
 def read_pairs(source: PairSource, *, split: str = _DEFAULT_SPLIT, domain: str | None = None) -> TrainingPairs:
-    """Read pairs to train on, in the order in which they stand in the source.
+    """Read training pairs, in the order of the source.
 
     Rows have the columns `query` (or `anchor`, `question`) and `positive` (or `document`, `context`, `answer`,
     `passage`), and may have `negatives` (`negative`, `negative_1` and so on; a text or a list of texts) and `domain`.
-    Other columns are not used; which is logged. A pair may come again with another negative: in training it counts
-    once, with the negatives of all its rows.
+    Other columns are not used, which is logged. A repeated pair counts once in training, with the negatives of all its
+    rows.
 
     Args:
         source: one of
 
             * a `.jsonl` file (or `.jsonl.gz`) of rows;
-            * a BEIR folder: each document judged above 0 is a positive of its query, text and title as an index of the
-              folder has them; or a folder of such folders, of which those without the split are left out and logged;
+            * a BEIR folder: each document judged above 0 (title and text) is a positive of its query; or a folder of
+              BEIR folders, of which those without the split are left out and logged;
             * LlamaIndex's `EmbeddingQAFinetuneDataset`, as `.json` file or object;
             * a `datasets.Dataset`, or a `DatasetDict` of them;
             * an iterable of `Pair` or of mappings.
-        split: which judgements of BEIR folders, or which data set of a dictionary of them.
-        domain: of rows that bring none. If None, files give their name without its ending, and other rows have the
-            empty one. A BEIR document's domain is "<set>/<metadata.domain>", or just the set: `domain`, else the name
-            of its folder.
+        split: of the judgements of BEIR folders, or of a dictionary of data sets.
+        domain: of rows without one; if None, the name of their file without its ending, else the empty name. The domain
+            of a BEIR document is "<set>/<metadata.domain>" or "<set>", where the set is `domain` or else the folder.
 
     Raises:
         TrainingDataError: there are no pairs, a file is missing or cannot be read, columns are missing or ambiguous, or
-            a text is empty or none; names file and row.
-        ConfigurationError: `split` or `domain` says nothing about such a source.
+            a text is empty or invalid; names file and row.
+        ConfigurationError: `split` or `domain` does not apply to the source.
     """
     try:
         return TrainingPairs.of(_some(_pairs(source, split, domain), _called(source)))
@@ -136,7 +135,7 @@ def _called(source: object) -> str:
 
 
 def _some(pairs: Iterator[Pair], called: str) -> Iterator[Pair]:
-    """The pairs, of which there must be one."""
+    """The pairs; raises TrainingDataError if there is none."""
     is_empty = True
     for pair in pairs:
         is_empty = False

@@ -1,1 +1,1 @@
-"""The contrastive loss, and the gradients of both stages in the memory of a few texts."""
+"""The contrastive loss, and gradient caching through both stages."""

@@ -5,7 +5,7 @@ Axes: B queries and M documents of this process, R processes, W width.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,13 +15,12 @@ from cde_retrievers.errors import ConfigurationError, TrainingDataError
 from cde_retrievers.training.distributed import gathered, rank, world_size
 
 
-@dataclass(frozen=True, slots=True)
-class LossReport:
-    """The loss and what to watch; all scalars, float32.
+class LossReport(NamedTuple):
+    """The loss and two figures to watch; scalars, float32.
 
     Attributes:
         loss: to be minimised; the mean over this process's queries.
-        accuracy: share of the queries whose positive scores higher than every document kept.
+        accuracy: share of the queries whose positive scores highest among the documents that count.
         masked_share: share of the negatives that were excluded.
     """
 
@@ -33,10 +32,10 @@ class LossReport:
 class ContrastiveLoss(nn.Module):
     """Cross-entropy over cosine similarity divided by a temperature (paper, equation 1).
 
-    Always computed in float32, in whichever number format the embeddings come.
+    Computed in float32 for embeddings of any number format.
 
     Args:
-        temperature: what similarities are divided by.
+        temperature: divides similarities.
         matryoshka_dims: sum the loss over embeddings cut to each of these widths (arXiv 2205.13147), so that cut
             embeddings work too. The whole width is only among them if it is named.
 
@@ -54,7 +53,7 @@ class ContrastiveLoss(nn.Module):
         self.matryoshka_dims = tuple(matryoshka_dims)
 
     def check_width(self, width: int) -> None:
-        """Raise ConfigurationError if embeddings of that width cannot be cut to those asked for."""
+        """Raise ConfigurationError if `matryoshka_dims` has more than `width`."""
         widest = max(self.matryoshka_dims, default=width)
         if widest > width:
             raise ConfigurationError(
@@ -68,7 +67,7 @@ class ContrastiveLoss(nn.Module):
             queries: embeddings (B, W), normalised or not.
             documents: embeddings (M, W): the positives in the order of the queries, then H hard negatives of the
                 first query, of the second, and so on; M = B * (1 + H), and the same on every process.
-            excluded: (B, R * M) bool, True for documents that do not count against a query (paper, equation 4), those
+            excluded: (B, R * M) bool, True for documents that are not negatives of a query (paper, equation 4), those
                 of the first process first. A query's positive always counts.
 
         Raises:
@@ -102,7 +101,7 @@ def _similarities(queries: Tensor, documents: Tensor, width: int) -> Tensor:
 
 
 def _without_own(excluded: Tensor | None, own: Tensor, candidates: int) -> Tensor:
-    """The mask (B, R * M), with each query's own positive counting."""
+    """The mask (B, R * M), with False for each query's positive."""
     if excluded is None:
         return torch.zeros(len(own), candidates, dtype=torch.bool, device=own.device)
     return excluded.scatter(1, own.unsqueeze(1), False)

@@ -1,8 +1,8 @@
 """Gradient caching: chunks run without a graph, and again with one in the backward pass.
 
-Memory is that of one chunk's graph, however many chunks there are. The idea is Gao et al.'s (arXiv 2101.06983), in two
-stages the paper's (docs/method.md). As an autograd function it needs nothing of the loop around it: stages are put
-together by autograd, and so are losses, scaling and several processes.
+Memory is that of one chunk's graph. The idea is Gao et al.'s (arXiv 2101.06983); the paper applies it to two stages
+(docs/method.md). As an autograd function it works in any training loop: autograd joins the stages, the loss, gradient
+scaling and several processes.
 
 Axes: n rows in all chunks, W width.
 """
@@ -32,15 +32,15 @@ def gradient_cached(
 
     Every parameter is an input of this one step, and gets its whole gradient in one piece at the end of it. So under
     `DistributedDataParallel` each is synchronised exactly once per backward pass, over all chunks, without `no_sync`.
-    A parameter that no chunk uses gets None, as it would from the plain graph, so that its optimiser leaves it alone;
-    `DistributedDataParallel` still hears that it is done with, and does not wait for it.
+    A parameter that no chunk uses gets None, as from the plain graph, so that its optimizer skips it;
+    `DistributedDataParallel` is notified and does not wait for it.
 
     Besides one chunk's graph it holds one more copy of the parameters' gradients, and a chunk's own.
 
     Args:
         run: from a chunk, and what all chunks share, to rows (chunk's n, W). Not to be differentiated twice.
-        chunks: what gradients do not flow into, such as token ids with their masks; at least one.
-        shared: a tensor, or dataclasses and tuples with tensors inside, that gradients flow into.
+        chunks: inputs without gradients, such as token ids with their masks; at least one.
+        shared: an input with gradients: a tensor, or dataclasses and tuples with tensors inside.
         parameters: every parameter that `run` uses and that is to be trained.
 
     Returns:
@@ -55,7 +55,7 @@ def gradient_cached(
 
 @dataclass(frozen=True, slots=True)
 class _Work(Generic[Chunk, Shared]):
-    """The computation to run; of `shared` only the form counts, since its tensors come in from outside."""
+    """The computation to run. Only the structure of `shared` is used; its tensors are passed in."""
 
     run: Callable[[Chunk, Shared], Tensor]
     chunks: tuple[Chunk, ...]

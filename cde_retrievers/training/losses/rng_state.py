@@ -1,4 +1,4 @@
-"""The state that a forward pass depends on besides its inputs and weights: random states and autocast."""
+"""The state of a forward pass other than inputs and weights: random generators and autocast."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -18,11 +18,11 @@ class RngState:
 
     @classmethod
     def now(cls, device: torch.device) -> "RngState":
-        """As they are."""
+        """The current states."""
         return cls(device, torch.get_rng_state(), _accelerator_state(device))
 
     def restore(self) -> None:
-        """Make them what they were."""
+        """Set the generators to these states."""
         torch.set_rng_state(self.cpu)
         if self.accelerator is None:
             return
@@ -50,7 +50,7 @@ class ForwardState:
 
     @classmethod
     def now(cls, device: torch.device) -> "ForwardState":
-        """As they are, for computing on `device`."""
+        """The current state, for a computation on `device`."""
         kinds = sorted({"cpu", device.type})
         formats = ((kind, torch.get_autocast_dtype(kind), torch.is_autocast_enabled(kind)) for kind in kinds)
         return cls(RngState.now(device), tuple(formats))

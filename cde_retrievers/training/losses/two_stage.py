@@ -1,4 +1,4 @@
-"""Both stages of a contextual model over many texts, in memory for few: for any training loop.
+"""Both stages of a contextual model in the memory of a few texts, for any training loop.
 
 Axes: n texts, L tokens, N context documents, W width.
 """
@@ -27,8 +27,8 @@ def two_stage_embeddings(
 ) -> list[Tensor]:
     """Embeddings of texts under a context of documents, with gradients into both stages.
 
-    Gradients are those of the plain graph; memory for activations is that of one chunk (and of what the context costs
-    once per step). In a loop of your own:
+    Gradients are those of the plain graph. Activations take the memory of one chunk, and of the context once per step.
+    In your own loop:
 
         queries, documents = two_stage_embeddings(model, [query_tokens, document_tokens], context_tokens, chunk_size=32)
         report = ContrastiveLoss()(queries, documents)
@@ -42,7 +42,7 @@ def two_stage_embeddings(
         texts: token ids and mask, each (n, L), of one or more groups of texts.
         context: token ids and mask of the context documents, each (N, L).
         chunk_size: texts at a time; None for the plain graph over everything.
-        sequence_dropout: the probability with which the null vector takes a context vector's place.
+        sequence_dropout: the probability with which the null vector replaces a context vector.
 
     Returns:
         For each group its embeddings (n, W), not normalised.
@@ -57,7 +57,7 @@ def two_stage_embeddings(
 def first_stage_vectors(model: ContextualModel, documents: TokenBatch, chunk_size: int | None) -> Tensor:
     """Context vectors (N, W) of documents; the first half of `two_stage_embeddings`.
 
-    Where the second stage takes its context for a constant no graph is recorded.
+    No graph is recorded if the second stage treats its context as a constant.
     """
     with torch.set_grad_enabled(torch.is_grad_enabled() and model.second_stage.trains_context):
         return _rows(lambda batch, _: model.first_stage(*batch), [documents], None, model.first_stage, chunk_size)[0]

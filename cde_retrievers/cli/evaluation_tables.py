@@ -1,0 +1,119 @@
+"""The inputs of `eval` and `report`, and their results as tables. Loads torch; import it in a command only."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+from typer import BadParameter
+
+from cde_retrievers.cli.commands.build import read_once
+from cde_retrievers.cli.options.evaluation import ComparisonOptions, EvaluationSource
+from cde_retrievers.cli.session import Session
+from cde_retrievers.evaluation.comparison import Comparison, in_points
+from cde_retrievers.evaluation.contexts import NamedCorpus
+from cde_retrievers.evaluation.dataset import RetrievalDataset
+from cde_retrievers.evaluation.known_item_queries import known_items
+from cde_retrievers.evaluation.metrics import MAIN, MEASURES
+from cde_retrievers.evaluation.searchers import BM25
+from cde_retrievers.report.findings import headline
+from cde_retrievers.util.imports import require
+
+_SPLIT = "test"
+
+
+def inputs(
+    source: EvaluationSource, choice: ComparisonOptions, run: Session
+) -> tuple[RetrievalDataset, dict[str, Any]]:
+    """The data to search, and the contexts and other searchers for `compare`.
+
+    Raises:
+        BadParameter: an option says nothing about this source.
+        MissingDependencyError: a package is not installed that would be needed later; names the extra.
+        CDEError: something cannot be read, or no query can be made of it.
+    """
+    for package in ("ir_measures", *(("bm25s", "Stemmer") if choice.bm25 else ())):
+        require(package, "this comparison", extra="eval")
+    data = _judged(source, choice, run) if _has_judgements(source.source) else _made(source, choice, run)
+    compared = {
+        "foreign": _other_corpora(source, choice.context_of or [], run),
+        "sizes": choice.size or [],
+        "strategies": [name.value for name in choice.strategy or []],
+        "seeds": choice.seed or [],
+        "others": [BM25()] if choice.bm25 else [],
+    }
+    return replace(data, name=source.source.resolve().name), compared
+
+
+def _has_judgements(source: Path) -> bool:
+    return (source / "qrels").is_dir()
+
+
+def _judged(source: EvaluationSource, choice: ComparisonOptions, run: Session) -> RetrievalDataset:
+    source.refuse_reading_options("a BEIR folder with judgements is read as it is, so leave it out")
+    data = RetrievalDataset.read(source.source, choice.qrels or _SPLIT)
+    run.say(f"{source.source}: {len(data.texts):,} documents, {len(data.judged.queries):,} judged queries")
+    return data
+
+
+def _made(source: EvaluationSource, choice: ComparisonOptions, run: Session) -> RetrievalDataset:
+    if choice.qrels:
+        raise BadParameter(f"{source.source} has no judgements (qrels/); leave it out", param_hint="--qrels")
+    # Else the title, which is to ask, would stand at the head of its own answer.
+    apart = replace(source, text=["text"]) if not source.text and source.corpus().format == "beir" else source
+    data = known_items(read_once(apart, run))
+    run.say(f"{source.source}: no judged queries are there, so {len(data.judged.queries):,} were {data.note}")
+    return data
+
+
+def _other_corpora(source: EvaluationSource, others: list[Path], run: Session) -> list[NamedCorpus]:
+    """Other documents, read as the source is; of a BEIR folder, documents without text are left out as there."""
+    names = [other.resolve().name for other in others]
+    found = []
+    for other, name in zip(others, names, strict=True):
+        reading = replace(source, source=other, skip_empty=source.skip_empty or _has_judgements(source.source))
+        texts = tuple(read_once(reading, run).texts())
+        found.append(NamedCorpus(name if names.count(name) == 1 else str(other), texts))
+    return found
+
+
+def summary(data: RetrievalDataset, comparison: Comparison) -> dict[str, Any]:
+    """Means, intervals and paired differences of every row, of types that JSON has."""
+    rows = []
+    for row in comparison.rows:
+        means = {name: row.evaluation.mean(name).to_dict() for name in MEASURES}
+        gain = comparison.own.minus(row.evaluation)
+        compared = {} if row is comparison.rows[0] else {**gain.to_dict(), "significant": gain.excludes_zero}
+        rows.append({"label": row.label, "group": row.group, "size": row.size, **means, "own_context_gains": compared})
+    return {
+        "data": data.name,
+        "documents": len(data.texts),
+        "queries": len(data.judged.queries),
+        "queries_are_made": data.is_made,
+        "note": data.note,
+        "model": comparison.model,
+        "headline": headline(comparison).title,
+        "rows": rows,
+    }
+
+
+def lines(data: RetrievalDataset, comparison: Comparison) -> Iterator[RenderableType]:
+    """The same as a table, and in words."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column(Text(data.name), overflow="fold")
+    for name in (*MEASURES, f"own context gains, {MAIN}"):
+        table.add_column(name, justify="right")
+    for row in comparison.rows:
+        cells = [f"{100 * float(row.evaluation.values[name].mean()):.1f}" for name in MEASURES]
+        gain = comparison.own.minus(row.evaluation)
+        told = "" if row is comparison.rows[0] else in_points(gain)
+        # As Text: a name with brackets is not markup.
+        table.add_row(Text(row.label), *cells, Text(told, style="bold" if gain.excludes_zero else ""))
+    yield table
+    said = headline(comparison)
+    yield f"{said.title}. {said.verdict}"
+    if data.is_made:
+        yield f"The queries were {data.note}"

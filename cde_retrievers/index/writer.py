@@ -1,0 +1,145 @@
+"""Changes to an index: documents added, replaced or deleted, each change served as the next generation.
+
+Axes: R rows, W width.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cde_retrievers.context.context import CorpusContext
+from cde_retrievers.encoder.embedder import Embedder
+from cde_retrievers.errors import ConfigurationError
+from cde_retrievers.index.build import embedded, size_of
+from cde_retrievers.index.compaction import compacted, partly_compacted
+from cde_retrievers.index.generation import Generation
+from cde_retrievers.index.incoming_documents import DocumentValidator, batches
+from cde_retrievers.index.manifest import Manifest, SegmentEntry
+from cde_retrievers.index.segment_writer import write_deletions, write_segment
+from cde_retrievers.index.snapshot import Snapshot
+from cde_retrievers.index.store import IndexStore
+from cde_retrievers.retrieval.document import Document
+from cde_retrievers.util.progress import progress_bar
+from cde_retrievers.validation.vectors import Embeddings, checked_embeddings
+
+
+class IndexWriter:
+    """Changes an index whose lock is held; every commit replaces the generation before it.
+
+    Args:
+        store: store of the index, claimed.
+        newest: newest generation of the index.
+        embedder: returns the embedder of the index; called only when there is something to embed.
+        adopt: moves the open index to documents and vectors just committed, and returns its new generation.
+
+    Attributes:
+        generation: the generation that is served now.
+    """
+
+    def __init__(
+        self,
+        store: IndexStore,
+        newest: Generation,
+        embedder: Callable[[], Embedder],
+        adopt: Callable[[Snapshot, CorpusContext], Generation],
+    ) -> None:
+        self.generation = newest
+        self._store = store
+        self._embedder = embedder
+        self._adopt = adopt
+
+    @property
+    def _snapshot(self) -> Snapshot:
+        return self.generation.snapshot
+
+    def append(
+        self, documents: Iterable[Document | str], batch_size: int, show_progress: bool | None, *, replacing: bool
+    ) -> list[str]:
+        """Embed documents and commit them batch by batch; return their ids.
+
+        Args:
+            documents: texts or documents.
+            batch_size: number of documents per commit.
+            show_progress: show a bar; None for long work only.
+            replacing: whether a document replaces the one with its id.
+
+        Raises:
+            DuplicateIdError, InvalidDocumentError, InvalidTextError: as `ContextualIndex.add`.
+        """
+        validator = self._validator(replacing=replacing)
+        admitted: Iterable[Document] = validator.admit(documents)
+        if isinstance(documents, Sequence):
+            admitted = list(admitted)  # so that a bad document at the end is found before the first is embedded
+        ids: list[str] = []
+        with progress_bar(size_of(documents), show_progress, "Indexing", "document") as bar:
+            for batch in batches(admitted, batch_size):
+                vectors = embedded(self._embedder(), batch, self.generation.context, self.generation.width, bar)
+                self._commit_documents(batch, vectors, validator.named)
+                ids += [str(document.id) for document in batch]
+        return ids
+
+    def append_embedded(self, documents: Sequence[Document | str], vectors: Embeddings, fingerprint: str) -> list[str]:
+        """Commit n documents with vectors (n, W) that were made under the context with that fingerprint.
+
+        Raises:
+            ContextMismatchError: it is not the context of the index.
+            ConfigurationError: the vectors have the wrong shape or length.
+        """
+        self.generation.check_fingerprint(fingerprint)
+        matrix = checked_embeddings(vectors, len(documents), self.generation.width, ConfigurationError)
+        validator = self._validator(replacing=True)
+        admitted = list(validator.admit(documents))
+        if admitted:
+            self._commit_documents(admitted, matrix, validator.named)
+        return [str(document.id) for document in admitted]
+
+    def delete(self, ids: Iterable[str]) -> list[str]:
+        """Remove documents; return the ids that were in the index."""
+        known = [identity for identity in ids if identity in self._snapshot.rows_by_id]
+        if known:
+            rows = [self._snapshot.rows_by_id[identity] for identity in known]
+            self._commit(partly_compacted(self._store, self._next(self._without(rows))))
+        return known
+
+    def compact(self) -> None:
+        """Rewrite the index without deleted rows, in as few segments as possible."""
+        self._commit(compacted(self._store, self._next(self._snapshot.manifest.segments)))
+
+    def _validator(self, *, replacing: bool) -> DocumentValidator:
+        return DocumentValidator(self._snapshot.rows_by_id, self._snapshot.manifest.named, replacing=replacing)
+
+    def _commit_documents(self, documents: Sequence[Document], vectors: Embeddings, named: int) -> None:
+        """Commit documents in place of those with the same ids; `named` counts the ids assigned so far."""
+        known = self._snapshot.rows_by_id
+        replaced = [known[str(document.id)] for document in documents if document.id in known]
+        added = write_segment(self._store.home, documents, vectors)
+        after = self._next((*self._without(replaced), added)).changed(named=named)
+        self._commit(partly_compacted(self._store, after))
+
+    def _commit(self, manifest: Manifest) -> None:
+        snapshot = self._store.snapshot(self._store.commit(manifest))
+        self.generation = self._adopt(snapshot, self.generation.context)
+        self._store.sweep()
+
+    def _next(self, segments: tuple[SegmentEntry, ...]) -> Manifest:
+        before = self._snapshot.manifest
+        return before.changed(generation=before.generation + 1, segments=segments)
+
+    def _without(self, rows: Sequence[int]) -> tuple[SegmentEntry, ...]:
+        """Return the segments with these rows deleted too."""
+        before = self._snapshot
+        if not rows:
+            return before.manifest.segments
+        live = before.live.copy()
+        live[np.asarray(rows, dtype=np.int64)] = False
+        return tuple(
+            self._marked(entry, before.live[start : start + entry.rows], live[start : start + entry.rows])
+            for entry, start in zip(before.manifest.segments, before.starts[:-1], strict=True)
+        )
+
+    def _marked(self, entry: SegmentEntry, before: NDArray[np.bool_], after: NDArray[np.bool_]) -> SegmentEntry:
+        """Return the segment with the live rows `after` in place of `before`, masks (R,)."""
+        if np.array_equal(before, after):
+            return entry
+        return write_deletions(self._store.home, entry, np.flatnonzero(~after).tolist())

@@ -1,0 +1,78 @@
+"""The contexts that LlamaIndex's vector stores and persisted indexes state, by the stamps of their nodes.
+
+Any store works that returns nodes from a query. To support one that states its context in another way, extend
+`known_stamps`.
+"""
+
+from collections.abc import Set
+from pathlib import Path
+
+from llama_index.core.vector_stores import SimpleVectorStore, VectorStoreQuery
+from llama_index.core.vector_stores.types import BasePydanticVectorStore
+
+from cde_retrievers.binding.check import CONTEXT_KEY
+from cde_retrievers.encoder.embedder import Embedder
+from cde_retrievers.errors import ConfigurationError, ContextFileError
+from cde_retrievers.index.inspection import context_of_index, holds_index
+from cde_retrievers.llama_index.storage_dir import context_in, vectors_in
+
+Stamps = Set[str | None]
+"""All fingerprints found; None stands for nodes without one."""
+
+_SAMPLE = 100  # nodes read from a store
+
+
+def vector_store_of(index: object) -> BasePydanticVectorStore:
+    """Return a vector store itself, or that of an index or a storage context; raises ConfigurationError for others."""
+    store = index if isinstance(index, BasePydanticVectorStore) else getattr(index, "vector_store", None)
+    if not isinstance(store, BasePydanticVectorStore):
+        raise ConfigurationError(
+            f"index must be an index, a storage context, a vector store or the directory of a persisted index, found "
+            f"{type(index).__name__}"
+        )
+    return store
+
+
+def known_stamps(store: object) -> Stamps:
+    """Return the stamps that a store states without a query; none if it is empty or needs one."""
+    own = getattr(store, "context_fingerprint", None)
+    if own is not None:
+        return {own}
+    if not isinstance(store, SimpleVectorStore):
+        return set()
+    return {(store.data.metadata_dict.get(node_id) or {}).get(CONTEXT_KEY) for node_id in store.data.embedding_dict}
+
+
+def stamps_of(store: BasePydanticVectorStore, embedder: Embedder) -> Stamps:
+    """Return the stamps that a store states, or those of the nodes that a query finds; none if it is empty.
+
+    Args:
+        store: the store.
+        embedder: the embedder of its nodes; its width is read for a query only, since that may load a model or cost a
+            call.
+    """
+    known = known_stamps(store)
+    if known or isinstance(store, SimpleVectorStore):  # whose answers to a query have no nodes
+        return known
+    direction = [1.0] + [0.0] * (embedder.width - 1)
+    found = store.query(VectorStoreQuery(query_embedding=direction, similarity_top_k=_SAMPLE))
+    return {node.metadata.get(CONTEXT_KEY) for node in found.nodes or ()}
+
+
+def stamps_in_directory(directory: Path) -> Stamps:
+    """Return the stamps of a persisted index, or of a ContextualIndex.
+
+    Raises:
+        ContextFileError: the directory holds no index, or a file is damaged.
+    """
+    for own in (directory, *directory.glob("*__vector_store.json")):
+        if holds_index(own):
+            return {context_of_index(own)}
+    context, vectors = context_in(directory), vectors_in(directory)
+    if context is None and vectors is None:
+        raise ContextFileError(f"{directory} holds no index; give the directory that an index was persisted in")
+    stamps = known_stamps(vectors)
+    if context is None:
+        return stamps
+    # The context next to the index covers nodes without a stamp.
+    return {context.fingerprint, *(stamp for stamp in stamps if stamp is not None)}
