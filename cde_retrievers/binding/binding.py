@@ -6,12 +6,9 @@ from pathlib import Path
 from threading import Lock
 from typing import Self
 
-from scipy.sparse import csr_matrix
-
 from cde_retrievers.context.context import CorpusContext, checked_context
 from cde_retrievers.encoder.embedder import Embedder, checked_embedder, fitted_context
 from cde_retrievers.errors import ContextInUseError, ContextMismatchError, ContextNotFittedError
-from cde_retrievers.sparse.bm25 import document_rows, query_rows
 from cde_retrievers.validation.signatures import validated
 from cde_retrievers.validation.texts import checked_texts
 from cde_retrievers.validation.vectors import Embeddings, checked_embeddings, checked_width
@@ -144,22 +141,6 @@ class ContextBinding:
             known = list(checked_texts(texts))
             answer = self.encoder.encode_queries(known, context, show_progress)
             return self._used_for(checked_embeddings(answer, len(known), checked_width(self.encoder.width)))
-
-    @validated
-    def encode_documents_sparse(self, texts: Iterable[str]) -> csr_matrix:
-        """Return sparse vectors of documents (n, terms) under the bound context; the encoder does not run.
-
-        Raises:
-            ContextMismatchError: the context carries no term statistics.
-        """
-        with self._using() as context:
-            return document_rows(checked_texts(texts), context.term_statistics())
-
-    @validated
-    def encode_queries_sparse(self, texts: Iterable[str]) -> csr_matrix:
-        """Return sparse vectors of queries (n, terms) under the bound context; errors as for documents."""
-        with self._using() as context:
-            return query_rows(checked_texts(texts), context.term_statistics())
 
     def with_context(self, context: CorpusContext) -> Self:
         """Return a binding of the same encoder to `context`; nothing is copied, and both can be used at once.

@@ -1,7 +1,9 @@
 """LangChain: contextual embeddings, a vector store, a retriever, and guards that keep contexts apart."""
 
 # ruff: noqa: E402 - a missing package is named before anything needs it
-from cde_retrievers.util.imports import require
+from typing import TYPE_CHECKING
+
+from cde_retrievers.util.imports import importer, require
 
 require("langchain_core", "cde_retrievers.langchain", extra="langchain", package="LangChain")
 
@@ -19,6 +21,9 @@ from cde_retrievers.langchain.stamps import collection_metadata, context_filter,
 from cde_retrievers.langchain.vector_store import ContextualVectorStore
 from cde_retrievers.langchain.whitened_embeddings import WhitenedEmbeddings
 
+if TYPE_CHECKING:
+    from cde_retrievers.langchain.sparse_embeddings import ContextualSparseEmbeddings
+
 ContextualFAISS = ContextualVectorStore
 """The earlier name."""
 ContextualizedEmbeddings = WhitenedEmbeddings
@@ -30,6 +35,7 @@ __all__ = [
     "ContextualEmbeddings",
     "ContextualFAISS",
     "ContextualRetriever",
+    "ContextualSparseEmbeddings",
     "ContextualVectorStore",
     "ContextualizedEmbeddings",
     "WhitenedEmbeddings",
@@ -44,3 +50,6 @@ __all__ = [
     "stamped",
     "write_context",
 ]
+
+# Its base class is langchain-qdrant's, which only its users have.
+__getattr__ = importer(__name__, {"ContextualSparseEmbeddings": "cde_retrievers.langchain.sparse_embeddings"})

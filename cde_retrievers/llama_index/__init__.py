@@ -13,6 +13,7 @@ from cde_retrievers.llama_index.fitter import ContextFitter
 from cde_retrievers.llama_index.guards import check_index
 from cde_retrievers.llama_index.persistence import load_index, persist_index
 from cde_retrievers.llama_index.retriever import ContextualRetriever
+from cde_retrievers.llama_index.sparse_embedding import ContextualSparseEmbedding
 from cde_retrievers.llama_index.stamps import context_filter, stamped
 from cde_retrievers.llama_index.vector_store import ContextualVectorStore
 from cde_retrievers.llama_index.whitened_embeddings import WhitenedEmbedding
@@ -27,6 +28,7 @@ __all__ = [
     "ContextualEmbedding",
     "ContextualFinetuneEngine",
     "ContextualRetriever",
+    "ContextualSparseEmbedding",
     "ContextualVectorStore",
     "ContextualizedEmbedding",
     "WhitenedEmbedding",
