@@ -132,16 +132,7 @@ class WhitenedEmbedder:
             EmbeddingServiceError: every attempt failed, or the base returned something other than embeddings.
         """
         size = CONTEXT_SIZE if size is None else size
-        return fit_context_of(
-            texts,
-            size,
-            strategy,
-            seed,
-            lambda sample: self.first_stage_vectors(sample, show_progress),
-            model_name=self.name,
-            model_fingerprint=self.fingerprint,
-            probe=lambda: self._probe.vector,
-        )
+        return fit_context_of(self, texts, size, strategy, seed, show_progress, probe=lambda: self._probe.vector)
 
     @validated
     def first_stage_vectors(self, texts: Iterable[str], show_progress: bool | None = None) -> Embeddings:
