@@ -1,6 +1,7 @@
-"""Fitting a context on a corpus, for every kind of embedder. Axes: M candidates, W width."""
+"""Fitting a context on a corpus, for every kind of embedder. Axes: n texts, N context vectors, W width."""
 
 from collections.abc import Callable, Iterable
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,15 +15,29 @@ from cde_retrievers.storage.hashing import sha256_of_text
 _SAME_VECTOR = 1e-3  # relative spread that rounding can cause, even in bfloat16
 
 
+class FirstStageModel(Protocol):
+    """What fitting needs of an embedder; members as in `Embedder`."""
+
+    @property
+    def name(self) -> str:
+        """The name or path that the model is loaded from."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Identity of the model."""
+
+    def first_stage_vectors(self, texts: Iterable[str], show_progress: bool | None = None) -> NDArray[np.float32]:
+        """Return context vectors of documents (n, W), not normalised."""
+
+
 def fit_context_of(
+    model: FirstStageModel,
     texts: Iterable[str],
     size: int,
     strategy: str,
     seed: int,
-    embed: Callable[[list[str]], NDArray[np.float32]],
+    show_progress: bool | None,
     *,
-    model_name: str,
-    model_fingerprint: str,
     recorded_as: str | None = None,
     probe: Callable[[], NDArray[np.float32]] | None = None,
     language: str | None = "english",
@@ -30,13 +45,12 @@ def fit_context_of(
     """Choose documents that represent the corpus and make its context from them.
 
     Args:
+        model: the model that embeds them.
         texts: the corpus; any iterable, read once, in bounded memory.
         size: number of context documents.
         strategy: how they are chosen; a key of `selection.STRATEGIES`.
         seed: seed of that choice.
-        embed: returns first-stage vectors (M, W) of texts.
-        model_name: name of the model.
-        model_fingerprint: identity of the model.
+        show_progress: None shows a bar for long work only.
         recorded_as: the strategy stated in the context, if it is not `strategy`.
         probe: returns the vector (W,) of the probe; called after the documents were embedded.
         language: language of stems and stop words, as in `Analyzer`.
@@ -45,10 +59,12 @@ def fit_context_of(
         ConfigurationError: size, strategy, seed or language is impossible.
         InvalidTextError: the corpus is not a collection of texts.
         ContextTooSmallError: there are fewer than two distinct documents, or all look the same to the model.
-        EmbeddingServiceError: `embed` did not return one finite vector for each text.
+        EmbeddingServiceError: the model did not return one finite vector for each text.
     """
     analyzer = Analyzer(language)
-    chosen = select_documents(texts, size, strategy, seed, embed)
+    chosen = select_documents(
+        texts, size, strategy, seed, lambda sample: model.first_stage_vectors(sample, show_progress)
+    )
     if np.ptp(chosen.vectors, axis=0).max() < _SAME_VECTOR * np.abs(chosen.vectors).max():
         raise ContextTooSmallError(
             f"all context documents look the same to the model ({chosen.distinct} distinct ones, such as "
@@ -56,8 +72,8 @@ def fit_context_of(
         )
     return CorpusContext(
         vectors=chosen.vectors,
-        model_name=model_name,
-        model_fingerprint=model_fingerprint,
+        model_name=model.name,
+        model_fingerprint=model.fingerprint,
         documents=tuple(sha256_of_text(text) for text in chosen.texts),
         positions=tuple(chosen.positions),
         distinct=chosen.distinct,

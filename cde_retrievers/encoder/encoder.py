@@ -216,7 +216,8 @@ class ContextualEncoder:
             ContextTooSmallError: it has fewer than two distinct texts, or all look the same to the model.
             ConfigurationError: size, strategy, seed or language is impossible.
         """
-        return self._fit(texts, self._context_size(size), strategy, seed, strategy, show_progress, language)
+        size = self._context_size(size)
+        return fit_context_of(self, texts, size, strategy, seed, show_progress, language=language)
 
     @validated
     def generic_context(self, show_progress: bool | None = None) -> CorpusContext:
@@ -232,7 +233,8 @@ class ContextualEncoder:
             ContextTooSmallError: all 512 texts look the same to the model.
             FileNotFoundError: the package was installed without its data.
         """
-        return self._fit(generic_texts(), self._context_size(None), "random", 0, "generic", show_progress, "english")
+        size = self._context_size(None)
+        return fit_context_of(self, generic_texts(), size, "random", 0, show_progress, recorded_as="generic")
 
     def null_context(self) -> CorpusContext:
         """Return the empty context: the model's null vector in place of every context vector.
@@ -245,29 +247,6 @@ class ContextualEncoder:
         """
         vectors = self.model.second_stage.null_vectors(self._context_size(None))
         return context_of_no_corpus(vectors, self.name, self.fingerprint)
-
-    def _fit(
-        self,
-        texts: Iterable[str],
-        size: int,
-        strategy: str,
-        seed: int,
-        recorded_as: str,
-        show_progress: bool | None,
-        language: str | None,
-    ) -> CorpusContext:
-        """Fit a context on chosen texts. `recorded_as`, usually the strategy, enters its fingerprint."""
-        return fit_context_of(
-            texts,
-            size,
-            strategy,
-            seed,
-            lambda sample: self.first_stage_vectors(sample, show_progress),
-            model_name=self.name,
-            model_fingerprint=self.fingerprint,
-            recorded_as=recorded_as,
-            language=language,
-        )
 
     @validated
     def first_stage_vectors(self, texts: Iterable[str], show_progress: bool | None = None) -> Embeddings:

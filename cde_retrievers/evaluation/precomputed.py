@@ -58,16 +58,7 @@ class PrecomputedEmbedder:
     ) -> CorpusContext:
         """As `ContextualEncoder`."""
         size = self.config.context_size if size is None else size
-        return fit_context_of(
-            texts,
-            size,
-            strategy,
-            seed,
-            lambda sample: self.first_stage_vectors(sample, show_progress),
-            model_name=self.name,
-            model_fingerprint=self.fingerprint,
-            language=language,
-        )
+        return fit_context_of(self, texts, size, strategy, seed, show_progress, language=language)
 
     def first_stage_vectors(self, texts: Iterable[str], show_progress: bool | None = None) -> Embeddings:
         """As `ContextualEncoder`; under the closed form they are the plain vectors."""

@@ -136,15 +136,7 @@ class WhitenedEmbedder:
         """
         size = CONTEXT_SIZE if size is None else size
         return fit_context_of(
-            texts,
-            size,
-            strategy,
-            seed,
-            lambda sample: self.first_stage_vectors(sample, show_progress),
-            model_name=self.name,
-            model_fingerprint=self.fingerprint,
-            probe=lambda: self._probe.vector,
-            language=language,
+            self, texts, size, strategy, seed, show_progress, probe=lambda: self._probe.vector, language=language
         )
 
     @validated

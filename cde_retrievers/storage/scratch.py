@@ -71,7 +71,10 @@ def sweep(target: Path) -> None:
             if is_abandoned:
                 logger.info("removing %s, which an interrupted save of %s left", folder, target)
                 _clear(folder)
-        if is_abandoned:
+                if sys.platform != "win32":
+                    # While it is locked: whoever made it and is about to lock it will see that it is gone.
+                    _remove_cleared(folder)
+        if is_abandoned and sys.platform == "win32":
             _remove_cleared(folder)
 
 

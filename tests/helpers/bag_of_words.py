@@ -24,15 +24,7 @@ class BagOfWords:
         context.check_model(self.fingerprint, self.name)
 
     def fit_context(self, texts, size=None, strategy="random", seed=0, show_progress=None) -> CorpusContext:
-        return fit_context_of(
-            texts,
-            size or 16,
-            strategy,
-            seed,
-            self.first_stage_vectors,
-            model_name=self.name,
-            model_fingerprint=self.fingerprint,
-        )
+        return fit_context_of(self, texts, size or 16, strategy, seed, show_progress)
 
     def first_stage_vectors(self, texts: Iterable[str], show_progress=None) -> np.ndarray:
         return np.stack([self._counts(text) for text in checked_texts(texts)])

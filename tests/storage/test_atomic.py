@@ -5,11 +5,13 @@ import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 
 import pytest
 from disk_events import killed_at, no_exchange
 
 from cde_retrievers.errors import ConfigurationError, PathInUseError, WriteError
+from cde_retrievers.storage import scratch
 from cde_retrievers.storage.atomic import atomic_directory, recovered, replace_bytes, replace_json
 from cde_retrievers.storage.scratch import NEW, OLD, is_scratch, scratch_beside, sweep
 
@@ -276,6 +278,38 @@ def test_one_save_at_a_time_wins_and_none_is_mixed(tmp_path):
     assert len(set(content(tmp_path / "it").values())) == 1
     assert len(set((tmp_path / "file").read_bytes())) == 1
     assert names(tmp_path) == ["file", "it"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a locked file cannot be removed there")
+def test_a_directory_swept_before_its_record_is_locked_is_not_written_to(tmp_path, monkeypatch):
+    opened, swept, claimed = Event(), Event(), Event()
+    lock, remove = scratch._lock, scratch._remove_cleared
+
+    def lock_late(record, wait):
+        if wait:
+            opened.set()
+            swept.wait()
+        return lock(record, wait)
+
+    def remove_late(folder):
+        swept.set()
+        claimed.wait(0.3)  # whoever waits for the lock may not get it yet
+        remove(folder)
+
+    def save():
+        with scratch_beside(tmp_path / "it") as folder:
+            claimed.set()
+            return folder.is_dir()
+
+    monkeypatch.setattr(scratch, "_lock", lock_late)
+    with ThreadPoolExecutor(1) as threads:
+        saved = threads.submit(save)
+        opened.wait()
+        monkeypatch.setattr(scratch, "_remove_cleared", remove_late)
+        sweep(tmp_path / "it")
+        monkeypatch.setattr(scratch, "_remove_cleared", remove)
+        assert saved.result()
+    assert names(tmp_path) == []
 
 
 @needs_fork
