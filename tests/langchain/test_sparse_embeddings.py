@@ -1,4 +1,4 @@
-"""Sparse vectors under a context, in a real Qdrant store: BM25 finds exact identifiers, guarded as dense vectors are."""
+"""Sparse vectors under a context, in a real Qdrant store: exact identifiers are found, guarded as dense vectors are."""
 
 import numpy as np
 import pytest
