@@ -12,7 +12,7 @@ from cde_retrievers.context.context import CorpusContext
 from cde_retrievers.encoder.embedder import Embedder
 from cde_retrievers.index.compaction import accelerated, merged_tail
 from cde_retrievers.index.incoming_documents import batches
-from cde_retrievers.index.manifest import Manifest, Staging
+from cde_retrievers.index.manifest import Manifest, SegmentEntry, Staging
 from cde_retrievers.index.segment_writer import write_segment
 from cde_retrievers.index.store import IndexStore
 from cde_retrievers.retrieval.document import Document, to_line
@@ -67,7 +67,8 @@ def build_generation(
                 start = time.perf_counter()
                 vectors = embedded(embedder, batch, context, staged.width, bar)
                 staging = staging.model_copy(update={"seconds": staging.seconds + time.perf_counter() - start})
-                staged, staging = _append(store, staged, staging, batch, vectors, digest, named())
+                entry = write_segment(store.home, batch, vectors, context.terms)
+                staged, staging = _append(store, staged, staging, entry, len(batch), digest, named())
     if skipped < done:
         raise SourceChangedError
     return accelerated(store, staged)
@@ -77,14 +78,14 @@ def _append(
     store: IndexStore,
     staged: Manifest,
     staging: Staging,
-    batch: list[Document],
-    vectors: Embeddings,
+    entry: SegmentEntry,
+    read: int,
     digest: str,
     named: int,
 ) -> tuple[Manifest, Staging]:
-    entry = write_segment(store.home, batch, vectors)
+    """Record a segment made of the next documents, `read` of them."""
     entries = merged_tail(store.home, (*staged.segments, entry), staged.width)
-    staging = staging.model_copy(update={"consumed": staging.consumed + len(batch), "digest": digest})
+    staging = staging.model_copy(update={"consumed": staging.consumed + read, "digest": digest})
     staged = staged.changed(segments=entries, staging=staging, named=named)
     staged = store.stage(staged)
     store.sweep()

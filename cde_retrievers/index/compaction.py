@@ -10,6 +10,7 @@ from cde_retrievers.index.ownership import OwnedDirectory
 from cde_retrievers.index.segment import Segment
 from cde_retrievers.index.segment_writer import SegmentWriter
 from cde_retrievers.index.store import IndexStore
+from cde_retrievers.sparse.postings import Postings
 
 logger = logging.getLogger(__name__)
 FAN_IN = 8
@@ -91,17 +92,19 @@ def _live(entries: Sequence[SegmentEntry]) -> int:
 
 
 def _merge(home: OwnedDirectory, entries: Sequence[SegmentEntry], width: int) -> list[SegmentEntry]:
-    """Copy the live rows into one segment, piece by piece; return no segment if nothing is left."""
+    """Copy the live rows into one segment; return no segment if nothing is left. Postings are in memory meanwhile."""
     rows = _live(entries)
     if rows == 0 or (len(entries) == 1 and entries[0].deleted == 0):
         return list(entries) if rows else []
+    segments = [Segment(home.path, entry, width) for entry in entries]
+    kept = [segment.live_rows(segment.entry).nonzero()[0] for segment in segments]
     with SegmentWriter(home, rows, width) as writer:
-        for entry in entries:
-            segment = Segment(home.path, entry, width)
-            live = segment.live_rows(entry).nonzero()[0]
+        for segment, live in zip(segments, kept, strict=True):
             for start in range(0, len(live), _COPIED_AT_ONCE):
                 chunk = live[start : start + _COPIED_AT_ONCE]
                 # As they are stored: documents of an earlier release may be nested deeper than what is taken in now.
                 lines = [(segment.ids[row], segment.line(row)) for row in chunk.tolist()]
                 writer.write_lines(lines, segment.vectors[chunk])
-        return [writer.close()]
+        has_postings = all(entry.has_postings for entry in entries)
+        parts = ((segment.postings, live) for segment, live in zip(segments, kept, strict=True))
+        return [writer.close(Postings.joined(parts) if has_postings else None)]

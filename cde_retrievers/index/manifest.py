@@ -21,12 +21,14 @@ from cde_retrievers.storage.checked_json import read_checksummed, sealed
 from cde_retrievers.storage.hashing import sha256_of_file
 from cde_retrievers.validation.problems import readable
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+_READABLE = (1, FORMAT_VERSION)  # version 1 had no postings
 SERVED = "index.json"
 STAGED = "next.json"
 VECTORS = "vectors.safetensors"
 DOCUMENTS = "documents.jsonl"
 LINES = "lines.json"
+POSTINGS = "postings.safetensors"
 Kind = Literal["flat", "ivf", "hnsw"]
 
 Count = Annotated[int, Field(ge=0, le=1 << 53)]
@@ -95,7 +97,7 @@ class SegmentEntry(_Sealed):
     Attributes:
         name: name of its directory in `segments/`.
         rows: number of documents, deleted ones included.
-        files: vectors, documents and lines.
+        files: vectors, documents and lines, and postings under a context with term statistics.
         deletions: list of the deleted rows; None if there are none.
         deleted: number of deleted rows.
     """
@@ -108,11 +110,18 @@ class SegmentEntry(_Sealed):
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Self:
-        if sorted(file.name for file in self.files) != sorted((VECTORS, DOCUMENTS, LINES)):
+        if sorted({file.name for file in self.files} - {POSTINGS}) != sorted((VECTORS, DOCUMENTS, LINES)):
             raise ValueError(f"segment {self.name} must consist of {VECTORS}, {DOCUMENTS} and {LINES}")
+        if len(self.files) != len({file.name for file in self.files}):
+            raise ValueError(f"segment {self.name} lists a file twice")
         if self.deleted > self.rows or (self.deleted == 0) != (self.deletions is None):
             raise ValueError(f"segment {self.name} has {self.deleted} of {self.rows} documents deleted")
         return self
+
+    @property
+    def has_postings(self) -> bool:
+        """Whether words can be searched for."""
+        return any(file.name == POSTINGS for file in self.files)
 
 
 class AcceleratorEntry(_Sealed):
@@ -233,7 +242,7 @@ def read_manifest(path: Path) -> Manifest:
     wrong = obstacle(path.parent, path.name) if is_there(path) else None
     if wrong is not None:
         raise IndexFileError(f"{wrong}; {remedy}")
-    content = read_checksummed(path, IndexFileError, remedy, FORMAT_VERSION)
+    content = read_checksummed(path, IndexFileError, remedy, _READABLE)
     try:
         # As JSON, where a list may stand for a tuple; everything else is strict.
         return Manifest.model_validate_json(json.dumps(content))

@@ -33,7 +33,7 @@ SCRATCH = "scratch-"
 _VERSION = 1
 _CHECKED = re.compile(r"(?:accelerator-|deleted-|scratch-)?([0-9a-f]{12}|[0-9a-f]{16})([0-9a-f]{8})(?:\.faiss|\.json)?")
 # Files of segments and contexts, apart from lists of deletions.
-PARTS = ("vectors.safetensors", "documents.jsonl", "lines.json", "context.json")
+PARTS = ("vectors.safetensors", "documents.jsonl", "lines.json", "postings.safetensors", "context.json")
 
 
 class _Marker(BaseModel):

@@ -10,15 +10,18 @@ from typing import overload
 
 from cde_retrievers.context.context import CorpusContext
 from cde_retrievers.encoder.embedder import Embedder
-from cde_retrievers.errors import ConfigurationError, shown
+from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.index.embedder import EmbedderLoader
 from cde_retrievers.index.filters import Filter
 from cde_retrievers.index.generation import Generation
 from cde_retrievers.index.manifest import Kind, Manifest
+from cde_retrievers.index.queries import EncodedQueries, Mode
 from cde_retrievers.index.search import search
 from cde_retrievers.index.snapshot import Snapshot
 from cde_retrievers.index.store import IndexStore
 from cde_retrievers.retrieval.document import Document, Hit, checked_ids
+from cde_retrievers.sparse.bm25 import query_rows
+from cde_retrievers.validation.numbers import check_whole
 from cde_retrievers.validation.signatures import validated
 from cde_retrievers.validation.texts import checked_texts
 from cde_retrievers.validation.vectors import Embeddings, checked_embeddings, checked_vectors
@@ -83,6 +86,11 @@ class IndexReader:
         return self._current.snapshot.manifest.kind
 
     @property
+    def mode(self) -> Mode:
+        """How it is searched by default: "hybrid", or "dense" if it was built without term statistics."""
+        return self._current.mode
+
+    @property
     def damaged(self) -> tuple[str, ...]:
         """What is wrong with each damaged file, all of which are left out.
 
@@ -136,44 +144,66 @@ class IndexReader:
         return snapshot.vectors([snapshot.rows_by_id[identity] for identity in checked_ids(ids)])
 
     @overload
-    def search(self, query: str, k: int = 10, filter: Filter | None = None) -> list[Hit]: ...
+    def search(
+        self, query: str, k: int = 10, filter: Filter | None = None, *, mode: Mode | None = None
+    ) -> list[Hit]: ...
 
     @overload
     def search(
-        self, query: list[str] | tuple[str, ...], k: int = 10, filter: Filter | None = None
+        self, query: list[str] | tuple[str, ...], k: int = 10, filter: Filter | None = None, *, mode: Mode | None = None
     ) -> list[list[Hit]]: ...
 
     @validated
     def search(
-        self, query: str | list[str] | tuple[str, ...], k: int = 10, filter: Filter | None = None
+        self,
+        query: str | list[str] | tuple[str, ...],
+        k: int = 10,
+        filter: Filter | None = None,
+        *,
+        mode: Mode | None = None,
     ) -> list[Hit] | list[list[Hit]]:
-        """Find the documents nearest to a query, or to each of several, best first.
+        """Find the best documents for a query, or for each of several, best first.
 
         Args:
             query: a question, or a list of them.
             k: hits per query.
             filter: which documents may be found, by their metadata, such as `{"year": {"$gte": 2020}}`; see
                 `cde_retrievers.index.filters`.
+            mode: "hybrid" for vectors and words together, "dense" for vectors alone, "lexical" for words alone, which
+                finds only documents that share one with the query; None for the index's own `mode`.
 
         Returns:
             A list of hits, or one such list per query.
 
         Raises:
-            ConfigurationError: `k` is not a positive whole number.
+            ConfigurationError: `k` is not a positive whole number, or the index cannot be searched in that mode.
+            ContextMismatchError: the installed analyzer yields other words than the one the index was built with.
             FilterError: the filter is impossible, or names a field that no document has.
             InvalidTextError: a query is not a string of valid Unicode.
             EmbeddingServiceError: the embedder did not return one unit vector for each query.
         """
         queries = list(checked_texts([query] if isinstance(query, str) else query))
-        _check_k(k)
+        check_whole("k", k, 1)
         current = self._current  # one generation, even if a writer replaces it meanwhile
-        answer = self._embedder_of(current).encode_queries(queries, current.context, show_progress=False)
-        hits = search(current.snapshot, checked_embeddings(answer, len(queries), current.width), k, filter)
+        mode = current.checked_mode(mode)
+        dense = sparse = None
+        if mode != "lexical":
+            answer = self._embedder_of(current).encode_queries(queries, current.context, show_progress=False)
+            dense = checked_embeddings(answer, len(queries), current.width)
+        if mode != "dense":
+            sparse = query_rows(queries, current.context.term_statistics())
+        hits = search(current.snapshot, EncodedQueries(dense, sparse), k, filter)
         return hits[0] if isinstance(query, str) else hits
 
     @validated
     def search_embedded(
-        self, queries: Embeddings, fingerprint: str, k: int = 10, filter: Filter | None = None
+        self,
+        queries: Embeddings,
+        fingerprint: str,
+        k: int = 10,
+        filter: Filter | None = None,
+        *,
+        texts: list[str] | None = None,
     ) -> list[list[Hit]]:
         """Search as `search` does, for queries that are already embedded.
 
@@ -182,17 +212,23 @@ class IndexReader:
             fingerprint: fingerprint of the context they were embedded under.
             k: hits per query.
             filter: as in `search`.
+            texts: the queries as texts, for a search in mode "hybrid"; None to search by the vectors alone.
 
         Raises:
             ContextMismatchError: it is not the context of the index.
-            ConfigurationError: the vectors have another width, or `k` is not a positive whole number.
+            ConfigurationError: the vectors have another width, `k` is not a positive whole number, or `texts` are not
+                as many as the vectors or are given for an index without postings.
             FilterError: as `search`.
         """
-        _check_k(k)
+        check_whole("k", k, 1)
         current = self._current
         current.check_fingerprint(fingerprint)
-        vectors = checked_vectors(queries, None, current.width, ConfigurationError)
-        return search(current.snapshot, vectors, k, filter)
+        known = None if texts is None else list(checked_texts(texts))
+        vectors = checked_vectors(queries, None if known is None else len(known), current.width, ConfigurationError)
+        if known is not None:
+            current.checked_mode("hybrid")
+        sparse = None if known is None else query_rows(known, current.context.term_statistics())
+        return search(current.snapshot, EncodedQueries(vectors, sparse), k, filter)
 
     def refresh(self) -> bool:
         """Move to the newest generation; return whether it is another one.
@@ -222,8 +258,3 @@ class IndexReader:
     def _embedder_of(self, generation: Generation) -> Embedder:
         given = generation.embedder
         return self._loader.load(generation.context) if given is None else given
-
-
-def _check_k(k: object) -> None:
-    if not isinstance(k, int) or isinstance(k, bool) or k < 1:
-        raise ConfigurationError(f"k must be a positive whole number of hits, found {shown(k)}")

@@ -1,79 +1,117 @@
-"""Search of one generation by vectors: exact, or exact scores for an accelerator's candidates.
+"""Search of one generation by vectors, by words, or by both: exact, or exact scores for an accelerator's candidates.
 
 Axes: Q queries, K hits, R rows, W width, C candidates.
 """
+
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cde_retrievers.index.accelerator import Accelerator
 from cde_retrievers.index.filters import Filter
+from cde_retrievers.index.lexical import LexicalScores
+from cde_retrievers.index.queries import EncodedQueries
 from cde_retrievers.index.snapshot import Snapshot
 from cde_retrievers.retrieval.document import Hit
 from cde_retrievers.retrieval.exact_search import Rows, Scores, best_of, exact_search
 from cde_retrievers.validation.vectors import Embeddings
 
+Mask = NDArray[np.bool_]
 
-def search(snapshot: Snapshot, queries: Embeddings, k: int, query_filter: Filter | None) -> list[list[Hit]]:
-    """Find the `k` best documents for each query (Q, W), best first.
+
+def search(snapshot: Snapshot, queries: EncodedQueries, k: int, query_filter: Filter | None) -> list[list[Hit]]:
+    """Find the `k` best documents for each query, best first; by words alone, only those that share one with it.
 
     Raises:
         FilterError: the filter is impossible, or names a field that no document has.
     """
-    scores, rows = best_rows(snapshot, queries, k, query_filter)
-    return [
-        [_hit(snapshot, int(row), float(score)) for score, row in zip(*found, strict=True)]
-        for found in zip(scores, rows, strict=True)
-    ]
-
-
-def best_rows(
-    snapshot: Snapshot, queries: Embeddings, k: int, query_filter: Filter | None = None
-) -> tuple[Scores, Rows]:
-    """Find the `k` best rows for each query (Q, W) -> scores and row numbers, each (Q, K); with a filter always exact.
-
-    Raises:
-        FilterError: as `search`.
-    """
     if len(snapshot) == 0:
-        return np.empty((len(queries), 0), dtype=np.float32), np.empty((len(queries), 0), dtype=np.int64)
-    k = min(k, len(snapshot))
+        return [[] for _ in range(len(queries))]
     allowed = snapshot.searchable_rows(query_filter)
-    if query_filter is not None or snapshot.accelerator is None:
-        return _exact(snapshot, queries, k, allowed, first=0)
-    near = _rescored(snapshot, snapshot.accelerator, queries, k, allowed)
-    return best_of(*near, *_exact(snapshot, queries, k, allowed, first=snapshot.accelerator.rows), k)
+    # With a filter always exact: an accelerator may propose nothing that passes.
+    accelerator = snapshot.accelerator if query_filter is None else None
+    k = min(k, len(snapshot))
+    return [hits for block in queries.blocks(len(allowed)) for hits in _hits(snapshot, block, k, allowed, accelerator)]
+
+
+def _hits(
+    snapshot: Snapshot, queries: EncodedQueries, k: int, allowed: Mask, accelerator: Accelerator | None
+) -> Iterator[list[Hit]]:
+    """Yield the hits of each of a few queries."""
+    lexical = None if queries.sparse is None else LexicalScores.of(snapshot, queries.sparse, allowed)
+    if queries.dense is None:
+        assert lexical is not None, "queries have at least one view"
+        scores, rows = lexical.best(k)
+    else:
+        scores, rows = _best_rows(snapshot, queries.dense, k, allowed, accelerator, lexical)
+    for number, (query_scores, query_rows) in enumerate(zip(scores, rows, strict=True)):
+        vector = None if queries.dense is None else queries.dense[number]
+        words = None if lexical is None else lexical.scores[number]
+        found = zip(query_scores.tolist(), query_rows.tolist(), strict=True)
+        yield [_hit(snapshot, row, score, vector, words) for score, row in found if score > 0 or vector is not None]
+
+
+def _hit(snapshot: Snapshot, row: int, score: float, query: Embeddings | None, words: Scores | None) -> Hit:
+    """Describe a row that was found by a vector (W,), by the lexical scores of all rows (R,), or both."""
+    document = snapshot.document(row)
+    if words is None:
+        return Hit(str(document.id), document.text, document.metadata, score, dense=score)
+    dense = None if query is None else float(snapshot.vectors([row])[0] @ query)
+    return Hit(str(document.id), document.text, document.metadata, score, dense, float(words[row]))
+
+
+def _best_rows(
+    snapshot: Snapshot,
+    queries: Embeddings,
+    k: int,
+    allowed: Mask,
+    accelerator: Accelerator | None,
+    lexical: LexicalScores | None,
+) -> tuple[Scores, Rows]:
+    """Find the `k` best rows for each query (Q, W) -> scores and row numbers, each (Q, K)."""
+    if accelerator is None:
+        return _exact(snapshot, queries, k, allowed, lexical, first=0)
+    near = _rescored(snapshot, accelerator, queries, k, allowed, lexical)
+    return best_of(*near, *_exact(snapshot, queries, k, allowed, lexical, first=accelerator.rows), k)
 
 
 def _exact(
-    snapshot: Snapshot, queries: Embeddings, k: int, allowed: NDArray[np.bool_], first: int
+    snapshot: Snapshot, queries: Embeddings, k: int, allowed: Mask, lexical: LexicalScores | None, first: int
 ) -> tuple[Scores, Rows]:
-    """Search the segments from row `first` on, where a segment begins; `allowed` is a mask (R,)."""
+    """Search the segments from row `first` on, where a segment begins."""
     parts = (
         (int(start), segment.vectors, allowed[start : start + segment.entry.rows])
         for start, segment in zip(snapshot.starts[:-1], snapshot.segments, strict=True)
         if start >= first and segment.is_searchable
     )
-    return exact_search(queries, parts, k)
+    return exact_search(queries, parts, k, None if lexical is None else lexical.weighted)
 
 
 def _rescored(
-    snapshot: Snapshot, accelerator: Accelerator, queries: Embeddings, k: int, allowed: NDArray[np.bool_]
+    snapshot: Snapshot,
+    accelerator: Accelerator,
+    queries: Embeddings,
+    k: int,
+    allowed: Mask,
+    lexical: LexicalScores | None,
 ) -> tuple[Scores, Rows]:
-    """Score the accelerator's candidates (Q, C) exactly."""
+    """Score the accelerator's candidates, and the best by words, exactly."""
     covered = allowed & (np.arange(len(allowed)) < accelerator.rows)
     count = min(k, int(covered.sum()))
-    rows = accelerator.candidates(queries, k, allowed)
-    if count and (rows >= 0).sum(axis=1).min() < count:
+    near = accelerator.candidates(queries, k, allowed)
+    if count and (near >= 0).sum(axis=1).min() < count:
         # Where much was deleted, it can miss rows that are there.
-        return _exact(snapshot, queries, k, covered, first=0)
-    scores = np.full(rows.shape, -np.inf, dtype=np.float32)
-    for number, (query, candidates) in enumerate(zip(queries, rows, strict=True)):
-        found = candidates >= 0
-        scores[number, found] = snapshot.vectors(candidates[found]) @ query
-    return best_of(scores[:, :0], rows[:, :0], scores, rows, count)
-
-
-def _hit(snapshot: Snapshot, row: int, score: float) -> Hit:
-    document = snapshot.document(row)
-    return Hit(str(document.id), document.text, document.metadata, score)
+        return _exact(snapshot, queries, k, covered, lexical, first=0)
+    scores = np.full((len(queries), count), -np.inf, dtype=np.float32)
+    rows = np.zeros((len(queries), count), dtype=np.int64)
+    for number, query in enumerate(queries):
+        candidates = near[number][near[number] >= 0]
+        if lexical is not None:
+            candidates = np.union1d(candidates, lexical.candidates(number, len(near[number]), accelerator.rows))
+        found = snapshot.vectors(candidates) @ query
+        if lexical is not None:
+            found += lexical.weights[number] * lexical.scores[number, candidates]
+        best = np.lexsort((candidates, -found))[:count]
+        scores[number], rows[number] = found[best], candidates[best]
+    return scores, rows

@@ -15,11 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cde_retrievers.errors import IndexFileError
-from cde_retrievers.index.manifest import DOCUMENTS, LINES, VECTORS, SegmentEntry
+from cde_retrievers.index.manifest import DOCUMENTS, LINES, POSTINGS, VECTORS, SegmentEntry
 from cde_retrievers.index.ownership import SEGMENTS
+from cde_retrievers.index.postings_file import map_postings
 from cde_retrievers.index.segment_writer import safetensors_head
 from cde_retrievers.index.symlinks import obstacle
 from cde_retrievers.retrieval.document import Document, from_line
+from cde_retrievers.sparse.postings import Postings
 from cde_retrievers.validation.vectors import Embeddings
 
 
@@ -70,6 +72,7 @@ class Segment:
         self._folder = directory / SEGMENTS / entry.name
         self._text = None if DOCUMENTS in damaged else self._map()
         self._matrix = None if VECTORS in damaged else self._map_vectors(width)
+        self._postings = self._map_postings() if entry.has_postings and POSTINGS not in damaged else None
         self._lines = self._lines_of_documents() if LINES in damaged else self._read_lines()
 
     @property
@@ -93,6 +96,18 @@ class Segment:
         if self._matrix is None:
             raise IndexFileError(f"{self._folder / VECTORS} is damaged and cannot be searched")
         return self._matrix
+
+    @property
+    def has_postings(self) -> bool:
+        """Whether there are postings, and undamaged."""
+        return self._postings is not None
+
+    @property
+    def postings(self) -> Postings:
+        """Sparse rows of the R documents by term, mapped from the file."""
+        if self._postings is None:
+            raise IndexFileError(f"{self._folder / POSTINGS} is missing or damaged, so words cannot be searched for")
+        return self._postings
 
     def line(self, row: int) -> bytes:
         """Return the stored line of the document in a row, deleted or not."""
@@ -177,6 +192,13 @@ class Segment:
         if found.rstrip() != head[8:].rstrip() or path.stat().st_size != size:
             raise DamagedFileError(path, f"does not hold {self.entry.rows} rows of {width} numbers")
         return np.memmap(path, dtype="<f4", mode="r", offset=8 + length, shape=(self.entry.rows, width))
+
+    def _map_postings(self) -> Postings:
+        path = self._path(POSTINGS)
+        try:
+            return map_postings(path, self.entry.rows)
+        except (ValueError, RecursionError) as error:
+            raise DamagedFileError(path, f"does not hold postings of {self.entry.rows} rows: {error}") from error
 
     def _read_lines(self) -> _Lines:
         path = self._path(LINES)

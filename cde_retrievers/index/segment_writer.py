@@ -1,8 +1,9 @@
-"""Writing a segment: three files that never change.
+"""Writing a segment: files that never change.
 
     vectors.safetensors   (rows, width) float32
     documents.jsonl       one document per line, readable by people and other programs
     lines.json            the ids and where each line ends
+    postings.safetensors  the sparse rows by term, under a context with term statistics
 
 Axes: R rows, W width.
 """
@@ -14,10 +15,14 @@ from typing import Self
 
 import numpy as np
 
-from cde_retrievers.index.manifest import DOCUMENTS, LINES, VECTORS, DeletionsEntry, FileEntry, SegmentEntry
+from cde_retrievers.index.manifest import DOCUMENTS, LINES, POSTINGS, VECTORS, DeletionsEntry, FileEntry, SegmentEntry
 from cde_retrievers.index.ownership import SEGMENTS, OwnedDirectory
+from cde_retrievers.index.postings_file import write_postings
 from cde_retrievers.index.symlinks import new_file, own_folder
 from cde_retrievers.retrieval.document import Document, to_line
+from cde_retrievers.sparse import TermStatistics
+from cde_retrievers.sparse.bm25 import document_rows
+from cde_retrievers.sparse.postings import Postings
 from cde_retrievers.storage.sync import sync_directory, sync_file
 from cde_retrievers.validation.vectors import Embeddings
 
@@ -67,24 +72,42 @@ class SegmentWriter:
             self._ends.append(end)
         self._vectors.write(np.ascontiguousarray(vectors, dtype=np.float32).tobytes())
 
-    def close(self) -> SegmentEntry:
-        """Finish the files, sync them to the device, and return the entry for the manifest."""
+    def close(self, postings: Postings | None) -> SegmentEntry:
+        """Finish the files, sync them to the device, and return the entry for the manifest.
+
+        Args:
+            postings: those of the R documents; None if their context has no term statistics.
+        """
         self._files.close()
+        names = [VECTORS, DOCUMENTS, LINES]
+        if postings is not None:
+            write_postings(self._folder / POSTINGS, postings)
+            names.append(POSTINGS)
         with new_file(self._folder / LINES) as file:
             file.write(json.dumps({"ids": self._ids, "ends": self._ends}).encode("ascii"))
-        for name in (VECTORS, DOCUMENTS, LINES):
+        for name in names:
             sync_file(self._folder / name)
         sync_directory(self._folder)
         sync_directory(self._folder.parent)
-        files = tuple(FileEntry.of(self._folder / name) for name in (VECTORS, DOCUMENTS, LINES))
+        files = tuple(FileEntry.of(self._folder / name) for name in names)
         return SegmentEntry(name=self._folder.name, rows=self._rows, files=files)
 
 
-def write_segment(home: OwnedDirectory, documents: Sequence[Document], vectors: Embeddings) -> SegmentEntry:
-    """Write a segment of documents, all with ids, and their vectors (R, W)."""
+def write_segment(
+    home: OwnedDirectory, documents: Sequence[Document], vectors: Embeddings, terms: TermStatistics | None
+) -> SegmentEntry:
+    """Write a segment of documents, all with ids, and their vectors (R, W).
+
+    Args:
+        home: directory of the index.
+        documents: R documents.
+        vectors: their vectors.
+        terms: term statistics of their context, for their postings; None if it has none.
+    """
+    postings = None if terms is None else Postings.of(document_rows([document.text for document in documents], terms))
     with SegmentWriter(home, len(documents), vectors.shape[1]) as writer:
         writer.write(documents, vectors)
-        return writer.close()
+        return writer.close(postings)
 
 
 def write_deletions(home: OwnedDirectory, entry: SegmentEntry, rows: Iterable[int]) -> SegmentEntry:

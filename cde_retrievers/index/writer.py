@@ -113,7 +113,7 @@ class IndexWriter:
         """Commit documents in place of those with the same ids; `named` counts the ids assigned so far."""
         known = self._snapshot.rows_by_id
         replaced = [known[str(document.id)] for document in documents if document.id in known]
-        added = write_segment(self._store.home, documents, vectors)
+        added = write_segment(self._store.home, documents, vectors, self.generation.context.terms)
         after = self._next((*self._without(replaced), added)).changed(named=named)
         self._commit(partly_compacted(self._store, after))
 

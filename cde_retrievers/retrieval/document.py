@@ -43,13 +43,18 @@ class Hit:
         id: id of the document.
         text: text of the document.
         metadata: metadata of the document.
-        score: cosine of query and document, both embedded under the index's context.
+        score: what hits are ordered by: `dense`, `lexical`, or the fusion of both (`docs/hybrid.md`).
+        dense: cosine of query and document, both embedded under the index's context; None if words alone were searched.
+        lexical: BM25 of the document under that context, 0 if it shares no word with the query; None if vectors alone
+            were searched.
     """
 
     id: str
     text: str
     metadata: Metadata
     score: float
+    dense: float | None = None
+    lexical: float | None = None
 
 
 def checked_document(document: Document | str, position: int) -> Document:

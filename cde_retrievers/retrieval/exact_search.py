@@ -6,7 +6,7 @@ nothing is copied (`benchmarks/index_growth.py`).
 Axes: Q queries, R rows, W width, K hits.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,10 @@ _BLOCK_SCORES = 1 << 23  # scores in memory at a time: 32 MB
 
 
 def exact_search(
-    queries: Embeddings, parts: Iterable[tuple[int, Embeddings, NDArray[np.bool_]]], k: int
+    queries: Embeddings,
+    parts: Iterable[tuple[int, Embeddings, NDArray[np.bool_]]],
+    k: int,
+    added: Callable[[int, int], Scores] | None = None,
 ) -> tuple[Scores, Rows]:
     """Find the `k` best rows for each query, best first; fewer if fewer are allowed.
 
@@ -29,6 +32,7 @@ def exact_search(
         queries: (Q, W).
         parts: (number of the first row, vectors (R, W), mask of the allowed ones (R,)).
         k: hits per query.
+        added: returns what is added to the scores of the rows from one number to another, (Q, n).
 
     Returns:
         Scores (Q, K) and row numbers (Q, K), K the smaller of `k` and the number of allowed rows.
@@ -38,28 +42,33 @@ def exact_search(
         block = max(1, _BLOCK_SCORES // max(1, len(queries)))
         for start in range(0, len(vectors), block):
             stop = min(start + block, len(vectors))
-            scores, rows = _block(queries, vectors[start:stop], allowed[start:stop], first + start)
+            bonus = None if added is None else added(first + start, first + stop)
+            scores, rows = _block(queries, vectors[start:stop], allowed[start:stop], first + start, bonus)
             if best[0].shape[1] == k:
                 # Most rows cannot be among the best any more; checking that is much cheaper than sorting them.
                 hopeful = (scores > best[0][:, -1:]).any(axis=0)
                 scores, rows = scores[:, hopeful], rows[hopeful]
-            best = best_of(*best, *_top(scores, rows, k), k)
+            best = best_of(*best, *top_rows(scores, rows, k), k)
     return best
 
 
-def _block(queries: Embeddings, vectors: Embeddings, allowed: NDArray[np.bool_], first: int) -> tuple[Scores, Rows]:
-    """Return scores (Q, n) and row numbers (n,) of the allowed rows."""
+def _block(
+    queries: Embeddings, vectors: Embeddings, allowed: NDArray[np.bool_], first: int, bonus: Scores | None
+) -> tuple[Scores, Rows]:
+    """Return scores (Q, n), with a bonus (Q, R) if any, and row numbers (n,) of the allowed rows."""
     rows = np.flatnonzero(allowed)
     if len(rows) == 0:
         return np.empty((len(queries), 0), dtype=np.float32), rows
     # A single query as a vector: BLAS reads the matrix once, in its own order.
     scores = (vectors @ queries[0])[None] if len(queries) == 1 else queries @ vectors.T
+    if bonus is not None:
+        scores = scores + bonus
     if len(rows) < len(vectors):
         scores = scores[:, rows]
     return scores, first + rows
 
 
-def _top(scores: Scores, rows: Rows, k: int) -> tuple[Scores, Rows]:
+def top_rows(scores: Scores, rows: Rows, k: int) -> tuple[Scores, Rows]:
     """Return the k best columns for each query, unordered: scores and row numbers, each (Q, k)."""
     if scores.shape[1] <= k:
         return scores, np.broadcast_to(rows, scores.shape)

@@ -45,6 +45,8 @@ RIGHT = {
     "filter": st.one_of(
         st.none(), st.fixed_dictionaries({"row": st.one_of(anything, st.dictionaries(texts, anything, max_size=1))})
     ),
+    "mode": st.sampled_from([None, "hybrid", "dense", "lexical"]),
+    "texts": st.sampled_from([None, ["red cat", "a dog"], ["red cat"], []]),
     "fingerprint": st.sampled_from(["x", "0" * 64]),
     "judged": st.none(),
     "read_only": st.booleans(),
@@ -57,8 +59,8 @@ READING = {
     "ids": ("filter",),
     "get": ("ids",),
     "vectors": ("ids",),
-    "search": ("query", "k", "filter"),
-    "search_embedded": ("queries", "fingerprint", "k", "filter"),
+    "search": ("query", "k", "filter", "mode"),
+    "search_embedded": ("queries", "fingerprint", "k", "filter", "texts"),
     "__contains__": ("document_id",),
 }
 WRITING = {

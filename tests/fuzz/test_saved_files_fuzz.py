@@ -24,6 +24,7 @@ KINDS = {
     "marker": "identity.json",
     "header": "contexts/*/context.json",
     "context": "contexts/*/vectors.safetensors",
+    "postings": "segments/*/postings.safetensors",
     "lines": "segments/*/lines.json",
     "documents": "segments/*/documents.jsonl",
     "vectors": "segments/*/vectors.safetensors",

@@ -61,8 +61,9 @@ def test_the_fake_and_the_real_encoder_are_embedders(embedder, make_encoder):
 @pytest.mark.parametrize("query", QUERIES)
 @pytest.mark.parametrize("k", [1, 5, 1_000])
 def test_search_finds_what_brute_force_finds(index, query, k):
-    hits = index.search(query, k=k)
+    hits = index.search(query, k=k, mode="dense")
     assert len(hits) == min(k, len(CORPUS))
+    assert all((hit.dense, hit.lexical) == (hit.score, None) for hit in hits)
     assert_finds(hits, brute_force(index, query, k))
 
 
@@ -74,7 +75,7 @@ def test_many_queries_at_once_find_the_same(index):
 
 
 def test_hits_carry_the_document(index):
-    hit = index.search(CORPUS[7], k=1)[0]
+    hit = index.search(CORPUS[7], k=1, mode="dense")[0]
     assert (hit.id, hit.text, hit.metadata) == ("d7", CORPUS[7], {"row": 7, "even": False})
     assert hit.score == pytest.approx(1.0)
 
@@ -228,7 +229,7 @@ def test_vectors_of_another_length_are_refused(index, embedder):
     with pytest.raises(ConfigurationError, match=r"vector 1 has length 3;"):
         index.add_embedded(["a purple whale", "an orange snail"], vectors, index.context.fingerprint)
     index.add_embedded(["a purple whale"], vectors[:1], index.context.fingerprint)
-    assert index.search("a purple whale", k=1)[0].score == pytest.approx(1.0)
+    assert index.search("a purple whale", k=1)[0].dense == pytest.approx(1.0)
 
 
 def test_what_is_no_model_or_context_is_refused(index, embedder, tmp_path):
@@ -279,7 +280,7 @@ def test_many_small_additions_leave_few_segments(index, embedder):
     assert len(manifest["segments"]) < 20
     again = ContextualIndex.open(index.path, embedder)
     assert sorted(again.ids()) == sorted([d.id for d in DOCUMENTS] + [f"n{i}" for i in range(70)])
-    assert again.search("number 63", k=1)[0].score == pytest.approx(1.0)
+    assert again.search("number 63", k=1)[0].dense == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize(
@@ -294,7 +295,7 @@ def test_many_small_additions_leave_few_segments(index, embedder):
     ],
 )
 def test_filters_restrict_what_is_found(index, query_filter, keep):
-    hits = index.search(QUERIES[0], k=100, filter=query_filter)
+    hits = index.search(QUERIES[0], k=100, filter=query_filter, mode="dense")
     assert {hit.id for hit in hits} == {d.id for d in DOCUMENTS if keep(d.metadata)}
     if hits:
         assert_finds(hits[:3], brute_force(index, QUERIES[0], 3, lambda d: keep(d.metadata)))

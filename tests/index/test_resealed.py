@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from bag_of_words import BagOfWords
 from resealing import read_content, replace_listed, reseal
+from safetensors.numpy import save
 from tiny import CORPUS, QUERIES
 
 from cde_retrievers.errors import CDEError, IndexFileError
@@ -148,6 +149,13 @@ def head(shape, dtype="F32"):
     return struct.pack("<Q", len(text)) + text.encode()
 
 
+def postings(**arrays):
+    """Two terms in a document each."""
+    right = {"bounds": [0, 1, 2], "terms": [3, 7], "rows": [0, 39], "weights": [0.5, 0.25]}
+    types = {"bounds": np.int64, "terms": np.int32, "rows": np.int32, "weights": np.float32}
+    return save({name: np.array(values, types[name]) for name, values in (right | arrays).items()})
+
+
 def document(**fields):
     return json.dumps({"id": "d0", "text": "a text", "metadata": {}} | fields).encode()
 
@@ -179,6 +187,22 @@ def document(**fields):
         ("vectors.safetensors", head([40, 32]) + bytes(4 * 40 * 32 - 4)),
         ("vectors.safetensors", head([40, 32], "F16") + bytes(4 * 40 * 32)),
         ("vectors.safetensors", head([1280])[:8] + b"{" * (len(head([1280])) - 8) + bytes(4 * 40 * 32)),
+        ("postings.safetensors", b"\0" * 3),
+        ("postings.safetensors", b"\xff" * 9),
+        ("postings.safetensors", struct.pack("<Q", 5_000) + b"[" * 5_000),
+        ("postings.safetensors", struct.pack("<Q", 2) + b"[]"),
+        ("postings.safetensors", head([1])),
+        ("postings.safetensors", postings()[:-4]),
+        ("postings.safetensors", postings() + bytes(4)),
+        ("postings.safetensors", postings(rows=[0, 40])),
+        ("postings.safetensors", postings(rows=[-1, 3])),
+        ("postings.safetensors", postings(terms=[7, 7])),
+        ("postings.safetensors", postings(terms=[7, 1 << 24])),
+        ("postings.safetensors", postings(bounds=[0, 2, 2])),
+        ("postings.safetensors", postings(bounds=[0, 1, 9])),
+        ("postings.safetensors", postings(bounds=[0, 2])),
+        ("postings.safetensors", postings(weights=[1, np.nan])),
+        ("postings.safetensors", postings(weights=[1, -1])),
         ("documents.jsonl", b"x"),
         ("documents.jsonl", document() + b"\n"),
         ("documents.jsonl", (b"[" * 5_000 + b"\n") * 40),
