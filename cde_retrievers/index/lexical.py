@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from cde_retrievers.index.snapshot import Snapshot
-from cde_retrievers.retrieval.exact_search import Rows, Scores, top_rows
-from cde_retrievers.retrieval.fusion import lexical_weights
+from cde_retrievers.retrieval.exact_search import Rows, Scores
+from cde_retrievers.retrieval.fusion import best_of_few, lexical_weights
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,12 +49,13 @@ class LexicalScores:
 
     def candidates(self, query: int, count: int, rows: int) -> Rows:
         """Return those of the first `rows` rows that are best for one query by its words, at most `count`."""
-        scores = self.scores[query, :rows]
-        best = np.argpartition(scores, -count)[-count:] if count < rows else np.arange(rows)
-        return best[scores[best] > 0]
+        return best_of_few(self.scores[query, :rows], count)
 
-    def best(self, k: int) -> tuple[Scores, Rows]:
-        """Return the best scores and rows (Q, K), best first; a row without a word of the query has a score of 0."""
-        scores, rows = top_rows(self.scores, np.arange(self.scores.shape[1]), k)
-        order = np.lexsort((rows, -scores), axis=1)
-        return np.take_along_axis(scores, order, axis=1), np.take_along_axis(rows, order, axis=1)
+    def best(self, k: int) -> list[tuple[Scores, Rows]]:
+        """Return the best scores and rows of each query, best first, of at most `k` rows that share a word with it."""
+        found = []
+        for scores in self.scores:
+            rows = best_of_few(scores, k)
+            rows = rows[np.lexsort((rows, -scores[rows]))]
+            found.append((scores[rows], rows))
+        return found

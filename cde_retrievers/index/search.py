@@ -42,14 +42,14 @@ def _hits(
     lexical = None if queries.sparse is None else LexicalScores.of(snapshot, queries.sparse, allowed)
     if queries.dense is None:
         assert lexical is not None, "queries have at least one view"
-        scores, rows = lexical.best(k)
+        best = lexical.best(k)
     else:
-        scores, rows = _best_rows(snapshot, queries.dense, k, allowed, accelerator, lexical)
-    for number, (query_scores, query_rows) in enumerate(zip(scores, rows, strict=True)):
+        best = list(zip(*_best_rows(snapshot, queries.dense, k, allowed, accelerator, lexical), strict=True))
+    for number, (scores, rows) in enumerate(best):
         vector = None if queries.dense is None else queries.dense[number]
         words = None if lexical is None else lexical.scores[number]
-        found = zip(query_scores.tolist(), query_rows.tolist(), strict=True)
-        yield [_hit(snapshot, row, score, vector, words) for score, row in found if score > 0 or vector is not None]
+        found = zip(scores.tolist(), rows.tolist(), strict=True)
+        yield [_hit(snapshot, row, score, vector, words) for score, row in found]
 
 
 def _hit(snapshot: Snapshot, row: int, score: float, query: Embeddings | None, words: Scores | None) -> Hit:

@@ -19,14 +19,19 @@ Scores = NDArray[np.float32]
 
 def lexical_weights(lexical: Scores) -> Scores:
     """Return what a point of BM25 counts for each query (Q,), given the scores of all documents (Q, R)."""
-    best = _best(lexical, _RUNNER_UP)
-    first, tenth = best[:, 0], best[:, -1] if best.shape[1] == _RUNNER_UP else np.zeros(len(best), dtype=np.float32)
-    scale = np.where(first > 0, first, 1)
-    weights: Scores = (LEXICAL_WEIGHT * (first - tenth) / scale**2).astype(np.float32)
-    return weights
+    return np.array([_weight(scores) for scores in lexical], dtype=np.float32)
 
 
-def _best(scores: Scores, count: int) -> Scores:
-    """Return the best scores of each row (Q, count), best first; fewer if there are fewer."""
-    count = min(count, scores.shape[1])
-    return np.flip(np.sort(np.partition(scores, scores.shape[1] - count, axis=1)[:, -count:], axis=1), axis=1)
+def _weight(scores: Scores) -> float:
+    """Return the weight of one query, given the scores of all documents (R,)."""
+    scores = scores[best_of_few(scores, _RUNNER_UP)]
+    if len(scores) == 0:
+        return 0.0
+    best, tenth = float(scores.max()), float(scores.min()) if len(scores) == _RUNNER_UP else 0.0
+    return LEXICAL_WEIGHT * (best - tenth) / best**2
+
+
+def best_of_few(scores: Scores, count: int) -> NDArray[np.int64]:
+    """Return the rows of the best scores above 0, at most `count`, unordered, where most scores (R,) are 0."""
+    rows = np.flatnonzero(scores)  # selecting among many equal scores is slow
+    return rows if len(rows) <= count else rows[np.argpartition(scores[rows], -count)[-count:]]
