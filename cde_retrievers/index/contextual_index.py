@@ -70,6 +70,7 @@ class ContextualIndex(IndexReader):
         size: int | None = None,
         strategy: str = "random",
         seed: int = 0,
+        language: str | None = "english",
         kind: Kind = "flat",
         batch_size: int = BATCH,
         show_progress: bool | None = None,
@@ -87,6 +88,7 @@ class ContextualIndex(IndexReader):
             size: number of context documents; the model's own if None.
             strategy: how context documents are chosen: "random", "kmeans" or "diverse".
             seed: seed of that choice.
+            language: language of stems and stop words, as in `cde_retrievers.sparse.Analyzer`; None for neither.
             kind: "flat" (exact), or "hnsw" or "ivf" (approximate from 10,000 documents on).
             batch_size: number of documents per commit.
             show_progress: show a bar; None for long work only.
@@ -101,7 +103,14 @@ class ContextualIndex(IndexReader):
             IndexLockedError, WriteError: as every change.
         """
         request = BuildRequest(
-            embedder=embedder, context=context, size=size, strategy=strategy, seed=seed, kind=kind, batch=batch_size
+            embedder=embedder,
+            context=context,
+            size=size,
+            strategy=strategy,
+            seed=seed,
+            language=language,
+            kind=kind,
+            batch=batch_size,
         )
         store, snapshot, fitted = finish_build(documents, request, path, show_progress)
         return cls(store, snapshot, fitted, embedder, read_only=False)
@@ -200,6 +209,7 @@ class ContextualIndex(IndexReader):
         size: int | None = None,
         strategy: str = "random",
         seed: int = 0,
+        language: str | None = "english",
         judged: JudgedQueries | None = None,
         batch_size: int = BATCH,
         show_progress: bool | None = None,
@@ -216,9 +226,16 @@ class ContextualIndex(IndexReader):
             MissingDependencyError: judged queries need ir-measures, which is not installed.
         """
         with self._writing("refitting") as writer:
-            embedder, kind = self.embedder if embedder is None else embedder, self.kind
+            embedder = self.embedder if embedder is None else embedder
             request = BuildRequest(
-                embedder=embedder, context=context, size=size, strategy=strategy, seed=seed, kind=kind, batch=batch_size
+                embedder=embedder,
+                context=context,
+                size=size,
+                strategy=strategy,
+                seed=seed,
+                language=language,
+                kind=self.kind,
+                batch=batch_size,
             )
             before, old = ndcg_of(self, judged), self.context.fingerprint
             served = writer.generation.snapshot

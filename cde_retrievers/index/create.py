@@ -34,6 +34,7 @@ class BuildRequest:
     size: int | None
     strategy: str
     seed: int
+    language: str | None
     kind: Kind
     batch: int
 
@@ -48,9 +49,16 @@ class BuildRequest:
     @property
     def settings(self) -> dict[str, object]:
         """The settings that must be the same to continue an interrupted build."""
-        chosen = {"size": self.size, "strategy": self.strategy, "seed": self.seed}
+        chosen = {"size": self.size, "strategy": self.strategy, "seed": self.seed, "language": self.language}
         context = chosen if self.context is None else {"fingerprint": self.context.fingerprint}
         return {"kind": self.kind, "model": self.embedder.fingerprint, "context": context}
+
+    def fitted_context(self, texts: Iterable[str], show_progress: bool | None) -> CorpusContext:
+        """Return the given context, or one fitted on the texts."""
+        if self.context is not None:
+            return self.context
+        choice = (self.size, self.strategy, self.seed, show_progress, self.language)
+        return fitted_context(self.embedder, texts, *choice)
 
 
 def create_index(
@@ -123,10 +131,8 @@ def _begin(
     store: IndexStore, documents: Iterable[Document | str], request: BuildRequest, show_progress: bool | None
 ) -> Manifest:
     """Fit the context, which also checks every document before the first is embedded, and record the start."""
-    context = request.context
-    if context is None:
-        texts = (document.text for document in DocumentValidator().admit(documents))
-        context = fitted_context(request.embedder, texts, request.size, request.strategy, request.seed, show_progress)
+    texts = (document.text for document in DocumentValidator().admit(documents))
+    context = request.fitted_context(texts, show_progress)
     save_context(store.home, context)
     staging = Staging(settings=request.settings, batch=request.batch)
     return store.stage(new_manifest(request.embedder, context, request.kind).changed(staging=staging))

@@ -21,8 +21,7 @@ from cde_retrievers.storage.checked_json import read_checksummed, sealed
 from cde_retrievers.storage.hashing import sha256_of_file
 from cde_retrievers.validation.problems import readable
 
-FORMAT_VERSION = 2
-_READABLE = (1, FORMAT_VERSION)  # version 1 had no postings
+FORMAT_VERSION, _OLDER = 2, 1  # the older one had no postings
 SERVED = "index.json"
 STAGED = "next.json"
 VECTORS = "vectors.safetensors"
@@ -242,7 +241,7 @@ def read_manifest(path: Path) -> Manifest:
     wrong = obstacle(path.parent, path.name) if is_there(path) else None
     if wrong is not None:
         raise IndexFileError(f"{wrong}; {remedy}")
-    content = read_checksummed(path, IndexFileError, remedy, _READABLE)
+    content = read_checksummed(path, IndexFileError, remedy, (_OLDER, FORMAT_VERSION))
     try:
         # As JSON, where a list may stand for a tuple; everything else is strict.
         return Manifest.model_validate_json(json.dumps(content))

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from cde_retrievers.encoder.embedder import fitted_context
 from cde_retrievers.errors import ContextFileError, IndexFileError
 from cde_retrievers.index.build import SourceChangedError, build_generation
 from cde_retrievers.index.contexts import read_context, save_context
@@ -113,10 +112,7 @@ def _resumable(store: IndexStore, request: BuildRequest) -> Manifest | None:
 
 def _begin(store: IndexStore, served: Snapshot, request: BuildRequest, show_progress: bool | None) -> Manifest:
     store.unstage()
-    context = request.context
-    if context is None:
-        texts = (document.text for document in served.documents())
-        context = fitted_context(request.embedder, texts, request.size, request.strategy, request.seed, show_progress)
+    context = request.fitted_context((document.text for document in served.documents()), show_progress)
     if context.fingerprint != served.manifest.context:
         save_context(store.home, context)
     staging = Staging(settings=request.settings, batch=request.batch)

@@ -5,7 +5,6 @@ Axes: R rows, W width.
 
 import json
 import mmap
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cde_retrievers.errors import IndexFileError
+from cde_retrievers.index.lines_file import Lines, are_whole, lines_of, read_lines
 from cde_retrievers.index.manifest import DOCUMENTS, LINES, POSTINGS, VECTORS, SegmentEntry
 from cde_retrievers.index.ownership import SEGMENTS
 from cde_retrievers.index.postings_file import map_postings
@@ -38,19 +38,6 @@ class DamagedFileError(IndexFileError):
             f"ContextualIndex.open(path, salvage=True)"
         )
         self.name = path.name
-
-
-@dataclass(frozen=True, slots=True)
-class _Lines:
-    """Content of `lines.json`.
-
-    Attributes:
-        ids: id of the document in each row.
-        ends: where its line ends, in bytes.
-    """
-
-    ids: list[str]
-    ends: list[int]
 
 
 class Segment:
@@ -200,30 +187,21 @@ class Segment:
         except (ValueError, RecursionError) as error:
             raise DamagedFileError(path, f"does not hold postings of {self.entry.rows} rows: {error}") from error
 
-    def _read_lines(self) -> _Lines:
+    def _read_lines(self) -> Lines:
         path = self._path(LINES)
-        found = _read_json(path)
-        fields: dict[str, Any] = found if isinstance(found, dict) else {}
-        ids, ends = fields.get("ids"), fields.get("ends")
-        size = None if self._text is None else len(self._text)
-        if not _are_ids(ids, self.entry.rows) or not _are_ends(ends, self.entry.rows, size):
-            wanted = f"the ids of {self.entry.rows} documents and where each ends in {DOCUMENTS}"
-            raise DamagedFileError(path, f"does not hold {wanted}")
-        return _Lines(ids, ends)
+        try:
+            return read_lines(path, self.entry.rows, None if self._text is None else len(self._text))
+        except (ValueError, RecursionError) as error:
+            raise DamagedFileError(path, f"cannot be read: {error}") from error
 
-    def _lines_of_documents(self) -> _Lines:
+    def _lines_of_documents(self) -> Lines:
         """Rebuild the content of `lines.json` from the documents."""
         if self._text is None:
-            return _Lines([""] * self.entry.rows, [0] * self.entry.rows)
-        path = self._folder / DOCUMENTS
-        lines = self._text[:].splitlines(keepends=True)
-        if len(lines) != self.entry.rows:
-            raise DamagedFileError(path, f"has {len(lines)} lines instead of {self.entry.rows}")
+            return Lines([""] * self.entry.rows, [0] * self.entry.rows)
         try:
-            ids = [str(from_line(line).id) for line in lines]
+            return lines_of(self._text[:], self.entry.rows)
         except (ValueError, RecursionError) as error:
-            raise DamagedFileError(path, f"holds a line that is not a document: {error}") from error
-        return _Lines(ids, np.cumsum([len(line) for line in lines]).tolist())
+            raise DamagedFileError(self._folder / DOCUMENTS, f"cannot be read: {error}") from error
 
 
 def _read_json(path: Path) -> Any:
@@ -236,19 +214,4 @@ def _read_json(path: Path) -> Any:
 
 def _are_rows(found: object, rows: int) -> TypeGuard[list[int]]:
     """Whether this is a list of row numbers, ascending and without repetition."""
-    return _are_whole(found) and all(a < b for a, b in pairwise([-1, *found, rows]))
-
-
-def _are_ids(found: object, rows: int) -> TypeGuard[list[str]]:
-    return isinstance(found, list) and all(type(identity) is str for identity in found) and len(set(found)) == rows
-
-
-def _are_ends(found: object, rows: int, size: int | None) -> TypeGuard[list[int]]:
-    """Whether this is a list of the ends of `rows` lines, the last at `size` if that is known."""
-    if not _are_whole(found) or len(found) != rows:
-        return False
-    return all(a < b for a, b in pairwise([0, *found])) and size in (None, found[-1])
-
-
-def _are_whole(found: object) -> TypeGuard[list[int]]:
-    return isinstance(found, list) and all(type(number) is int for number in found)
+    return are_whole(found) and all(a < b for a, b in pairwise([-1, *found, rows]))
