@@ -48,7 +48,7 @@ def exact_search(
                 # Most rows cannot be among the best any more; checking that is much cheaper than sorting them.
                 hopeful = (scores > best[0][:, -1:]).any(axis=0)
                 scores, rows = scores[:, hopeful], rows[hopeful]
-            best = best_of(*best, *_top(scores, rows, k), k)
+            best = best_of(*best, *top_rows(scores, rows, k), k)
     return best
 
 
@@ -68,7 +68,7 @@ def _block(
     return scores, first + rows
 
 
-def _top(scores: Scores, rows: Rows, k: int) -> tuple[Scores, Rows]:
+def top_rows(scores: Scores, rows: Rows, k: int) -> tuple[Scores, Rows]:
     """Return the k best columns for each query, unordered: scores and row numbers, each (Q, k)."""
     if scores.shape[1] <= k:
         return scores, np.broadcast_to(rows, scores.shape)
