@@ -26,6 +26,11 @@ def lexical_weights(lexical: Scores) -> Scores:
     return weights
 
 
+def fused(dense: Scores, lexical: Scores) -> Scores:
+    """Return the scores of hybrid search (Q, R): cosines (Q, R) plus weighted BM25 (Q, R), of all documents."""
+    return dense + lexical_weights(lexical)[:, None] * lexical
+
+
 def _best(scores: Scores, count: int) -> Scores:
     """Return the best scores of each row (Q, count), best first; fewer if there are fewer."""
     count = min(count, scores.shape[1])
