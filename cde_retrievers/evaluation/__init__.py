@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from cde_retrievers.evaluation.known_item_queries import known_items
     from cde_retrievers.evaluation.matrix import ContextMatrix, context_matrix
     from cde_retrievers.evaluation.metrics import Interval
+    from cde_retrievers.evaluation.rank_fusion import ReciprocalRankFusion
     from cde_retrievers.evaluation.results import Evaluation, mean_difference, mean_over_sets
     from cde_retrievers.evaluation.searchers import BM25, BiEncoder, Contextual, Plain, PlainEmbedding, Searcher
 
@@ -40,6 +41,7 @@ _HOMES = {
     "OwnContext": "cde_retrievers.evaluation.contexts",
     "Plain": "cde_retrievers.evaluation.searchers",
     "PlainEmbedding": "cde_retrievers.evaluation.searchers",
+    "ReciprocalRankFusion": "cde_retrievers.evaluation.rank_fusion",
     "RetrievalSet": "cde_retrievers.evaluation.dataset",
     "RetrievalDataset": "cde_retrievers.evaluation.dataset",
     "Searcher": "cde_retrievers.evaluation.searchers",
@@ -68,6 +70,7 @@ __all__ = [
     "OwnContext",
     "Plain",
     "PlainEmbedding",
+    "ReciprocalRankFusion",
     "RetrievalDataset",
     "RetrievalSet",
     "Searcher",

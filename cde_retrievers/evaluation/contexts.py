@@ -8,12 +8,14 @@ from typing import Protocol
 import numpy as np
 
 from cde_retrievers.context.context import CorpusContext
+from cde_retrievers.context.generic import generic_texts
 from cde_retrievers.context.selection import check_choice
 from cde_retrievers.corpora import Corpus, ReadOptions
 from cde_retrievers.encoder.embedder import Embedder, fitted_context
 from cde_retrievers.encoder.encoder import ContextualEncoder
 from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.evaluation.dataset import RetrievalDataset
+from cde_retrievers.sparse import Analyzer, TermStatistics
 
 _ANY_SIZE = 2
 
@@ -167,7 +169,10 @@ class FittedContext:
 
 @dataclass(frozen=True, slots=True)
 class NullContext:
-    """No context: the null vector replaces every context vector, in models that have one."""
+    """No context: the null vector replaces every context vector, in models that have one.
+
+    Words are weighted by the statistics of the generic texts.
+    """
 
     @property
     def label(self) -> str:
@@ -180,7 +185,7 @@ class NullContext:
         Raises:
             ConfigurationError: the model has no null vector.
         """
-        return _with_weights(encoder, self.label).null_context()
+        return replace(_with_weights(encoder, self.label).null_context(), terms=generic_statistics())
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +200,11 @@ class GenericContext:
     def fit(self, encoder: Embedder, data: RetrievalDataset) -> CorpusContext:
         """As `ContextSource`."""
         return _with_weights(encoder, self.label).generic_context(show_progress=False)
+
+
+def generic_statistics() -> TermStatistics:
+    """Term statistics of the generic texts that ship with the package: those of no corpus in particular."""
+    return TermStatistics.of(generic_texts(), Analyzer())
 
 
 def _with_weights(encoder: Embedder, label: str) -> ContextualEncoder:

@@ -8,9 +8,11 @@ from cde_retrievers.encoder.encoder import ContextualEncoder
 from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.evaluation.contexts import ContextSource, FittedContext, OwnContext
 from cde_retrievers.evaluation.dataset import RetrievalDataset
+from cde_retrievers.evaluation.hits import Hits
 from cde_retrievers.evaluation.metrics import DEPTH, MEASURES
 from cde_retrievers.evaluation.results import KEPT, Evaluation
-from cde_retrievers.evaluation.searchers import Contextual, Searcher
+from cde_retrievers.evaluation.searchers import Contextual, Searcher, check_mode
+from cde_retrievers.index.queries import Mode
 from cde_retrievers.retrieval.judgements import DEPTH as FIRST_PAGE
 from cde_retrievers.util.imports import require
 from cde_retrievers.validation.signatures import validated
@@ -22,6 +24,7 @@ def evaluate(
     data: RetrievalDataset | str | Path,
     context: CorpusContext | ContextSource | None = None,
     *,
+    mode: Mode = "dense",
     split: str = "test",
     show_progress: bool | None = None,
 ) -> Evaluation:
@@ -33,28 +36,35 @@ def evaluate(
         data: a `RetrievalDataset`, or a BEIR folder.
         context: under which context a contextual model embeds: one that was fitted before, or `OwnContext`,
             `ForeignContext`, `ShuffledContext` and the like; its own corpus' with the model's defaults if None.
+        mode: how a contextual model searches: "dense" by vectors alone, "lexical" by words alone, "hybrid" by both, as
+            a `ContextualIndex` does by default.
         split: whose judgements of a folder are used.
         show_progress: show a bar; None for long work only.
 
     Raises:
         CorpusFileError: the folder's files are missing or not as they should be.
         EvaluationDataError: the corpus has fewer than two different documents.
-        ConfigurationError: the model is not supported, or it takes no context but one is given.
-        ContextMismatchError: the context was fitted by another model.
+        ConfigurationError: the model is not supported, or it takes no context or mode but one is given.
+        ContextMismatchError: the context was fitted by another model, or carries no term statistics and words are
+            searched.
         MissingDependencyError: ir-measures, or what BM25 needs, is not installed; names the extra.
     """
     require("ir_measures", "evaluation", extra="eval")
     judged = data if isinstance(data, RetrievalDataset) else RetrievalDataset.read(data, split)
-    return evaluation_of(searcher_of(model, context), judged, show_progress)
+    return evaluation_of(searcher_of(model, context, mode), judged, show_progress)
 
 
 def evaluation_of(searcher: Searcher, data: RetrievalDataset, show_progress: bool | None = None) -> Evaluation:
     """The evaluation of a searcher on a set."""
-    hits = searcher.search(data, DEPTH, show_progress)
+    return evaluation_of_hits(searcher.name, searcher.search(data, DEPTH, show_progress), data)
+
+
+def evaluation_of_hits(name: str, hits: Hits, data: RetrievalDataset) -> Evaluation:
+    """The evaluation of what a searcher of that name found on a set."""
     run = hits.run(data)
     best = tuple(tuple(run[query])[:KEPT] for query in data.judged.queries)
     return Evaluation(
-        searcher.name,
+        name,
         data.name,
         len(data.texts),
         tuple(data.judged.queries),
@@ -73,21 +83,25 @@ def ndcg_at_10(searcher: Searcher, data: RetrievalDataset, show_progress: bool |
 
 
 def searcher_of(
-    model: Searcher | Embedder | str | Path, context: CorpusContext | ContextSource | None = None
+    model: Searcher | Embedder | str | Path,
+    context: CorpusContext | ContextSource | None = None,
+    mode: Mode = "dense",
 ) -> Searcher:
-    """The searcher for a model under a context.
+    """The searcher for a model under a context, in a mode.
 
     Raises:
         CheckpointError: there is no model of that name.
-        ConfigurationError: the model is not supported, or it takes no context but one is given.
+        ConfigurationError: the model is not supported, the mode is unknown, or the model takes no context or mode but
+            one is given.
     """
+    check_mode(mode)
     if isinstance(model, type):
         raise ConfigurationError(f"model must be an instance, found the class {model.__name__}; give an instance of it")
     if isinstance(model, str | Path):
         model = ContextualEncoder.from_pretrained(model)
     if isinstance(model, Embedder):
         source = FittedContext(context) if isinstance(context, CorpusContext) else context
-        return Contextual(model, OwnContext() if source is None else source)
+        return Contextual(model, OwnContext() if source is None else source, mode)
     if not isinstance(model, Searcher):
         raise ConfigurationError(
             f"{type(model).__name__} cannot be evaluated as it is; wrap an embedding that takes no context as "
@@ -95,4 +109,6 @@ def searcher_of(
         )
     if context is not None:
         raise ConfigurationError(f"{model.name} takes no context; leave it out")
+    if mode != "dense":
+        raise ConfigurationError(f"{model.name} takes no mode; leave out mode={mode!r}")
     return model

@@ -1,12 +1,13 @@
-"""The results of a search. Axes: Q queries, K hits, W width."""
+"""The results of a search. Axes: Q queries, D documents, K hits, W width."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cde_retrievers.evaluation.dataset import RetrievalDataset
-from cde_retrievers.retrieval.exact_search import exact_search
+from cde_retrievers.retrieval.exact_search import exact_search, top_rows
 from cde_retrievers.validation.vectors import Embeddings
 
 Scores = NDArray[np.float32]
@@ -31,6 +32,18 @@ class Hits:
         everything = np.ones(len(documents), dtype=np.bool_)
         scores, rows = exact_search(queries, [(0, documents, everything)], depth)
         return cls(rows, scores)
+
+    @classmethod
+    def of_scores(cls, scores: Scores, depth: int) -> "Hits":
+        """By the scores of all documents (Q, D); equal ones come in the order of the corpus."""
+        best, rows = top_rows(scores, np.arange(scores.shape[1]), depth)
+        order = np.lexsort((rows, -best), axis=1)
+        return cls(np.take_along_axis(rows, order, axis=1), np.take_along_axis(best, order, axis=1))
+
+    @classmethod
+    def joined(cls, parts: Sequence["Hits"]) -> "Hits":
+        """Of queries that were searched in several parts, each with as many hits per query."""
+        return cls(np.concatenate([part.rows for part in parts]), np.concatenate([part.scores for part in parts]))
 
     def run(self, data: RetrievalDataset) -> dict[str, dict[str, float]]:
         """Score by document id, by query id.

@@ -1,21 +1,29 @@
 """The searchers that can be evaluated: a model under contexts, any plain embedding, and BM25."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, get_args, runtime_checkable
 
 import numpy as np
 
 from cde_retrievers.encoder.embedder import Embedder
 from cde_retrievers.encoder.encoder import ContextualEncoder
-from cde_retrievers.errors import ConfigurationError
-from cde_retrievers.evaluation.contexts import ContextSource, GenericContext, NullContext, OwnContext
+from cde_retrievers.errors import ConfigurationError, shown
+from cde_retrievers.evaluation.contexts import (
+    ContextSource,
+    GenericContext,
+    NullContext,
+    OwnContext,
+    generic_statistics,
+)
 from cde_retrievers.evaluation.dataset import RetrievalDataset
+from cde_retrievers.evaluation.encoded import DenseView, EncodedDataset, LexicalView
 from cde_retrievers.evaluation.hits import Hits
 from cde_retrievers.evaluation.precomputed import PrecomputedEmbedder
+from cde_retrievers.index.queries import Mode
 from cde_retrievers.model.config import WhiteningConditioning
 from cde_retrievers.util.imports import imported, require
-from cde_retrievers.validation.vectors import checked_embeddings, checked_vectors, checked_width, unit_rows
+from cde_retrievers.validation.vectors import checked_vectors, unit_rows
 
 
 @runtime_checkable
@@ -38,69 +46,118 @@ class Searcher(Protocol):
 
 @dataclass(frozen=True)
 class Contextual:
-    """Exact search by the embeddings of a contextual model.
+    """Exact search under a context: by the embeddings of a contextual model, by words, or by both, as an index does.
 
     Attributes:
         encoder: the model.
-        context: under which context documents and queries are embedded.
+        context: under which context documents and queries are encoded.
+        mode: "dense" for vectors alone, "lexical" for words alone, "hybrid" for both.
+
+    Raises:
+        ConfigurationError: the mode is unknown.
     """
 
     encoder: Embedder
     context: ContextSource = field(default_factory=OwnContext)
+    mode: Mode = "dense"
+
+    def __post_init__(self) -> None:
+        check_mode(self.mode)
 
     @property
     def name(self) -> str:
         """Its name in tables."""
-        return f"{self.encoder.name}, {self.context.label}"
+        return f"{self.encoder.name}, {self.context.label}, {self.mode}"
+
+    def encoded(
+        self, data: RetrievalDataset, modes: Collection[Mode], show_progress: bool | None = None
+    ) -> EncodedDataset:
+        """The views of a set that these modes search by.
+
+        Raises:
+            ContextMismatchError: words are searched, and the context carries no term statistics.
+        """
+        context = self.context.fit(self.encoder, data)
+        lexical = LexicalView.of(data, context.term_statistics()) if _searches_words(modes) else None
+        dense = DenseView.of(self.encoder, data, context, show_progress) if _searches_vectors(modes) else None
+        return EncodedDataset(dense, lexical)
 
     def search(self, data: RetrievalDataset, depth: int, show_progress: bool | None = None) -> Hits:
-        """As `Searcher`."""
-        context = self.context.fit(self.encoder, data)
-        asked = list(data.judged.queries.values())
-        documents = self.encoder.encode_documents(data.texts, context, show_progress)
-        queries = self.encoder.encode_queries(asked, context, show_progress=False)
-        width = checked_width(self.encoder.width)
-        return Hits.of_vectors(
-            checked_embeddings(documents, len(data.texts), width), checked_embeddings(queries, len(asked), width), depth
-        )
+        """As `Searcher`; errors as `encoded`."""
+        return self.encoded(data, [self.mode], show_progress).hits(depth)
 
 
 @dataclass(frozen=True)
 class BiEncoder:
-    """The bi-encoder that a model was made from: its first stage alone.
+    """The bi-encoder that a model was made from: its first stage alone. Words count as in the generic texts.
 
     Attributes:
         encoder: the model.
+        mode: as in `Contextual`.
+
+    Raises:
+        ConfigurationError: the mode is unknown.
     """
 
     encoder: ContextualEncoder | PrecomputedEmbedder
+    mode: Mode = "dense"
+
+    def __post_init__(self) -> None:
+        check_mode(self.mode)
 
     @property
     def name(self) -> str:
         """Its name in tables."""
-        return f"{self.encoder.name}, no context (its bi-encoder)"
+        parts = [] if self.mode == "lexical" else ["its bi-encoder"]
+        parts += [] if self.mode == "dense" else ["generic texts"]
+        return f"{self.encoder.name}, no context ({', '.join(parts)}), {self.mode}"
+
+    def encoded(
+        self, data: RetrievalDataset, modes: Collection[Mode], show_progress: bool | None = None
+    ) -> EncodedDataset:
+        """The views of a set that these modes search by."""
+        lexical = LexicalView.of(data, generic_statistics()) if _searches_words(modes) else None
+        return EncodedDataset(self._dense(data, show_progress) if _searches_vectors(modes) else None, lexical)
 
     def search(self, data: RetrievalDataset, depth: int, show_progress: bool | None = None) -> Hits:
         """As `Searcher`."""
+        return self.encoded(data, [self.mode], show_progress).hits(depth)
+
+    def _dense(self, data: RetrievalDataset, show_progress: bool | None) -> DenseView:
         config = self.encoder.config
         documents = self.encoder.biencoder_vectors(data.texts, config.document_prompt, show_progress)
         queries = self.encoder.biencoder_vectors(data.judged.queries.values(), config.query_prompt, False)
-        return Hits.of_vectors(unit_rows(documents), unit_rows(queries), depth)
+        return DenseView(unit_rows(documents), unit_rows(queries))
 
 
-def without_context(encoder: ContextualEncoder | PrecomputedEmbedder) -> Searcher:
+def check_mode(mode: object) -> None:
+    """Raise ConfigurationError unless this is a mode of search."""
+    if mode not in get_args(Mode):
+        raise ConfigurationError(f"mode {shown(mode)} is unknown; use one of {list(get_args(Mode))}")
+
+
+def _searches_words(modes: Collection[Mode]) -> bool:
+    return any(mode != "dense" for mode in modes)
+
+
+def _searches_vectors(modes: Collection[Mode]) -> bool:
+    return any(mode != "lexical" for mode in modes)
+
+
+def without_context(encoder: ContextualEncoder | PrecomputedEmbedder, mode: Mode = "dense") -> Contextual | BiEncoder:
     """The closest equivalent of the model without a context.
 
     The closed form becomes its bi-encoder, a model with a null vector is given that, and one without is given texts
-    that are not a corpus. The name of the searcher says which.
+    that are not a corpus. Words are weighted by the statistics of such texts. The name of the searcher says which.
 
     Args:
         encoder: the model.
+        mode: as in `Contextual`.
     """
     if isinstance(encoder, PrecomputedEmbedder) or isinstance(encoder.config.conditioning, WhiteningConditioning):
-        return BiEncoder(encoder)
+        return BiEncoder(encoder, mode)
     has_null = encoder.model.second_stage.null_vector is not None
-    return Contextual(encoder, NullContext() if has_null else GenericContext())
+    return Contextual(encoder, NullContext() if has_null else GenericContext(), mode)
 
 
 Embed = Callable[[Sequence[str]], Any]

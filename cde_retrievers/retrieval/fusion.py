@@ -22,6 +22,11 @@ def lexical_weights(lexical: Scores) -> Scores:
     return np.array([_weight(scores) for scores in lexical], dtype=np.float32)
 
 
+def fused(dense: Scores, lexical: Scores) -> Scores:
+    """Return the scores of hybrid search (Q, R): cosines (Q, R) plus weighted BM25 (Q, R), of all documents."""
+    return dense + lexical_weights(lexical)[:, None] * lexical
+
+
 def _weight(scores: Scores) -> float:
     """Return the weight of one query, given the scores of all documents (R,)."""
     scores = scores[best_of_few(scores, _RUNNER_UP)]

@@ -53,7 +53,7 @@ def test_every_row_is_what_evaluate_finds_alone(encoder, comparison):
 def test_rows_say_what_they_are_there_for(comparison):
     assert [(row.label, row.group, row.size) for row in comparison.rows] == [
         ("own context", "context", None),
-        ("no context (its bi-encoder)", "context", None),
+        ("no context (its bi-encoder), dense", "context", None),
         ("own context, shuffled", "context", None),
         ("context of others", "context", None),
         ("own context, kmeans", "strategy", None),

@@ -94,7 +94,7 @@ def test_a_model_with_a_null_vector_is_given_that_for_no_context(make_encoder):
     null = encoder.model.second_stage.null_vector.detach().numpy()
     assert len(context) == encoder.config.context_size
     assert np.array_equal(context.vectors, np.tile(null, (len(context), 1)))
-    assert evaluate(encoder, ANIMALS, NullContext()).searcher.endswith("no context (null vector)")
+    assert evaluate(encoder, ANIMALS, NullContext()).searcher.endswith("no context (null vector), dense")
 
 
 def test_a_model_without_one_is_given_texts_that_are_no_corpus(make_encoder):
