@@ -23,6 +23,12 @@ class ContextBoundMixin(BaseModel):
         description='What the context acts on: "both" documents and queries, or the "query" alone, for an index of '
         "plain vectors of the same model; closed form only.",
     )
+    lexical_width: int = Field(
+        default=0,
+        ge=0,
+        description="Numbers of a lexical part to append to each vector, for a store that knows cosine alone; 0 for "
+        "none.",
+    )
 
     _binding: ContextBinding
 
@@ -101,11 +107,12 @@ class ContextBoundMixin(BaseModel):
     def _with_settings(self, embedder: Embedder) -> Embedder:
         """Return an embedder with the settings of these fields, which are set to its own where they are the default."""
         found = with_settings(embedder, self._vector_settings())
-        self.side = vector_settings_of(found).side
+        own = vector_settings_of(found)
+        self.side, self.lexical_width = own.side, own.lexical_width
         return found
 
     def _vector_settings(self) -> VectorSettings:
-        return VectorSettings(side=self.side)
+        return VectorSettings(self.side, self.lexical_width)
 
     def _loader(self) -> Callable[[], Embedder]:
         """Return a picklable function that loads the model in another process."""

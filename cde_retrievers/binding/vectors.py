@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from cde_retrievers.encoder.embedder import Embedder, checked_embedder
+from cde_retrievers.encoder.lexical import LexicalEmbedder
 from cde_retrievers.encoder.query_side import QuerySideEmbedder
 from cde_retrievers.encoder.vector_settings import MODELS_OWN, VectorSettings, vector_settings_of
 from cde_retrievers.errors import ConfigurationError
@@ -21,10 +22,12 @@ def with_settings(embedder: Embedder, settings: VectorSettings) -> Embedder:
         return embedder
     if own != MODELS_OWN:
         raise ConfigurationError(
-            f"the vectors of this encoder have {own}, so they cannot have {settings}; give the model itself, or leave "
-            f"these settings out"
+            f"this encoder already has {own}, so it cannot have {settings} too; give the model itself, or leave these "
+            f"settings out"
         )
-    return QuerySideEmbedder(embedder)
+    return (
+        QuerySideEmbedder(embedder) if settings.side == "query" else LexicalEmbedder(embedder, settings.lexical_width)
+    )
 
 
 def load_with_settings(load: Callable[[], Embedder], settings: VectorSettings) -> Embedder:
