@@ -6,8 +6,10 @@ from pathlib import Path
 from threading import Lock
 from typing import Self
 
+from cde_retrievers.binding.check import plain_stamp
 from cde_retrievers.context.context import CorpusContext, checked_context
 from cde_retrievers.encoder.embedder import Embedder, checked_embedder, fitted_context
+from cde_retrievers.encoder.vector_settings import vector_settings_of
 from cde_retrievers.errors import ContextInUseError, ContextMismatchError, ContextNotFittedError
 from cde_retrievers.validation.signatures import validated
 from cde_retrievers.validation.texts import checked_texts
@@ -18,7 +20,7 @@ class ContextBinding:
     """Binds an encoder to a context, so that `list[str] -> vectors` interfaces can use it.
 
     Nothing is fitted implicitly. A context under which texts were embedded is replaced only on request, since the
-    earlier vectors would silently not fit the new ones.
+    earlier vectors would silently not fit the new ones. Plain vectors of documents fit every context.
 
     Args:
         encoder: the embedder; several bindings may share one loaded model.
@@ -55,6 +57,20 @@ class ContextBinding:
                 "or give the constructor context_path=... with a saved context"
             )
         return context
+
+    @property
+    def documents_are_plain(self) -> bool:
+        """Whether the context acts on queries alone."""
+        return vector_settings_of(self.encoder).side == "query"
+
+    @property
+    def stamp(self) -> str:
+        """What an index states of its documents' vectors: the context's fingerprint, or that they are plain.
+
+        Raises:
+            ContextNotFittedError: they depend on a context, and there is none yet.
+        """
+        return plain_stamp(self.encoder) or self.context.fingerprint
 
     @validated
     def fit(
@@ -97,13 +113,9 @@ class ContextBinding:
             self._expected_fingerprint = None
             self._context = context
 
-    def check_still(self, fingerprint: str) -> None:
-        """Raise ContextMismatchError unless the context has that fingerprint, which is an index's."""
-        if self.context.fingerprint != fingerprint:
-            raise ContextMismatchError(
-                f"the index was made under context {fingerprint}, but the embeddings have since been refitted to "
-                f"{self.context.fingerprint}; build the index again, and a new retriever over it"
-            )
+    def check_still(self, stamp: str) -> None:
+        """Raise ContextMismatchError unless documents would still get that stamp, which is an index's."""
+        _check_same(stamp, self.stamp)
 
     def use(self, fingerprint: str) -> CorpusContext:
         """Return the context if it has that fingerprint, and mark it as used, since the caller embeds under it.
@@ -113,7 +125,7 @@ class ContextBinding:
             ContextMismatchError: it is another one.
         """
         with self._lock:
-            self.check_still(fingerprint)
+            _check_same(fingerprint, self.context.fingerprint)
             self._used = True
             return self.context
 
@@ -176,13 +188,22 @@ class ContextBinding:
 
     def _used_for(self, embeddings: Embeddings) -> Embeddings:
         with self._lock:
-            self._used = self._used or len(embeddings) > 0
+            self._used = self._used or (len(embeddings) > 0 and not self.documents_are_plain)
         return embeddings
 
     def _refuse_to_lose(self, refit: bool) -> None:
-        if (self._used or self._running) and not refit:
+        running = self._running > 0 and not self.documents_are_plain
+        if (self._used or running) and not refit:
             raise ContextInUseError(
                 f"texts are already embedded under context {self.context.fingerprint[:12]}, and their vectors would "
                 f"not fit a new one; to start over pass refit=True and embed the whole corpus again, to serve a "
                 f"second index make a second embedding object"
             )
+
+
+def _check_same(built: str, now: str) -> None:
+    if built != now:
+        raise ContextMismatchError(
+            f"the index was made under context {built}, but the embeddings have since been refitted to {now}; build "
+            f"the index again, and a new retriever over it"
+        )

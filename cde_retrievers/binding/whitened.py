@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from cde_retrievers.binding.mixin import ContextBoundMixin
 from cde_retrievers.encoder.embedder import Embedder
@@ -12,7 +12,7 @@ from cde_retrievers.external.retries import DEFAULT_POLICY
 from cde_retrievers.external.vector_cache import DEFAULT_MIB
 
 
-class WhitenedMixin(ContextBoundMixin, BaseModel):
+class WhitenedMixin(ContextBoundMixin):
     """Settings of a `WhitenedEmbedder` as pydantic fields; it comes before the framework's context-bound class."""
 
     base: Any
@@ -34,7 +34,8 @@ class WhitenedMixin(ContextBoundMixin, BaseModel):
 
     def _whitening_settings(self) -> dict[str, Any]:
         """Return the keyword arguments of the `WhitenedEmbedder`."""
-        return {name: getattr(self, name) for name in WhitenedMixin.model_fields if name != "base"}
+        others = {"base", *ContextBoundMixin.model_fields}
+        return {name: getattr(self, name) for name in WhitenedMixin.model_fields if name not in others}
 
     def _known_width(self) -> None:
         return None

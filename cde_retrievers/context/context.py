@@ -159,7 +159,7 @@ class CorpusContext:
             raise ContextMismatchError(
                 f"this context was fitted by model {self.model_name!r} ({self.model_fingerprint[:_SHORT]}), "
                 f"but the encoder is {name!r} ({fingerprint[:_SHORT]}); load the model that fitted the context, "
-                f"or call fit_context() with this one and embed the corpus again"
+                f"with the same settings, or call fit_context() with this one and embed the corpus again"
             )
 
     def term_statistics(self) -> TermStatistics:

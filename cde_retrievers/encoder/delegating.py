@@ -7,6 +7,7 @@ from typing import Any
 
 from cde_retrievers.context.context import CorpusContext
 from cde_retrievers.encoder.embedder import Embedder, fitted_context
+from cde_retrievers.encoder.vector_settings import MODELS_OWN, VectorSettings, vector_settings_of
 from cde_retrievers.errors import ContextMismatchError
 from cde_retrievers.validation.vectors import Embeddings
 
@@ -31,6 +32,16 @@ class DelegatingEmbedder(ABC):
     def width(self) -> int:
         """Length of an embedding."""
         return self._embedder().width
+
+    @property
+    def vector_settings(self) -> VectorSettings:
+        """How its vectors differ from those that a model gives by itself."""
+        return vector_settings_of(self._embedder())
+
+    @property
+    def plain_fingerprint(self) -> str | None:
+        """Identity of what plain vectors depend on; None if the embedder has none."""
+        return getattr(self._embedder(), "plain_fingerprint", None)
 
     def check_context(self, context: CorpusContext) -> None:
         """Raise ContextMismatchError unless this model fitted the context."""
@@ -76,12 +87,21 @@ class LazyEmbedder(DelegatingEmbedder):
         fingerprint: fingerprint of the model there.
         width: length of its embeddings; None to read it from the model once loaded.
         load: loads the model in this process; must be picklable.
+        vector_settings: those of its vectors.
     """
 
-    def __init__(self, name: str, fingerprint: str, width: int | None, load: Callable[[], Embedder]) -> None:
+    def __init__(
+        self,
+        name: str,
+        fingerprint: str,
+        width: int | None,
+        load: Callable[[], Embedder],
+        vector_settings: VectorSettings = MODELS_OWN,
+    ) -> None:
         super().__init__(name, fingerprint)
         self._width = width
         self._load = load
+        self._vector_settings = vector_settings
         self._loaded: Embedder | None = None
         self._lock = Lock()
 
@@ -89,6 +109,11 @@ class LazyEmbedder(DelegatingEmbedder):
     def width(self) -> int:
         """Length of an embedding."""
         return self._embedder().width if self._width is None else self._width
+
+    @property
+    def vector_settings(self) -> VectorSettings:
+        """How its vectors differ from those that a model gives by itself."""
+        return self._vector_settings
 
     def _embedder(self) -> Embedder:
         with self._lock:
@@ -105,4 +130,4 @@ class LazyEmbedder(DelegatingEmbedder):
         return loaded
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.name, self.fingerprint, self._width, self._load)
+        return type(self), (self.name, self.fingerprint, self._width, self._load, self._vector_settings)

@@ -19,7 +19,7 @@ from cde_retrievers.encoder.device import resolve_device, resolve_dtype
 from cde_retrievers.encoder.publishing import export_together, save_together, upload_together
 from cde_retrievers.encoder.tokenizer import TextTokenizer, check_tokenizer, load_tokenizer
 from cde_retrievers.errors import ConfigurationError
-from cde_retrievers.model.config import Conditioning
+from cde_retrievers.model.config import Conditioning, WhiteningConditioning
 from cde_retrievers.model.contextual import ContextualModel
 from cde_retrievers.model.hub import local_folder
 from cde_retrievers.model.pretrained import BUILT_IN, biencoder_folder, refuse_ambiguity
@@ -268,6 +268,36 @@ class ContextualEncoder:
         """
         known = [prompt + text for text in checked_texts(texts)]
         return self._runner.run(known, self.model.first_stage.pooled, self.width, show_progress)
+
+    @property
+    def closed_form(self) -> WhiteningConditioning | None:
+        """Settings of the closed form if a context acts by nothing else, or None."""
+        conditioning = self.config.conditioning
+        return conditioning if isinstance(conditioning, WhiteningConditioning) else None
+
+    @property
+    def plain_fingerprint(self) -> str:
+        """As `first_stage_fingerprint`."""
+        return self.first_stage_fingerprint()
+
+    def plain_documents(
+        self, texts: Iterable[str], context: CorpusContext, show_progress: bool | None = None
+    ) -> Embeddings:
+        """Return documents' vectors before the context acts, (n, width) float32, not normalised.
+
+        Raises:
+            InvalidTextError: `texts` is not a collection of texts.
+            ContextMismatchError: the context was fitted by another model.
+        """
+        self.check_context(checked_context(context))
+        return self.biencoder_vectors(texts, self.config.document_prompt, show_progress)
+
+    def plain_queries(
+        self, texts: Iterable[str], context: CorpusContext, show_progress: bool | None = None
+    ) -> Embeddings:
+        """Return queries' vectors before the context acts; otherwise as `plain_documents`."""
+        self.check_context(checked_context(context))
+        return self.biencoder_vectors(texts, self.config.query_prompt, show_progress)
 
     def first_stage_fingerprint(self) -> str:
         """Return the SHA-256 over everything but the number format that first-stage vectors depend on; not cached."""

@@ -156,18 +156,42 @@ class WhitenedEmbedder:
             EmbeddingServiceError: every attempt failed, or the base returned something other than embeddings. Calling
                 again with the same texts requests only the rest.
         """
-        known = list(checked_texts(texts))
-        prepared = self._checked(context)
-        return whitened_rows(prepared.whiten, self._documents.of(known, self.width, show_progress, prepared.known))
+        plain = self.plain_documents(texts, context, show_progress)
+        return whitened_rows(self._prepared.of(context).whiten, plain)
 
     @validated
     def encode_queries(
         self, texts: Iterable[str], context: CorpusContext, show_progress: bool | None = None
     ) -> Embeddings:
         """Embed queries under the context of their corpus; otherwise as `encode_documents`."""
+        plain = self.plain_queries(texts, context, show_progress)
+        return whitened_rows(self._prepared.of(context).whiten, plain)
+
+    @property
+    def closed_form(self) -> WhiteningConditioning:
+        """Settings of the closed form."""
+        return self.settings
+
+    @property
+    def plain_fingerprint(self) -> str:
+        """Identity of the base, which its name alone tells."""
+        return sha256_of_json(["plain", self.name])
+
+    def plain_documents(
+        self, texts: Iterable[str], context: CorpusContext, show_progress: bool | None = None
+    ) -> Embeddings:
+        """Return documents' vectors before the context acts, (n, W) float32; otherwise as `encode_documents`."""
         known = list(checked_texts(texts))
         prepared = self._checked(context)
-        return whitened_rows(prepared.whiten, self._queries.of(known, self.width, show_progress))
+        return self._documents.of(known, self.width, show_progress, prepared.known)
+
+    def plain_queries(
+        self, texts: Iterable[str], context: CorpusContext, show_progress: bool | None = None
+    ) -> Embeddings:
+        """Return queries' vectors before the context acts; otherwise as `encode_documents`."""
+        known = list(checked_texts(texts))
+        self.check_context(checked_context(context))
+        return self._queries.of(known, self.width, show_progress)
 
     @validated
     def encode_documents_sparse(self, texts: Iterable[str], context: CorpusContext) -> csr_matrix:

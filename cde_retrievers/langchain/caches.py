@@ -23,6 +23,7 @@ def cache_key_encoder(embeddings: ContextBoundMixin, role: Role) -> Callable[[st
 
     The fingerprint is read for every key. After a refit no old vector is found, and under the old context they are
     found again. A `namespace=` would not do: it stays the same through a refit, and documents and queries share it.
+    Plain documents (`side="query"`) have the keys of their model, and stay found through a refit.
 
     Args:
         embeddings: the cached embeddings.
@@ -40,7 +41,8 @@ def cache_key_encoder(embeddings: ContextBoundMixin, role: Role) -> Callable[[st
 
     def key(text: str) -> str:
         digest = hashlib.sha256(text.encode("utf-8")).hexdigest()
-        return f"{embeddings.context.fingerprint}-{role}-{digest}"
+        stamp = embeddings.stamp if role == "document" else embeddings.context.fingerprint
+        return f"{stamp}-{role}-{digest}"
 
     return key
 
@@ -103,7 +105,7 @@ def record_manager_namespace(embeddings: ContextBoundMixin, collection: str) -> 
     Raises:
         ContextNotFittedError: the context is not fitted yet.
     """
-    return f"{collection}/{embeddings.context.fingerprint}"
+    return f"{collection}/{embeddings.stamp}"
 
 
 def index_key_encoder(embeddings: ContextBoundMixin) -> Callable[[Document], str]:
@@ -122,7 +124,7 @@ def index_key_encoder(embeddings: ContextBoundMixin) -> Callable[[Document], str
     """
 
     def key(document: Document) -> str:
-        identity = [embeddings.context.fingerprint, document.page_content, _sorted_json(document)]
+        identity = [embeddings.stamp, document.page_content, _sorted_json(document)]
         return str(UUID(hashlib.sha256(json.dumps(identity).encode("ascii")).hexdigest()[:32]))
 
     return key

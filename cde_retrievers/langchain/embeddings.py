@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
+from pydantic import ConfigDict, Field, PrivateAttr
 
 from cde_retrievers.binding.binding import ContextBinding
 from cde_retrievers.binding.mixin import ContextBoundMixin
@@ -22,7 +22,7 @@ _REMEDY = "embeddings.fit(documents)  # the same documents that go into the vect
 _STORE_BATCH = 100  # the largest batch that LangChain makes of a corpus by itself, in `index()`
 
 
-class ContextBoundEmbeddings(ContextBoundMixin, BaseModel, Embeddings):
+class ContextBoundEmbeddings(ContextBoundMixin, Embeddings):
     """Embeddings of documents and queries under one context; subclasses define the embedder."""
 
     model_config = ConfigDict(
@@ -50,7 +50,7 @@ class ContextBoundEmbeddings(ContextBoundMixin, BaseModel, Embeddings):
     def _bind(self, embedder: Embedder) -> None:
         """Use this embedder, and load or fit the context that the fields name."""
         self.model_name = embedder.name
-        self._binding = ContextBinding(embedder, _REMEDY)
+        self._binding = ContextBinding(self._with_settings(embedder), _REMEDY)
         if self.context_path is not None and self.context_documents is not None:
             raise ConfigurationError("context_path and context_documents both name a context; give one of them")
         if self.context_path is not None:
@@ -67,7 +67,7 @@ class ContextBoundEmbeddings(ContextBoundMixin, BaseModel, Embeddings):
             refit: replace a context under which something was embedded; then embed the whole corpus again.
 
         Raises:
-            ContextInUseError: something was already embedded, and `refit` is False.
+            ContextInUseError: something was already embedded, and `refit` is False; never with `side="query"`.
             InvalidTextError: an item is neither a document nor a text.
             ContextTooSmallError: there are fewer than two distinct documents.
         """

@@ -23,6 +23,8 @@ Index = VectorStore | IndexReader | str | Path
 def read_context(index: Index) -> str | None:
     """Return the fingerprint of the context under which an index states it was built, or None if it states none.
 
+    A store of plain vectors may state that in its place.
+
     Args:
         index: a store of Chroma, Qdrant or PGVector, an InMemoryVectorStore, a ContextualVectorStore; a
             ContextualIndex, or its directory.
@@ -41,6 +43,8 @@ def read_context(index: Index) -> str | None:
 def write_context(store: VectorStore, embeddings: ContextBoundMixin, *, replace: bool = False) -> None:
     """Write into a store that it was built under the embeddings' context. Its other metadata stay.
 
+    With `side="query"` write that it holds plain vectors of their model.
+
     You vouch for it: vectors do not show under which context they were made.
 
     Args:
@@ -54,15 +58,15 @@ def write_context(store: VectorStore, embeddings: ContextBoundMixin, *, replace:
         ContextMismatchError: the store states another context, and `replace` is False.
         ConfigurationError: a store of this kind cannot carry a context, or did not keep it.
     """
-    fingerprint = embeddings.context.fingerprint
+    stamp = embeddings.stamp
     kind = readable_kind_of(store)
-    if not replace and kind.read(store) not in (None, fingerprint):
+    if not replace and kind.read(store) not in (None, stamp):
         raise ContextMismatchError(
-            f"the store was built under context {kind.read(store)}, not {fingerprint}; load the context "
+            f"the store was built under context {kind.read(store)}, not {stamp}; load the context "
             f"that was saved with it, or empty it, add its documents again and pass replace=True"
         )
-    kind.write(store, fingerprint)
-    if kind.read(store) != fingerprint:
+    kind.write(store, stamp)
+    if kind.read(store) != stamp:
         raise ConfigurationError(
             f"{kind.name} accepted the context but did not keep it; update its server, or add "
             f"stamped(documents, embeddings) and search with context_filter(embeddings, store)"
@@ -71,6 +75,8 @@ def write_context(store: VectorStore, embeddings: ContextBoundMixin, *, replace:
 
 def check_index(index: Index, embeddings: ContextBoundMixin) -> ContextCheck:
     """Compare the context under which an index states it was built with the embeddings' context.
+
+    Embeddings with `side="query"` accept an index that states no context, or plain vectors of their model.
 
     Example:
         ```python
@@ -82,7 +88,7 @@ def check_index(index: Index, embeddings: ContextBoundMixin) -> ContextCheck:
         ConfigurationError: a store of this kind cannot state its context; the message names an alternative.
         ContextMismatchError: the documents of an InMemoryVectorStore name several contexts.
     """
-    return ContextCheck(theirs=read_context(index), yours=embeddings.context.fingerprint)
+    return ContextCheck(theirs=read_context(index), yours=embeddings.stamp)
 
 
 def refuse_another_context(store: VectorStore, embeddings: ContextBoundMixin) -> None:
@@ -127,6 +133,8 @@ def _claim(store: VectorStore, kind: StoreKind, embeddings: ContextBoundMixin) -
     check.raise_if_another()
     held = kind.count(store)
     if held and check.theirs is None:
+        if embeddings.documents_are_plain:
+            return  # plain vectors need no stamp, and those before are not vouched for
         raise ContextMismatchError(
             f"this {kind.name} store already holds {held} documents and does not record their context; use a new "
             f"collection, or, if you know that they were embedded under yours, call write_context(store, embeddings)"

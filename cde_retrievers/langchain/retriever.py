@@ -9,7 +9,8 @@ from langchain_core.retrievers import BaseRetriever, LangSmithRetrieverParams
 from langchain_core.vectorstores import VectorStore
 from pydantic import ConfigDict, Field, PrivateAttr
 
-from cde_retrievers.errors import ContextMismatchError
+from cde_retrievers.binding.mixin import ContextBoundMixin
+from cde_retrievers.errors import ConfigurationError, ContextMismatchError
 from cde_retrievers.langchain.embeddings import ContextBoundEmbeddings, ContextualEmbeddings
 from cde_retrievers.langchain.guards import add_documents, build_store, refuse_another_context
 from cde_retrievers.langchain.vector_documents import checked_documents
@@ -26,7 +27,7 @@ class ContextualRetriever(BaseRetriever):
     vectorstore: VectorStore
     k: int = Field(default=4, ge=1)
 
-    _fingerprint: str = PrivateAttr()
+    _stamp: str = PrivateAttr()
 
     def model_post_init(self, context: Any, /) -> None:
         """Refuse a store of another context, and name model and context in every trace.
@@ -35,6 +36,7 @@ class ContextualRetriever(BaseRetriever):
             ContextNotFittedError: the embeddings have no context.
             ContextMismatchError: the vector store embeds under another context, or states that it was built under
                 another one. Many stores state none; `check_index` shows it.
+            ConfigurationError: the store of embeddings with `side="query"` embeds queries without a context.
         """
         fingerprint = self.embeddings.context.fingerprint
         # A cache wraps the embeddings.
@@ -44,9 +46,14 @@ class ContextualRetriever(BaseRetriever):
                 f"the vector store embeds under context {theirs.context_fingerprint}, but queries would be embedded "
                 f"under {fingerprint}; pass the embeddings that the store was made with"
             )
+        if self.embeddings.documents_are_plain and theirs is not None and not isinstance(theirs, ContextBoundMixin):
+            raise ConfigurationError(
+                f"this store embeds queries by its own {type(theirs).__name__}, without the context; open it with the "
+                f"embeddings of this retriever, which search its plain vectors under their context"
+            )
         refuse_another_context(self.vectorstore, self.embeddings)
-        self._fingerprint = fingerprint
-        identity = {"embedding_model": self.embeddings.model_name, "context_fingerprint": fingerprint}
+        self._stamp = self.embeddings.stamp
+        identity = {"embedding_model": self.embeddings.model_name, "context_fingerprint": self._stamp}
         self.metadata = {**identity, **(self.metadata or {})}
 
     @classmethod
@@ -100,19 +107,19 @@ class ContextualRetriever(BaseRetriever):
             ContextMismatchError: the embeddings were refitted since, or the store states that it was built under
                 another context. Nothing is added.
         """
-        self.embeddings.check_context(self._fingerprint)
+        self.embeddings.check_context(self._stamp)
         return add_documents(self.vectorstore, checked_documents(documents), self.embeddings, options)
 
     def _get_relevant_documents(
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun, k: int | None = None
     ) -> list[Document]:
-        self.embeddings.check_context(self._fingerprint)
+        self.embeddings.check_context(self._stamp)
         return self.vectorstore.similarity_search(query, k=self.k if k is None else k)
 
     async def _aget_relevant_documents(
         self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, k: int | None = None
     ) -> list[Document]:
-        self.embeddings.check_context(self._fingerprint)
+        self.embeddings.check_context(self._stamp)
         return await self.vectorstore.asimilarity_search(query, k=self.k if k is None else k)
 
     def _get_ls_params(self, **options: Any) -> LangSmithRetrieverParams:

@@ -15,6 +15,8 @@ from cde_retrievers.langchain.stores.registry import kind_of
 def stamped(documents: Iterable[Document], embeddings: ContextBoundMixin) -> list[Document]:
     """Return copies of the documents with the context's fingerprint in their metadata under `CONTEXT_KEY`.
 
+    With `side="query"` the metadata state plain vectors of the model in its place, and no context.
+
     Add these to the store in place of the documents; a search with `context_filter` then finds those of one context
     only.
 
@@ -22,17 +24,17 @@ def stamped(documents: Iterable[Document], embeddings: ContextBoundMixin) -> lis
         ContextNotFittedError: the context is not fitted yet.
         InvalidTextError: an item is not a document.
     """
-    fingerprint = embeddings.context.fingerprint
-    return [_with_stamp(document, fingerprint) for document in documents]
+    stamp = embeddings.stamp
+    return [_with_stamp(document, stamp) for document in documents]
 
 
-def _with_stamp(document: Document, fingerprint: str) -> Document:
+def _with_stamp(document: Document, stamp: str) -> Document:
     if not isinstance(document, Document):
         raise InvalidTextError(
             f"only a LangChain Document can carry a context in its metadata, found {type(document).__name__}; "
             f"wrap texts: Document(page_content=text)"
         )
-    return document.model_copy(update={"metadata": {**document.metadata, CONTEXT_KEY: fingerprint}})
+    return document.model_copy(update={"metadata": {**document.metadata, CONTEXT_KEY: stamp}})
 
 
 def collection_metadata(embeddings: ContextBoundMixin) -> dict[str, str]:
@@ -44,7 +46,7 @@ def collection_metadata(embeddings: ContextBoundMixin) -> dict[str, str]:
     Raises:
         ContextNotFittedError: the context is not fitted yet.
     """
-    return {CONTEXT_KEY: embeddings.context.fingerprint}
+    return {CONTEXT_KEY: embeddings.stamp}
 
 
 def context_filter(embeddings: ContextBoundMixin, store: VectorStore | str, also: Any = None) -> Any:
@@ -65,4 +67,4 @@ def context_filter(embeddings: ContextBoundMixin, store: VectorStore | str, also
         MissingDependencyError: the store's package is not installed.
     """
     known = None if isinstance(store, str) else store
-    return kind_of(store).filter(embeddings.context.fingerprint, also, known)
+    return kind_of(store).filter(embeddings.stamp, also, known)

@@ -15,13 +15,14 @@ from cde_retrievers.langchain.embeddings import ContextBoundEmbeddings
 
 
 def bound_to_context(embeddings: Embeddings) -> ContextBoundEmbeddings:
-    """Return the embeddings, or raise ConfigurationError if they are not bound to a context."""
+    """Return the embeddings, or raise ConfigurationError unless they are bound to a context that acts on documents."""
     if not isinstance(embeddings, ContextBoundEmbeddings):
         raise ConfigurationError(
             f"this store keeps documents together with the context they were embedded under, but "
             f"{type(embeddings).__name__} has none; pass ContextualEmbeddings, or put a context around any other model "
             f"with WhitenedEmbeddings(base=...)"
         )
+    embeddings.require_contextual_documents("ContextualVectorStore")
     return embeddings
 
 

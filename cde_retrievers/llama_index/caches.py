@@ -7,6 +7,7 @@ import numpy as np
 from llama_index.core.storage.docstore.keyval_docstore import DEFAULT_NAMESPACE
 from llama_index.core.storage.kvstore.types import BaseKVStore
 
+from cde_retrievers.binding.check import plain_stamp
 from cde_retrievers.binding.mixin import ContextBoundMixin
 from cde_retrievers.context.context import CorpusContext
 from cde_retrievers.encoder.delegating import DelegatingEmbedder
@@ -66,7 +67,8 @@ class CachedEmbedder(DelegatingEmbedder):
     def _through_cache(
         self, texts: Iterable[str], context: CorpusContext, role: Role, embed: Callable[[list[str]], Embeddings]
     ) -> Embeddings:
-        collection = f"embeddings/{context.fingerprint}/{role}"
+        stamp = plain_stamp(self._wrapped) if role == "document" else None
+        collection = f"embeddings/{stamp or context.fingerprint}/{role}"
         wanted = list(checked_texts(texts))
         rows = {text: self._row(self.store.get(text, collection=collection), text) for text in wanted}
         new = [text for text, row in rows.items() if row is None]
@@ -101,4 +103,4 @@ def docstore_namespace(embed_model: ContextBoundMixin) -> str:
     Raises:
         ContextNotFittedError: the embedding has no context.
     """
-    return f"{DEFAULT_NAMESPACE}/{embed_model.context.fingerprint}"
+    return f"{DEFAULT_NAMESPACE}/{embed_model.stamp}"

@@ -45,6 +45,7 @@ class ContextBoundEmbedding(ContextBoundMixin, BaseEmbedding):
 
     def _bind(self, embedder: Embedder, embeddings_cache: BaseKVStore | None) -> None:
         """Use this embedder, through the cache if there is one, and load the context that the fields name."""
+        embedder = self._with_settings(embedder)
         if embeddings_cache is not None:
             embedder = CachedEmbedder(embedder, embeddings_cache)
         self._binding = ContextBinding(embedder, _REMEDY, expected_fingerprint=self.context_fingerprint)
@@ -73,7 +74,7 @@ class ContextBoundEmbedding(ContextBoundMixin, BaseEmbedding):
             show_progress: show a progress bar; None shows one for long work only.
 
         Raises:
-            ContextInUseError: something was already embedded, and `refit` is False.
+            ContextInUseError: something was already embedded, and `refit` is False; never with `side="query"`.
             ContextMismatchError: the constructor was given another `context_fingerprint`, and `refit` is False.
             InvalidTextError: an item is neither a node nor a text.
             ContextTooSmallError: there are fewer than two distinct nodes.

@@ -24,6 +24,8 @@ def check_index(index: Index, embed_model: ContextBoundMixin) -> ContextCheck:
     node of another context makes the result "another context"; else one without a stamp makes it "index carries no
     context".
 
+    An embedding with `side="query"` accepts an index that states no context, or plain vectors of its model.
+
     Example:
         ```python
         check_index(index, embed_model).raise_if_different()  # names both fingerprints and the way out
@@ -34,7 +36,7 @@ def check_index(index: Index, embed_model: ContextBoundMixin) -> ContextCheck:
         ContextNotFittedError: the embedding has no context.
         ContextFileError: there is no index in the directory, or a file of it is damaged.
     """
-    yours = embed_model.context.fingerprint
+    yours = embed_model.stamp
     if isinstance(index, IndexReader):
         return ContextCheck(context_of_index(index), yours)
     if isinstance(index, str | Path):
@@ -49,11 +51,11 @@ def refuse_another_context(index: VectorStoreIndex, embed_model: ContextBoundMix
         ContextNotFittedError: the embedding has no context.
         ContextMismatchError: the index embeds, or its nodes were embedded, under another context.
     """
-    fingerprint = embed_model.context.fingerprint
+    stamp = embed_model.stamp
     theirs = getattr(index, "_embed_model", None)
     if isinstance(theirs, ContextBoundMixin):
-        theirs.check_context(fingerprint)
-    ContextCheck.of_stamps(known_stamps(index.vector_store), fingerprint).raise_if_another()
+        theirs.check_context(stamp)
+    ContextCheck.of_stamps(known_stamps(index.vector_store), stamp).raise_if_another()
 
 
 def refuse_to_mix(store: BasePydanticVectorStore, embed_model: ContextBoundMixin) -> None:
@@ -66,13 +68,15 @@ def refuse_to_mix(store: BasePydanticVectorStore, embed_model: ContextBoundMixin
     named = sorted(stamp for stamp in stamps if stamp is not None)
     if not named:
         return
-    if not embed_model.is_fitted:
+    if not (embed_model.is_fitted or embed_model.documents_are_plain):
         raise ContextMismatchError(
             f"the vector store already holds nodes of context {named[0]}, but the embedding has no context yet; one "
             f"fitted on other nodes would not match them. Load the one that was saved with the index (context_path=...)"
         )
-    check = ContextCheck.of_stamps(stamps, embed_model.context.fingerprint)
-    if check.verdict == "another context":
+    check = ContextCheck.of_stamps(stamps, embed_model.stamp)
+    if embed_model.documents_are_plain or check.verdict == "plain vectors":
+        check.raise_if_another()
+    elif check.verdict == "another context":
         raise ContextMismatchError(
             f"the vector store already holds nodes of context {check.theirs}, but new ones would be embedded under "
             f"{check.yours}, and the two cannot be compared; load the context that was saved with "

@@ -33,9 +33,11 @@ def persist_index(index: VectorStoreIndex, embed_model: ContextBoundEmbedding, p
     Raises:
         ContextNotFittedError: the embedding has no context.
         ContextMismatchError: the index was built under another context, or has nodes without a stamp.
+        ConfigurationError: the embedding has `side="query"`; persist such an index as LlamaIndex does.
         PathInUseError: `persist_dir` is a file, or holds other files.
         WriteError: the disk is full, or `persist_dir` cannot be written to.
     """
+    embed_model.require_contextual_documents("persist_index")
     refuse_another_context(index, embed_model)
     check = check_index(index, embed_model)
     if check.theirs is None:

@@ -35,8 +35,8 @@ class ContextualRetriever(BaseRetriever):
         self, index: VectorStoreIndex, embed_model: ContextBoundEmbedding, similarity_top_k: int = 4, **settings: Any
     ) -> None:
         super().__init__(**settings)
-        self._fingerprint = embed_model.context.fingerprint
         refuse_another_context(index, embed_model)
+        self._stamp = embed_model.stamp
         self.index = index
         self.embed_model = embed_model
         self._nearest = index.as_retriever(similarity_top_k=similarity_top_k, embed_model=embed_model)
@@ -102,9 +102,9 @@ class ContextualRetriever(BaseRetriever):
         return cls.from_nodes(run_transformations(list(documents), steps), **options)
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        self.embed_model.check_context(self._fingerprint)
+        self.embed_model.check_context(self._stamp)
         return self._nearest.retrieve(query_bundle)
 
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        self.embed_model.check_context(self._fingerprint)
+        self.embed_model.check_context(self._stamp)
         return await self._nearest.aretrieve(query_bundle)

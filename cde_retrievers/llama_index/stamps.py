@@ -13,6 +13,8 @@ from cde_retrievers.errors import ContextMismatchError, InvalidTextError
 def stamped(nodes: Iterable[BaseNode], embed_model: ContextBoundMixin, *, reembed: bool = False) -> list[BaseNode]:
     """Return copies of the nodes with the context's fingerprint in their metadata under `CONTEXT_KEY`.
 
+    With `side="query"` the metadata state plain vectors of the model in its place, and no context.
+
     The text that is embedded stays the same. LlamaIndex does not embed a node that already has a vector, so such a
     node is refused unless it is stamped with this context.
 
@@ -26,8 +28,8 @@ def stamped(nodes: Iterable[BaseNode], embed_model: ContextBoundMixin, *, reembe
         ContextMismatchError: a node has a vector of another or an unknown context, and `reembed` is False.
         InvalidTextError: an item is not a node.
     """
-    fingerprint = embed_model.context.fingerprint
-    return [_with_stamp(_checked(node, position), fingerprint, reembed) for position, node in enumerate(nodes)]
+    stamp = embed_model.stamp
+    return [_with_stamp(_checked(node, position), stamp, reembed) for position, node in enumerate(nodes)]
 
 
 def _checked(node: object, position: int) -> BaseNode:
@@ -38,17 +40,17 @@ def _checked(node: object, position: int) -> BaseNode:
     return node
 
 
-def _with_stamp(node: BaseNode, fingerprint: str, reembed: bool) -> BaseNode:
+def _with_stamp(node: BaseNode, stamp: str, reembed: bool) -> BaseNode:
     theirs = node.metadata.get(CONTEXT_KEY)
-    stale = node.embedding is not None and theirs != fingerprint
+    stale = node.embedding is not None and theirs != stamp
     if stale and not reembed:
         raise ContextMismatchError(
             f"node {node.node_id} already has a vector, made under {theirs or 'a context that it does not name'}, and "
-            f"LlamaIndex would use it unchanged; yours is {fingerprint}. Pass reembed=True to drop such vectors, so "
+            f"LlamaIndex would use it unchanged; yours is {stamp}. Pass reembed=True to drop such vectors, so "
             f"that the nodes are embedded again"
         )
     changes = {
-        "metadata": {**node.metadata, CONTEXT_KEY: fingerprint},
+        "metadata": {**node.metadata, CONTEXT_KEY: stamp},
         "excluded_embed_metadata_keys": _with_key(node.excluded_embed_metadata_keys),
         "excluded_llm_metadata_keys": _with_key(node.excluded_llm_metadata_keys),
     }
@@ -63,10 +65,10 @@ def refuse_other_stamps(nodes: Iterable[BaseNode], embed_model: ContextBoundMixi
     """Raise ContextMismatchError if a node is stamped with another context than the embedding's."""
     for node in nodes:
         theirs = node.metadata.get(CONTEXT_KEY)
-        if theirs is not None and theirs != embed_model.context.fingerprint:
+        if theirs is not None and theirs != embed_model.stamp:
             raise ContextMismatchError(
                 f"node {node.node_id} is stamped with context {theirs}, but would be embedded under "
-                f"{embed_model.context.fingerprint}; stamp it again with stamped(nodes, embed_model) or a "
+                f"{embed_model.stamp}; stamp it again with stamped(nodes, embed_model) or a "
                 f"ContextFitter before it is embedded"
             )
 
@@ -82,7 +84,7 @@ def context_filter(embed_model: ContextBoundMixin, also: MetadataFilters | None 
     Raises:
         ContextNotFittedError: the embedding has no context.
     """
-    own = MetadataFilter(key=CONTEXT_KEY, value=embed_model.context.fingerprint)
+    own = MetadataFilter(key=CONTEXT_KEY, value=embed_model.stamp)
     if also is None or not also.filters:
         return MetadataFilters(filters=[own])
     if also.condition in (None, FilterCondition.AND):

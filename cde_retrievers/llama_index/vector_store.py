@@ -52,7 +52,7 @@ class ContextualVectorStore(ContextualSearch):
         ContextNotFittedError: `embed_model` has no context.
         ContextMismatchError: `index` was built under another context.
         PathInUseError: there is already an index (use `open`), or something else, at `path`.
-        ConfigurationError: both `path` and `index` are given.
+        ConfigurationError: both `path` and `index` are given, or `embed_model` has `side="query"`.
     """
 
     _is_temporary: bool = PrivateAttr()
@@ -66,6 +66,7 @@ class ContextualVectorStore(ContextualSearch):
         index: ContextualIndex | None = None,
         verify: bool = True,
     ) -> None:
+        embed_model.require_contextual_documents("ContextualVectorStore")
         if path is not None and index is not None:
             raise ConfigurationError("give the path of a new index or an open one, not both")
         super().__init__(embed_model, create_index(embed_model, path) if index is None else index, verify)

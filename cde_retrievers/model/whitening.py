@@ -10,6 +10,9 @@ from cde_retrievers.model.config import WhiteningConditioning
 from cde_retrievers.model.first_stage import FirstStage
 from cde_retrievers.model.second_stage import SecondStage
 
+MEAN_SHARE = 0.5
+"""Share of the mean that is subtracted from queries where the context acts on these alone."""
+
 
 @dataclass(frozen=True, slots=True)
 class WhiteningMap:
@@ -39,6 +42,14 @@ def fit_whitening(context_vectors: Tensor, power: float, shrinkage: float) -> Wh
     mean, matrix = _statistics(vectors, power, shrinkage) if tells else _identity(vectors)
     device = context_vectors.device
     return WhiteningMap(mean.to(device, torch.float32), matrix.to(device, torch.float32))
+
+
+def on_queries_alone(whiten: WhiteningMap) -> WhiteningMap:
+    """Return the map of queries whose documents stay plain unit vectors d: q -> W W (q - MEAN_SHARE m).
+
+    Its product with d is that of W (q - MEAN_SHARE m) with W d, where W is the symmetric matrix and m the mean.
+    """
+    return WhiteningMap(MEAN_SHARE * whiten.mean, whiten.matrix @ whiten.matrix)
 
 
 def fit_whitening_each(context_vectors: Tensor, power: float, shrinkage: float) -> WhiteningMap:

@@ -46,3 +46,24 @@ def test_an_index_that_states_no_context_can_be_let_through():
     ContextCheck(theirs="def", yours="def").raise_if_another()
     with pytest.raises(ContextMismatchError, match="built under context abc"):
         ContextCheck(theirs="abc", yours="def").raise_if_another()
+
+
+@pytest.mark.parametrize(
+    ("theirs", "yours", "verdict", "message"),
+    [
+        (None, "plain-a", "index carries no context", None),
+        ("plain-a", "plain-a", "plain vectors", None),
+        ("plain-b", "plain-a", "plain vectors of another model", r"another model \(plain-b\) than yours \(plain-a\)"),
+        ("abc", "plain-a", "another context", r"built under context abc.*need plain vectors.*side='both'"),
+        ("plain-a", "abc", "plain vectors", r"holds plain vectors.*side='query'"),
+    ],
+)
+def test_plain_vectors_meet_plain_vectors_of_the_same_model_only(theirs, yours, verdict, message):
+    check = ContextCheck(theirs=theirs, yours=yours)
+    assert check.verdict == verdict
+    for require in (check.raise_if_different, check.raise_if_another):
+        if message is None:
+            require()
+        else:
+            with pytest.raises(ContextMismatchError, match=message):
+                require()
