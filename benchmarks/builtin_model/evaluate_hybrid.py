@@ -24,8 +24,11 @@ from in_points import cells, interval
 from sets import EVALUATION, SEVEN
 
 from cde_retrievers import ContextualEncoder, CorpusContext
+from cde_retrievers.encoder.lexical import LexicalEmbedder
+from cde_retrievers.encoder.query_side import QuerySideEmbedder
 from cde_retrievers.evaluation import (
     BiEncoder,
+    Contextual,
     Evaluation,
     Interval,
     ReciprocalRankFusion,
@@ -40,6 +43,7 @@ from cde_retrievers.evaluation.hits import Hits
 from cde_retrievers.evaluation.precomputed import PrecomputedEmbedder
 from cde_retrievers.sparse import Analyzer, TermStatistics
 
+WIDTHS = (128, 256, 384, 768, 1536)
 SIZES = (16, 32, 64, 128, 256, 512, 1024)
 ROWS = {
     "plain": "MiniLM",
@@ -53,6 +57,8 @@ ROWS = {
     "hybrid whole": "hybrid, word statistics of the whole corpus",
     "generic": "hybrid, generic context",
     "generic words": "hybrid, word statistics of the generic context",
+    "query side": "MiniLM's own vectors of documents, queries under the context",
+    **{f"width {width}": f"one vector with a lexical part of {width}" for width in WIDTHS},
 }
 GAINS = (("hybrid", "plain"), ("hybrid", "rrf"), ("hybrid", "minilm"), ("hybrid", "bm25"), ("hybrid", "hybrid plain"))
 Found = dict[str, list[Evaluation]]
@@ -127,6 +133,8 @@ class EvaluationSet:
             "hybrid whole": Views(EncodedDataset(dense, whole)),
             "generic": self.hybrid(generic),
             "generic words": Views(EncodedDataset(dense, self.words(generic.term_statistics()))),
+            "query side": Contextual(QuerySideEmbedder(self._embedder)),
+            **{f"width {width}": Contextual(LexicalEmbedder(self._embedder, width)) for width in WIDTHS},
         }
 
 

@@ -30,6 +30,11 @@ class ContextBoundMixin(BaseModel):
         "none.",
     )
 
+    language: str | None = Field(
+        default="english",
+        description="Language of stems and stop words, for search by words; None for neither.",
+    )
+
     _binding: ContextBinding
 
     @property

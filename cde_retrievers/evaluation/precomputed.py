@@ -72,6 +72,30 @@ class PrecomputedEmbedder:
             lambda new: [self._encoder.biencoder_vectors(new, "", show_progress)],
         )
 
+    @property
+    def closed_form(self) -> WhiteningConditioning | None:
+        """As `ContextualEncoder`."""
+        return self._encoder.closed_form
+
+    @property
+    def plain_fingerprint(self) -> str:
+        """As `ContextualEncoder`."""
+        return self._encoder.plain_fingerprint
+
+    def plain_documents(
+        self, texts: Iterable[str], context: CorpusContext, show_progress: bool | None = None
+    ) -> Embeddings:
+        """As `ContextualEncoder`."""
+        self.check_context(checked_context(context))
+        return self.biencoder_vectors(texts, self.config.document_prompt, show_progress)
+
+    def plain_queries(
+        self, texts: Iterable[str], context: CorpusContext, show_progress: bool | None = None
+    ) -> Embeddings:
+        """As `ContextualEncoder`."""
+        self.check_context(checked_context(context))
+        return self.biencoder_vectors(texts, self.config.query_prompt, show_progress)
+
     def encode_documents(
         self, texts: Iterable[str], context: CorpusContext, show_progress: bool | None = None
     ) -> Embeddings:

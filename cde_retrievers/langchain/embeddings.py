@@ -76,6 +76,7 @@ class ContextBoundEmbeddings(ContextBoundMixin, Embeddings):
             size=self.context_size,
             strategy=self.context_strategy,
             seed=self.context_seed,
+            language=self.language,
             refit=refit,
             show_progress=self.show_progress,
         )

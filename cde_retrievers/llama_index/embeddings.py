@@ -84,6 +84,7 @@ class ContextBoundEmbedding(ContextBoundMixin, BaseEmbedding):
             size=self.context_size,
             strategy=self.context_strategy,
             seed=self.context_seed,
+            language=self.language,
             refit=refit,
             show_progress=show_progress,
         )

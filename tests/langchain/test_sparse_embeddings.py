@@ -70,3 +70,10 @@ def test_what_has_no_term_statistics_is_refused(encoder, embeddings):
         ContextualSparseEmbeddings(ContextualEmbeddings(encoder=encoder))
     with pytest.raises(InvalidTextError):
         ContextualSparseEmbeddings(embeddings).embed_documents("one text")
+
+
+def test_the_language_of_stems_and_stop_words_is_the_embeddings_own(encoder):
+    embeddings = ContextualEmbeddings(encoder=encoder, language="german").fit(TEXTS)
+    assert embeddings.context.term_statistics().language == "german"
+    with pytest.raises(ConfigurationError, match="no stemmer for language 'klingon'"):
+        ContextualEmbeddings(encoder=encoder, language="klingon").fit(TEXTS)
