@@ -11,7 +11,7 @@ from cde_retrievers.encoder.embedder import Embedder
 from cde_retrievers.evaluation.dataset import RetrievalDataset
 from cde_retrievers.evaluation.hits import Hits, Scores
 from cde_retrievers.index.queries import Mode
-from cde_retrievers.retrieval.fusion import fused
+from cde_retrievers.retrieval.fusion import lexical_bonus, query_mass
 from cde_retrievers.sparse import TermStatistics
 from cde_retrievers.sparse.bm25 import document_rows, query_rows
 from cde_retrievers.sparse.postings import Postings
@@ -126,4 +126,5 @@ class EncodedDataset:
         words = self.lexical.scores(start, stop)
         if self.dense is None:
             return np.where(words > 0, words, np.float32(-np.inf))
-        return fused(self.dense.queries[start:stop] @ self.dense.documents.T, words)
+        bonus = lexical_bonus(words, query_mass(self.lexical.queries[start:stop]))
+        return self.dense.queries[start:stop] @ self.dense.documents.T + bonus

@@ -9,7 +9,7 @@ from scipy.sparse import csr_matrix
 
 from cde_retrievers.index.snapshot import Snapshot
 from cde_retrievers.retrieval.exact_search import Rows, Scores
-from cde_retrievers.retrieval.fusion import best_of_few, lexical_weights
+from cde_retrievers.retrieval.fusion import best_of_few, lexical_bonus, query_mass
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -18,11 +18,11 @@ class LexicalScores:
 
     Attributes:
         scores: (Q, R); 0 for rows that share no word with the query, and for those that may not be found.
-        weights: what a point of it counts beside the cosine (Q,).
+        bonus: what it adds to the cosine in hybrid search (Q, R).
     """
 
     scores: Scores
-    weights: Scores
+    bonus: Scores
 
     @classmethod
     def of(cls, snapshot: Snapshot, queries: csr_matrix, allowed: NDArray[np.bool_]) -> "LexicalScores":
@@ -41,11 +41,11 @@ class LexicalScores:
                     segment.postings.add_scores(terms, weights, row[start : start + segment.entry.rows])
         if not allowed.all():
             scores[:, ~allowed] = 0
-        return cls(scores, lexical_weights(scores))
+        return cls(scores, lexical_bonus(scores, query_mass(queries)))
 
-    def weighted(self, start: int, stop: int) -> Scores:
+    def bonus_of(self, start: int, stop: int) -> Scores:
         """Return what the rows from `start` to `stop` gain by their words (Q, stop - start)."""
-        return self.weights[:, None] * self.scores[:, start:stop]
+        return self.bonus[:, start:stop]
 
     def candidates(self, query: int, count: int, rows: int) -> Rows:
         """Return those of the first `rows` rows that are best for one query by its words, at most `count`."""

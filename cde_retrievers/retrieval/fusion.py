@@ -1,39 +1,37 @@
 """Fusion of dense and lexical scores: the formula of hybrid search, and its constants. See `docs/hybrid.md`.
 
-A document scores s + w l: s its cosine, l its BM25, and w the same for all documents of a query,
+A document scores
 
-    w = a (M - m) / M^2,    M the best l of the query, m the tenth best.
+    s + a (l / I)^p,
 
-So l counts as a share of the best, l / M, and the more the best stands out from the tenth, the more it counts: where
-many documents hold the same words, words decide little. Axes: Q queries, R rows.
+s its cosine, l its BM25, and I the mass of the query: the sum of its terms' idf, which no BM25 reaches. So l / I says
+how much of the query's words, the rare ones above all, a document has. The power p lets words decide where a document
+has most of them, and hardly count where it has a few. Axes: Q queries, R rows.
 """
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
 
-LEXICAL_WEIGHT = 0.6
-"""The a above."""
-_RUNNER_UP = 10
+LEXICAL_WEIGHT = 1.2
+"""The a above: what all words of a query count at most, beside a cosine."""
+LEXICAL_POWER = 1.75
+"""The p above."""
 Scores = NDArray[np.float32]
 
 
-def lexical_weights(lexical: Scores) -> Scores:
-    """Return what a point of BM25 counts for each query (Q,), given the scores of all documents (Q, R)."""
-    return np.array([_weight(scores) for scores in lexical], dtype=np.float32)
+def query_mass(queries: csr_matrix) -> Scores:
+    """Return the mass (Q,) of queries, given as sparse rows (Q, 2^24)."""
+    return np.asarray(queries.sum(axis=1), dtype=np.float32).ravel()
 
 
-def fused(dense: Scores, lexical: Scores) -> Scores:
-    """Return the scores of hybrid search (Q, R): cosines (Q, R) plus weighted BM25 (Q, R), of all documents."""
-    return dense + lexical_weights(lexical)[:, None] * lexical
-
-
-def _weight(scores: Scores) -> float:
-    """Return the weight of one query, given the scores of all documents (R,)."""
-    scores = scores[best_of_few(scores, _RUNNER_UP)]
-    if len(scores) == 0:
-        return 0.0
-    best, tenth = float(scores.max()), float(scores.min()) if len(scores) == _RUNNER_UP else 0.0
-    return LEXICAL_WEIGHT * (best - tenth) / best**2
+def lexical_bonus(lexical: Scores, mass: Scores) -> Scores:
+    """Return what documents gain by their words (Q, R), given their BM25 (Q, R) and the mass of the queries (Q,)."""
+    bonus = np.zeros_like(lexical)
+    for gained, scores, whole in zip(bonus, lexical, mass, strict=True):
+        rows = np.flatnonzero(scores)  # few of many: a power costs more than an addition
+        gained[rows] = LEXICAL_WEIGHT * (scores[rows] / whole) ** LEXICAL_POWER
+    return bonus
 
 
 def best_of_few(scores: Scores, count: int) -> NDArray[np.int64]:

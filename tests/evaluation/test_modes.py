@@ -23,7 +23,7 @@ from cde_retrievers.evaluation.contexts import generic_statistics
 from cde_retrievers.evaluation.searchers import without_context
 from cde_retrievers.index import ContextualIndex, Document
 from cde_retrievers.model.config import CachedConditioning
-from cde_retrievers.retrieval.fusion import fused
+from cde_retrievers.retrieval.fusion import LEXICAL_POWER, LEXICAL_WEIGHT
 from cde_retrievers.sparse.bm25 import document_rows, query_rows
 
 # Some queries share many words with the corpus, one shares none, and one has no terms.
@@ -34,11 +34,13 @@ DATA = RetrievalDataset.of(ASKED, IDS, {query: {"d0"} for query in ASKED}, name=
 def scores_by_hand(mode, documents, queries, statistics):
     """The slow twin: one query at a time, over all documents at once."""
     for place, text in enumerate(ASKED.values()):
-        words = (document_rows(DATA.texts, statistics) @ query_rows([text], statistics).T).toarray().T
+        asked = query_rows([text], statistics)
+        words = (document_rows(DATA.texts, statistics) @ asked.T).toarray().T
         if mode == "lexical":
             yield np.where(words > 0, words, -np.inf)[0]
         else:
-            yield fused((documents @ queries[place])[None], words.astype(np.float32))[0]
+            share = words[0] / (asked.sum() or 1)
+            yield documents @ queries[place] + LEXICAL_WEIGHT * share**LEXICAL_POWER
 
 
 def assert_best(hits, scores, depth):

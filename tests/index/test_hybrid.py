@@ -9,7 +9,7 @@ from tiny import CORPUS, QUERIES
 
 from cde_retrievers.errors import ConfigurationError, ContextMismatchError, IndexFileError
 from cde_retrievers.index import ContextualIndex, Document
-from cde_retrievers.retrieval.fusion import LEXICAL_WEIGHT
+from cde_retrievers.retrieval.fusion import LEXICAL_POWER, LEXICAL_WEIGHT
 from cde_retrievers.sparse.bm25 import document_rows, query_rows
 
 DOCUMENTS = [Document(text, id=f"d{i}", metadata={"row": i}) for i, text in enumerate(CORPUS)]
@@ -28,12 +28,12 @@ def scores_of(index, query, keep=lambda document: True):
     dense = (
         index.embedder.encode_documents(texts, index.context) @ index.embedder.encode_queries([query], index.context).T
     )
-    lexical = (document_rows(texts, statistics) @ query_rows([query], statistics).T).toarray()[:, 0]
-    best = sorted([*lexical.tolist(), *[0.0] * 10], reverse=True)
-    weight = LEXICAL_WEIGHT * (best[0] - best[9]) / best[0] ** 2 if best[0] else 0
+    asked = query_rows([query], statistics)
+    lexical = (document_rows(texts, statistics) @ asked.T).toarray()[:, 0]
+    share = lexical / (asked.sum() or 1)
     return [
-        (document.id, float(s), float(bm25), float(s + weight * bm25))
-        for document, s, bm25 in zip(documents, dense[:, 0], lexical, strict=True)
+        (document.id, float(s), float(bm25), float(s + LEXICAL_WEIGHT * part**LEXICAL_POWER))
+        for document, s, bm25, part in zip(documents, dense[:, 0], lexical, share, strict=True)
     ]
 
 
@@ -83,7 +83,7 @@ def test_every_change_of_the_index_reaches_the_words(index):
     assert_right(index, "get_item_7")
 
 
-def test_a_filter_restricts_what_the_words_are_weighed_by(index):
+def test_a_filter_restricts_what_words_find(index):
     assert_right(index, "get_item_7", filter={"row": {"$lt": 104}}, keep=lambda d: d.metadata["row"] < 104)
     assert index.search("get_item_7", filter={"row": 3}, mode="lexical") == []
 
