@@ -4,7 +4,7 @@ import pytest
 from reported import DOCUMENTS, compared, evaluated, searched
 
 from cde_retrievers.evaluation import RetrievalDataset
-from cde_retrievers.report.findings import changes
+from cde_retrievers.report.query_changes import changes
 
 
 def test_wins_and_losses_are_the_ten_biggest_in_order():
