@@ -11,6 +11,7 @@ from cde_retrievers.evaluation.dataset import RetrievalDataset
 from cde_retrievers.evaluation.matrix import ContextMatrix
 from cde_retrievers.evaluation.metrics import Interval
 from cde_retrievers.evaluation.pictures.scatter_plot import Projection
+from cde_retrievers.sparse import TermStatistics
 from cde_retrievers.validation.vectors import checked_embeddings, checked_width
 
 _ON_MAP = 2_000  # documents besides those of the context: enough to see where the corpus lies
@@ -25,12 +26,14 @@ class MappedContext:
         strategy: how they were chosen.
         seed: of the choice.
         projection: of the context documents, in that order, and of others after them.
+        terms: term statistics of the context; None if it has none.
     """
 
     chosen: tuple[int, ...]
     strategy: str
     seed: int
     projection: Projection
+    terms: TermStatistics | None = None
 
     @classmethod
     def of(cls, encoder: Embedder, data: RetrievalDataset, show_progress: bool | None = None) -> Self:
@@ -48,7 +51,7 @@ class MappedContext:
         shown = [data.texts[place] for place in (*chosen, *drawn)]
         answer = encoder.encode_documents(shown, context, show_progress)
         embeddings = checked_embeddings(answer, len(shown), checked_width(encoder.width))
-        return cls(chosen, context.strategy, context.seed, Projection.of(embeddings))
+        return cls(chosen, context.strategy, context.seed, Projection.of(embeddings), context.terms)
 
 
 @dataclass(frozen=True, eq=False)

@@ -59,7 +59,7 @@ def page(findings: Findings) -> str:
         figures=figures_of(findings),
         own=comparison.rows[0].label,
         without=comparison.without.label,
-        changes=changes(data, comparison),
+        changes=changes(data, comparison, findings.context.terms),
         context=findings.context,
         chosen=[data.texts[place] for place in findings.context.chosen],
         numbered=NUMBERED,
