@@ -39,6 +39,7 @@ def inputs(
         require(package, "this comparison", extra="eval")
     data = _judged(source, choice, run) if _has_judgements(source.source) else _made(source, choice, run)
     compared = {
+        **({"modes": [name.value for name in dict.fromkeys(choice.mode)]} if choice.mode else {}),
         "foreign": _other_corpora(source, choice.context_of or [], run),
         "sizes": choice.size or [],
         "strategies": [name.value for name in choice.strategy or []],
@@ -87,7 +88,7 @@ def summary(data: RetrievalDataset, comparison: Comparison) -> dict[str, Any]:
         means = {name: row.evaluation.mean(name).to_dict() for name in MEASURES}
         gain = comparison.own.minus(row.evaluation)
         compared = {} if row is comparison.rows[0] else {**gain.to_dict(), "significant": gain.excludes_zero}
-        rows.append({"label": row.label, "group": row.group, "size": row.size, **means, "own_context_gains": compared})
+        rows.append({**row.labels(), **means, "first_row_gains": compared})
     return {
         "data": data.name,
         "documents": len(data.texts),
@@ -104,7 +105,7 @@ def lines(data: RetrievalDataset, comparison: Comparison) -> Iterator[Renderable
     """The same as a table, and in words."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column(Text(data.name), overflow="fold")
-    for name in (*MEASURES, f"own context gains, {MAIN}"):
+    for name in (*MEASURES, f"first row gains, {MAIN}"):
         table.add_column(name, justify="right")
     for row in comparison.rows:
         cells = [f"{100 * float(row.evaluation.values[name].mean()):.1f}" for name in MEASURES]

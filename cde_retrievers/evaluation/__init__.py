@@ -6,7 +6,7 @@ from cde_retrievers.util.imports import importer
 
 if TYPE_CHECKING:
     from cde_retrievers.evaluation.comparison import Comparison
-    from cde_retrievers.evaluation.comparison_plan import compare
+    from cde_retrievers.evaluation.comparison_run import compare
     from cde_retrievers.evaluation.contexts import (
         FittedContext,
         ForeignContext,
@@ -46,7 +46,7 @@ _HOMES = {
     "RetrievalDataset": "cde_retrievers.evaluation.dataset",
     "Searcher": "cde_retrievers.evaluation.searchers",
     "ShuffledContext": "cde_retrievers.evaluation.contexts",
-    "compare": "cde_retrievers.evaluation.comparison_plan",
+    "compare": "cde_retrievers.evaluation.comparison_run",
     "context_matrix": "cde_retrievers.evaluation.matrix",
     "evaluate": "cde_retrievers.evaluation.evaluator",
     "known_items": "cde_retrievers.evaluation.known_item_queries",

@@ -3,12 +3,15 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.evaluation.metrics import MAIN, MEASURES, Interval
 from cde_retrievers.evaluation.results import Evaluation
 from cde_retrievers.storage.atomic import replace_json
+
+if TYPE_CHECKING:  # pictures of saved comparisons need no model
+    from cde_retrievers.index.queries import Mode
 
 Group = Literal["context", "strategy", "seed", "size", "other"]
 NO_CONTEXT = "no context"  # what the labels of all rows without one begin with
@@ -24,17 +27,24 @@ class Row:
             contexts; "other" for a model that is not contextual.
         evaluation: what it found.
         size: context documents, for the group "size".
+        mode: how a contextual model searched: by words, by vectors, or by both, fused as an index does ("hybrid") or by
+            their ranks ("rrf"); None for searchers of another kind.
     """
 
     label: str
     group: Group
     evaluation: Evaluation
     size: int | None = None
+    mode: "Mode | Literal['rrf'] | None" = None
+
+    def labels(self) -> dict[str, Any]:
+        """All but the evaluation, of types that JSON has."""
+        return {"label": self.label, "group": self.group, "size": self.size, "mode": self.mode}
 
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Searchers side by side on one set. The first row is the model under the corpus' own context.
+    """Searchers side by side on one set. The first row is the search that the others are compared with.
 
     Attributes:
         model: its name.
@@ -46,18 +56,18 @@ class Comparison:
 
     @property
     def own(self) -> Evaluation:
-        """The model under the corpus' own context."""
+        """The first row: the model under the corpus' own context, by vectors and words unless asked otherwise."""
         return self.rows[0].evaluation
 
     @property
     def without(self) -> Row:
-        """The model without a context.
+        """The model by vectors alone and without a context.
 
         Raises:
             ConfigurationError: that was not evaluated.
         """
         for row in self.of("context"):
-            if row.label.startswith(NO_CONTEXT):
+            if row.label.startswith(NO_CONTEXT) and row.mode in ("dense", None):  # earlier releases saved no mode
                 return row
         raise ConfigurationError(f"{self.model} was not evaluated without a context; compare() does so")
 
@@ -66,7 +76,7 @@ class Comparison:
         return (row for row in self.rows if row.group == group)
 
     def gain_over(self, label: str, measure: str = MAIN) -> Interval:
-        """By how much the own context is better than the row of that label, paired.
+        """By how much the first row is better than the row of that label, paired.
 
         Raises:
             ConfigurationError: there is no such row, or no such measure.
@@ -77,9 +87,9 @@ class Comparison:
         raise ConfigurationError(f"there is no row {label!r}; there are {[row.label for row in self.rows]}")
 
     def table(self) -> str:
-        """Every row in Markdown: the measures in points, and what the own context gains over it with its interval."""
+        """Every row in Markdown: the measures in points, and what the first row gains over it with its interval."""
         names = list(MEASURES)
-        lines = [f"| {self.own.data} | {' | '.join(names)} | own context gains, {MAIN} |"]
+        lines = [f"| {self.own.data} | {' | '.join(names)} | first row gains, {MAIN} |"]
         lines.append("|---" * (len(names) + 2) + "|")
         for row in self.rows:
             cells = [f"{100 * float(row.evaluation.values[name].mean()):.1f}" for name in names]
@@ -88,10 +98,7 @@ class Comparison:
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, of types that JSON has."""
-        rows = [
-            {"label": row.label, "group": row.group, "size": row.size, "evaluation": row.evaluation.to_dict()}
-            for row in self.rows
-        ]
+        rows = [{**row.labels(), "evaluation": row.evaluation.to_dict()} for row in self.rows]
         return {"model": self.model, "rows": rows}
 
     @classmethod
@@ -103,11 +110,11 @@ class Comparison:
         """
         try:
             rows = tuple(
-                Row(row["label"], row["group"], Evaluation.from_dict(row["evaluation"]), row["size"])
+                Row(row["label"], row["group"], Evaluation.from_dict(row["evaluation"]), row["size"], row.get("mode"))
                 for row in content["rows"]
             )
             return cls(content["model"], rows)
-        except (KeyError, TypeError) as error:
+        except (AttributeError, KeyError, TypeError) as error:
             raise ConfigurationError(f"this is not a saved comparison ({error!r}); compare again") from error
 
     def save(self, path: str | Path) -> None:

@@ -8,7 +8,7 @@ from typing import Self
 from cde_retrievers.encoder.embedder import Embedder
 from cde_retrievers.encoder.encoder import ContextualEncoder
 from cde_retrievers.errors import ConfigurationError, ContextTooSmallError
-from cde_retrievers.evaluation.comparison import Comparison, Group, Row
+from cde_retrievers.evaluation.comparison import Group
 from cde_retrievers.evaluation.contexts import (
     ContextSource,
     FittedContext,
@@ -16,15 +16,12 @@ from cde_retrievers.evaluation.contexts import (
     NamedCorpus,
     NamedTexts,
     OwnContext,
-    ShuffledContext,
 )
 from cde_retrievers.evaluation.dataset import RetrievalDataset
-from cde_retrievers.evaluation.evaluator import evaluation_of, searcher_of
-from cde_retrievers.evaluation.precomputed import PrecomputedEmbedder, embedded_once
-from cde_retrievers.evaluation.searchers import Contextual, Searcher, without_context
+from cde_retrievers.evaluation.evaluator import searcher_of
+from cde_retrievers.evaluation.searchers import Searcher, check_mode
+from cde_retrievers.index.queries import Mode
 from cde_retrievers.util.imports import require
-from cde_retrievers.util.progress import progress_bar
-from cde_retrievers.validation.signatures import validated
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +46,14 @@ class Plan:
     Attributes:
         encoder: the model.
         data: what is searched.
-        contexts: the corpus' own first.
+        modes: how the corpus is searched under its own context and without one.
+        contexts: further ones, for the first mode.
         others: what else searches.
     """
 
     encoder: ContextualEncoder
     data: RetrievalDataset
+    modes: tuple[Mode, ...]
     contexts: tuple[PlannedContext, ...]
     others: tuple[Searcher, ...]
 
@@ -64,6 +63,7 @@ class Plan:
         model: ContextualEncoder | str | Path,
         data: RetrievalDataset | str | Path,
         *,
+        modes: Sequence[Mode],
         foreign: Sequence[NamedTexts | str | Path],
         strategies: Sequence[str],
         seeds: Sequence[int],
@@ -73,15 +73,15 @@ class Plan:
     ) -> Self:
         """Load and read what is named, and fit the contexts of other corpora; arguments and errors as `compare`."""
         require("ir_measures", "evaluation", extra="eval")
+        _check_modes(modes)
         encoder = model if isinstance(model, ContextualEncoder) else ContextualEncoder.from_pretrained(model)
         judged = data if isinstance(data, RetrievalDataset) else RetrievalDataset.read(data, split)
         _check_sizes(encoder, sizes)
         searchers = tuple(searcher_of(other) for other in others)
         own = list(_own_contexts(strategies, seeds, sizes))
         corpora = [_named(each) for each in foreign]
-        usual = [PlannedContext(OwnContext(), "context"), PlannedContext(ShuffledContext(), "context")]
-        contexts = (*usual, *_foreign_contexts(encoder, judged, corpora), *own)
-        return cls(encoder, judged, contexts, searchers)
+        contexts = (*_foreign_contexts(encoder, judged, corpora), *own)
+        return cls(encoder, judged, tuple(modes), contexts, searchers)
 
 
 def _own_contexts(strategies: Sequence[str], seeds: Sequence[int], sizes: Sequence[int]) -> Iterator[PlannedContext]:
@@ -119,90 +119,14 @@ def _named(corpus: NamedTexts | str | Path) -> NamedTexts:
     return corpus
 
 
+def _check_modes(modes: Sequence[Mode]) -> None:
+    for mode in modes:
+        check_mode(mode)
+    if not modes or len(set(modes)) < len(modes):
+        raise ConfigurationError(f"modes={list(modes)} must name at least one mode of search, and none twice")
+
+
 def _check_sizes(encoder: ContextualEncoder, sizes: Sequence[int]) -> None:
     slots = getattr(encoder.config.conditioning, "context_slots", None)
     if slots is not None and sizes:
         raise ConfigurationError(f"this model reads exactly {slots} context vectors; leave sizes={list(sizes)} out")
-
-
-@validated
-def compare(
-    model: ContextualEncoder | str | Path,
-    data: RetrievalDataset | str | Path,
-    *,
-    foreign: Sequence[NamedTexts | str | Path] = (),
-    strategies: Sequence[str] = (),
-    seeds: Sequence[int] = (),
-    sizes: Sequence[int] = (),
-    others: Sequence[Searcher | Embedder | str | Path] = (),
-    split: str = "test",
-    show_progress: bool | None = None,
-) -> Comparison:
-    """Compare the contexts of a model on a corpus: its own, none, its own shuffled, and any others requested.
-
-    Under the closed form ("whitening") the corpus is embedded once; other models embed it again for each row.
-
-    Args:
-        model: a contextual model, loaded or by name.
-        data: a `RetrievalDataset`, or a BEIR folder.
-        foreign: other corpora whose context is tried (paper, figure 7): sets, `NamedCorpus(name, texts)`, or what a
-            `Corpus` can be read from.
-        strategies: other ways of choosing context documents: "kmeans", "diverse".
-        seeds: other random choices of context documents.
-        sizes: other numbers of context documents (paper, figure 16), for models that read any number.
-        others: what else searches, as `evaluate` takes it: `BM25()`, `PlainEmbedding(embedding)`, another model.
-        split: whose judgements of a folder are used.
-        show_progress: show a bar; None for long work only.
-
-    Raises:
-        ConfigurationError: a strategy, seed or size is impossible, or none this model can read; or one of `foreign` or
-            `others` is of no use.
-        CorpusFileError: a folder's files are missing or not as they should be.
-        ContextTooSmallError: another corpus has fewer than two different texts.
-        CheckpointError: there is no model of such a name.
-        MissingDependencyError: ir-measures, or what BM25 needs, is not installed; names the extra.
-    """
-    plan = Plan.of(
-        model,
-        data,
-        foreign=foreign,
-        strategies=strategies,
-        seeds=seeds,
-        sizes=sizes,
-        others=others,
-        split=split,
-    )
-    return run_plan(plan, embedded_once(plan.encoder, plan.data, show_progress), show_progress)
-
-
-def run_plan(
-    plan: Plan, embedder: ContextualEncoder | PrecomputedEmbedder, show_progress: bool | None = None
-) -> Comparison:
-    """Evaluate every searcher of a plan.
-
-    Args:
-        plan: what is searched, and how.
-        embedder: `embedded_once` of its model and set.
-        show_progress: show a bar; None for long work only.
-    """
-    searches = list(_searches(plan, embedder))
-    rows = []
-    with progress_bar(len(searches) * len(plan.data.texts), show_progress, "Searching") as bar:
-        for label, group, searcher, size in searches:
-            rows.append(Row(label, group, evaluation_of(searcher, plan.data, show_progress=False), size))
-            bar.update(len(plan.data.texts))
-    return Comparison(plan.encoder.name, tuple(rows))
-
-
-def _searches(
-    plan: Plan, embedder: ContextualEncoder | PrecomputedEmbedder
-) -> Iterator[tuple[str, Group, Searcher, int | None]]:
-    """Label, group, searcher and context size of every row; without a context comes second."""
-    own, *contexts = plan.contexts
-    without = without_context(embedder)
-    yield own.source.label, own.group, Contextual(embedder, own.source), own.size
-    yield without.name.removeprefix(f"{embedder.name}, "), "context", without, None
-    for each in contexts:
-        yield each.source.label, each.group, Contextual(embedder, each.source), each.size
-    for other in plan.others:
-        yield other.name, "other", other, None

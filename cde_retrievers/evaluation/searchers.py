@@ -65,9 +65,14 @@ class Contextual:
         check_mode(self.mode)
 
     @property
+    def context_label(self) -> str:
+        """The context's name in tables."""
+        return self.context.label
+
+    @property
     def name(self) -> str:
         """Its name in tables."""
-        return f"{self.encoder.name}, {self.context.label}, {self.mode}"
+        return f"{self.encoder.name}, {self.context_label}, {self.mode}"
 
     def encoded(
         self, data: RetrievalDataset, modes: Collection[Mode], show_progress: bool | None = None
@@ -106,11 +111,16 @@ class BiEncoder:
         check_mode(self.mode)
 
     @property
-    def name(self) -> str:
-        """Its name in tables."""
+    def context_label(self) -> str:
+        """What takes the place of a context, as its name in tables."""
         parts = [] if self.mode == "lexical" else ["its bi-encoder"]
         parts += [] if self.mode == "dense" else ["generic texts"]
-        return f"{self.encoder.name}, no context ({', '.join(parts)}), {self.mode}"
+        return f"no context ({', '.join(parts)})"
+
+    @property
+    def name(self) -> str:
+        """Its name in tables."""
+        return f"{self.encoder.name}, {self.context_label}, {self.mode}"
 
     def encoded(
         self, data: RetrievalDataset, modes: Collection[Mode], show_progress: bool | None = None

@@ -1,4 +1,4 @@
-"""The findings of a report: figures, queries, and the documents of the context. Axes: D documents of the corpus."""
+"""The findings of a report: figures, and the documents of the context. Axes: D documents of the corpus."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -6,12 +6,12 @@ from typing import Self
 import numpy as np
 
 from cde_retrievers.encoder.embedder import Embedder, fitted_context
-from cde_retrievers.evaluation.comparison import Comparison
+from cde_retrievers.evaluation.comparison import NO_CONTEXT, Comparison
 from cde_retrievers.evaluation.dataset import RetrievalDataset
 from cde_retrievers.evaluation.matrix import ContextMatrix
-from cde_retrievers.evaluation.metrics import MAIN, Interval
+from cde_retrievers.evaluation.metrics import Interval
 from cde_retrievers.evaluation.pictures.scatter_plot import Projection
-from cde_retrievers.evaluation.results import Evaluation
+from cde_retrievers.sparse import TermStatistics
 from cde_retrievers.validation.vectors import checked_embeddings, checked_width
 
 _ON_MAP = 2_000  # documents besides those of the context: enough to see where the corpus lies
@@ -26,12 +26,14 @@ class MappedContext:
         strategy: how they were chosen.
         seed: of the choice.
         projection: of the context documents, in that order, and of others after them.
+        terms: term statistics of the context; None if it has none.
     """
 
     chosen: tuple[int, ...]
     strategy: str
     seed: int
     projection: Projection
+    terms: TermStatistics | None = None
 
     @classmethod
     def of(cls, encoder: Embedder, data: RetrievalDataset, show_progress: bool | None = None) -> Self:
@@ -49,7 +51,7 @@ class MappedContext:
         shown = [data.texts[place] for place in (*chosen, *drawn)]
         answer = encoder.encode_documents(shown, context, show_progress)
         embeddings = checked_embeddings(answer, len(shown), checked_width(encoder.width))
-        return cls(chosen, context.strategy, context.seed, Projection.of(embeddings))
+        return cls(chosen, context.strategy, context.seed, Projection.of(embeddings), context.terms)
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,40 +86,53 @@ class Headline:
     verdict: str
 
 
+# What is judged, by the mode of the first row.
+_SUBJECTS = {"hybrid": "hybrid search under its own context", "lexical": "search by words under its own context"}
+
+
 def headline(comparison: Comparison) -> Headline:
-    """The gain of the corpus' own context over none.
+    """The gain of the first row over the model by vectors alone and without a context.
 
     Raises:
         ConfigurationError: the comparison has no row without a context.
     """
-    without = comparison.without
+    first, without = comparison.rows[0], comparison.without
     gain = comparison.gain_over(without.label)
-    title, verdict = _judged(gain)
+    title, verdict = _judged(gain, _SUBJECTS.get(first.mode or "", "its own context"))
     detail = (
-        f"With a context fitted on the corpus itself, {comparison.model} has nDCG@10 "
-        f"{points(comparison.own.mean().mean)}; with {without.label} it has {points(without.evaluation.mean().mean)}. "
-        f"The difference is {signed(gain.mean)} points, with a 95\N{NO-BREAK SPACE}% interval from "
-        f"{signed(gain.low)} to {signed(gain.high)}, over {len(comparison.own.queries):,} queries."
+        f"{comparison.model} has nDCG@10 {points(comparison.own.mean().mean)} in the row “{first.label}”, and "
+        f"{points(without.evaluation.mean().mean)} in “{without.label}”. The difference is {signed(gain.mean)} points, "
+        f"with a 95\N{NO-BREAK SPACE}% interval from {signed(gain.low)} to {signed(gain.high)}, over "
+        f"{len(comparison.own.queries):,} queries."
     )
-    return Headline(title, detail, verdict)
+    return Headline(title, f"{detail}{_part_of_vectors(comparison)}", verdict)
 
 
-def _judged(gain: Interval) -> tuple[str, str]:
-    size = f"{points(abs(gain.mean))} points of nDCG@10"
+def _part_of_vectors(comparison: Comparison) -> str:
+    """What the own context gains where words play no part; empty if that is the headline itself, or is not known."""
+    for row in comparison.of("context"):
+        if row.mode == "dense" and row is not comparison.rows[0] and not row.label.startswith(NO_CONTEXT):
+            gain = row.evaluation.minus(comparison.without.evaluation)
+            return (
+                f" By vectors alone the own context makes a difference of {signed(gain.mean)} points "
+                f"({signed(gain.low)} to {signed(gain.high)})."
+            )
+    return ""
+
+
+def _judged(gain: Interval, subject: str) -> tuple[str, str]:
+    size, capital = f"{points(abs(gain.mean))} points of nDCG@10", subject[0].upper() + subject[1:]
     if gain.low == gain.high == 0:
-        return "Its own context changes nothing for this corpus", "Every query scores the same with and without it."
+        return f"{capital} changes nothing for this corpus", "Every query scores the same with and without it."
     if not gain.excludes_zero:
         return (
-            f"No clear effect of its own context on this corpus: {signed(gain.mean)} points, which may be chance",
+            f"No clear effect of {subject} on this corpus: {signed(gain.mean)} points, which may be chance",
             "The interval includes zero, so the difference is not significant: other queries of the kind could show "
             "the opposite. More queries would make the interval narrower.",
         )
     if gain.mean > 0:
-        return (
-            f"Its own context gains this corpus {size}",
-            "The interval lies above zero: the gain is significant.",
-        )
-    return f"Its own context costs this corpus {size}", "The interval lies below zero: the loss is significant."
+        return f"{capital} gains this corpus {size}", "The interval lies above zero: the gain is significant."
+    return f"{capital} costs this corpus {size}", "The interval lies below zero: the loss is significant."
 
 
 def points(value: float) -> str:
@@ -128,105 +143,3 @@ def points(value: float) -> str:
 def signed(value: float) -> str:
     """A difference of measures in points, with the sign that typography has for it."""
     return f"{100 * value:+.1f}".replace("-", "\N{MINUS SIGN}")
-
-
-SHOWN = 10  # wins, and as many losses
-_ANSWERS = 2  # texts of what should be found, per query
-_EQUAL = 1e-9  # what a sum of rounded terms may differ by
-
-
-@dataclass(frozen=True, slots=True)
-class Search:
-    """The result of one searcher for one query.
-
-    Attributes:
-        ndcg_at_10: how well.
-        first: text of the best document, None if nothing was found.
-        is_right: whether that answers the query.
-    """
-
-    ndcg_at_10: float
-    first: str | None
-    is_right: bool
-
-
-@dataclass(frozen=True, slots=True)
-class QueryChange:
-    """One query with the own context and without.
-
-    Attributes:
-        query: its text.
-        answers: texts of the best documents that should be found.
-        more_answers: how many others should be.
-        own: with the own context.
-        without: without a context.
-    """
-
-    query: str
-    answers: tuple[str, ...]
-    more_answers: int
-    own: Search
-    without: Search
-
-    @property
-    def gain(self) -> float:
-        """The difference in nDCG@10."""
-        return self.own.ndcg_at_10 - self.without.ndcg_at_10
-
-
-@dataclass(frozen=True, slots=True)
-class QueryChanges:
-    """The effect of a context on the queries of a set.
-
-    Attributes:
-        wins: the ten that gained most, most first.
-        losses: the ten that lost most, most first.
-        won: how many gained.
-        lost: how many lost.
-        same: how many did neither.
-    """
-
-    wins: tuple[QueryChange, ...]
-    losses: tuple[QueryChange, ...]
-    won: int
-    lost: int
-    same: int
-
-
-def changes(data: RetrievalDataset, comparison: Comparison) -> QueryChanges:
-    """The effect of the own context, query by query.
-
-    Args:
-        data: what was searched.
-        comparison: on it.
-
-    Raises:
-        ConfigurationError: the comparison has no row without a context.
-    """
-    without = comparison.without.evaluation
-    gains = comparison.own.differences(without)
-    order = np.argsort(-gains, kind="stable")
-    wins = [place for place in order.tolist() if gains[place] > _EQUAL]
-    losses = [place for place in order[::-1].tolist() if gains[place] < -_EQUAL]
-    texts = dict(zip(data.ids, data.texts, strict=True))
-
-    def shown(places: list[int]) -> tuple[QueryChange, ...]:
-        return tuple(_change(place, data, texts, comparison.own, without) for place in places[:SHOWN])
-
-    return QueryChanges(shown(wins), shown(losses), len(wins), len(losses), len(gains) - len(wins) - len(losses))
-
-
-def _change(
-    place: int, data: RetrievalDataset, texts: dict[str, str], own: Evaluation, without: Evaluation
-) -> QueryChange:
-    query = own.queries[place]
-    grades = {document: grade for document, grade in data.judged.relevant[query].items() if grade > 0}
-    answers = sorted(grades, key=lambda document: -grades[document])
-    first_answers = tuple(texts[document] for document in answers[:_ANSWERS])
-    found = [_search(evaluation, place, texts, set(answers)) for evaluation in (own, without)]
-    return QueryChange(data.judged.queries[query], first_answers, len(answers) - len(first_answers), *found)
-
-
-def _search(evaluation: Evaluation, place: int, texts: dict[str, str], answers: set[str]) -> Search:
-    value, best = float(evaluation.values[MAIN][place]), evaluation.best[place]
-    return Search(value, texts[best[0]], best[0] in answers) if best else Search(value, None, False)

@@ -10,7 +10,8 @@ from cde_retrievers.evaluation.dataset import RetrievalDataset
 from cde_retrievers.evaluation.metrics import MEASURES
 from cde_retrievers.evaluation.pictures.scatter_plot import NUMBERED
 from cde_retrievers.report.figures import figures_of, map_of
-from cde_retrievers.report.findings import Findings, changes, headline, points, signed
+from cde_retrievers.report.findings import Findings, headline, points, signed
+from cde_retrievers.report.query_changes import changes
 from cde_retrievers.util.imports import imported
 
 _EXCERPT = 260  # characters of a document
@@ -24,7 +25,7 @@ class TableRow:
     Attributes:
         label: what it is called.
         cells: of every measure, in points.
-        gain: what the own context gains over it; empty for itself.
+        gain: what the first row gains over it; empty for itself.
         is_significant: whether that is more than chance.
     """
 
@@ -56,7 +57,9 @@ def page(findings: Findings) -> str:
         measures=[_NAMES[name] for name in MEASURES],
         rows=list(_table(comparison)),
         figures=figures_of(findings),
-        changes=changes(data, comparison),
+        own=comparison.rows[0].label,
+        without=comparison.without.label,
+        changes=changes(data, comparison, findings.context.terms),
         context=findings.context,
         chosen=[data.texts[place] for place in findings.context.chosen],
         numbered=NUMBERED,
@@ -89,10 +92,10 @@ def _table(comparison: Comparison) -> Iterator[TableRow]:
         if row is comparison.rows[0]:
             yield TableRow(row.label, cells, "", is_significant=False)
         else:
-            yield _against_own(row, cells, comparison)
+            yield _against_first(row, cells, comparison)
 
 
-def _against_own(row: Row, cells: tuple[str, ...], comparison: Comparison) -> TableRow:
+def _against_first(row: Row, cells: tuple[str, ...], comparison: Comparison) -> TableRow:
     gain = comparison.own.minus(row.evaluation)
     words = f"{signed(gain.mean)} ({signed(gain.low)} to {signed(gain.high)})"
     if gain.low == gain.high == 0:

@@ -7,12 +7,14 @@ from pathlib import Path
 from cde_retrievers.encoder.embedder import Embedder
 from cde_retrievers.encoder.encoder import ContextualEncoder
 from cde_retrievers.evaluation.comparison import Comparison
-from cde_retrievers.evaluation.comparison_plan import Plan, run_plan
+from cde_retrievers.evaluation.comparison_plan import Plan
+from cde_retrievers.evaluation.comparison_run import run_plan
 from cde_retrievers.evaluation.contexts import NamedTexts
 from cde_retrievers.evaluation.dataset import RetrievalDataset
 from cde_retrievers.evaluation.matrix import ContextMatrix
 from cde_retrievers.evaluation.precomputed import embedded_once
 from cde_retrievers.evaluation.searchers import Searcher
+from cde_retrievers.index.queries import Mode
 from cde_retrievers.report.findings import Findings, MappedContext
 from cde_retrievers.report.html import page
 from cde_retrievers.storage.atomic import checked_file, replace_bytes
@@ -28,6 +30,7 @@ def report(
     data: RetrievalDataset | str | Path,
     path: str | Path,
     *,
+    modes: Sequence[Mode] = ("hybrid", "dense", "lexical"),
     foreign: Sequence[NamedTexts | str | Path] = (),
     strategies: Sequence[str] = (),
     seeds: Sequence[int] = (),
@@ -45,6 +48,7 @@ def report(
         model: a contextual model, loaded or by name.
         data: a `RetrievalDataset`, as `known_items` makes one where there are no judged queries; or a BEIR folder.
         path: of the page; an older file there is replaced, when the new one is whole.
+        modes: how the corpus is searched, as `compare` takes them; the page is about the first one.
         foreign: other corpora whose context is tried, as `compare` takes them.
         strategies: other ways of choosing context documents.
         seeds: other random choices of context documents.
@@ -66,6 +70,7 @@ def report(
     plan = Plan.of(
         model,
         data,
+        modes=modes,
         foreign=foreign,
         strategies=strategies,
         seeds=seeds,

@@ -1,6 +1,7 @@
 """Each command does what the library does, and says so to people and to programs."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,14 @@ from cde_retrievers.retrieval.document import Document
 def context(answer, source, model_folder, tmp_path):
     answer("fit", source, "--out", tmp_path / "context", "--model", model_folder)
     return tmp_path / "context"
+
+
+@pytest.fixture
+def indexed_without_words(answer, context, source, tmp_path):
+    """An index as earlier releases made them."""
+    replace(CorpusContext.load(context), terms=None).save(tmp_path / "old_context")
+    answer("index", source, "--out", tmp_path / "old", "--context", tmp_path / "old_context")
+    return tmp_path / "old"
 
 
 def write_rows(path: Path, rows) -> Path:
@@ -156,10 +165,59 @@ def test_search_gives_the_hits_of_the_library(answer, indexed, model_folder):
     assert [hit["score"] for hit in found["hits"]] == pytest.approx([hit.score for hit in expected], abs=1e-5)
 
 
-def test_search_shows_rank_score_id_source_and_the_first_words(run, indexed):
+@pytest.mark.parametrize("mode", ["hybrid", "dense", "lexical"])
+def test_search_takes_a_mode_and_shows_what_each_part_gave(answer, run, indexed, model_folder, mode):
+    index = ContextualIndex.open(indexed, ContextualEncoder.from_pretrained(model_folder, "cpu", "float32"))
+    found = answer("search", indexed, QUERIES[1], "-k", 4, "--mode", mode)
+    assert found["mode"] == mode
+    expected = index.search(QUERIES[1], k=4, mode=mode)
+    assert [hit["id"] for hit in found["hits"]] == [hit.id for hit in expected]
+    for part in ("score", "dense", "lexical"):
+        there, theirs = [hit[part] for hit in found["hits"]], [getattr(hit, part) for hit in expected]
+        assert there == (theirs if None in theirs else pytest.approx(theirs, abs=1e-5))
+    first = run("search", indexed, QUERIES[1], "--mode", mode).stdout.splitlines()[0]
+    assert ("cosine" in first, "BM25" in first) == (mode != "lexical", mode != "dense")
+
+
+def test_search_is_in_the_mode_of_the_index_by_default(answer, indexed):
+    by_default, hybrid = (answer("search", indexed, QUERIES[1], *mode) for mode in ([], ["--mode", "hybrid"]))
+    assert by_default == hybrid
+
+
+def test_an_index_without_words_says_how_to_get_them(run, answer, indexed_without_words):
+    assert answer("search", indexed_without_words, QUERIES[1])["mode"] == "dense"
+    result = run("search", indexed_without_words, QUERIES[1], "--mode", "lexical")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "this index holds vectors alone" in result.stderr
+    assert f"on the command line: `cde-retrievers refit {indexed_without_words}` adds the words" in result.stderr
+    about = answer("info", indexed_without_words)
+    assert (about["mode"], about["language"], about["terms"], about["mean_length"]) == ("dense", None, None, None)
+    shown = run("info", indexed_without_words)
+    assert "terms" not in shown.stdout
+    assert f"`cde-retrievers refit {indexed_without_words}` adds them" in shown.stderr
+    answer("refit", indexed_without_words)
+    assert answer("info", indexed_without_words)["mode"] == "hybrid"
+    assert answer("search", indexed_without_words, QUERIES[1], "--mode", "lexical")["hits"]
+
+
+def test_by_words_alone_nothing_may_be_found(run, indexed):
+    for options, said in (
+        ([], "no document shares a word with the query"),
+        (["--filter", '{"n": 3}'], "no document that passes the filter shares a word with the query"),
+        (["--filter", '{"n": 1000}'], "no document passes the filter"),
+    ):
+        result = run("search", indexed, "xylophone", "--mode", "lexical", *options)
+        assert (result.exit_code, result.stdout, result.stderr.strip()) == (0, "", said)
+
+
+def test_search_shows_rank_score_id_source_parts_and_the_first_words(run, indexed):
+    hit = ContextualIndex.open(indexed).search(CORPUS[3], k=1)[0]
     result = run("search", indexed, CORPUS[3], "-k", 2)
     first, text, blank, second = result.stdout.splitlines()[:4]
-    assert first.split() == ["1.", "1.000", "d3", "corpus.jsonl:4"]
+    assert first.split() == [
+        *("1.", f"{hit.score:.3f}", "d3", "corpus.jsonl:4"),
+        *("cosine", "1.000,", "BM25", f"{hit.lexical:.2f}"),
+    ]
     assert (text.strip(), blank.strip()) == (CORPUS[3], "")
     assert second.startswith(" 2. ")
 
@@ -314,6 +372,35 @@ def test_info_tells_an_index_from_a_context(answer, run, indexed, context):
     assert about["metadata_fields"] == ["file", "n", "row", "topic"]
     assert answer("info", context)["what"] == "context"
     assert index.context.fingerprint in run("info", indexed).stdout
+
+
+def test_info_shows_the_mode_and_the_terms(answer, run, indexed, context, tmp_path):
+    terms = ContextualIndex.open(indexed).context.terms
+    expected = ("english", len(terms), terms.mean_length)
+    for path in (indexed, context):
+        about = answer("info", path)
+        assert (about["language"], about["terms"], about["mean_length"]) == expected
+    assert answer("info", indexed)["mode"] == "hybrid"
+    assert "mode" not in answer("info", context)
+    shown = run("info", indexed)
+    assert [line.split()[-1] for line in shown.stdout.splitlines() if line.startswith(("mean", "terms", "lang"))] == [
+        "english",
+        f"{len(terms):,}",
+        f"{terms.mean_length:.1f}",
+    ]
+    assert shown.stderr == ""
+
+
+def test_info_says_how_a_context_gets_terms(answer, run, context, tmp_path):
+    replace(CorpusContext.load(context), terms=None).save(tmp_path / "old")
+    assert answer("info", tmp_path / "old")["terms"] is None
+    assert "fit it again with `cde-retrievers fit`" in run("info", tmp_path / "old").stderr
+
+
+def test_info_tells_a_language_of_none_from_no_terms(answer, model_folder, tmp_path):
+    encoder = ContextualEncoder.from_pretrained(model_folder, "cpu", "float32")
+    encoder.fit_context(CORPUS, language=None).save(tmp_path / "any")
+    assert answer("info", tmp_path / "any")["language"] == "none"
 
 
 def test_answers_for_people_say_what_was_done(run, source, more, model_folder, tmp_path):

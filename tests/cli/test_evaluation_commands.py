@@ -11,6 +11,7 @@ from cde_retrievers import ContextualEncoder
 from cde_retrievers.corpora import Corpus, ReadOptions
 from cde_retrievers.evaluation import BM25, Comparison, RetrievalDataset, compare, known_items
 
+USUAL = 9  # rows of every comparison: four searches with context, as many without, and one by hand
 STORIES = [
     f"The {text.split()[0]} {text.split()[1]} has number {place}. It is known that it {' '.join(text.split()[2:])} "
     f"and that it reads the list of all {place} keys."
@@ -65,9 +66,10 @@ def test_eval_finds_what_compare_finds(answer, judged, model_folder, encoder, tm
     for shown, row in zip(found["rows"], expected.rows, strict=True):
         assert shown["ndcg@10"] == row.evaluation.mean().to_dict()
         assert shown["map"] == row.evaluation.mean("map").to_dict()
+    assert [row["mode"] for row in found["rows"]] == [row.mode for row in expected.rows]
     gain = expected.gain_over(expected.rows[1].label)
-    assert found["rows"][1]["own_context_gains"] == {**gain.to_dict(), "significant": gain.excludes_zero}
-    assert found["rows"][0]["own_context_gains"] == {}
+    assert found["rows"][1]["first_row_gains"] == {**gain.to_dict(), "significant": gain.excludes_zero}
+    assert found["rows"][0]["first_row_gains"] == {}
     about = (found["data"], found["documents"], found["queries"], found["queries_are_made"], found["out"])
     assert about == ("animals", 54, 9, False, str(tmp_path / "result.json"))
 
@@ -75,12 +77,12 @@ def test_eval_finds_what_compare_finds(answer, judged, model_folder, encoder, tm
 def test_eval_compares_all_that_is_asked_for(answer, judged, more, model_folder, encoder, tmp_path):
     options = ["--context-of", more, "--size", 4, "--size", 8, "--strategy", "kmeans", "--seed", 1, "--bm25"]
     found = answer("eval", judged, "--model", model_folder, "--out", tmp_path / "result.json", *options)
-    assert [row["label"] for row in found["rows"]][3:] == [
-        "context of more.jsonl",
-        "own context, kmeans",
-        "own context, seed 1",
-        "own context, 4 documents",
-        "own context, 8 documents",
+    assert [row["label"] for row in found["rows"]][USUAL:] == [
+        "context of more.jsonl, hybrid",
+        "own context, kmeans, hybrid",
+        "own context, seed 1, hybrid",
+        "own context, 4 documents, hybrid",
+        "own context, 8 documents, hybrid",
         "BM25",
     ]
     other = RetrievalDataset.of({"q": "a"}, {f"m{i}": t for i, t in enumerate(Corpus(more).texts())}, {"q": {"m0"}})
@@ -99,7 +101,7 @@ def test_other_documents_of_one_name_are_told_apart(answer, judged, tmp_path, mo
         others.append(write_rows(tmp_path / folder / "docs.jsonl", [{"text": f"a {folder}"}, {"text": "a file"}]))
     options = [part for other in others for part in ("--context-of", other)]
     found = answer("eval", judged, "--model", model_folder, *options)
-    assert [row["label"] for row in found["rows"]][3:] == [f"context of {other}" for other in others]
+    assert [row["label"] for row in found["rows"]][USUAL:] == [f"context of {other}, hybrid" for other in others]
 
 
 def test_eval_shows_a_table_and_what_it_means(run, judged, model_folder, tmp_path):
@@ -110,7 +112,7 @@ def test_eval_shows_a_table_and_what_it_means(run, judged, model_folder, tmp_pat
     assert lines[0][:5] == ["animals", "ndcg@10", "recall@100", "mrr@10", "map"]
     own = RetrievalDataset.read(judged)
     expected = compare(ContextualEncoder.from_pretrained(model_folder, "cpu", "float32"), own).own
-    assert lines[1] == ["own", "context", *(f"{100 * expected.mean(m).mean:.1f}" for m in expected.values)]
+    assert lines[1] == ["own", "context,", "hybrid", *(f"{100 * expected.mean(m).mean:.1f}" for m in expected.values)]
     # Brackets in a name are no markup.
     assert "context of [red]docs.jsonl" in result.stdout
     assert "54 documents, 9 judged queries" in result.stderr
@@ -133,7 +135,7 @@ def test_reading_options_hold_for_documents_and_for_others(answer, tmp_path, mod
     source, other = (write_rows(tmp_path / f"{name}.jsonl", rows) for name in ("these", "those"))
     options = ["--text", "body", "--id", "name", "--context-of", other]
     found = answer("eval", source, "--model", model_folder, *options)
-    assert (found["documents"], found["rows"][3]["label"]) == (12, "context of those.jsonl")
+    assert (found["documents"], found["rows"][USUAL]["label"]) == (12, "context of those.jsonl, hybrid")
 
 
 def test_a_title_that_asks_is_taken_out_of_its_document(answer, tmp_path, model_folder, monkeypatch):
@@ -158,6 +160,7 @@ def test_a_title_that_asks_is_taken_out_of_its_document(answer, tmp_path, model_
         (["--context-of", "nowhere"], ["nowhere does not exist"], 1),
         (["--size", "1"], ["Invalid value for '--size'"], 2),
         (["--strategy", "best"], ["--strategy", "kmeans"], 2),
+        (["--mode", "sparse"], ["--mode", "hybrid"], 2),
         (["--out", "."], [". is a directory; give the path of a file"], 1),
         (["--out", "animals/result.json"], ["is inside the source"], 2),
         (["--out", "there.json"], ["there.json already exists", "--replace"], 1),
@@ -209,4 +212,16 @@ def test_eval_replaces_a_result_only_on_request(run, answer, judged, model_folde
     path = tmp_path / "result.json"
     path.write_text("mine")
     answer("eval", judged, "--model", model_folder, "--out", path, "--replace")
-    assert len(Comparison.from_dict(json.loads(path.read_text())).rows) == 3
+    assert len(Comparison.from_dict(json.loads(path.read_text())).rows) == USUAL
+
+
+@pytest.mark.parametrize("command", ["eval", "report"])
+def test_modes_may_be_chosen(answer, judged, model_folder, tmp_path, command):
+    options = ["--mode", "lexical", "--mode", "dense", "--mode", "lexical", "--out", tmp_path / "result"]
+    found = answer(command, judged, "--model", model_folder, *options)
+    assert [row["label"] for row in found["rows"]] == [
+        "own context, lexical",
+        "own context, dense",
+        "no context (generic texts), lexical",
+        "no context (its bi-encoder), dense",
+    ]

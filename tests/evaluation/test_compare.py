@@ -9,17 +9,26 @@ from searched import ANIMALS, OTHERS
 from cde_retrievers.errors import ConfigurationError, ContextTooSmallError, MissingDependencyError
 from cde_retrievers.evaluation import (
     BM25,
+    BiEncoder,
     Comparison,
+    Contextual,
     ForeignContext,
+    GenericContext,
     NamedCorpus,
+    NullContext,
     OwnContext,
-    ShuffledContext,
+    ReciprocalRankFusion,
     compare,
     context_matrix,
     evaluate,
 )
-from cde_retrievers.model.config import JointConditioning
+from cde_retrievers.evaluation.hits import Hits
+from cde_retrievers.model.config import CachedConditioning, JointConditioning
+from cde_retrievers.sparse import Analyzer, TermStatistics
+from cde_retrievers.sparse.bm25 import document_rows, query_rows
 from cde_retrievers.util import imports as optional
+
+MODES = ("hybrid", "dense", "lexical")
 
 
 @pytest.fixture
@@ -33,55 +42,132 @@ def comparison(encoder):
 
 
 def test_every_row_is_what_evaluate_finds_alone(encoder, comparison):
-    sources = [
-        OwnContext(),
-        None,
-        ShuffledContext(),
-        ForeignContext(OTHERS),
-        OwnContext(strategy="kmeans"),
-        OwnContext(seed=1),
-        OwnContext(4),
-        OwnContext(8),
+    by_hand = ReciprocalRankFusion(BiEncoder(encoder), OfTheWholeCorpus())
+    searchers = [
+        *(Contextual(encoder, mode=mode) for mode in MODES),
+        ReciprocalRankFusion(Contextual(encoder), Contextual(encoder, mode="lexical")),
+        *(BiEncoder(encoder, mode) for mode in MODES),
+        ReciprocalRankFusion(BiEncoder(encoder), BiEncoder(encoder, "lexical")),
+        by_hand,
+        *(
+            Contextual(encoder, source, "hybrid")
+            for source in (
+                ForeignContext(OTHERS),
+                OwnContext(strategy="kmeans"),
+                OwnContext(seed=1),
+                OwnContext(4),
+                OwnContext(8),
+            )
+        ),
+        BM25(),
     ]
-    for row, source in zip(comparison.rows, sources, strict=False):
-        if source is not None:
-            found = evaluate(encoder, ANIMALS, source)
-            np.testing.assert_array_equal(row.evaluation.values["ndcg@10"], found.values["ndcg@10"])
-    np.testing.assert_array_equal(comparison.rows[-1].evaluation.values["map"], evaluate(BM25(), ANIMALS).values["map"])
+    for row, searcher in zip(comparison.rows, searchers, strict=True):
+        found = evaluate(searcher, ANIMALS)
+        for measure in ("ndcg@10", "map"):
+            np.testing.assert_array_equal(row.evaluation.values[measure], found.values[measure], row.label)
 
 
-def test_rows_say_what_they_are_there_for(comparison):
-    assert [(row.label, row.group, row.size) for row in comparison.rows] == [
-        ("own context", "context", None),
-        ("no context (its bi-encoder), dense", "context", None),
-        ("own context, shuffled", "context", None),
-        ("context of others", "context", None),
-        ("own context, kmeans", "strategy", None),
-        ("own context, seed 1", "seed", None),
-        ("own context, 4 documents", "size", 4),
-        ("own context, 8 documents", "size", 8),
-        ("BM25", "other", None),
+class OfTheWholeCorpus:
+    """BM25 that knows every document, one query at a time."""
+
+    name = "BM25"
+
+    def search(self, data, depth, show_progress=None):
+        statistics = TermStatistics.of(data.texts, Analyzer())
+        documents = document_rows(data.texts, statistics)
+        queries = query_rows(data.judged.queries.values(), statistics)
+        scores = (queries @ documents.T).toarray()
+        return Hits.of_scores(np.where(scores > 0, scores, -np.inf).astype(np.float32), depth)
+
+
+def test_rows_say_what_they_are(comparison):
+    assert [(row.label, row.group, row.size, row.mode) for row in comparison.rows] == [
+        ("own context, hybrid", "context", None, "hybrid"),
+        ("own context, dense", "context", None, "dense"),
+        ("own context, lexical", "context", None, "lexical"),
+        ("own context, RRF", "context", None, "rrf"),
+        ("no context (its bi-encoder, generic texts), hybrid", "context", None, "hybrid"),
+        ("no context (its bi-encoder), dense", "context", None, "dense"),
+        ("no context (generic texts), lexical", "context", None, "lexical"),
+        ("no context (its bi-encoder, generic texts), RRF", "context", None, "rrf"),
+        ("RRF of plain vectors and BM25", "other", None, "rrf"),
+        ("context of others, hybrid", "context", None, "hybrid"),
+        ("own context, kmeans, hybrid", "strategy", None, "hybrid"),
+        ("own context, seed 1, hybrid", "seed", None, "hybrid"),
+        ("own context, 4 documents, hybrid", "size", 4, "hybrid"),
+        ("own context, 8 documents, hybrid", "size", 8, "hybrid"),
+        ("BM25", "other", None, None),
     ]
     assert [row.size for row in comparison.of("size")] == [4, 8]
+    names = [row.evaluation.searcher for row in comparison.rows if row.group != "other"]
+    assert names == [f"tiny, {row.label}" for row in comparison.rows if row.group != "other"]
+
+
+@pytest.mark.parametrize(
+    ("modes", "labels"),
+    [
+        (["dense"], ["own context, dense", "no context (its bi-encoder), dense"]),
+        (
+            ["lexical"],
+            ["own context, lexical", "no context (generic texts), lexical", "no context (its bi-encoder), dense"],
+        ),
+        (
+            ("hybrid",),
+            [
+                "own context, hybrid",
+                "own context, RRF",
+                "no context (its bi-encoder, generic texts), hybrid",
+                "no context (its bi-encoder), dense",
+                "no context (its bi-encoder, generic texts), RRF",
+                "RRF of plain vectors and BM25",
+            ],
+        ),
+    ],
+)
+def test_modes_may_be_chosen(encoder, modes, labels):
+    found = compare(encoder, ANIMALS, modes=modes, seeds=[3])
+    assert [row.label for row in found.rows] == [*labels, f"own context, seed 3, {modes[0]}"]
+    assert found.without.label == "no context (its bi-encoder), dense"
+
+
+@pytest.mark.parametrize("modes", [(), ("dense", "dense"), ("sparse",), "dense"])
+def test_impossible_modes_are_refused_before_the_model_is_loaded(modes):
+    with pytest.raises(ConfigurationError, match=r"mode"):
+        compare("no such model", ANIMALS, modes=modes)
+
+
+@pytest.mark.parametrize("null", [True, False])
+def test_other_models_are_compared_too_and_embed_once_under_each_context(make_encoder, null, monkeypatch):
+    encoder = make_encoder(CachedConditioning(null_vector=null))
+    runs, run = [], encoder._runner.run
+    monkeypatch.setattr(
+        encoder._runner, "run", lambda texts, *a, **k: (runs.append(len(texts)), run(texts, *a, **k))[1]
+    )
+    found = compare(encoder, ANIMALS)
+    embedded = sum(runs)
+    name, source = ("null vector", NullContext()) if null else ("generic texts", GenericContext())
+    labels = [f"{context}, {mode}" for context in ("own context", f"no context ({name})") for mode in (*MODES, "RRF")]
+    assert [row.label for row in found.rows] == [*labels, "RRF of plain vectors and BM25"]
+    runs.clear()
+    for row, same in ((found.rows[0], OwnContext()), (found.rows[4], source)):
+        alone = evaluate(encoder, ANIMALS, same, mode="hybrid")
+        np.testing.assert_array_equal(row.evaluation.values["map"], alone.values["map"])
+    assert embedded == sum(runs)
 
 
 def test_the_table_has_the_measures_in_points_and_the_gain(comparison):
     lines = comparison.table().splitlines()
-    assert lines[0] == "| animals | ndcg@10 | recall@100 | mrr@10 | map | own context gains, ndcg@10 |"
+    assert lines[0] == "| animals | ndcg@10 | recall@100 | mrr@10 | map | first row gains, ndcg@10 |"
     assert len(lines) == 2 + len(comparison.rows)
     own = comparison.own.values
     figures = " | ".join(f"{100 * own[name].mean():.1f}" for name in ("ndcg@10", "recall@100", "mrr@10", "map"))
-    assert lines[2] == f"| own context | {figures} |  |"
+    assert lines[2] == f"| own context, hybrid | {figures} |  |"
     gain = comparison.gain_over("BM25")
     assert lines[-1].endswith(f"| {100 * gain.mean:+.1f} ({100 * gain.low:+.1f} to {100 * gain.high:+.1f}) |")
 
 
-def test_the_order_of_the_context_does_not_matter_to_the_closed_form(comparison):
-    assert comparison.gain_over("own context, shuffled").mean == pytest.approx(0, abs=1e-9)
-
-
 def test_an_unknown_row_is_refused(comparison):
-    with pytest.raises(ConfigurationError, match=r"no row 'bm25'; there are \['own context'"):
+    with pytest.raises(ConfigurationError, match=r"no row 'bm25'; there are \['own context, hybrid'"):
         comparison.gain_over("bm25")
 
 
@@ -89,8 +175,17 @@ def test_a_comparison_comes_back_from_what_is_saved(comparison, tmp_path):
     comparison.save(tmp_path / "found.json")
     again = Comparison.from_dict(comparison.to_dict())
     assert again.table() == comparison.table()
+    assert [row.mode for row in again.rows] == [row.mode for row in comparison.rows]
     with pytest.raises(ConfigurationError, match=r"not a saved comparison"):
         Comparison.from_dict({"rows": []})
+
+
+def test_a_comparison_that_an_earlier_release_saved_is_read(encoder):
+    saved = compare(encoder, ANIMALS, modes=["dense"]).to_dict()
+    for row in saved["rows"]:
+        del row["mode"]
+        row["label"] = row["label"].removesuffix(", dense")
+    assert Comparison.from_dict(saved).without.label == "no context (its bi-encoder)"
 
 
 def test_a_model_of_fixed_slots_takes_no_sizes(make_encoder):
@@ -116,8 +211,8 @@ def test_a_matrix_has_every_corpus_under_every_context(encoder):
 def test_another_corpus_is_read_without_judgements(encoder, tmp_path):
     (tmp_path / "notes.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in OTHERS.texts))
     rows = compare(encoder, ANIMALS, foreign=[tmp_path / "notes.jsonl"]).rows
-    found = evaluate(encoder, ANIMALS, ForeignContext(OTHERS))
-    assert rows[-1].label == "context of notes.jsonl"
+    found = evaluate(encoder, ANIMALS, ForeignContext(OTHERS), mode="hybrid")
+    assert rows[-1].label == "context of notes.jsonl, hybrid"
     np.testing.assert_array_equal(rows[-1].evaluation.values["map"], found.values["map"])
 
 

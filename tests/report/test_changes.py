@@ -3,8 +3,10 @@
 import pytest
 from reported import DOCUMENTS, compared, evaluated, searched
 
-from cde_retrievers.evaluation import RetrievalDataset
-from cde_retrievers.report.findings import changes
+from cde_retrievers.evaluation import Comparison, RetrievalDataset
+from cde_retrievers.evaluation.comparison import Row
+from cde_retrievers.report.query_changes import changes
+from cde_retrievers.sparse import Analyzer, TermStatistics
 
 
 def test_wins_and_losses_are_the_ten_biggest_in_order():
@@ -47,3 +49,48 @@ def test_what_should_be_found_is_the_best_judged_first():
     assert win.more_answers == 2
     # Judged, but with a grade of 0.
     assert not win.own.is_right
+
+
+COFFEE = {
+    "burr": "A burr grinder crushes beans.",
+    "blade": "A blade grinder chops beans.",
+    "bloom": "The bloom is hot water on coffee.",
+    "press": "Espresso is brewed under pressure.",
+}
+TERMS = TermStatistics.of(COFFEE.values(), Analyzer())
+
+
+def words_of(mode, own, without, own_best, without_best, query="a grinder that crushes: burr!", terms=TERMS):
+    """The words of the one query, which asks for the burr grinder and for espresso."""
+    data = RetrievalDataset.of({"q": query}, COFFEE, {"q": {"burr": 1, "press": 1, "bloom": 0}})
+    rows = (
+        Row("own context", "context", evaluated(data, [own], [own_best]), mode=mode),
+        Row("no context, dense", "context", evaluated(data, [without], [without_best]), mode="dense"),
+    )
+    found = changes(data, Comparison("tiny", rows), terms)
+    ((change,),) = [each for each in (found.wins, found.losses) if each]
+    return change.words
+
+
+@pytest.mark.parametrize("mode", ["hybrid", "lexical"])
+def test_words_that_favoured_the_right_document_are_named_where_it_won(mode):
+    assert words_of(mode, 1.0, 0.6, ("burr", "blade"), ("blade", "burr")) == ("crushes", "burr")
+    # What is not among the best is below them.
+    assert words_of(mode, 1.0, 0.0, ("burr",), ("bloom", "blade")) == ("crushes", "burr", "grinder")
+
+
+def test_words_that_favoured_the_wrong_document_are_named_where_it_lost():
+    query = "a burr grinder, no blade that chops"
+    assert words_of("hybrid", 0.6, 1.0, ("blade", "burr"), ("burr", "blade"), query) == ("blade", "chops")
+
+
+def test_no_words_are_named_where_they_did_nothing():
+    best = ("burr", "blade"), ("blade", "burr")
+    assert words_of("dense", 1.0, 0.6, *best) == ()
+    assert words_of("hybrid", 1.0, 0.6, *best, terms=None) == ()
+    # The words favoured the other document; the vectors decided.
+    assert words_of("hybrid", 1.0, 0.6, ("press", "blade"), ("blade", "press")) == ()
+    # Two answers changed places, and no wrong document did.
+    assert words_of("hybrid", 1.0, 0.9, ("burr", "press", "blade"), ("press", "burr", "blade")) == ()
+    # The one above it in both searches did not change places.
+    assert words_of("hybrid", 0.6, 0.5, ("blade", "burr"), ("blade", "press")) == ()

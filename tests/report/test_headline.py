@@ -40,8 +40,36 @@ def test_the_detail_has_both_means_and_the_paired_interval():
     found = compared(UNSURE)
     gain = found.gain_over("no context (null vector)")
     detail = headline(found).detail
-    for part in ("has nDCG@10 41.0", "it has 40.0", signed(gain.low), signed(gain.high), "30 queries", "null vector"):
+    for part in ("has nDCG@10 41.0", "and 40.0 in", signed(gain.low), signed(gain.high), "30 queries", "null vector"):
         assert part in detail
+
+
+@pytest.mark.parametrize(
+    ("mode", "title"),
+    [
+        ("hybrid", "Hybrid search under its own context gains this corpus 10.0 points of nDCG@10"),
+        ("lexical", "Search by words under its own context gains this corpus 10.0 points of nDCG@10"),
+        ("dense", "Its own context gains this corpus 10.0 points of nDCG@10"),
+    ],
+)
+def test_the_headline_names_what_gains(mode, title):
+    rows = [
+        Row(f"own context, {mode}", "context", evaluation(0.5), mode=mode),
+        Row("no context (null vector), hybrid", "context", evaluation(0.45), mode="hybrid"),
+        Row("no context (null vector), dense", "context", evaluation(0.4), mode="dense"),
+    ]
+    assert headline(Comparison("tiny", tuple(rows))).title == title
+    assert "By vectors alone" not in headline(Comparison("tiny", tuple(rows))).detail
+
+
+def test_the_detail_tells_the_part_of_the_vectors():
+    rows = [
+        Row("own context, hybrid", "context", evaluation(0.5), mode="hybrid"),
+        Row("own context, dense", "context", evaluation(0.42), mode="dense"),
+        Row("no context (null vector), dense", "context", evaluation(0.4), mode="dense"),
+    ]
+    detail = headline(Comparison("tiny", tuple(rows))).detail
+    assert detail.endswith("By vectors alone the own context makes a difference of +2.0 points (+2.0 to +2.0).")
 
 
 def test_the_headline_is_about_no_context_wherever_that_row_stands():

@@ -18,6 +18,7 @@ from cde_retrievers.report import page
 from cde_retrievers.report.figures import DARK_INK, LIGHT_INK
 from cde_retrievers.report.html import excerpt, origin
 from cde_retrievers.retrieval.judgements import JudgedQueries
+from cde_retrievers.sparse import Analyzer, TermStatistics
 
 EVIL = "<script>alert('x')</script> & \"<b>bold</b>\" {{ 7 * 7 }}"
 VOID = {"meta", "img", "source", "br"}
@@ -142,6 +143,20 @@ def test_wins_and_losses_are_told_with_what_was_found(data, comparison):
     assert "12 queries gained, 1 lost, 13 stayed as they were" in read.line
     assert "+0.10 question 1 Should be found the text of document 1" in read.line
     assert "\N{MINUS SIGN}0.10 question 25" in read.line
+
+
+def test_the_words_that_decided_are_named(data, comparison):
+    judged = JudgedQueries({**data.judged.queries, "q1": f"document 1? {EVIL}"}, data.judged.relevant)
+    own = replace(comparison.rows[0].evaluation, best=tuple((f"d{place}",) for place in range(26)))
+    without = replace(comparison.rows[1].evaluation, best=(("d0",), ("d0",), *(("d0", "d1"),) * 24))
+    first, second, *others = comparison.rows
+    rows = (replace(first, evaluation=own, mode="hybrid"), replace(second, evaluation=without), *others)
+    found = findings(replace(data, judged=judged), replace(comparison, rows=rows))
+    read = Read(page(replace(found, context=replace(found.context, terms=TermStatistics.of(data.texts, Analyzer())))))
+    assert "Words that favoured the right document: 1 Should be found" in read.line
+    assert read.of("script") == []
+    # In the last query, that of the loss, the wrong document was favoured by nothing: both searches put it as they did.
+    assert read.line.count("Words that favoured the wrong document:") == 0
 
 
 def test_no_wins_and_no_losses_are_told_as_well(data):

@@ -29,6 +29,7 @@ def test_the_page_is_about_what_compare_finds(encoder, tmp_path):
     written = (tmp_path / "new" / "report.html").read_text(encoding="utf-8")
     for row in expected.rows:
         assert row.label in written
+    assert "Words that favoured the right document:" in written
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["report.html"]
 
 
@@ -44,6 +45,7 @@ def test_the_mapped_context_is_the_one_that_is_searched_under(encoder):
     context = encoder.fit_context(ANIMALS.texts)
     assert list(mapped.chosen) == list(context.positions)
     assert (mapped.strategy, mapped.seed) == ("random", 0)
+    assert mapped.terms.fingerprint == context.terms.fingerprint
     assert len(set(mapped.chosen)) == 16
     assert len(mapped.projection.points) == len(ANIMALS.texts)
     # The context documents come first, so their distances on the map are those of their embeddings' projection.

@@ -118,9 +118,13 @@ def info(path: IndexOrContext, output: OutputOptions) -> None:
         run.way_out = WAYS_OUT
         if holds_context(path):
             data = {"path": str(path), "what": "context", **_about_context(CorpusContext.load(path))}
+            way_out = "fit it again with `cde-retrievers fit`"
         else:
             data = {"path": str(path), "what": "index", **_about_index(path)}
+            way_out = f"`cde-retrievers refit {path}` adds them"
         run.answer(data, _table(data))
+        if data["terms"] is None or data.get("mode") == "dense":
+            run.say(f"{path} holds no words, so that only vectors can be searched; {way_out}")
 
 
 def _about_context(context: "CorpusContext") -> dict[str, Any]:
@@ -130,9 +134,18 @@ def _about_context(context: "CorpusContext") -> dict[str, Any]:
         "of_corpus": context.corpus_size,
         "strategy": context.strategy,
         "seed": context.seed,
+        **_about_terms(context),
         "model": context.model_name,
         "model_fingerprint": context.model_fingerprint,
     }
+
+
+def _about_terms(context: "CorpusContext") -> dict[str, Any]:
+    """The term statistics; all None if there are none. The language is "none" for words as they are."""
+    terms = context.terms
+    if terms is None:
+        return {"language": None, "terms": None, "mean_length": None}
+    return {"language": terms.language or "none", "terms": len(terms), "mean_length": terms.mean_length}
 
 
 def _about_index(path: Path) -> dict[str, Any]:
@@ -147,6 +160,7 @@ def _about_index(path: Path) -> dict[str, Any]:
         "documents": len(index),
         "generation": index.generation,
         "kind": index.kind,
+        "mode": index.mode,
         "width": manifest.width,
         "segments": len(manifest.segments),
         "bytes": size + (manifest.accelerator.file.bytes if manifest.accelerator else 0),
@@ -162,6 +176,11 @@ def _table(data: Mapping[str, Any]) -> Table:
     table.add_column(overflow="fold")
     for name, value in data.items():
         if value is not None:
-            shown = f"{value:,}" if isinstance(value, int) else ", ".join(value) if isinstance(value, list) else value
-            table.add_row(name.replace("_", " "), str(shown))
+            table.add_row(name.replace("_", " "), _shown(value))
     return table
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(value)
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.1f}" if isinstance(value, float) else str(value)

@@ -16,6 +16,7 @@ Format = Literal["text", "jsonl", "csv", "parquet", "beir"]
 Split = Literal["paragraphs", "headings"]
 Strategy = Literal["random", "kmeans", "diverse"]
 Kind = Literal["flat", "hnsw", "ivf"]
+Mode = Literal["hybrid", "dense", "lexical"]
 
 _READING, _MODEL, _CONTEXT, _OUTPUT = "How the source is read", "Model", "Choice of the context", "Output"
 

@@ -20,6 +20,14 @@ class StrategyName(StrEnum):
     DIVERSE = "diverse"
 
 
+class ModeName(StrEnum):
+    """`options.Mode` once more."""
+
+    HYBRID = "hybrid"
+    DENSE = "dense"
+    LEXICAL = "lexical"
+
+
 @dataclass(frozen=True)
 class EvaluationSource(ReadingOptions):
     """SOURCE: judged queries and their corpus, or documents, which the other options say how to read."""
@@ -37,7 +45,7 @@ class EvaluationSource(ReadingOptions):
 
 @dataclass(frozen=True)
 class ComparisonOptions:
-    """The comparisons of the corpus' own context, besides no context and itself in another order."""
+    """The searches that are compared, besides those under the corpus' own context and without one."""
 
     qrels: Annotated[
         str | None,
@@ -45,6 +53,14 @@ class ComparisonOptions:
             metavar="NAME",
             rich_help_panel=_COMPARED,
             help="Whose judgements of a BEIR folder: qrels/NAME.tsv ('test' if left out).",
+        ),
+    ] = None
+    mode: Annotated[
+        list[ModeName] | None,
+        Option(
+            rich_help_panel=_COMPARED,
+            help="How the source is searched (all three if left out, hybrid first). The first one is what all others "
+            "are compared with. Repeat.",
         ),
     ] = None
     context_of: Annotated[
