@@ -13,6 +13,11 @@ from typing import Any
 
 import pytest
 
+from cde_retrievers import ContextualEncoder
+from cde_retrievers.model import whitening
+from cde_retrievers.retrieval import fusion
+from cde_retrievers.sparse import Analyzer, TermStatistics, projection
+
 ROOT = Path(__file__).parents[1]
 BENCHMARKS = ROOT / "benchmarks"
 RESULTS = BENCHMARKS / "results"
@@ -267,9 +272,45 @@ def test_the_tables_of_the_model_card_are_the_committed_results(script, result, 
     assert "\n".join(table_of(script, result, monkeypatch)) in card
 
 
+IN_HYBRID = [
+    ("builtin_model/evaluate_hybrid", "hybrid"),
+    ("builtin_model/stronger_hybrid", "stronger_hybrid"),
+    ("builtin_model/term_statistics", "term_statistics"),
+    ("identifiers", "identifiers"),
+    ("hybrid_speed", "hybrid_speed"),
+]
+
+
+@NEEDS_RESULTS
+@pytest.mark.parametrize(("script", "result"), IN_HYBRID)
+def test_the_tables_of_hybrid_search_are_the_committed_results(script, result, monkeypatch):
+    page = TEXTS[ROOT / "docs" / "hybrid.md"]
+    for table in "\n".join(table_of(script, result, monkeypatch)).split("\n\n"):
+        assert table in page
+    assert f"python benchmarks/{script}.py" in page
+    assert f"](../benchmarks/results/{result}.json)" in page
+
+
+@NEEDS_RESULTS
+def test_the_settings_of_hybrid_search_are_those_that_were_chosen():
+    chosen, page = result_of("hybrid_choice")["chosen"], TEXTS[ROOT / "docs" / "hybrid.md"]
+    assert chosen["fusion"] == "power of the mass"
+    assert chosen["weights"] == [fusion.LEXICAL_WEIGHT, fusion.LEXICAL_POWER]
+    words = TermStatistics.of(["a text"], Analyzer())
+    assert (chosen["k1"], chosen["b"], chosen["feedback"]) == (words.k1, words.b, 0)
+    closed = ContextualEncoder.from_pretrained("minilm").config.conditioning
+    assert (chosen["power"], chosen["shrinkage"]) == (closed.power, closed.shrinkage)
+    assert f"*s* + {fusion.LEXICAL_WEIGHT} · (*l* / *I*)^{fusion.LEXICAL_POWER}" in page
+    form = result_of("hybrid_choice")["one_vector"]["chosen"]
+    assert (form["weight"], form["slots"], form["b"]) == (projection.WEIGHT, projection.SLOTS, words.b)
+    side = result_of("hybrid_choice")["query_side"]["chosen"]
+    assert (side["shift"], side["power"], side["shrinkage"]) == (whitening.MEAN_SHARE, closed.power, closed.shrinkage)
+
+
 @NEEDS_RESULTS
 def test_the_table_of_the_readme_is_the_committed_result(monkeypatch):
-    assert "\n".join(table_of("builtin_model/evaluate_sets", "builtin_model", monkeypatch)) in TEXTS[README]
+    monkeypatch.syspath_prepend(str(BENCHMARKS / "builtin_model"))
+    assert import_module("evaluate_hybrid").gains_table(result_of("hybrid")) in TEXTS[README]
 
 
 def test_every_table_of_results_is_compared():
