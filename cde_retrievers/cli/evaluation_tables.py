@@ -13,12 +13,12 @@ from typer import BadParameter
 from cde_retrievers.cli.commands.build import read_once
 from cde_retrievers.cli.options.evaluation import ComparisonOptions, EvaluationSource
 from cde_retrievers.cli.session import Session
+from cde_retrievers.evaluation.bm25 import BM25
 from cde_retrievers.evaluation.comparison import Comparison, in_points
 from cde_retrievers.evaluation.contexts import NamedCorpus
 from cde_retrievers.evaluation.dataset import RetrievalDataset
 from cde_retrievers.evaluation.known_item_queries import known_items
 from cde_retrievers.evaluation.metrics import MAIN, MEASURES
-from cde_retrievers.evaluation.searchers import BM25
 from cde_retrievers.report.findings import headline
 from cde_retrievers.util.imports import require
 

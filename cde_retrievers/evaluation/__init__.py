@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from cde_retrievers.util.imports import importer
 
 if TYPE_CHECKING:
+    from cde_retrievers.evaluation.bm25 import BM25
     from cde_retrievers.evaluation.comparison import Comparison
     from cde_retrievers.evaluation.comparison_run import compare
     from cde_retrievers.evaluation.contexts import (
@@ -23,10 +24,10 @@ if TYPE_CHECKING:
     from cde_retrievers.evaluation.metrics import Interval
     from cde_retrievers.evaluation.rank_fusion import ReciprocalRankFusion
     from cde_retrievers.evaluation.results import Evaluation, mean_difference, mean_over_sets
-    from cde_retrievers.evaluation.searchers import BM25, BiEncoder, Contextual, Plain, PlainEmbedding, Searcher
+    from cde_retrievers.evaluation.searchers import BiEncoder, Contextual, Plain, PlainEmbedding, Searcher
 
 _HOMES = {
-    "BM25": "cde_retrievers.evaluation.searchers",
+    "BM25": "cde_retrievers.evaluation.bm25",
     "BiEncoder": "cde_retrievers.evaluation.searchers",
     "Comparison": "cde_retrievers.evaluation.comparison",
     "ContextMatrix": "cde_retrievers.evaluation.matrix",

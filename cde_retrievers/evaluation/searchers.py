@@ -1,10 +1,8 @@
-"""The searchers that can be evaluated: a model under contexts, any plain embedding, and BM25."""
+"""The searchers that can be evaluated: a model under contexts or without one, and any plain embedding."""
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, get_args, runtime_checkable
-
-import numpy as np
 
 from cde_retrievers.encoder.embedder import Embedder
 from cde_retrievers.encoder.encoder import ContextualEncoder
@@ -22,7 +20,6 @@ from cde_retrievers.evaluation.hits import Hits
 from cde_retrievers.evaluation.precomputed import PrecomputedEmbedder
 from cde_retrievers.index.queries import Mode
 from cde_retrievers.model.config import WhiteningConditioning
-from cde_retrievers.util.imports import imported, require
 from cde_retrievers.validation.vectors import checked_vectors, unit_rows
 
 
@@ -216,52 +213,6 @@ def _calls(embedding: Any) -> tuple[Embed, Embed]:
         f"{type(embedding).__name__} is not a supported embedding; give an embedding of LangChain, LlamaIndex or "
         f"sentence-transformers, or a class with a `name` and a `search` as `Searcher` describes"
     )
-
-
-_EXTRA = "eval"
-
-
-@dataclass(frozen=True, slots=True)
-class BM25:
-    """BM25 by bm25s: Lucene's variant, English stop words and Snowball stemmer, title and text as one.
-
-    Attributes:
-        k1: term-frequency saturation.
-        b: length normalisation.
-
-    Raises:
-        MissingDependencyError: bm25s or its stemmer is not installed; names the extra.
-    """
-
-    k1: float = 1.5
-    b: float = 0.75
-
-    def __post_init__(self) -> None:
-        for package in ("bm25s", "Stemmer"):
-            require(package, "BM25", extra=_EXTRA)
-
-    @property
-    def name(self) -> str:
-        """Its name in tables."""
-        return "BM25"
-
-    def search(self, data: RetrievalDataset, depth: int, show_progress: bool | None = None) -> Hits:
-        """As `Searcher`. A document that shares no word with the query is not found."""
-        bm25s = imported("bm25s", "BM25", extra=_EXTRA)
-        index = bm25s.BM25(k1=self.k1, b=self.b, method="lucene")
-        index.index(_words(bm25s, data.texts), show_progress=bool(show_progress))
-        found = index.retrieve(
-            _words(bm25s, list(data.judged.queries.values())),
-            k=min(depth, len(data.texts)),
-            show_progress=bool(show_progress),
-        )
-        scores = found.scores.astype(np.float32)
-        return Hits(found.documents.astype(np.int64), np.where(scores > 0, scores, -np.inf).astype(np.float32))
-
-
-def _words(bm25s: Any, texts: Any) -> Any:
-    stemmer = imported("Stemmer", "BM25", extra=_EXTRA).Stemmer("english")
-    return bm25s.tokenize(list(texts), stopwords="en", stemmer=stemmer, show_progress=False)
 
 
 Plain = PlainEmbedding

@@ -28,9 +28,9 @@ def by_leaving_out(query, favoured, other, statistics):
     """The slow twin, for queries of different words: what is lost of the difference when a word is left out."""
 
     def difference(words):
-        rows = document_rows([favoured, other], statistics) @ query_rows([" ".join(words)], statistics).T
-        first, second = rows.toarray()[:, 0].tolist()
-        return first - second
+        asked = query_rows([" ".join(words)], statistics)
+        first, second = (document_rows([text], statistics).multiply(asked).sum() for text in (favoured, other))
+        return float(first) - float(second)
 
     words = [word.strip(".,:;!?()") for word in query.split()]
     gains = {word: difference(words) - difference([each for each in words if each != word]) for word in words}
