@@ -18,26 +18,26 @@ one weight or more may move a step of its grid, all else is tried together: ever
 That is done again around what was chosen, until the same is chosen again.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
+from dataclasses import asdict
 from importlib.metadata import version
 from itertools import product, repeat
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from choosing_data import ChoosingSet, Values, prepared_sets
 from command_line import options, write_and_show
 from fusions import FUSIONS
+from hybrid_figures import Figures, neighbours, table
 from hybrid_settings import FEEDBACK, K1, POWERS, SHRINKAGES, B, Baselines, Setting, Views, choose
-from in_points import cells
-from sets import QUESTIONS
+from vector_forms import WIDTHS, OneVector, QuerySide, one_vector_ndcg, query_side_ndcg
 
 FINE_FUSIONS = 3
 WORKERS = 2
-SHOWN = {"plain": "MiniLM", "whitening": "whitening", "bm25": "BM25", "rrf": "RRF", "chosen": "chosen"}
+S = TypeVar("S")
 
 
 def broad() -> Iterator[Setting]:
@@ -48,9 +48,9 @@ def broad() -> Iterator[Setting]:
 
 
 def fine(around: Setting) -> Iterator[Setting]:
-    """All settings of one fusion whose weights and power are at most a step away."""
+    """All settings of one fusion whose weights and power are at most a step away, or whose power is 0."""
     place = POWERS.index(around.power)
-    near = closed_forms(POWERS[max(0, place - 1) : place + 2])
+    near = closed_forms({0.0, *POWERS[max(0, place - 1) : place + 2]})
     for weights in FUSIONS[around.fusion].around(around.weights):
         for (power, shrinkage), k1, b, feedback in product(near, K1, B, FEEDBACK):
             yield Setting(around.fusion, weights, power, shrinkage, k1, b, feedback)
@@ -58,54 +58,72 @@ def fine(around: Setting) -> Iterator[Setting]:
 
 def closed_forms(powers: Iterable[float]) -> list[tuple[float, float]]:
     """Powers with shrinkages; at power 0 the shrinkage does nothing."""
-    return [(power, shrinkage) for power, shrinkage in product(powers, SHRINKAGES) if power or shrinkage == 1]
+    return [(power, shrinkage) for power, shrinkage in product(sorted(powers), SHRINKAGES) if power or shrinkage == 1]
 
 
-class Trials:
-    """nDCG@10 of every setting tried so far, on every set."""
-
-    def __init__(self, sets: Sequence[ChoosingSet]) -> None:
-        self.sets = sets
-        self.baselines = Baselines.of(map(Views, sets))
-        self.found: dict[Setting, Values] = {}
-
-    def run(self, settings: Iterable[Setting]) -> None:
-        """Try those that were not tried yet."""
-        new = list(dict.fromkeys(setting for setting in settings if setting not in self.found))
-        with ProcessPoolExecutor(WORKERS, get_context("spawn")) as pool:
-            columns = list(pool.map(ndcg_of_each, self.sets, repeat(new)))
-        self.found |= dict(zip(new, np.array(columns).T, strict=True))
-        print(f"{len(self.found)} settings tried", flush=True)
-
-    def choose(self, fusion: str | None = None) -> tuple[Setting, float]:
-        """The best by the rule, of all or of one fusion; and by how much the limits were widened."""
-        table = {setting: found for setting, found in self.found.items() if fusion in (None, setting.fusion)}
-        return choose(table, self.baselines)
-
-    def best_of_fusions(self) -> list[Setting]:
-        """The best setting of each fusion, the best fusion first."""
-        best = [self.choose(fusion) for fusion in FUSIONS]
-        order = sorted(best, key=lambda choice: (choice[1], -float(self.found[choice[0]].mean())))
-        return [setting for setting, _ in order]
+def tried(
+    sets: Sequence[ChoosingSet], ndcg: Callable[..., list[float]], settings: Iterable[S], *more: object
+) -> dict[S, Values]:
+    """nDCG@10 (sets,) of every setting, by a function of a set, the settings, and more."""
+    listed = list(settings)
+    with ProcessPoolExecutor(WORKERS, get_context("spawn")) as pool:
+        rows = list(pool.map(ndcg, sets, repeat(listed), *map(repeat, more)))
+    return dict(zip(listed, np.array(rows).T, strict=True))
 
 
-def ndcg_of_each(data: ChoosingSet, settings: Sequence[Setting]) -> list[float]:
+def hybrid_ndcg(data: ChoosingSet, settings: Sequence[Setting]) -> list[float]:
     """nDCG@10 of settings on one set."""
     views = Views(data)
     return [data.ndcg(views.scores(setting)) for setting in settings]
 
 
+class Trials:
+    """nDCG@10 (sets,) of every setting of hybrid search tried so far."""
+
+    def __init__(self, sets: Sequence[ChoosingSet], baselines: Baselines) -> None:
+        self.sets = sets
+        self.baselines = baselines
+        self.found: dict[Setting, Values] = {}
+
+    def run(self, settings: Iterable[Setting]) -> None:
+        """Try those that were not tried yet."""
+        self.found |= tried(self.sets, hybrid_ndcg, [each for each in settings if each not in self.found])
+        print(f"{len(self.found):,} settings tried", flush=True)
+
+    def best_of_fusions(self) -> list[Setting]:
+        """The best setting of each fusion by the rule, the best fusion first."""
+        choices = []
+        for fusion in FUSIONS:
+            of_this = {setting: found for setting, found in self.found.items() if setting.fusion == fusion}
+            setting, widened = choose(of_this, self.baselines)
+            choices.append((widened, -float(of_this[setting].mean()), setting))
+        return [setting for *_, setting in sorted(choices)]
+
+    def choose(self) -> tuple[Setting, float]:
+        """Run all stages -> the choice, and by how many points its limits were widened."""
+        self.run(broad())
+        for setting in self.best_of_fusions()[:FINE_FUSIONS]:
+            self.run(fine(setting))
+        before, (chosen, widened) = None, choose(self.found, self.baselines)
+        while chosen != before:
+            self.run(fine(chosen))
+            before, (chosen, widened) = chosen, choose(self.found, self.baselines)
+        return chosen, widened
+
+
 def run(data: Path, cache: Path, output: Path) -> dict[str, Any]:
-    """Try all stages, and choose."""
-    trials = Trials(list(prepared_sets(data, cache)))
-    trials.run(broad())
-    fusions = trials.best_of_fusions()
-    for setting in fusions[:FINE_FUSIONS]:
-        trials.run(fine(setting))
-    before, (chosen, widened) = None, trials.choose()
-    while chosen != before:
-        trials.run(fine(chosen))
-        before, (chosen, widened) = chosen, trials.choose()
+    """Choose the settings of hybrid search, and then those of the forms for stores of one vector a text."""
+    sets = list(prepared_sets(data, cache))
+    baselines = Baselines.of(map(Views, sets))
+    figures = Figures(sets, baselines)
+    trials = Trials(sets, baselines)
+    chosen, widened = trials.choose()
+    rows = [{"row": name, **figures.of(found)} for name, found in baselines.by_name().items()]
+    best = [(setting.fusion, setting) for setting in trials.best_of_fusions()]
+    rows += [
+        {"row": name, "setting": setting.to_dict(), **figures.of(trials.found[setting])}
+        for name, setting in (*best, ("chosen", chosen))
+    ]
     command = "python benchmarks/builtin_model/choose_hybrid.py --data ../shared/data --cache ../vectors"
     return {
         "command": f"{command} --output {output}",
@@ -113,97 +131,32 @@ def run(data: Path, cache: Path, output: Path) -> dict[str, Any]:
         "settings_tried": len(trials.found),
         "limits_widened_by": widened,
         "chosen": chosen.to_dict(),
-        "sets": [
-            {"set": each.name, "documents": len(each.texts), "queries": len(each.queries)} for each in trials.sets
-        ],
-        "rows": rows(trials, chosen, fusions),
-        "one_step_away": neighbours(trials, chosen),
+        "sets": [{"set": each.name, "documents": len(each.texts), "queries": len(each.queries)} for each in sets],
+        "rows": rows,
+        "one_step_away": neighbours(figures, trials.found, chosen),
+        "one_vector": one_vector(sets, figures, chosen),
+        "query_side": query_side(sets, figures),
     }
 
 
-def rows(trials: Trials, chosen: Setting, fusions: Sequence[Setting]) -> list[dict[str, Any]]:
-    """What the choice is held against, each fusion's best of the first stage, and of the last; and the choice."""
-    fields = [(name, None, values) for name, values in trials.baselines.by_name().items()]
-    last = [setting for setting in trials.best_of_fusions() if setting not in fusions]
-    fields += [(setting.fusion, setting, trials.found[setting]) for setting in (*fusions, *last)]
-    fields.append(("chosen", chosen, trials.found[chosen]))
-    return [
-        {"row": name, "setting": setting and setting.to_dict(), **figures(trials, found)}
-        for name, setting, found in fields
-    ]
+def one_vector(sets: Sequence[ChoosingSet], figures: Figures, chosen: Setting) -> dict[str, Any]:
+    """The rule's choice by the mean over the widths; and every form at every width."""
+    forms = OneVector.grid(chosen.b)
+    found = tried(sets, one_vector_ndcg, [form.of_width(width) for form in forms for width in (*WIDTHS, None)], chosen)
+    means = {form: np.mean([found[form.of_width(width)] for width in WIDTHS], axis=0) for form in forms}
+    best, widened = choose(means, figures.baselines)
+    return {"chosen": asdict(best), "limits_widened_by": widened, "rows": _rows(figures, found)}
 
 
-def neighbours(trials: Trials, chosen: Setting) -> dict[str, dict[str, Any]]:
-    """Figures of the settings that differ from the choice in one thing alone."""
-    found: dict[str, dict[str, Any]] = {}
-    for axis in ("weights", "power", "shrinkage", "k1", "b", "feedback"):
-        values = sorted({getattr(setting, axis) for setting in trials.found})
-        tried = {value: replace(chosen, **{axis: value}) for value in values}
-        found[axis] = {
-            str(value): figures(trials, trials.found[setting])
-            for value, setting in tried.items()
-            if setting in trials.found
-        }
-    return found
+def query_side(sets: Sequence[ChoosingSet], figures: Figures) -> dict[str, Any]:
+    """The rule's choice, and every form."""
+    found = tried(sets, query_side_ndcg, QuerySide.grid())
+    best, widened = choose(found, figures.baselines)
+    return {"chosen": asdict(best), "limits_widened_by": widened, "rows": _rows(figures, found)}
 
 
-def figures(trials: Trials, found: Values) -> dict[str, Any]:
-    """Means in points, gains, and the worst set."""
-    baselines = trials.baselines
-    questions = np.array([each.name in QUESTIONS for each in trials.sets])
-    minilm, better = baselines.shortfalls(found)
-    return {
-        "mean": round(100 * float(found.mean()), 3),
-        "questions": round(100 * float(found[questions].mean()), 3),
-        "domains": round(100 * float(found[~questions].mean()), 3),
-        "worst_below_minilm": round(minilm, 3),
-        "worst_below_better": round(better, 3),
-        "ndcg@10": [round(float(value), 5) for value in found],
-    }
-
-
-def table(result: dict[str, Any]) -> str:
-    """nDCG@10 in points: every set, the fusions, and one step from the choice."""
-    return "\n\n".join((_by_set(result), _by_row(result), _by_step(result)))
-
-
-def _by_set(result: dict[str, Any]) -> str:
-    shown = {row["row"]: row for row in result["rows"] if row["row"] in SHOWN}
-    lines = [f"| set | documents | queries | {' | '.join(SHOWN[name] for name in shown)} |"]
-    lines.append("|---" * (3 + len(shown)) + "|")
-    for place, each in enumerate(result["sets"]):
-        figures = cells(row["ndcg@10"][place] for row in shown.values())
-        lines.append(f"| {each['set']} | {each['documents']:,} | {each['queries']} | {figures} |")
-    for name in ("questions", "domains", "mean"):
-        lines.append(f"| **{name}** | | | {' | '.join(format(row[name], '.1f') for row in shown.values())} |")
-    return "\n".join(lines)
-
-
-def _by_row(result: dict[str, Any]) -> str:
-    lines = [
-        "| | weights | power, shrinkage | k1, b | feedback | mean | below MiniLM | below the better |",
-        "|---" * 8 + "|",
-    ]
-    for row in result["rows"]:
-        each = row["setting"]
-        settings = "| | | | |"
-        if each:
-            settings = (f"| {', '.join(map(str, each['weights']))} | {each['power']}, {each['shrinkage']} "
-                        f"| {each['k1']}, {each['b']} | {each['feedback']} |")  # fmt: skip
-        name = f"{row['row']}: {each['formula']}" if each else row["row"]
-        lines.append(f"| {name} {settings} {_worth(row)} |")
-    return "\n".join(lines)
-
-
-def _by_step(result: dict[str, Any]) -> str:
-    lines = ["| | value | mean | below MiniLM | below the better |", "|---" * 5 + "|"]
-    for axis, tried in result["one_step_away"].items():
-        lines += [f"| {axis} | {value} | {_worth(row)} |" for value, row in tried.items()]
-    return "\n".join(lines)
-
-
-def _worth(row: dict[str, Any]) -> str:
-    return f"{row['mean']:.2f} | {row['worst_below_minilm']:+.1f} | {row['worst_below_better']:+.1f}"
+def _rows(figures: Figures, found: Mapping[Any, Values]) -> list[dict[str, Any]]:
+    return [{"setting": asdict(form), **figures.of(values)} for form, values in found.items()]
 
 
 def main() -> None:

@@ -123,9 +123,9 @@ def _weighed(text: str, weight: Callable[[Dense, Lexical, Weights], Values | flo
     return Fusion(text, lambda s, w, a: s.cosines + np.float32(weight(s, w, a)) * w.share, tried)
 
 
-_SMALL = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6)
-_LARGE = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0, 1.2, 1.5)
-_OF_SPREAD = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0)
+_SMALL = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.8, 1.0)
+_LARGE = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0, 1.2, 1.5, 2.0, 2.5)
+_OF_SPREAD = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0)
 FUSIONS: Mapping[str, Fusion] = {
     "share": _weighed("s + a l/M", lambda s, w, a: a[0], _SMALL),
     "standing out": _weighed("s + a c l/M", lambda s, w, a: a[0] * w.standing_out, _LARGE),
@@ -136,18 +136,20 @@ FUSIONS: Mapping[str, Fusion] = {
         "s + (a + b c) l/M",
         lambda s, w, a: a[0] + a[1] * w.standing_out,
         (0.05, 0.1, 0.15, 0.2),
-        (0.1, 0.2, 0.3, 0.4, 0.6, 0.8),
+        (0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0, 1.2),
     ),
     "share and mass": _weighed(
         "s + a l/M + b l/I",
         lambda s, w, a: a[0] + a[1] * w.covered,
         (0.05, 0.1, 0.15, 0.2),
-        (0.1, 0.2, 0.3, 0.4, 0.6, 0.8),
+        (0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0, 1.2),
     ),
     "spread": _weighed("s + a d l/M", lambda s, w, a: a[0] * s.spread, _OF_SPREAD),
     "corpus' spread": _weighed("s + a D l/M", lambda s, w, a: a[0] * s.corpus_spread, _OF_SPREAD),
     "spread and standing out": _weighed(
-        "s + a d c l/M", lambda s, w, a: a[0] * s.spread * w.standing_out, (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
+        "s + a d c l/M",
+        lambda s, w, a: a[0] * s.spread * w.standing_out,
+        (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0, 16.0),
     ),
     "z-scores": Fusion(
         "z(s) + a z(l)", lambda s, w, a: _standardised(s.cosines) + a[0] * _standardised(w.scores), (_SMALL,)

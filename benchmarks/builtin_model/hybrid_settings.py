@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cache
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -25,6 +25,16 @@ WIDENED_BY = 0.5
 TOLERANCE = 0.1
 
 
+class Choosable(Protocol):
+    """Something with settings that the rule chooses."""
+
+    def complexity(self) -> tuple[float, ...]:
+        """Sorts the simpler first."""
+
+
+S = TypeVar("S", bound=Choosable)
+
+
 @dataclass(frozen=True, order=True)
 class Setting:
     """One way to search: a fusion of `FUSIONS` with its weights, the closed form's settings, BM25's, and feedback."""
@@ -37,7 +47,7 @@ class Setting:
     b: float = 0.75
     feedback: float = 0.0
 
-    def complexity(self) -> tuple[int, ...]:
+    def complexity(self) -> tuple[float, ...]:
         """Sorts the simpler first: without feedback, with few constants, and near the usual values in grid steps."""
         steps = abs(POWERS.index(self.power) - POWERS.index(0.3)) + abs(K1.index(self.k1) - K1.index(1.2))
         steps += abs(B.index(self.b) - B.index(0.75)) + (self.shrinkage != 1.0)
@@ -122,7 +132,7 @@ class Baselines:
         return 100 * float(np.max(self.plain - found)), 100 * float(np.max(better - found))
 
 
-def choose(table: Mapping[Setting, Values], baselines: Baselines) -> tuple[Setting, float]:
+def choose(table: Mapping[S, Values], baselines: Baselines) -> tuple[S, float]:
     """The setting that the rule of `choose_hybrid.py` takes, and by how many points its limits had to be widened."""
     over = {
         setting: max(below - limit for below, limit in zip(baselines.shortfalls(found), LIMITS, strict=True))
