@@ -15,7 +15,8 @@ shrinkage 1, k1 1.2 and b 0.75 in steps of the grid, then the best.
 
 First every fusion is tried with all its weights, powers and shrinkages. Then, for the best three safe fusions, whose
 one weight or more may move a step of its grid, all else is tried together: every shrinkage, power, k1, b and feedback.
-That is done again around what was chosen, until the same is chosen again.
+That is done again around what was chosen, until the same is chosen again. Fusion by a power of l/I was added after a
+first look at the other fusions, on these sets. Beside the choice stand those by the first limit alone, and by none.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -32,7 +33,7 @@ from choosing_data import ChoosingSet, Values, prepared_sets
 from command_line import options, write_and_show
 from fusions import FUSIONS
 from hybrid_figures import Figures, neighbours, table
-from hybrid_settings import FEEDBACK, K1, POWERS, SHRINKAGES, B, Baselines, Setting, Views, choose
+from hybrid_settings import FEEDBACK, K1, LIMITS, POWERS, SHRINKAGES, B, Baselines, Setting, Views, choose
 from vector_forms import WIDTHS, OneVector, QuerySide, one_vector_ndcg, query_side_ndcg
 
 FINE_FUSIONS = 3
@@ -120,6 +121,8 @@ def run(data: Path, cache: Path, output: Path) -> dict[str, Any]:
     chosen, widened = trials.choose()
     rows = [{"row": name, **figures.of(found)} for name, found in baselines.by_name().items()]
     best = [(setting.fusion, setting) for setting in trials.best_of_fusions()]
+    best += [("by the first limit", choose(trials.found, baselines, (LIMITS[0], np.inf))[0])]
+    best += [("without limits", choose(trials.found, baselines, (np.inf, np.inf))[0])]
     rows += [
         {"row": name, "setting": setting.to_dict(), **figures.of(trials.found[setting])}
         for name, setting in (*best, ("chosen", chosen))

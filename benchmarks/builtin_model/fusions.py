@@ -21,11 +21,16 @@ _TENTH = 10
 
 @dataclass(frozen=True)
 class Dense:
-    """Cosines s (m, n) of all documents, and their spread among the context's: d (m, 1) and D."""
+    """Cosines s (m, n) of all documents, which of these are the context's (N,), and the spread D among them."""
 
     cosines: Values
-    spread: Values
+    context: NDArray[np.int64]
     corpus_spread: float
+
+    @cached_property
+    def spread(self) -> Values:
+        """How much a query's cosines differ among the context's documents, d (m, 1)."""
+        return self.cosines[:, self.context].std(axis=1, keepdims=True)
 
 
 @dataclass(frozen=True)
@@ -130,6 +135,11 @@ FUSIONS: Mapping[str, Fusion] = {
     "share": _weighed("s + a l/M", lambda s, w, a: a[0], _SMALL),
     "standing out": _weighed("s + a c l/M", lambda s, w, a: a[0] * w.standing_out, _LARGE),
     "mass": _weighed("s + a l/I", lambda s, w, a: a[0] * w.covered, _LARGE),
+    "power of the mass": Fusion(
+        "s + a (l/I)^b",
+        lambda s, w, a: s.cosines + a[0] * (w.covered * w.share) ** a[1],
+        ((0.6, 0.8, 1.0, 1.2, 1.4, 1.6, 1.8, 2.0, 2.5), (1.25, 1.5, 1.75, 2.0)),
+    ),
     "root of the mass": _weighed("s + a l/sqrt(M I)", lambda s, w, a: a[0] * np.sqrt(w.covered), _SMALL),
     "mass and standing out": _weighed("s + a c l/I", lambda s, w, a: a[0] * w.standing_out * w.covered, _LARGE),
     "share and standing out": _weighed(

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -66,19 +66,26 @@ class Views:
         self.vectors = cache(self._vectors)
         self.dense = cache(self._dense)
         self.lexical = cache(self._lexical)
+        self.feedback = lru_cache(maxsize=1)(self._feedback)  # settings come with all their feedbacks in a row
 
     def scores(self, setting: Setting) -> Values:
         """Scores (m, n) of every document for every query."""
-        lexical, fusion = self.lexical(setting.k1, setting.b), FUSIONS[setting.fusion]
         dense = self.dense(setting.power, setting.shrinkage)
-        first = fusion.scores(dense, lexical, setting.weights)
-        if not setting.feedback:
-            return first
-        documents, asked = self.vectors(setting.power, setting.shrinkage)
-        found = documents[best(first, FEEDBACK_DOCUMENTS)].mean(axis=1)
-        cosines = unit_rows(asked + setting.feedback * found) @ documents.T
-        again = Dense(cosines, self._spread(cosines), dense.corpus_spread)
-        return fusion.scores(again, lexical, setting.weights)
+        if setting.feedback:
+            towards, along, squares = self.feedback(replace(setting, feedback=0.0))
+            lengths = np.sqrt(1 + 2 * setting.feedback * along + setting.feedback**2 * squares)
+            cosines = (dense.cosines + setting.feedback * towards) / lengths
+            dense = replace(dense, cosines=cosines)
+        return FUSIONS[setting.fusion].scores(dense, self.lexical(setting.k1, setting.b), setting.weights)
+
+    def _feedback(self, first: Setting) -> tuple[Values, Values, Values]:
+        """The mean vector of the best documents: its products with documents (m, n), with the query and itself (m, 1).
+
+        Of these follow the cosines of the sum of query and mean, for any weight of the mean.
+        """
+        documents, asked = self.vectors(first.power, first.shrinkage)
+        mean = documents[best(self.scores(first), FEEDBACK_DOCUMENTS)].mean(axis=1)
+        return mean @ documents.T, (asked * mean).sum(axis=1, keepdims=True), (mean * mean).sum(axis=1, keepdims=True)
 
     def _vectors(self, power: float, shrinkage: float) -> tuple[Values, Values]:
         """Unit vectors of documents (n, W) and queries (m, W)."""
@@ -91,10 +98,7 @@ class Views:
         documents, asked = self.vectors(power, shrinkage)
         cosines, context = asked @ documents.T, documents[self.data.context]
         among = (context @ context.T)[np.triu_indices(len(context), 1)]
-        return Dense(cosines, self._spread(cosines), float(among.std()))
-
-    def _spread(self, cosines: Values) -> Values:
-        return cosines[:, self.data.context].std(axis=1, keepdims=True)
+        return Dense(cosines, self.data.context, float(among.std()))
 
     def _lexical(self, k1: float, b: float) -> Lexical:
         statistics = replace(self.data.statistics, k1=k1, b=b)
@@ -132,10 +136,10 @@ class Baselines:
         return 100 * float(np.max(self.plain - found)), 100 * float(np.max(better - found))
 
 
-def choose(table: Mapping[S, Values], baselines: Baselines) -> tuple[S, float]:
+def choose(table: Mapping[S, Values], baselines: Baselines, limits: tuple[float, float] = LIMITS) -> tuple[S, float]:
     """The setting that the rule of `choose_hybrid.py` takes, and by how many points its limits had to be widened."""
     over = {
-        setting: max(below - limit for below, limit in zip(baselines.shortfalls(found), LIMITS, strict=True))
+        setting: max(below - limit for below, limit in zip(baselines.shortfalls(found), limits, strict=True))
         for setting, found in table.items()
     }
     widened = max(0.0, WIDENED_BY * float(np.ceil(min(over.values()) / WIDENED_BY)))
