@@ -7,16 +7,21 @@ r"""Chooses the settings of contextual hybrid search on training sets, never on 
 26 sets: people's questions, and other whole domains; of each at most 300 queries and 1,500 documents, and one context
 of 512 of these, which gives the closed form and the term statistics. Texts of the evaluation sets are left out.
 
-The rule, written before the runs. A setting is worth the mean of nDCG@10 over all sets, each with equal weight. It is
-safe if no set is more than 1.0 point below plain MiniLM, nor more than 2.0 points below the better of MiniLM and BM25;
-where none is safe, both limits are widened by half a point until one is. Of the safe settings within 0.1 points of the
-best safe one the simplest is chosen: without feedback, then with the fewest weights, then nearest to power 0.3,
-shrinkage 1, k1 1.2 and b 0.75 in steps of the grid, then the best.
+The rule, written before the evaluation sets were run. A setting is worth the mean of nDCG@10 over all sets, each with
+equal weight. It is safe if no set is more than 1.0 point below plain MiniLM; where none is safe, the limit is widened
+by half a point until one is. Of the safe settings within 0.1 points of the best safe one the simplest is chosen:
+without feedback, then with the fewest weights, then nearest to power 0.3, shrinkage 1, k1 1.2 and b 0.75 in steps
+of the grid, then the best.
+
+A first version of the rule, which was run, had a second limit: no set more than 2.0 points below the better of MiniLM
+and BM25. No setting kept both, and once they were widened together one set decided alone: tat-qa, tables of figures
+where BM25 is 16 points better than MiniLM. It asked for plain vectors and so heavy a weight of the words that the first
+limit was broken and the mean lower. The choice by both limits is shown beside ours, and that without any.
 
 First every fusion is tried with all its weights, powers and shrinkages. Then, for the best three safe fusions, whose
 one weight or more may move a step of its grid, all else is tried together: every shrinkage, power, k1, b and feedback.
 That is done again around what was chosen, until the same is chosen again. Fusion by a power of l/I was added after a
-first look at the other fusions, on these sets. Beside the choice stand those by the first limit alone, and by none.
+first look at the other fusions, on these sets.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -33,7 +38,19 @@ from choosing_data import ChoosingSet, Values, prepared_sets
 from command_line import options, write_and_show
 from fusions import FUSIONS
 from hybrid_figures import Figures, neighbours, table
-from hybrid_settings import FEEDBACK, K1, LIMITS, POWERS, SHRINKAGES, B, Baselines, Setting, Views, choose
+from hybrid_settings import (
+    BOTH_LIMITS,
+    FEEDBACK,
+    K1,
+    NO_LIMITS,
+    POWERS,
+    SHRINKAGES,
+    B,
+    Baselines,
+    Setting,
+    Views,
+    choose,
+)
 from vector_forms import WIDTHS, OneVector, QuerySide, one_vector_ndcg, query_side_ndcg
 
 FINE_FUSIONS = 3
@@ -101,7 +118,7 @@ class Trials:
         return [setting for *_, setting in sorted(choices)]
 
     def choose(self) -> tuple[Setting, float]:
-        """Run all stages -> the choice, and by how many points its limits were widened."""
+        """Run all stages -> the choice, and by how many points the limit was widened."""
         self.run(broad())
         for setting in self.best_of_fusions()[:FINE_FUSIONS]:
             self.run(fine(setting))
@@ -121,8 +138,8 @@ def run(data: Path, cache: Path, output: Path) -> dict[str, Any]:
     chosen, widened = trials.choose()
     rows = [{"row": name, **figures.of(found)} for name, found in baselines.by_name().items()]
     best = [(setting.fusion, setting) for setting in trials.best_of_fusions()]
-    best += [("by the first limit", choose(trials.found, baselines, (LIMITS[0], np.inf))[0])]
-    best += [("without limits", choose(trials.found, baselines, (np.inf, np.inf))[0])]
+    best += [("by both limits", choose(trials.found, baselines, BOTH_LIMITS)[0])]
+    best += [("without limits", choose(trials.found, baselines, NO_LIMITS)[0])]
     rows += [
         {"row": name, "setting": setting.to_dict(), **figures.of(trials.found[setting])}
         for name, setting in (*best, ("chosen", chosen))
@@ -132,7 +149,7 @@ def run(data: Path, cache: Path, output: Path) -> dict[str, Any]:
         "command": f"{command} --output {output}",
         "packages": {name: version(name) for name in ("torch", "numpy", "scipy", "PyStemmer")},
         "settings_tried": len(trials.found),
-        "limits_widened_by": widened,
+        "limit_widened_by": widened,
         "chosen": chosen.to_dict(),
         "sets": [{"set": each.name, "documents": len(each.texts), "queries": len(each.queries)} for each in sets],
         "rows": rows,
@@ -148,14 +165,14 @@ def one_vector(sets: Sequence[ChoosingSet], figures: Figures, chosen: Setting) -
     found = tried(sets, one_vector_ndcg, [form.of_width(width) for form in forms for width in (*WIDTHS, None)], chosen)
     means = {form: np.mean([found[form.of_width(width)] for width in WIDTHS], axis=0) for form in forms}
     best, widened = choose(means, figures.baselines)
-    return {"chosen": asdict(best), "limits_widened_by": widened, "rows": _rows(figures, found)}
+    return {"chosen": asdict(best), "limit_widened_by": widened, "rows": _rows(figures, found)}
 
 
 def query_side(sets: Sequence[ChoosingSet], figures: Figures) -> dict[str, Any]:
     """The rule's choice, and every form."""
     found = tried(sets, query_side_ndcg, QuerySide.grid())
     best, widened = choose(found, figures.baselines)
-    return {"chosen": asdict(best), "limits_widened_by": widened, "rows": _rows(figures, found)}
+    return {"chosen": asdict(best), "limit_widened_by": widened, "rows": _rows(figures, found)}
 
 
 def _rows(figures: Figures, found: Mapping[Any, Values]) -> list[dict[str, Any]]:

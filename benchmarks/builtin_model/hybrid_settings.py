@@ -20,7 +20,11 @@ K1 = (0.9, 1.2, 1.6)
 B = (0.4, 0.6, 0.75, 0.9)
 FEEDBACK = (0.0, 0.1, 0.2, 0.3)
 FEEDBACK_DOCUMENTS = 3
-LIMITS = (1.0, 2.0)  # points that no set may be below MiniLM, and below the better of MiniLM and BM25
+# Points that no set may be below MiniLM, and below the better of MiniLM and BM25.
+Limits = tuple[float, float]
+LIMITS: Limits = (1.0, np.inf)
+BOTH_LIMITS: Limits = (1.0, 2.0)
+NO_LIMITS: Limits = (np.inf, np.inf)
 WIDENED_BY = 0.5
 TOLERANCE = 0.1
 
@@ -136,8 +140,8 @@ class Baselines:
         return 100 * float(np.max(self.plain - found)), 100 * float(np.max(better - found))
 
 
-def choose(table: Mapping[S, Values], baselines: Baselines, limits: tuple[float, float] = LIMITS) -> tuple[S, float]:
-    """The setting that the rule of `choose_hybrid.py` takes, and by how many points its limits had to be widened."""
+def choose(table: Mapping[S, Values], baselines: Baselines, limits: Limits = LIMITS) -> tuple[S, float]:
+    """The setting that the rule of `choose_hybrid.py` takes, and by how many points the limits had to be widened."""
     over = {
         setting: max(below - limit for below, limit in zip(baselines.shortfalls(found), limits, strict=True))
         for setting, found in table.items()
