@@ -29,6 +29,12 @@ OTHER = (
     *("computing-dictionaries", "scitldr", "python-peps", "powershell-docs", "security-advisories", "openstax-ccby"),
     *("stackexchange-beer", "stackexchange-genai"),
 )
+# What the settings of hybrid search are chosen by: every set of people's questions, and other whole domains.
+QUESTIONS = (*NATURAL, *HELD_OUT, "stackexchange-beer", "stackexchange-genai")
+DOMAINS = (
+    *("software-manuals", "python-docstrings", "powershell-docs", "tldr-commands", "security-advisories", "dc-law"),
+    *("debian-packages", "wordnet-glosses", "openstax-ccby", "computing-dictionaries"),
+)
 SEVEN = ("scifact", "cranfield", "cisi", "med", "cosqa", "stackexchange-coffee", "medquad-liveqa")
 IN_DOMAIN = ("squad-train-part", "natural-questions", "nl2bash", "tat-qa")
 
@@ -72,6 +78,27 @@ def in_domain_sets(data: Path, queries: int, documents: int) -> Iterator[Retriev
     """A part of each of the larger sets trained on, with queries that were not."""
     for name in IN_DOMAIN:
         yield _part_of(RetrievalDataset.read(data / name, "test"), queries, documents)
+
+
+def choosing_sets(data: Path, queries: int, documents: int) -> Iterator[RetrievalDataset]:
+    """A part of each set that settings are chosen by: its test split where it has one, without evaluation texts."""
+    known = _texts_of(data / name for name in EVALUATION)
+    for name in (*QUESTIONS, *DOMAINS):
+        split = "test" if (data / name / "qrels" / "test.tsv").exists() else "train"
+        yield _part_of(_without(RetrievalDataset.read(data / name, split), known), queries, documents)
+
+
+def _without(data: RetrievalDataset, known: set[str]) -> RetrievalDataset:
+    """The set without those documents and queries, and without queries that nothing answers any more."""
+    kept = {name: text for name, text in zip(data.ids, data.texts, strict=True) if _plain(text) not in known}
+    relevant = {
+        query: {document: grade for document, grade in grades.items() if document in kept}
+        for query, grades in data.judged.relevant.items()
+        if _plain(data.judged.queries[query]) not in known
+    }
+    relevant = {query: grades for query, grades in relevant.items() if grades}
+    judged = JudgedQueries({query: data.judged.queries[query] for query in relevant}, relevant)
+    return RetrievalDataset(data.name, tuple(kept), tuple(kept.values()), judged)
 
 
 def _part_of(data: RetrievalDataset, queries: int | None, documents: int | None) -> RetrievalDataset:
