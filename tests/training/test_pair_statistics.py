@@ -131,11 +131,11 @@ def test_rows_that_were_not_read_are_refused():
 @pytest.mark.parametrize("batch_size", [0, 1, -4, 2.5, True, "8"])
 def test_an_impossible_batch_size_is_refused(batch_size):
     for look in (lambda: check_enough(TrainingPairs.of(PAIRS), batch_size), lambda: report(batch_size=batch_size)):
-        with pytest.raises(ConfigurationError, match=r"batch_size must be a whole number above 1"):
+        with pytest.raises(ConfigurationError, match=r"batch_size must be a whole number of at least 2"):
             look()
 
 
-@pytest.mark.parametrize("max_length", [0, None])
+@pytest.mark.parametrize("max_length", [0, None, True])
 def test_an_impossible_length_is_refused(max_length):
-    with pytest.raises(ConfigurationError, match=r"max_length must be a whole number above 0"):
+    with pytest.raises(ConfigurationError, match=r"max_length must be a whole number of at least 1"):
         report(max_length=max_length)

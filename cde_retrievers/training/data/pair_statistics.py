@@ -9,8 +9,9 @@ import numpy as np
 from cde_retrievers.corpora.pseudo_queries import plain
 from cde_retrievers.encoder.batching import text_windows
 from cde_retrievers.encoder.tokenizer import TextTokenizer
-from cde_retrievers.errors import ConfigurationError, TrainingDataError
+from cde_retrievers.errors import TrainingDataError
 from cde_retrievers.training.data.pairs import TrainingPairs, check_table, first_rows
+from cde_retrievers.validation.numbers import check_whole
 
 _UNCUT = 2**31 - 1
 _ROWS_SHOWN, _DOMAINS_SHOWN = 5, 8
@@ -116,7 +117,7 @@ def describe_pairs(
         pairs: to train on.
         tokenizer: of the `tokenizers` package, a fast one of transformers, or a `TextTokenizer`.
         max_length: tokens of a text that the model reads, special tokens and prompt included.
-        batch_size: pairs of a batch.
+        batch_size: pairs of a batch, at least 2: each has the others as negatives.
         query_prompt: put before every query.
         document_prompt: put before every document.
 
@@ -126,16 +127,15 @@ def describe_pairs(
         CheckpointError: the tokenizer is of another kind.
     """
     check_table(pairs)
-    _check_batch_size(batch_size)
-    if not isinstance(max_length, int) or max_length < 1:
-        raise ConfigurationError(f"max_length must be a whole number above 0, found {max_length!r}; give one")
+    check_whole("batch_size", batch_size, 2)
+    check_whole("max_length", max_length, 1)
     uncut = TextTokenizer(tokenizer, _UNCUT, 0)
     counts = np.bincount(pairs.domain_of, minlength=len(pairs.domains))
     return PairsReport(
         pairs=len(pairs),
         hard_negatives=sum(map(len, pairs.negatives_of)),
-        batch_size=batch_size,
-        max_length=max_length,
+        batch_size=int(batch_size),
+        max_length=int(max_length),
         domains={pairs.domains[row]: int(counts[row]) for row in np.argsort(-counts, kind="stable")},
         queries=_lengths(pairs.queries, query_prompt, uncut, max_length),
         documents=_lengths(pairs.documents, document_prompt, uncut, max_length),
@@ -152,7 +152,7 @@ def check_enough(pairs: TrainingPairs, batch_size: int) -> None:
         ConfigurationError: the batch size is impossible.
     """
     check_table(pairs)
-    _check_batch_size(batch_size)
+    check_whole("batch_size", batch_size, 2)
     distinct = len(first_rows(pairs))
     if distinct < batch_size:
         raise TrainingDataError(
@@ -165,14 +165,6 @@ def check_enough(pairs: TrainingPairs, batch_size: int) -> None:
                 f"all pairs have the same {role}, so there is nothing to tell apart; give pairs of other texts, or "
                 f"hard negatives"
             )
-
-
-def _check_batch_size(batch_size: int) -> None:
-    if not isinstance(batch_size, int) or batch_size < 2:
-        raise ConfigurationError(
-            f"batch_size must be a whole number above 1, since the other pairs of a batch are the negatives; found "
-            f"{batch_size!r}"
-        )
 
 
 def _lengths(texts: Sequence[str], prompt: str, uncut: TextTokenizer, max_length: int) -> Lengths:
