@@ -62,11 +62,11 @@ class Comparison:
         raise ConfigurationError(f"{self.model} was not evaluated without a context; compare() does so")
 
     def of(self, group: Group) -> Iterator[Row]:
-        """The rows that are there for one thing."""
+        """Yield the rows of one group."""
         return (row for row in self.rows if row.group == group)
 
     def gain_over(self, label: str, measure: str = MAIN) -> Interval:
-        """By how much the own context is better than the row of that label, paired.
+        """Return by how much the own context is better than the row of that label, paired.
 
         Raises:
             ConfigurationError: there is no such row, or no such measure.
@@ -77,7 +77,7 @@ class Comparison:
         raise ConfigurationError(f"there is no row {label!r}; there are {[row.label for row in self.rows]}")
 
     def table(self) -> str:
-        """Every row in Markdown: the measures in points, and what the own context gains over it with its interval."""
+        """Return the rows in Markdown: measures in points, and the own context's gain over each with its interval."""
         names = list(MEASURES)
         lines = [f"| {self.own.data} | {' | '.join(names)} | own context gains, {MAIN} |"]
         lines.append("|---" * (len(names) + 2) + "|")
@@ -87,7 +87,7 @@ class Comparison:
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything, of types that JSON has."""
+        """Return everything as JSON values."""
         rows = [
             {"label": row.label, "group": row.group, "size": row.size, "evaluation": row.evaluation.to_dict()}
             for row in self.rows
@@ -124,5 +124,5 @@ class Comparison:
 
 
 def in_points(difference: Interval) -> str:
-    """A difference of a measure in points, with its interval."""
+    """Return a difference of a measure in points, with its interval."""
     return f"{100 * difference.mean:+.1f} ({100 * difference.low:+.1f} to {100 * difference.high:+.1f})"

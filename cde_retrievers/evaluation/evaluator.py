@@ -25,7 +25,7 @@ def evaluate(
     split: str = "test",
     show_progress: bool | None = None,
 ) -> Evaluation:
-    """Search a judged corpus, and say how well: nDCG@10, Recall@100, MRR@10 and MAP of every query.
+    """Search a judged corpus and measure the results: nDCG@10, Recall@100, MRR@10 and MAP of every query.
 
     Args:
         model: a contextual model, loaded or by the name that `ContextualEncoder.from_pretrained` takes; or `BM25()`,
@@ -49,7 +49,7 @@ def evaluate(
 
 
 def evaluation_of(searcher: Searcher, data: RetrievalDataset, show_progress: bool | None = None) -> Evaluation:
-    """The evaluation of a searcher on a set."""
+    """Evaluate a searcher on a set."""
     hits = searcher.search(data, DEPTH, show_progress)
     run = hits.run(data)
     best = tuple(tuple(run[query])[:KEPT] for query in data.judged.queries)
@@ -64,7 +64,7 @@ def evaluation_of(searcher: Searcher, data: RetrievalDataset, show_progress: boo
 
 
 def ndcg_at_10(searcher: Searcher, data: RetrievalDataset, show_progress: bool | None = None) -> float:
-    """The mean nDCG@10 of a searcher on a set, from ten hits a query: `evaluate` without intervals or other measures.
+    """Return a searcher's mean nDCG@10, from ten hits a query: `evaluate` without intervals or other measures.
 
     Raises:
         MissingDependencyError: ir-measures is not installed; names the extra.
@@ -75,7 +75,7 @@ def ndcg_at_10(searcher: Searcher, data: RetrievalDataset, show_progress: bool |
 def searcher_of(
     model: Searcher | Embedder | str | Path, context: CorpusContext | ContextSource | None = None
 ) -> Searcher:
-    """The searcher for a model under a context.
+    """Return the searcher for a model under a context.
 
     Raises:
         CheckpointError: there is no model of that name.

@@ -27,13 +27,13 @@ class Hits:
 
     @classmethod
     def of_vectors(cls, documents: Embeddings, queries: Embeddings, depth: int) -> "Hits":
-        """By exact search over unit rows (D, W) for unit rows (Q, W)."""
+        """Search unit rows (D, W) exactly for unit rows (Q, W)."""
         everything = np.ones(len(documents), dtype=np.bool_)
         scores, rows = exact_search(queries, [(0, documents, everything)], depth)
         return cls(rows, scores)
 
     def run(self, data: RetrievalDataset) -> dict[str, dict[str, float]]:
-        """Score by document id, by query id.
+        """Return the score by document id, by query id.
 
         Args:
             data: what was searched.

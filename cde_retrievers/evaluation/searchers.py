@@ -27,7 +27,7 @@ class Searcher(Protocol):
         """Its name in tables."""
 
     def search(self, data: RetrievalDataset, depth: int, show_progress: bool | None = None) -> Hits:
-        """The `depth` best documents of each query of a set, or all where the corpus has fewer.
+        """Find the `depth` best documents for each query of a set, or all if the corpus has fewer.
 
         Args:
             data: corpus and queries.
@@ -54,7 +54,7 @@ class Contextual:
         return f"{self.encoder.name}, {self.context.label}"
 
     def search(self, data: RetrievalDataset, depth: int, show_progress: bool | None = None) -> Hits:
-        """As `Searcher`."""
+        """As `Searcher.search`."""
         context = self.context.fit(self.encoder, data)
         asked = list(data.judged.queries.values())
         documents = self.encoder.encode_documents(data.texts, context, show_progress)
@@ -81,7 +81,7 @@ class BiEncoder:
         return f"{self.encoder.name}, no context (its bi-encoder)"
 
     def search(self, data: RetrievalDataset, depth: int, show_progress: bool | None = None) -> Hits:
-        """As `Searcher`."""
+        """As `Searcher.search`."""
         config = self.encoder.config
         documents = self.encoder.biencoder_vectors(data.texts, config.document_prompt, show_progress)
         queries = self.encoder.biencoder_vectors(data.judged.queries.values(), config.query_prompt, False)
@@ -89,7 +89,7 @@ class BiEncoder:
 
 
 def without_context(encoder: ContextualEncoder | PrecomputedEmbedder) -> Searcher:
-    """The closest equivalent of the model without a context.
+    """Return the closest equivalent of the model without a context.
 
     The closed form becomes its bi-encoder, a model with a null vector is given that, and one without is given texts
     that are not a corpus. The name of the searcher says which.
@@ -123,7 +123,7 @@ class PlainEmbedding:
         _calls(self.embedding)
 
     def search(self, data: RetrievalDataset, depth: int, show_progress: bool | None = None) -> Hits:
-        """As `Searcher`; raises EmbeddingServiceError where an answer is not one vector for each text."""
+        """As `Searcher.search`; raises EmbeddingServiceError if an answer is not one vector for each text."""
         of_documents, of_queries = _calls(self.embedding)
         asked = list(data.judged.queries.values())
         documents = checked_vectors(of_documents(list(data.texts)), len(data.texts), None)
@@ -132,7 +132,7 @@ class PlainEmbedding:
 
 
 def _calls(embedding: Any) -> tuple[Embed, Embed]:
-    """The functions that embed documents and queries.
+    """Return the functions that embed documents and queries.
 
     Raises:
         ConfigurationError: the object has none of the supported embedding methods.
@@ -179,7 +179,7 @@ class BM25:
         return "BM25"
 
     def search(self, data: RetrievalDataset, depth: int, show_progress: bool | None = None) -> Hits:
-        """As `Searcher`. A document that shares no word with the query is not found."""
+        """As `Searcher.search`. A document that shares no word with the query is not found."""
         bm25s = imported("bm25s", "BM25", extra=_EXTRA)
         index = bm25s.BM25(k1=self.k1, b=self.b, method="lucene")
         index.index(_words(bm25s, data.texts), show_progress=bool(show_progress))

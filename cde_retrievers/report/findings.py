@@ -85,7 +85,7 @@ class Headline:
 
 
 def headline(comparison: Comparison) -> Headline:
-    """The gain of the corpus' own context over none.
+    """Return the gain of the corpus' own context over none.
 
     Raises:
         ConfigurationError: the comparison has no row without a context.
@@ -121,12 +121,12 @@ def _judged(gain: Interval) -> tuple[str, str]:
 
 
 def points(value: float) -> str:
-    """A measure, which is from 0 to 1, in points."""
+    """Return a measure, which is from 0 to 1, in points."""
     return f"{100 * value:.1f}"
 
 
 def signed(value: float) -> str:
-    """A difference of measures in points, with the sign that typography has for it."""
+    """Return a difference of measures in points, with a typographic minus sign."""
     return f"{100 * value:+.1f}".replace("-", "\N{MINUS SIGN}")
 
 
@@ -194,7 +194,7 @@ class QueryChanges:
 
 
 def changes(data: RetrievalDataset, comparison: Comparison) -> QueryChanges:
-    """The effect of the own context, query by query.
+    """Return the effect of the own context, query by query.
 
     Args:
         data: what was searched.

@@ -95,7 +95,7 @@ def _trained(
 
 
 def _refuse_used(out: Path, resume: bool) -> None:
-    """A model that was trained or saved before must not be lost."""
+    """Raise PathInUseError if `out` holds a trained or saved model, which would be lost."""
     from cde_retrievers.model.checkpoints import is_own_layout
     from cde_retrievers.training.run import MODEL_FOLDER
 
