@@ -45,7 +45,7 @@ def main() -> None:
 
     # 2. A contextual model over MiniLM, which gives MiniLM's own embeddings until it is trained.
     encoder = ContextualEncoder.from_biencoder("minilm", "cached", max_length=MAX_LENGTH)
-    print(describe_pairs(pairs, encoder.tokenizer, max_length=MAX_LENGTH, batch_size=BATCH))
+    print(describe_pairs(pairs, encoder, batch_size=BATCH))
     logging.getLogger("cde_retrievers").setLevel(logging.ERROR)  # the report has said which texts are cut
 
     # 3. Queries whose answers are known, in modules that are not trained on.

@@ -28,7 +28,7 @@ _SPLIT = "test"
 def inputs(
     source: EvaluationSource, choice: ComparisonOptions, run: Session
 ) -> tuple[RetrievalDataset, dict[str, Any]]:
-    """The data to search, and the contexts and other searchers for `compare`.
+    """Return the data to search, and the contexts and other searchers for `compare`.
 
     Raises:
         BadParameter: an option says nothing about this source.
@@ -71,7 +71,7 @@ def _made(source: EvaluationSource, choice: ComparisonOptions, run: Session) -> 
 
 
 def _other_corpora(source: EvaluationSource, others: list[Path], run: Session) -> list[NamedCorpus]:
-    """Other documents, read as the source is; of a BEIR folder, documents without text are left out as there."""
+    """Return the other documents, read as the source is; of a BEIR folder, documents without text are left out."""
     names = [other.resolve().name for other in others]
     found = []
     for other, name in zip(others, names, strict=True):
@@ -82,7 +82,7 @@ def _other_corpora(source: EvaluationSource, others: list[Path], run: Session) -
 
 
 def summary(data: RetrievalDataset, comparison: Comparison) -> dict[str, Any]:
-    """Means, intervals and paired differences of every row, of types that JSON has."""
+    """Return means, intervals and paired differences of every row, as JSON values."""
     rows = []
     for row in comparison.rows:
         means = {name: row.evaluation.mean(name).to_dict() for name in MEASURES}
@@ -102,7 +102,7 @@ def summary(data: RetrievalDataset, comparison: Comparison) -> dict[str, Any]:
 
 
 def lines(data: RetrievalDataset, comparison: Comparison) -> Iterator[RenderableType]:
-    """The same as a table, and in words."""
+    """Yield the summary as a table and in words."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column(Text(data.name), overflow="fold")
     for name in (*MEASURES, f"first row gains, {MAIN}"):

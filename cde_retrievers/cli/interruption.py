@@ -54,7 +54,7 @@ class SaveWhenInterrupted(TrainerCallback):
 
 @contextmanager
 def saving_when_interrupted(say: Callable[[str], None]) -> Iterator[SaveWhenInterrupted]:
-    """A callback that listens to Ctrl-C while it trains, and no longer than the block."""
+    """Yield a callback that listens to Ctrl-C while it trains, until the block ends."""
     callback = SaveWhenInterrupted(say)
     try:
         yield callback

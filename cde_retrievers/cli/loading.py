@@ -55,7 +55,7 @@ class CountingEncoder(ContextualEncoder):
 
 
 def load_encoder(options: "ModelOptions", made_with: str | None = None) -> CountingEncoder:
-    """The model that the options name, or else the one that a context was made with.
+    """Load the model that the options name, or else the one that a context was made with.
 
     Raises:
         As `ContextualEncoder.from_pretrained`.
@@ -98,7 +98,7 @@ WAYS_OUT = {
 def open_index(
     path: Path, options: "ModelOptions", run: "Session", *, read_only: bool = False
 ) -> tuple[ContextualIndex, CountingEncoder]:
-    """The index, with its model on the device that the options name.
+    """Open the index, with its model on the device that the options name.
 
     Raises:
         As `ContextualIndex.open` and `ContextualEncoder.from_pretrained`.
@@ -115,5 +115,5 @@ def open_index(
 
 
 def holds_context(path: Path) -> bool:
-    """Whether a directory is that of a saved context."""
+    """Return whether a directory is that of a saved context."""
     return (path / "context.json").is_file()

@@ -1,4 +1,4 @@
-"""Texts and names come from anywhere: they are written in characters that steer no terminal."""
+"""Texts and names written in printable characters, so that none can control the terminal."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -14,7 +14,7 @@ _WITHIN_WORDS = "\u200c\u200d\u00ad\u200e\u200f\u061c"
 
 
 def printable(text: str) -> str:
-    """The text with escapes for what is not seen but does something, such as ESC or a reversal of the direction."""
+    """Return the text with escapes for invisible characters that have an effect, such as ESC."""
     return text if text.isprintable() else "".join(map(_printable, text))
 
 
@@ -25,7 +25,7 @@ def _printable(character: str) -> str:
 
 
 def printable_json(data: Mapping[str, Any]) -> str:
-    """The data as one line of JSON, which gives back exactly what went in."""
+    """Return the data as one line of JSON; reading it back gives exactly the same."""
     text = json.dumps(data, ensure_ascii=False)
     if text.isprintable():
         return text
@@ -52,7 +52,7 @@ class Printable:
 
 
 class PrintableErrors(TyperGroup):
-    """The commands; what they say of wrong usage quotes what was typed, in printable characters."""
+    """A group of commands whose usage errors quote the arguments in printable characters."""
 
     def make_context(self, *arguments: Any, **options: Any) -> Any:
         """Call the base class, and make its errors printable."""

@@ -36,19 +36,19 @@ class Session:
 
     @property
     def show_progress(self) -> bool | None:
-        """As the library's functions take it."""
+        """Whether to show progress bars; None for long work only."""
         return self._options.progress
 
     def say(self, message: str, style: str = "") -> None:
-        """One line for people, on stderr."""
+        """Print one line for people, on stderr."""
         self._tell(Text(message, style=style))
 
     def warn(self, message: str) -> None:
-        """One line that should not be missed."""
+        """Print one line that should not be missed, on stderr."""
         self._tell(Text.assemble(("warning: ", "yellow"), message))
 
     def answer(self, data: Mapping[str, Any], *lines: RenderableType) -> None:
-        """The result, on stdout: as JSON with --json, else in lines for people.
+        """Print the result on stdout: as JSON with --json, else in lines for people.
 
         Raises:
             WriteError: it cannot be written there.
@@ -69,7 +69,7 @@ class Session:
             ) from error
 
     def fail(self, error: Exception) -> None:
-        """Say what went wrong in one line."""
+        """Print what went wrong in one line."""
         if self._options.verbose:
             self.say("".join(traceback.format_exception(error)).rstrip(), style="dim")
         message = " ".join(str(error).split())
@@ -89,7 +89,7 @@ class Session:
 
 @contextmanager
 def session(options: OutputOptions) -> Iterator[Session]:
-    """Run a command's work: errors and Ctrl-C end in one line and an exit code; unexpected ones are called so.
+    """Run a command's work: errors and Ctrl-C end in one line and an exit code; unexpected errors are named as such.
 
     Raises:
         typer.Exit: with code 1 or 130.
@@ -115,7 +115,7 @@ def session(options: OutputOptions) -> Iterator[Session]:
 
 
 class _Messages(logging.Handler):
-    """The library's warnings, each kind once: most come again with every batch."""
+    """Shows each kind of the library's warnings once, since most are repeated with every batch."""
 
     def __init__(self, current: Session) -> None:
         super().__init__(logging.WARNING)

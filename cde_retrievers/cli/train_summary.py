@@ -51,7 +51,7 @@ class Summary:
         return sum(change.last for change in changes) < sum(change.first for change in changes)
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything, as JSON values."""
+        """Return everything as JSON values."""
         return {
             "model": str(self.model),
             "base": self.base,
@@ -64,7 +64,7 @@ class Summary:
         }
 
     def lines(self, pairs: int) -> list[str]:
-        """Everything in words.
+        """Return everything in words.
 
         Args:
             pairs: how many it was trained on.
@@ -84,7 +84,7 @@ class Summary:
 
 
 def summary(result: TrainingResult, config: TrainingConfig, base: str) -> Summary:
-    """The figures that the log of a run holds.
+    """Return the figures that the log of a run holds.
 
     Args:
         result: of the run.
@@ -110,7 +110,7 @@ def _change(entries: list[dict[str, Any]], name: str) -> Change:
 
 
 def _evaluations(history: list[dict[str, Any]], config: TrainingConfig) -> dict[str, Change]:
-    """nDCG@10 of every folder before the first step, and of the weights that the run ended with."""
+    """Return nDCG@10 of every folder before the first step, and of the weights that the run ended with."""
     evaluated = [entry for entry in history if f"{_PREFIX}{MEAN_NDCG}" in entry]
     before = next((entry for entry in evaluated if entry["step"] == 0), None)
     later = [entry for entry in evaluated if entry["step"] > 0]
@@ -123,5 +123,5 @@ def _evaluations(history: list[dict[str, Any]], config: TrainingConfig) -> dict[
 
 
 def _best(evaluated: list[dict[str, Any]], metric: str) -> dict[str, Any]:
-    """The first with the highest figure, as the Trainer chooses."""
+    """Return the first evaluation with the highest figure, as the Trainer chooses."""
     return max(evaluated, key=lambda entry: entry[f"{_PREFIX}{metric.removeprefix(_PREFIX)}"])

@@ -58,7 +58,7 @@ class Corpus:
         return len(self._source.files)
 
     def __iter__(self) -> Iterator[Document]:
-        """The documents, in the order of file names and rows.
+        """Yield the documents, in the order of file names and rows.
 
         Raises:
             CorpusFileError: a file cannot be read or decoded, is not what its format asks for, or lacks a column.
@@ -68,7 +68,7 @@ class Corpus:
         return (record.document for record in self._records() if not self._is_left_out(record))
 
     def texts(self) -> Iterator[str]:
-        """The text of every document."""
+        """Yield the text of every document."""
         return (document.text for document in self)
 
     def check(self, taken: Container[object] = ()) -> "CheckedCorpus":
@@ -140,7 +140,7 @@ class Corpus:
         )
 
     def _some_rows(self, file: File) -> Iterator[Row]:
-        """The rows of a file; raises CorpusFileError if there is none."""
+        """Yield the rows of a file; raise CorpusFileError if there are none."""
         is_empty = True
         for row in read_rows(file, self.format, self.reading):
             is_empty = False
@@ -172,5 +172,5 @@ class CheckedCorpus:
         return iter(self.corpus)
 
     def texts(self) -> Iterator[str]:
-        """The text of every document."""
+        """Yield the text of every document."""
         return self.corpus.texts()

@@ -21,7 +21,7 @@ _DAMAGES = (OSError, EOFError, zlib.error)
 
 @contextmanager
 def open_text(path: Path, encoding: str) -> Iterator[TextIO]:
-    """The file as text, unpacked if its name ends in .gz; line ends stay as they are, a byte order mark goes.
+    """Open the file as text, unpacked if its name ends in .gz. Line ends stay; a byte order mark is removed.
 
     Raises:
         CorpusFileError: it cannot be read, is not a file, or is not in that encoding; names the byte.
@@ -44,7 +44,7 @@ def open_text(path: Path, encoding: str) -> Iterator[TextIO]:
 
 
 def read_text(path: Path, encoding: str, limit: int = MAX_CHARACTERS) -> str:
-    """All of a file, as `open_text` reads it.
+    """Return all of a file, as `open_text` reads it.
 
     Raises:
         CorpusFileError: as `open_text`; or it has more characters than `limit`.
@@ -83,7 +83,7 @@ class Lines(Iterator[str]):
         self._left = self._limit
 
     def __next__(self) -> str:
-        """The next line, with its end.
+        """Return the next line, with its end.
 
         Raises:
             CorpusFileError: the record is longer than it may be.
@@ -99,7 +99,7 @@ class Lines(Iterator[str]):
 
 
 def too_long(place: str, limit: int) -> CorpusFileError:
-    """The error that names the limit and how to raise it."""
+    """Return the error that names the limit and how to raise it."""
     return CorpusFileError(
         f"{place} is longer than {limit:,} characters; split it, or, where the option exists, raise the limit with "
         f"max_characters= (--max-characters)"
@@ -123,7 +123,7 @@ def _open_without_waiting(path: str, flags: int) -> int:
 
 
 def _first_undecodable(path: Path, encoding: str) -> str | None:
-    """The first byte that the encoding does not allow, and where it is in the unpacked file; None if none is found."""
+    """Return the first byte that the encoding does not allow and its place when unpacked; None if there is none."""
     decoder = codecs.getincrementaldecoder(encoding)()
     read, line = 0, 1
     try:
@@ -147,7 +147,7 @@ MAX_DEPTH = 100
 
 
 def parse_json(text: str) -> Any:
-    """The value of a JSON text.
+    """Return the value of a JSON text.
 
     Raises:
         ValueError: it is not JSON, has NaN or an infinity, a number is too long, or values are nested too deeply.

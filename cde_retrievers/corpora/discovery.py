@@ -30,7 +30,7 @@ class Source:
 
 
 def find_source(path: Path, reading: ReadOptions) -> Source:
-    """The files at `path`, a file or a folder; hidden ones, those of other formats and links out of it are left out.
+    """Find the files at `path`, a file or a folder, except hidden ones, other formats and links out of it.
 
     Raises:
         CorpusFileError: there is nothing to read, it is not a file, or its format is unclear.
@@ -86,7 +86,7 @@ def _format_of_folder(path: Path, files: list[File]) -> Format:
 
 
 def _files_in(folder: Path, follow_links: bool) -> list[File]:
-    """Every file below the folder, but for hidden ones, by name; what is left out besides is logged."""
+    """Return the files below the folder except hidden ones, by name; log what else is left out."""
     found = walk(folder, follow_links)
     if found.left_out:
         logger.warning(
@@ -97,7 +97,7 @@ def _files_in(folder: Path, follow_links: bool) -> list[File]:
 
 
 def is_beir(folder: Path) -> bool:
-    """Whether the folder holds a corpus and queries; a corpus alone is not proof of BEIR."""
+    """Return whether the folder holds a corpus and queries; a corpus alone is not proof of BEIR."""
     return _beir_corpus(folder) is not None and any(is_file(folder / name) for name in BEIR_QUERIES)
 
 
@@ -118,7 +118,7 @@ def _require_beir_corpus(folder: Path, follow_links: bool) -> File:
 
 
 def _seen(files: Collection[File]) -> str:
-    """The endings found, the most common first."""
+    """Return the endings found, the most common first."""
     if not files:
         return " (it is empty)"
     counts = Counter(file.path.suffix.lower() or "no ending" for file in files)
@@ -138,14 +138,14 @@ class Found:
     left_out: dict[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        """Why how many entries are left out, and one of each kind."""
+        """Return how many entries are left out and why, with one example of each kind."""
         examples = {reason: name for name, reason in sorted(self.left_out.items(), reverse=True)}
         counts = Counter(self.left_out.values())
         return "; ".join(f"{reason}: {counts[reason]}, such as {name}" for reason, name in sorted(examples.items()))
 
 
 def walk(folder: Path, follow_links: bool) -> Found:
-    """The files below the folder.
+    """Find the files below the folder.
 
     Args:
         folder: which exists.
@@ -191,7 +191,7 @@ def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
 
 
 def _why_not(entry: os.DirEntry[str], folder: Path, follow_links: bool) -> str | None:
-    """Why an entry is left out, or None."""
+    """Return why an entry is left out, or None."""
     try:
         special = special_kind(entry.stat().st_mode)
     except OSError:

@@ -33,12 +33,12 @@ _HIGHEST_CSV_LIMIT = 2**31 - 1
 
 
 def format_of(name: str) -> Format | None:
-    """The format that a file's name ends in, or None."""
+    """Return the format that a file's name ends in, or None."""
     return next((each for each, endings in ENDINGS.items() if name.lower().endswith(endings)), None)
 
 
 def read_rows(file: File, source_format: Format, reading: ReadOptions) -> Iterator[Row]:
-    """The rows of a file of any format but text.
+    """Yield the rows of a file of any format but text.
 
     Raises:
         CorpusFileError, InvalidDocumentError, MissingDependencyError: as the reader of that format.
@@ -51,7 +51,7 @@ def read_rows(file: File, source_format: Format, reading: ReadOptions) -> Iterat
 
 
 def text_record(file: File, reading: ReadOptions) -> Record:
-    """The whole file as one document, with its name as id.
+    """Return the whole file as one document, with its name as id.
 
     Raises:
         CorpusFileError: the file cannot be read or decoded, or is too long.
@@ -61,7 +61,7 @@ def text_record(file: File, reading: ReadOptions) -> Record:
 
 
 def csv_rows(file: File, reading: ReadOptions) -> Iterator[Row]:
-    """The rows below the file's head of column names; an empty cell means no value.
+    """Yield the rows below the header row; an empty cell means no value.
 
     Raises:
         CorpusFileError: the file cannot be read or decoded, its head lacks a column or names one twice, or a row is too
@@ -88,7 +88,7 @@ def csv_rows(file: File, reading: ReadOptions) -> Iterator[Row]:
 
 
 def _next_cells(rows: Iterator[list[str]], limit: int) -> list[str] | None:
-    """The cells of the next row, or None at the end. A cell may be as long as a record, which `Lines` limits."""
+    """Return the next row's cells, or None at the end. A cell may be as long as a record, which `Lines` limits."""
     with _CSV_LIMIT:
         before = csv.field_size_limit(min(limit, _HIGHEST_CSV_LIMIT))
         try:
@@ -140,7 +140,7 @@ def _number(cell: str, column: str, place: str) -> int | float:
 
 
 def parquet_rows(file: File, reading: ReadOptions) -> Iterator[Row]:
-    """The rows of the file, read a few at a time; dates and decimals become text.
+    """Yield the rows of the file, read a few at a time; dates and decimals become text.
 
     Raises:
         MissingDependencyError: pyarrow is not installed; names the extra.
@@ -169,7 +169,7 @@ def parquet_rows(file: File, reading: ReadOptions) -> Iterator[Row]:
 
 
 def _batch_rows(batch: Any, place: str, reading: ReadOptions) -> Iterator[dict[str, Any]]:
-    """The rows of a batch; columns that no document is made of are None."""
+    """Yield the rows of a batch; columns that no document is made of are None."""
     needed = needed_columns(reading)
     columns = {
         name: _column(batch, name, place, reading.record_limit)
@@ -201,7 +201,7 @@ def _plain(value: Any) -> Any:
 
 
 def _json_value(value: Any) -> Any:
-    """Dates and decimals as text, wherever they stand."""
+    """Return the value with dates and decimals as text, wherever they stand."""
     if isinstance(value, date | datetime | time):
         return value.isoformat()
     if isinstance(value, Decimal):
@@ -212,7 +212,7 @@ def _json_value(value: Any) -> Any:
 
 
 def json_rows(file: File, encoding: str = "utf-8", limit: int = MAX_CHARACTERS) -> Iterator[Row]:
-    """The objects of the file; blank lines are passed over.
+    """Yield the objects of the file; blank lines are skipped.
 
     Args:
         file: to read.

@@ -10,10 +10,10 @@ class HoldsDocuments(Protocol):
     """The interface of a store that returns its documents by id, such as `ContextualIndex`."""
 
     def get(self, ids: Sequence[str]) -> list[Document | None]:
-        """The documents with these ids; None for an id that does not exist."""
+        """Return the documents with these ids; None for an id that does not exist."""
 
     def ids(self) -> list[str]:
-        """The id of every document."""
+        """Return the id of every document."""
 
 
 class CorpusSync:
@@ -49,11 +49,11 @@ class CorpusSync:
             yield document
 
     def to_dict(self) -> dict[str, int]:
-        """The three counts."""
+        """Return the three counts."""
         return {"added": self.added, "replaced": self.replaced, "unchanged": self.unchanged}
 
     def vanished(self, prefix: str = "") -> list[str]:
-        """The ids in the index that start with `prefix` and that no document has. Read all documents first."""
+        """Return the ids in the index that start with `prefix` and belong to no document. Read all documents first."""
         return [
             identity for identity in self._index.ids() if identity.startswith(prefix) and identity not in self._seen
         ]

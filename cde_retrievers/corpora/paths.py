@@ -15,7 +15,7 @@ _SPECIAL = {
 
 
 def is_file(path: Path) -> bool:
-    """Whether there is a regular file, possibly through a link.
+    """Return whether there is a regular file, possibly through a link.
 
     Raises:
         CorpusFileError: it cannot be looked at, or is a pipe, a socket or a device.
@@ -25,7 +25,7 @@ def is_file(path: Path) -> bool:
 
 
 def is_folder(path: Path) -> bool:
-    """Whether there is a folder, possibly through a link.
+    """Return whether there is a folder, possibly through a link.
 
     Raises:
         CorpusFileError: it cannot be looked at.
@@ -41,12 +41,12 @@ def refuse_special(path: Path) -> None:
 
 
 def special_kind(mode: int) -> str | None:
-    """The name of a special file's kind; None for a regular file or a folder."""
+    """Return the name of a special file's kind; None for a regular file or a folder."""
     return _SPECIAL.get(stat.S_IFMT(mode))
 
 
 def leads_out(path: Path, folder: Path) -> bool:
-    """Whether the path leads out of the folder, through links."""
+    """Return whether the path leads out of the folder, through links."""
     return not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
 
 
@@ -60,7 +60,7 @@ def refuse_link_out(path: Path, folder: Path) -> None:
 
 
 def _mode(path: Path) -> int:
-    """The kind of file and its permissions; 0 if it does not exist."""
+    """Return the kind of file and its permissions; 0 if it does not exist."""
     try:
         return path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError, ValueError):  # no file has a NUL in its name
@@ -70,6 +70,6 @@ def _mode(path: Path) -> int:
 
 
 def unreadable(path: Path, error: Exception) -> CorpusFileError:
-    """The error that says why nothing can be read there."""
+    """Return the error that says why nothing can be read there."""
     reason = getattr(error, "strerror", None) or str(error)
     return CorpusFileError(f"{path} cannot be read: {reason}; change its permissions, or restore it from a copy")

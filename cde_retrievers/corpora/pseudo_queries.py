@@ -55,12 +55,12 @@ class Outline:
 
     @property
     def headings(self) -> set[str]:
-        """In a form in which they can be compared."""
+        """The headings in a form in which they can be compared."""
         return {plain(section.heading) for section in self.sections if section.heading}
 
 
 def outline(document: Document) -> Outline:
-    """The parts that a document is divided into.
+    """Return the parts that a document is divided into.
 
     Its title is the metadata's `title`, else the heading that a Markdown text of several begins with. A part that
     `ReadOptions(split="headings")` made is one section, whose heading its metadata gives.
@@ -77,7 +77,7 @@ def outline(document: Document) -> Outline:
 def pseudo_queries(
     document: Document, parts: Outline, general: frozenset[str], kinds: Collection[Kind], min_words: int
 ) -> list[PseudoQuery] | str:
-    """The queries that the document gives, or the reason why it gives none.
+    """Return the queries that the document gives, or the reason why it gives none.
 
     The first sentence is used only without a title or headings, which are more like what people type.
 
@@ -99,7 +99,7 @@ def pseudo_queries(
 
 
 def _by_name(document: Document, parts: Outline, general: frozenset[str]) -> Iterator[PseudoQuery]:
-    """The title with all of the text, and each heading with its own section."""
+    """Yield the title with all of the text, and each heading with its own section."""
     if parts.title and _can_ask(parts.title):
         yield _asking("title", parts.title, document.text)
     for section in parts.sections:
@@ -130,17 +130,17 @@ def _text_or_none(value: object) -> str | None:
 
 
 def word_count(text: str) -> int:
-    """The number of words, or of characters in scripts without spaces."""
+    """Count the words, or the characters in scripts without spaces."""
     return sum(1 for _ in _WORD.finditer(text))
 
 
 def plain(text: str) -> str:
-    """The text in lower case, with one space between words."""
+    """Return the text in lower case, with one space between words."""
     return " ".join(text.split()).casefold()
 
 
 def without_beginning(text: str, query: str) -> str:
-    """The text with the query removed from its start, repeatedly; unchanged if it does not start with it.
+    """Remove the query from the text's start, repeatedly; a text that does not start with it is unchanged.
 
     Upper and lower case, spaces, line breaks and the marks of a heading do not count. Empty if the rest would begin
     with the query still, in the middle of a word.
@@ -157,7 +157,10 @@ def without_beginning(text: str, query: str) -> str:
 
 
 def first_sentence(text: str) -> str | None:
-    """The shortest beginning that ends as a sentence or paragraph does, and has a few words; None if all of it."""
+    """Return the shortest beginning that ends as a sentence or paragraph does and has a few words.
+
+    None if that is all of the text.
+    """
     text = text.strip()
     words = before = 0
     for end in _sentence_ends(text):

@@ -34,7 +34,7 @@ class Judgement:
 
 
 def judged_queries(folder: str | Path, documents: Container[object], split: str = "test") -> JudgedQueries:
-    """The judged queries of a folder with `queries.jsonl` (or .gz) and `qrels/<split>.tsv`.
+    """Read the judged queries of a folder with `queries.jsonl` (or .gz) and `qrels/<split>.tsv`.
 
     Args:
         folder: in BEIR's layout.
@@ -63,7 +63,7 @@ def judged_queries(folder: str | Path, documents: Container[object], split: str 
 
 
 def judgements(folder: Path, split: str) -> Iterator[Judgement]:
-    """The rows of `qrels/<split>.tsv`, in order.
+    """Yield the rows of `qrels/<split>.tsv`, in order.
 
     Raises:
         CorpusFileError: the file is missing, or a row lacks an id or a grade that is a whole number; names the row.
@@ -82,12 +82,12 @@ def judgements(folder: Path, split: str) -> Iterator[Judgement]:
 
 
 def judgements_file(folder: Path, split: str) -> Path:
-    """The path of a split's judgements; they may not exist."""
+    """Return the path of a split's judgements; they may not exist."""
     return folder / "qrels" / f"{split}.tsv"
 
 
 def query_rows(folder: Path) -> Iterator[Row]:
-    """The rows of `queries.jsonl` or `queries.jsonl.gz`.
+    """Yield the rows of `queries.jsonl` or `queries.jsonl.gz`.
 
     Raises:
         CorpusFileError: the file does not exist or cannot be read; names the line.
@@ -107,7 +107,7 @@ def _query_text(row: Row) -> str:
 
 
 def _whole_number(cell: str | None) -> int | None:
-    """The number, if there is one and it has an ordinary size."""
+    """Return the number, if there is one and it has an ordinary size."""
     try:
         number = int(cell or "")
     except ValueError:

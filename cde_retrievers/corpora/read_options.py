@@ -28,7 +28,7 @@ _MEANT_FOR: Mapping[str, tuple[Format, ...]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadOptions:
-    """How the files of a source are read.
+    """The options for reading the files of a source.
 
     Attributes:
         format: "text" (and Markdown), "jsonl", "csv", "parquet" or "beir"; found from the names if None.

@@ -57,7 +57,7 @@ _SPREAD = "metadata"
 
 
 def to_record(row: Row, reading: ReadOptions, source_format: Format) -> Record:
-    """The row as a document; its text is empty where the row has none.
+    """Return the row as a document; its text is empty where the row has none.
 
     File and row are put into the metadata, unless columns of these names are. An object in a JSON column "metadata" is
     spread, since filters name fields of the first level.
@@ -79,7 +79,7 @@ def to_record(row: Row, reading: ReadOptions, source_format: Format) -> Record:
 
 
 def needed_columns(reading: ReadOptions) -> frozenset[str] | None:
-    """The columns that a document can be made of; None for all of them."""
+    """Return the columns that a document can be made of; None for all of them."""
     if reading.metadata is None:
         return None
     ids = _ID_COLUMNS if reading.id is None else (reading.id,)

@@ -32,9 +32,10 @@ class Section:
 
 
 def split_record(record: Record, split: Split, max_words: int) -> Iterator[Record]:
-    """The parts of a record as documents: "#1", "#2" and so on behind the id, `part` and `heading` in the metadata.
+    """Yield the parts of a record as documents.
 
-    A record without text stays as it is.
+    Their ids end in "#1", "#2" and so on; `part` and `heading` are in the metadata. A record without text
+    stays as it is.
     """
     document = record.document
     sections = markdown_sections(document.text) if split == "headings" else [Section(None, document.text)]
@@ -50,7 +51,7 @@ def split_record(record: Record, split: Split, max_words: int) -> Iterator[Recor
 
 
 def markdown_sections(text: str) -> list[Section]:
-    """The sections of a Markdown text, in order; what stands before the first heading has none."""
+    """Return the sections of a Markdown text, in order; the text before the first heading has none."""
     sections: list[Section] = []
     heading: str | None = None
     fence: str | None = None
@@ -68,7 +69,7 @@ def markdown_sections(text: str) -> list[Section]:
 
 
 def _heading(line: str) -> str | None:
-    """The text of a heading line, or None for other lines."""
+    """Return the text of a heading line, or None for other lines."""
     mark = _HEADING.match(line)
     if mark is None or len(line) > _LONGEST_HEADING:
         return None
@@ -76,7 +77,7 @@ def _heading(line: str) -> str | None:
 
 
 def parts_of(text: str, max_words: int) -> Iterator[str]:
-    """Consecutive parts of the text, each as long as `max_words` words and punctuation marks allow, cut between
+    """Yield consecutive parts of the text, each as long as `max_words` words and punctuation marks allow, cut between
     paragraphs where that is possible, else between sentences or lines, else between words.
     """
     begin = end = words = 0
@@ -92,7 +93,7 @@ def parts_of(text: str, max_words: int) -> Iterator[str]:
 
 
 def _pieces(text: str, span: Span, boundaries: tuple[re.Pattern[str], ...], max_words: int) -> Iterator[Span]:
-    """Spans of at most `max_words` words, cut at the coarsest boundary that makes them so short."""
+    """Yield spans of at most `max_words` words, cut at the coarsest boundary that makes them so short."""
     for match in boundaries[0].finditer(text, *span):
         if len(boundaries) > 1 and _words(match[0]) > max_words:
             yield from _pieces(text, match.span(), boundaries[1:], max_words)

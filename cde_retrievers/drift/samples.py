@@ -29,7 +29,7 @@ class IndexedCorpus(Protocol):
         """The embedder of the documents."""
 
     def texts(self) -> Iterable[str]:
-        """The texts of all documents."""
+        """Yield the texts of all documents."""
 
 
 @dataclass(frozen=True, slots=True)

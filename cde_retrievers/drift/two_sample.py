@@ -88,7 +88,7 @@ def mean_discrepancies(kernel: Vectors, splits: Mask) -> Floats:
 
 
 def separability(vectors: Vectors, is_new: Mask, rng: np.random.Generator) -> float:
-    """2 AUC - 1 of a linear discriminant on vectors (N, W) that it was not fitted on; `is_new` (N,) are the labels.
+    """Return 2 AUC - 1 of a linear discriminant on vectors (N, W) that were held out; `is_new` (N,) are the labels.
 
     1 if the samples are told apart without error, 0 if no better than by chance. If a share s of the second sample is
     foreign and easily recognised, this is about s; less where what is foreign resembles the reference. Fitted on four

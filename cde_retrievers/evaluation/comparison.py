@@ -72,11 +72,11 @@ class Comparison:
         raise ConfigurationError(f"{self.model} was not evaluated without a context; compare() does so")
 
     def of(self, group: Group) -> Iterator[Row]:
-        """The rows that are there for one thing."""
+        """Yield the rows of one group."""
         return (row for row in self.rows if row.group == group)
 
     def gain_over(self, label: str, measure: str = MAIN) -> Interval:
-        """By how much the first row is better than the row of that label, paired.
+        """Return by how much the first row is better than the row of that label, paired.
 
         Raises:
             ConfigurationError: there is no such row, or no such measure.
@@ -87,7 +87,7 @@ class Comparison:
         raise ConfigurationError(f"there is no row {label!r}; there are {[row.label for row in self.rows]}")
 
     def table(self) -> str:
-        """Every row in Markdown: the measures in points, and what the first row gains over it with its interval."""
+        """Return every row in Markdown: measures in points, and what the first row gains over it with its interval."""
         names = list(MEASURES)
         lines = [f"| {self.own.data} | {' | '.join(names)} | first row gains, {MAIN} |"]
         lines.append("|---" * (len(names) + 2) + "|")
@@ -97,7 +97,7 @@ class Comparison:
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything, of types that JSON has."""
+        """Return everything as JSON values."""
         rows = [{**row.labels(), "evaluation": row.evaluation.to_dict()} for row in self.rows]
         return {"model": self.model, "rows": rows}
 
@@ -131,5 +131,5 @@ class Comparison:
 
 
 def in_points(difference: Interval) -> str:
-    """A difference of a measure in points, with its interval."""
+    """Return a difference of a measure in points, with its interval."""
     return f"{100 * difference.mean:+.1f} ({100 * difference.low:+.1f} to {100 * difference.high:+.1f})"

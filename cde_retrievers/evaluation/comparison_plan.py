@@ -96,7 +96,7 @@ def _own_contexts(strategies: Sequence[str], seeds: Sequence[int], sizes: Sequen
 def _foreign_contexts(
     encoder: ContextualEncoder, data: RetrievalDataset, corpora: Sequence[NamedTexts]
 ) -> Iterator[PlannedContext]:
-    """Fitted here and now: a corpus of which no context can be made is found before the long work."""
+    """Yield a context of each corpus; one that is too small for a context is found before the long work."""
     for corpus in corpora:
         source = ForeignContext(corpus)
         try:

@@ -28,7 +28,7 @@ class ContextSource(Protocol):
         """The context's name in tables."""
 
     def fit(self, encoder: Embedder, data: RetrievalDataset) -> CorpusContext:
-        """The context for searching `data` with this encoder."""
+        """Return the context for searching `data` with this encoder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class OwnContext:
         return ", ".join(["own context", *told])
 
     def fit(self, encoder: Embedder, data: RetrievalDataset) -> CorpusContext:
-        """As `ContextSource`."""
+        """As `ContextSource.fit`."""
         return fitted_context(encoder, data.texts, self.size, self.strategy, self.seed, show_progress=False)
 
 
@@ -90,7 +90,7 @@ class NamedCorpus:
 
     @classmethod
     def read(cls, path: str | Path) -> "NamedCorpus":
-        """The documents that `Corpus` finds there, except those without text.
+        """Read the documents that `Corpus` finds there, except those without text.
 
         Raises:
             CorpusFileError: files are missing or not as they should be.
@@ -100,7 +100,7 @@ class NamedCorpus:
 
 @dataclass(frozen=True, slots=True)
 class ForeignContext:
-    """A context of another corpus: what a context costs that was not refitted (paper, figure 7).
+    """A context of another corpus, to measure what a missing refit costs (paper, figure 7).
 
     Attributes:
         corpus: the other one.
@@ -114,7 +114,7 @@ class ForeignContext:
         return f"context of {self.corpus.name}"
 
     def fit(self, encoder: Embedder, data: RetrievalDataset) -> CorpusContext:
-        """As `ContextSource`."""
+        """As `ContextSource.fit`."""
         return fitted_context(encoder, self.corpus.texts, show_progress=False)
 
 
@@ -134,7 +134,7 @@ class ShuffledContext:
         return "own context, shuffled"
 
     def fit(self, encoder: Embedder, data: RetrievalDataset) -> CorpusContext:
-        """As `ContextSource`."""
+        """As `ContextSource.fit`."""
         context = fitted_context(encoder, data.texts, show_progress=False)
         order = np.random.default_rng(self.seed).permutation(len(context))
         return replace(
@@ -158,7 +158,7 @@ class FittedContext:
     label: str = field(default="given context")
 
     def fit(self, encoder: Embedder, data: RetrievalDataset) -> CorpusContext:
-        """As `ContextSource`.
+        """As `ContextSource.fit`.
 
         Raises:
             ContextMismatchError: another model fitted it.
@@ -180,7 +180,7 @@ class NullContext:
         return "no context (null vector)"
 
     def fit(self, encoder: Embedder, data: RetrievalDataset) -> CorpusContext:
-        """As `ContextSource`.
+        """As `ContextSource.fit`.
 
         Raises:
             ConfigurationError: the model has no null vector.
@@ -198,7 +198,7 @@ class GenericContext:
         return "no context (generic texts)"
 
     def fit(self, encoder: Embedder, data: RetrievalDataset) -> CorpusContext:
-        """As `ContextSource`."""
+        """As `ContextSource.fit`."""
         return _with_weights(encoder, self.label).generic_context(show_progress=False)
 
 

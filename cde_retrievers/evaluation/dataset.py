@@ -57,7 +57,7 @@ class RetrievalDataset:
     @classmethod
     @validated
     def read(cls, folder: str | Path, split: str = "test") -> Self:
-        """A BEIR folder: `corpus.jsonl`, `queries.jsonl` (or .gz) and `qrels/<split>.tsv`.
+        """Read a BEIR folder: `corpus.jsonl`, `queries.jsonl` (or .gz) and `qrels/<split>.tsv`.
 
         Documents without text are left out, which is logged; and so are judgements of documents that are not in the
         corpus, and queries that have no others.
@@ -79,7 +79,7 @@ class RetrievalDataset:
     @classmethod
     @validated
     def of(cls, queries: Mapping[str, str], corpus: Mapping[str, str], relevant_docs: Relevant, name: str = "") -> Self:
-        """Your own data, in the form that sentence-transformers' InformationRetrievalEvaluator takes.
+        """Make a set of your own data, in the form that sentence-transformers' InformationRetrievalEvaluator takes.
 
         Args:
             queries: text by query id.

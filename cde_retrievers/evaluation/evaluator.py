@@ -28,7 +28,7 @@ def evaluate(
     split: str = "test",
     show_progress: bool | None = None,
 ) -> Evaluation:
-    """Search a judged corpus, and say how well: nDCG@10, Recall@100, MRR@10 and MAP of every query.
+    """Search a judged corpus and measure the results: nDCG@10, Recall@100, MRR@10 and MAP of every query.
 
     Args:
         model: a contextual model, loaded or by the name that `ContextualEncoder.from_pretrained` takes; or `BM25()`,
@@ -55,12 +55,12 @@ def evaluate(
 
 
 def evaluation_of(searcher: Searcher, data: RetrievalDataset, show_progress: bool | None = None) -> Evaluation:
-    """The evaluation of a searcher on a set."""
+    """Evaluate a searcher on a set."""
     return evaluation_of_hits(searcher.name, searcher.search(data, DEPTH, show_progress), data)
 
 
 def evaluation_of_hits(name: str, hits: Hits, data: RetrievalDataset) -> Evaluation:
-    """The evaluation of what a searcher of that name found on a set."""
+    """Evaluate what a searcher of that name found on a set."""
     run = hits.run(data)
     best = tuple(tuple(run[query])[:KEPT] for query in data.judged.queries)
     return Evaluation(
@@ -74,7 +74,7 @@ def evaluation_of_hits(name: str, hits: Hits, data: RetrievalDataset) -> Evaluat
 
 
 def ndcg_at_10(searcher: Searcher, data: RetrievalDataset, show_progress: bool | None = None) -> float:
-    """The mean nDCG@10 of a searcher on a set, from ten hits a query: `evaluate` without intervals or other measures.
+    """Return a searcher's mean nDCG@10, from ten hits a query: `evaluate` without intervals or other measures.
 
     Raises:
         MissingDependencyError: ir-measures is not installed; names the extra.
@@ -87,7 +87,7 @@ def searcher_of(
     context: CorpusContext | ContextSource | None = None,
     mode: Mode = "dense",
 ) -> Searcher:
-    """The searcher for a model under a context, in a mode.
+    """Return the searcher for a model under a context, in a mode.
 
     Raises:
         CheckpointError: there is no model of that name.

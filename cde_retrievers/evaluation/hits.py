@@ -28,7 +28,7 @@ class Hits:
 
     @classmethod
     def of_vectors(cls, documents: Embeddings, queries: Embeddings, depth: int) -> "Hits":
-        """By exact search over unit rows (D, W) for unit rows (Q, W)."""
+        """Search unit rows (D, W) exactly for unit rows (Q, W)."""
         everything = np.ones(len(documents), dtype=np.bool_)
         scores, rows = exact_search(queries, [(0, documents, everything)], depth)
         return cls(rows, scores)
@@ -46,7 +46,7 @@ class Hits:
         return cls(np.concatenate([part.rows for part in parts]), np.concatenate([part.scores for part in parts]))
 
     def run(self, data: RetrievalDataset) -> dict[str, dict[str, float]]:
-        """Score by document id, by query id.
+        """Return the score by document id, by query id.
 
         Args:
             data: what was searched.

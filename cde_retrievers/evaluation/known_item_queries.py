@@ -27,7 +27,7 @@ _MIN_WORDS = 8
 def known_items(
     documents: Iterable[str | Document], *, name: str = "known items", max_queries: int = 1_000, seed: int = 0
 ) -> RetrievalDataset:
-    """A retrieval set made of documents alone: title, or else first sentence, against the rest.
+    """Make a retrieval set of documents alone: title, or else first sentence, against the rest.
 
     What asks is taken out of its document. Documents that have neither, or too little behind it, are searched whole.
     Queries that two documents would answer are left out.

@@ -33,12 +33,12 @@ class ContextMatrix:
     without: tuple[Evaluation, ...]
 
     def gains(self, measure: str = MAIN) -> NDArray[np.float64]:
-        """The gain of each context over none (S, S), in points."""
+        """Return the gain of each context over none (S, S), in points."""
         rows = zip(self.evaluations, self.without, strict=True)
         return 100 * np.array([[cell.differences(none, measure).mean() for cell in row] for row, none in rows])
 
     def own_wins(self, measure: str = MAIN) -> list[str]:
-        """The sets on which the own context is better than the mean of the foreign ones."""
+        """Return the sets on which the own context is better than the mean of the foreign ones."""
         gains = self.gains(measure)
         own, foreign = np.diag(gains), (gains.sum(axis=1) - np.diag(gains)) / (len(gains) - 1)
         return [name for name, better in zip(self.names, own > foreign, strict=True) if better]

@@ -32,12 +32,12 @@ class Interval:
         return self.low > 0 or self.high < 0
 
     def to_dict(self) -> dict[str, float]:
-        """The three numbers, as JSON values."""
+        """Return the three numbers as JSON values."""
         return {"mean": self.mean, "low": self.low, "high": self.high}
 
 
 def interval(sets: Sequence[Values], seed: int = 0, resamples: int = RESAMPLES, level: float = LEVEL) -> Interval:
-    """The mean over sets of the mean over a set's queries, with its bootstrap interval.
+    """Return the mean over sets of the mean over a set's queries, with its bootstrap interval.
 
     Queries are drawn with replacement within each set; the sets stay. For two searches of the same queries give
     the differences per query: that is the paired bootstrap.
@@ -55,7 +55,7 @@ def interval(sets: Sequence[Values], seed: int = 0, resamples: int = RESAMPLES, 
 
 
 def _resampled_means(values: Values, rng: np.random.Generator, resamples: int) -> Values:
-    """(R,) means of Q values each, drawn with replacement."""
+    """Return (R,) means of Q values each, drawn with replacement."""
     means = np.empty(resamples)
     block = max(1, _DRAWN_AT_A_TIME // len(values))
     for start in range(0, resamples, block):

@@ -44,7 +44,7 @@ class PrecomputedEmbedder:
         self._prepared = PreparedContextCache(by_second_stage(encoder.model.second_stage, torch.device("cpu")))
 
     def check_context(self, context: CorpusContext) -> None:
-        """As `ContextualEncoder`."""
+        """As `ContextualEncoder.check_context`."""
         self._encoder.check_context(context)
 
     def fit_context(
@@ -56,16 +56,16 @@ class PrecomputedEmbedder:
         show_progress: bool | None = None,
         language: str | None = "english",
     ) -> CorpusContext:
-        """As `ContextualEncoder`."""
+        """As `ContextualEncoder.fit_context`."""
         size = self.config.context_size if size is None else size
         return fit_context_of(self, texts, size, strategy, seed, show_progress, language=language)
 
     def first_stage_vectors(self, texts: Iterable[str], show_progress: bool | None = None) -> Embeddings:
-        """As `ContextualEncoder`; under the closed form they are the plain vectors."""
+        """As `ContextualEncoder.first_stage_vectors`; under the closed form they are the plain vectors."""
         return self.biencoder_vectors(texts, self.config.document_prompt, show_progress)
 
     def biencoder_vectors(self, texts: Iterable[str], prompt: str, show_progress: bool | None = None) -> Embeddings:
-        """As `ContextualEncoder`; runs the encoder for texts that are new."""
+        """As `ContextualEncoder.biencoder_vectors`; only new texts are embedded."""
         return self._cache.vectors(
             [prompt + text for text in checked_texts(texts)],
             self.width,
@@ -99,13 +99,13 @@ class PrecomputedEmbedder:
     def encode_documents(
         self, texts: Iterable[str], context: CorpusContext, show_progress: bool | None = None
     ) -> Embeddings:
-        """As `ContextualEncoder`."""
+        """As `ContextualEncoder.encode_documents`."""
         return self._encode(texts, self.config.document_prompt, context, show_progress)
 
     def encode_queries(
         self, texts: Iterable[str], context: CorpusContext, show_progress: bool | None = None
     ) -> Embeddings:
-        """As `ContextualEncoder`."""
+        """As `ContextualEncoder.encode_queries`."""
         return self._encode(texts, self.config.query_prompt, context, show_progress)
 
     def _encode(
@@ -118,7 +118,7 @@ class PrecomputedEmbedder:
 def embedded_once(
     encoder: ContextualEncoder, data: RetrievalDataset, show_progress: bool | None = None
 ) -> ContextualEncoder | PrecomputedEmbedder:
-    """The cheapest embedder for a set under many contexts: the encoder, unless it is the closed form.
+    """Return the cheapest embedder for a set under many contexts: the encoder, unless it is the closed form.
 
     Args:
         encoder: the model.

@@ -38,7 +38,7 @@ class Evaluation:
 
     @validated
     def mean(self, measure: str = MAIN) -> Interval:
-        """A measure over all queries, with its 95 % bootstrap interval.
+        """Return a measure's mean over all queries, with its 95 % bootstrap interval.
 
         Raises:
             ConfigurationError: the measure is unknown.
@@ -46,7 +46,7 @@ class Evaluation:
         return interval([self._of(measure)])
 
     def minus(self, other: "Evaluation", measure: str = MAIN) -> Interval:
-        """By how much this searcher is better than another one, with the paired 95 % bootstrap interval.
+        """Return by how much this searcher is better than another one, with the paired 95 % bootstrap interval.
 
         Raises:
             ConfigurationError: the measure is unknown, or the other one searched other queries.
@@ -54,7 +54,7 @@ class Evaluation:
         return interval([self.differences(other, measure)])
 
     def differences(self, other: "Evaluation", measure: str = MAIN) -> Values:
-        """By how much this searcher is better for each query -> (Q,); raises as `minus`."""
+        """Return by how much this searcher is better for each query -> (Q,); raises as `minus`."""
         if (self.data, self.queries) != (other.data, other.queries):
             raise ConfigurationError(
                 f"only evaluations of the same queries can be compared, found {len(self.queries)} of {self.data!r} and "
@@ -67,7 +67,7 @@ class Evaluation:
         return f"{self.searcher} on {self.data} ({len(self.queries):,} queries): {figures}"
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything, of types that JSON has."""
+        """Return everything as JSON values."""
         return {
             "searcher": self.searcher,
             "data": self.data,
@@ -130,12 +130,12 @@ class Evaluation:
 
 
 def mean_over_sets(evaluations: Sequence[Evaluation], measure: str = MAIN) -> Interval:
-    """The mean over sets of one searcher's means; queries are resampled within each set."""
+    """Return the mean over sets of one searcher's means; queries are resampled within each set."""
     return interval([each.values[measure] for each in evaluations])
 
 
 def mean_difference(evaluations: Sequence[Evaluation], others: Sequence[Evaluation], measure: str = MAIN) -> Interval:
-    """By how much one searcher is better than another on several sets, paired query by query.
+    """Return by how much one searcher is better than another on several sets, paired query by query.
 
     Args:
         evaluations: of the one, a set each.

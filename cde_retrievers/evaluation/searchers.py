@@ -32,7 +32,7 @@ class Searcher(Protocol):
         """Its name in tables."""
 
     def search(self, data: RetrievalDataset, depth: int, show_progress: bool | None = None) -> Hits:
-        """The `depth` best documents of each query of a set, or all where the corpus has fewer.
+        """Find the `depth` best documents for each query of a set, or all if the corpus has fewer.
 
         Args:
             data: corpus and queries.
@@ -74,7 +74,7 @@ class Contextual:
     def encoded(
         self, data: RetrievalDataset, modes: Collection[Mode], show_progress: bool | None = None
     ) -> EncodedDataset:
-        """The views of a set that these modes search by.
+        """Return the views of a set that these modes search by.
 
         Raises:
             ContextMismatchError: words are searched, and the context carries no term statistics.
@@ -85,7 +85,7 @@ class Contextual:
         return EncodedDataset(dense, lexical)
 
     def search(self, data: RetrievalDataset, depth: int, show_progress: bool | None = None) -> Hits:
-        """As `Searcher`; errors as `encoded`."""
+        """As `Searcher.search`; errors as `encoded`."""
         return self.encoded(data, [self.mode], show_progress).hits(depth)
 
 
@@ -122,12 +122,12 @@ class BiEncoder:
     def encoded(
         self, data: RetrievalDataset, modes: Collection[Mode], show_progress: bool | None = None
     ) -> EncodedDataset:
-        """The views of a set that these modes search by."""
+        """Return the views of a set that these modes search by."""
         lexical = LexicalView.of(data, generic_statistics()) if _searches_words(modes) else None
         return EncodedDataset(self._dense(data, show_progress) if _searches_vectors(modes) else None, lexical)
 
     def search(self, data: RetrievalDataset, depth: int, show_progress: bool | None = None) -> Hits:
-        """As `Searcher`."""
+        """As `Searcher.search`."""
         return self.encoded(data, [self.mode], show_progress).hits(depth)
 
     def _dense(self, data: RetrievalDataset, show_progress: bool | None) -> DenseView:
@@ -152,7 +152,7 @@ def _searches_vectors(modes: Collection[Mode]) -> bool:
 
 
 def without_context(encoder: ContextualEncoder | PrecomputedEmbedder, mode: Mode = "dense") -> Contextual | BiEncoder:
-    """The closest equivalent of the model without a context.
+    """Return the closest equivalent of the model without a context.
 
     The closed form becomes its bi-encoder, a model with a null vector is given that, and one without is given texts
     that are not a corpus. Words are weighted by the statistics of such texts. The name of the searcher says which.
@@ -187,7 +187,7 @@ class PlainEmbedding:
         _calls(self.embedding)
 
     def search(self, data: RetrievalDataset, depth: int, show_progress: bool | None = None) -> Hits:
-        """As `Searcher`; raises EmbeddingServiceError where an answer is not one vector for each text."""
+        """As `Searcher.search`; raises EmbeddingServiceError if an answer is not one vector for each text."""
         of_documents, of_queries = _calls(self.embedding)
         asked = list(data.judged.queries.values())
         documents = checked_vectors(of_documents(list(data.texts)), len(data.texts), None)
@@ -196,7 +196,7 @@ class PlainEmbedding:
 
 
 def _calls(embedding: Any) -> tuple[Embed, Embed]:
-    """The functions that embed documents and queries.
+    """Return the functions that embed documents and queries.
 
     Raises:
         ConfigurationError: the object has none of the supported embedding methods.

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 from uuid import UUID
 
 from langchain_core.documents import Document
@@ -11,13 +11,13 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.stores import BaseStore
 
 from cde_retrievers.binding.mixin import ContextBoundMixin
-from cde_retrievers.errors import ConfigurationError, shown
+from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.util.imports import imported
+from cde_retrievers.validation.signatures import validated
+from cde_retrievers.validation.texts import Role
 
-Role = Literal["document", "query"]
-_ROLES = ("document", "query")
 
-
+@validated
 def cache_key_encoder(embeddings: ContextBoundMixin, role: Role) -> Callable[[str], str]:
     """Return the `key_encoder` of a cache: the context's fingerprint, the role and a SHA-256 of the text.
 
@@ -27,17 +27,15 @@ def cache_key_encoder(embeddings: ContextBoundMixin, role: Role) -> Callable[[st
 
     Args:
         embeddings: the cached embeddings.
-        role: "document" or "query"; as a query the same text has another vector.
+        role: "document" or "query".
 
     Returns:
         A function from a text to its key: letters, digits and hyphens, so that it also serves as a file name. It raises
         ContextNotFittedError if the context is not fitted yet.
 
     Raises:
-        ConfigurationError: the role is neither of the two.
+        ConfigurationError: the role is neither of the two, or the embeddings are not bound to a context.
     """
-    if role not in _ROLES:
-        raise ConfigurationError(f"role must be 'document' or 'query', found {shown(role)}; give one of them")
 
     def key(text: str) -> str:
         digest = hashlib.sha256(text.encode("utf-8")).hexdigest()

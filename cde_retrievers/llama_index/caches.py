@@ -1,7 +1,6 @@
 """LlamaIndex's caches and document stores kept apart by context, so that no vector of another context is reused."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Literal
 
 import numpy as np
 from llama_index.core.storage.docstore.keyval_docstore import DEFAULT_NAMESPACE
@@ -13,10 +12,9 @@ from cde_retrievers.context.context import CorpusContext
 from cde_retrievers.encoder.delegating import DelegatingEmbedder
 from cde_retrievers.encoder.embedder import Embedder
 from cde_retrievers.errors import ConfigurationError, EmbeddingServiceError
-from cde_retrievers.validation.texts import checked_texts
+from cde_retrievers.validation.texts import Role, checked_texts
 from cde_retrievers.validation.vectors import Embeddings, Vectors, checked_embeddings
 
-Role = Literal["document", "query"]
 _VECTOR = "vector"
 
 

@@ -61,7 +61,7 @@ class ContextualModelForMTEB:
     def search(
         self, queries: Any, *, top_k: int, top_ranked: Mapping[str, Sequence[str]] | None = None, **_: Any
     ) -> dict[str, dict[str, float]]:
-        """Exact search by cosine for every query -> score by document id, by query id.
+        """Search for every query exactly, by cosine -> score by document id, by query id.
 
         Args:
             queries: rows with `id`, `text` and perhaps `instruction`.
@@ -94,7 +94,7 @@ class ContextualModelForMTEB:
         prompt_type: PromptType | None = None,
         **_: Any,
     ) -> Embeddings:
-        """Texts of a task that is not a search -> (n, W) float32 unit rows, under the context of its first texts.
+        """Embed texts of a task other than search -> (n, W) float32 unit rows, under the context of its first texts.
 
         Args:
             inputs: batches with `text`.
@@ -109,12 +109,12 @@ class ContextualModelForMTEB:
         return encode(texts, self._fitted(), show_progress=False)
 
     def similarity(self, embeddings1: Any, embeddings2: Any) -> Embeddings:
-        """Cosines (n, m) of unit rows (n, W) and (m, W)."""
+        """Return the cosines (n, m) of unit rows (n, W) and (m, W)."""
         cosines: Embeddings = np.atleast_2d(embeddings1) @ np.atleast_2d(embeddings2).T
         return cosines
 
     def similarity_pairwise(self, embeddings1: Any, embeddings2: Any) -> Embeddings:
-        """Cosines (n,) of unit rows (n, W) with those in the same place."""
+        """Return the cosines (n,) of unit rows (n, W) with those in the same place."""
         cosines: Embeddings = (np.atleast_2d(embeddings1) * np.atleast_2d(embeddings2)).sum(axis=-1)
         return cosines
 
@@ -129,10 +129,10 @@ class ContextualModelForMTEB:
 
 
 def _document_text(row: Row) -> str:
-    """Title and text as one, as mteb joins them."""
+    """Return title and text as one, as mteb joins them."""
     return f"{row.get('title') or ''} {row['text']}".strip()
 
 
 def _query_text(row: Row) -> str:
-    """The query, followed by its instruction if it has one, as mteb joins them."""
+    """Return the query, followed by its instruction if it has one, as mteb joins them."""
     return f"{row['text']} {row.get('instruction') or ''}".strip()

@@ -41,13 +41,13 @@ class Picture:
 
     @classmethod
     def of(cls, figure: "Figure", alt: str, caption: str) -> "Picture":
-        """A figure of `cde_retrievers.evaluation.pictures`, with its words."""
+        """Return a figure of `cde_retrievers.evaluation.pictures` with its words."""
         width, height = (round(inches * _PIXELS_PER_INCH) for inches in figure.get_size_inches())
         return cls(_address(figure, LIGHT_INK), _address(figure, DARK_INK), width, height, alt, caption)
 
 
 def figures_of(findings: Findings) -> list[Picture]:
-    """The pictures about figures: bars, and what else there are rows for."""
+    """Return the pictures about figures: bars, and what else there are rows for."""
     pictures = [_bars(findings.comparison)]
     if len(list(findings.comparison.of("size"))) > 1:
         pictures.append(_curve(findings.comparison))
@@ -57,7 +57,7 @@ def figures_of(findings: Findings) -> list[Picture]:
 
 
 def map_of(context: MappedContext) -> Picture:
-    """The corpus with its context."""
+    """Return a picture of the corpus with its context."""
     shown, chosen = len(context.projection.points), len(context.chosen)
     return Picture.of(
         corpus_map(context.projection, range(chosen)),

@@ -91,7 +91,7 @@ _SUBJECTS = {"hybrid": "hybrid search under its own context", "lexical": "search
 
 
 def headline(comparison: Comparison) -> Headline:
-    """The gain of the first row over the model by vectors alone and without a context.
+    """Return the gain of the first row over the model by vectors alone and without a context.
 
     Raises:
         ConfigurationError: the comparison has no row without a context.
@@ -136,10 +136,10 @@ def _judged(gain: Interval, subject: str) -> tuple[str, str]:
 
 
 def points(value: float) -> str:
-    """A measure, which is from 0 to 1, in points."""
+    """Return a measure, which is from 0 to 1, in points."""
     return f"{100 * value:.1f}"
 
 
 def signed(value: float) -> str:
-    """A difference of measures in points, with the sign that typography has for it."""
+    """Return a difference of measures in points, with a typographic minus sign."""
     return f"{100 * value:+.1f}".replace("-", "\N{MINUS SIGN}")

@@ -36,7 +36,7 @@ class TableRow:
 
 
 def page(findings: Findings) -> str:
-    """The whole page. Every text of a user is escaped, wherever it stands.
+    """Return the whole page. Every text of a user is escaped.
 
     Raises:
         ConfigurationError: the comparison has no row without a context.
@@ -70,7 +70,7 @@ def page(findings: Findings) -> str:
 
 
 def origin(data: RetrievalDataset) -> str:
-    """The source of the queries, and other notes on them."""
+    """Return the source of the queries, and other notes on them."""
     asked = f"{len(data.judged.queries):,} queries"
     if data.is_made:
         return f"No judged queries were at hand. {asked} were {data.note}"
@@ -78,7 +78,7 @@ def origin(data: RetrievalDataset) -> str:
 
 
 def excerpt(text: str, longest: int = _EXCERPT) -> str:
-    """The beginning of a text, with an ellipsis where it is cut."""
+    """Return the beginning of a text, with an ellipsis where it is cut."""
     line = " ".join(text.split())
     if len(line) <= longest:
         return line

@@ -89,7 +89,7 @@ def report(
 
 
 def checked_target(path: str | Path) -> Path:
-    """The path, once it is known that a file can be written there; its folder is made.
+    """Return the path after checking that a file can be written there; its folder is made.
 
     Raises:
         PathInUseError: there is something else than a file.

@@ -1,12 +1,14 @@
 """Checks of texts, one by one as a stream passes."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from cde_retrievers.errors import InvalidTextError, shown
 from cde_retrievers.validation.signatures import is_iterable
 
 Item = TypeVar("Item")
+Role = Literal["document", "query"]
+"""What a text is embedded as: a text has one vector as a document and another as a query."""
 
 
 def checked_texts(texts: Iterable[str]) -> Iterator[str]:

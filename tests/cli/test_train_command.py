@@ -116,7 +116,7 @@ def test_it_trains_what_the_library_trains_and_says_so(answer, pairs, biencoder_
     assert (found["steps"], len(losses), found["conditioning"]) == (12, 12, "cached")
     assert found["loss"]["first"] == pytest.approx(losses[0])
     assert found["loss"]["last"] == pytest.approx(sum(losses[-2:]) / 2)  # since the log entry of step 10
-    report = describe_pairs(read_pairs(pairs), encoder.tokenizer, max_length=encoder.config.max_length, batch_size=8)
+    report = describe_pairs(read_pairs(pairs), encoder, batch_size=8)
     assert found["pairs"] == json.loads(json.dumps(report.to_dict()))
     assert found["ndcg_at_10"] == {}
 

@@ -1,3 +1,5 @@
+from inspect import unwrap
+
 import pytest
 import torch
 
@@ -7,6 +9,7 @@ from cde_retrievers.encoder.device import resolve_device, resolve_dtype
 from cde_retrievers.errors import ConfigurationError, DeviceError, DeviceMemoryError
 
 CPU = torch.device("cpu")
+auto_rule = unwrap(resolve_dtype)  # without the replacement of "auto" by `make test-bfloat16`
 
 
 @pytest.fixture
@@ -60,15 +63,15 @@ def test_a_cuda_number_too_high_says_how_many_there_are(machine):
 
 
 @pytest.mark.parametrize("capabilities", [(), ("avx2",), ("avx512_bf16", "amx_bf16"), ("bf16",)])
-def test_auto_dtype_on_a_cpu_is_float32_whatever_the_processor_offers(machine, capabilities):
+def test_the_rule_of_auto_is_float32_on_every_cpu(machine, capabilities):
     machine(cpu_capabilities=capabilities)
-    assert resolve_dtype("auto", CPU) is torch.float32
+    assert auto_rule("auto", CPU) is torch.float32
 
 
 @pytest.mark.parametrize(("supported", "expected"), [(True, torch.bfloat16), (False, torch.float32)])
-def test_auto_dtype_on_cuda_needs_native_bf16(machine, supported, expected):
+def test_the_rule_of_auto_is_bfloat16_on_cuda_that_computes_in_it_natively(machine, supported, expected):
     machine(cuda=1, cuda_bf16=supported)
-    assert resolve_dtype("auto", torch.device("cuda")) is expected
+    assert auto_rule("auto", torch.device("cuda")) is expected
 
 
 def test_explicit_bf16_on_cuda_without_it_is_refused(machine):

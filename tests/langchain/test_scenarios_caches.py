@@ -102,6 +102,8 @@ def test_bad_caches_are_refused(encoder, guarded, unguarded, monkeypatch):
         cache_key_encoder(unfitted, "document")(TEXT)
     with pytest.raises(ConfigurationError, match="role must be 'document' or 'query', found 'passage'"):
         cache_key_encoder(unfitted, "passage")
+    with pytest.raises(ConfigurationError, match="embeddings must be a ContextBoundMixin, found"):
+        cache_key_encoder(unguarded(), "document")
     with pytest.raises(ConfigurationError, match="must be bound to a context, found UnguardedEmbeddings"):
         cached_embeddings(unguarded(), InMemoryByteStore())
     monkeypatch.setitem(sys.modules, "langchain_classic.embeddings", None)

@@ -203,9 +203,11 @@ def test_documents_that_give_nothing_are_refused(documents, message):
         pairs_from_corpus(documents)
 
 
-@pytest.mark.parametrize("choice", [{"kinds": ()}, {"kinds": ("titel",)}, {"kinds": "title"}, {"min_words": 0}])
+@pytest.mark.parametrize(
+    "choice", [{"kinds": ()}, {"kinds": ("titel",)}, {"kinds": "title"}, {"min_words": 0}, {"min_words": True}]
+)
 def test_impossible_choices_are_refused(choice):
-    with pytest.raises(ConfigurationError, match=r"kinds must be some of|min_words must be a whole number above 0"):
+    with pytest.raises(ConfigurationError, match=r"kinds must be some of|min_words must be a whole number of at least"):
         pairs_from_corpus([GUIDE], **choice)
 
 

@@ -156,9 +156,11 @@ def test_random_negatives_have_something_to_choose_from_without_a_window():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"num_negatives": 0}, r"num_negatives=0"),
-        ({"num_negatives": 1.5}, r"num_negatives must be a whole number, found 1.5"),
-        ({"range_min": -1}, r"range_min=-1"),
+        ({"num_negatives": 0}, r"num_negatives must be a whole number of at least 1, found 0"),
+        ({"num_negatives": 1.5}, r"num_negatives must be a whole number of at least 1, found 1.5"),
+        ({"num_negatives": True}, r"num_negatives must be a whole number of at least 1, found True"),
+        ({"range_min": -1}, r"range_min must be a whole number of at least 0, found -1"),
+        ({"range_max": 0}, r"range_max must be a whole number of at least 1, found 0"),
         ({"range_min": 5, "range_max": 5}, r"ranks 5 to 5 are too few for 1 negatives"),
         ({"min_score": 0.5, "max_score": 0.4}, r"min_score=0.5 is above max_score"),
         ({"sampling_strategy": "best"}, r"sampling_strategy 'best' is unknown; use one of top, random"),

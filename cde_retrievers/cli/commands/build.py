@@ -120,7 +120,7 @@ def index(
 
 
 def read_once(reading: ReadingOptions, run: Session, taken: Container[object] = ()) -> "CheckedCorpus":
-    """The documents of the source, all of them checked.
+    """Read the documents of the source and check them all.
 
     Args:
         reading: the source.
@@ -156,7 +156,7 @@ def _refuse_index(out: Path) -> None:
 
 
 def _done(out: Path) -> int | None:
-    """Documents that an interrupted call has embedded; None if there was none, or its notes are damaged."""
+    """Return how many documents an interrupted call has embedded; None without one, or with damaged notes."""
     from cde_retrievers.index.store import IndexStore
 
     try:

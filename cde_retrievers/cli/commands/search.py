@@ -112,13 +112,13 @@ def _parts(hit: "Hit") -> str:
 
 
 def source_of(metadata: Mapping[str, Any]) -> str:
-    """File and row that a document was read from, as far as its metadata says so."""
+    """Return file and row that a document was read from, as far as its metadata says so."""
     parts = (metadata.get("file"), metadata.get("row"))
     return ":".join(str(part) for part in parts if part is not None)
 
 
 def excerpt(text: str) -> Text:
-    """The first words, the very first ones bold."""
+    """Return the first words, the very first ones bold."""
     words = text.split()
     shown = Text(" ".join(words[:_BOLD_WORDS]), style="bold")
     rest = words[_BOLD_WORDS:_WORDS]

@@ -46,7 +46,7 @@ def train(
         from cde_retrievers.cli.options.training import training_config
         from cde_retrievers.cli.train_summary import summary
         from cde_retrievers.training.base_model import encoder_to_train
-        from cde_retrievers.training.data.pair_statistics import check_enough
+        from cde_retrievers.training.data.pair_statistics import check_enough, describe_pairs
 
         refuse_inside(out, source.source)
         _refuse_used(out, resume)
@@ -54,12 +54,13 @@ def train(
         pairs, made = _made_pairs(source, run) if from_documents else (_given_pairs(source, run), {})
         check_enough(pairs, config.global_batch_size)
         encoder = encoder_to_train(base.model, **base.settings)
-        report = _report(pairs, encoder, config, run)
+        report = describe_pairs(pairs, encoder, batch_size=config.global_batch_size)
+        run.say(str(report))
         result = _trained(pairs, encoder, config, resume, run)
         found = summary(result, config, base.model)
         if found.is_worse:
             run.warn("the trained model finds less than it did before training; see nDCG@10 before and after")
-        run.answer({**found.to_dict(), "pairs": report, **made}, *found.lines(len(pairs)))
+        run.answer({**found.to_dict(), "pairs": report.to_dict(), **made}, *found.lines(len(pairs)))
 
 
 def _given_pairs(source: TrainingSource, run: Session) -> "TrainingPairs":
@@ -80,23 +81,6 @@ def _made_pairs(source: TrainingSource, run: Session) -> tuple["TrainingPairs", 
     return made.pairs, {"made": made.to_dict()}
 
 
-def _report(
-    pairs: "TrainingPairs", encoder: "ContextualEncoder", config: "TrainingConfig", run: Session
-) -> dict[str, Any]:
-    from cde_retrievers.training.data.pair_statistics import describe_pairs
-
-    report = describe_pairs(
-        pairs,
-        encoder.tokenizer,
-        max_length=encoder.config.max_length,
-        batch_size=config.global_batch_size,
-        query_prompt=encoder.config.query_prompt,
-        document_prompt=encoder.config.document_prompt,
-    )
-    run.say(str(report))
-    return report.to_dict()
-
-
 def _trained(
     pairs: "TrainingPairs", encoder: "ContextualEncoder", config: "TrainingConfig", resume: bool, run: Session
 ) -> "TrainingResult":
@@ -111,7 +95,7 @@ def _trained(
 
 
 def _refuse_used(out: Path, resume: bool) -> None:
-    """A model that was trained or saved before must not be lost."""
+    """Raise PathInUseError if `out` holds a trained or saved model, which would be lost."""
     from cde_retrievers.model.checkpoints import is_own_layout
     from cde_retrievers.training.run import MODEL_FOLDER
 

@@ -113,7 +113,7 @@ class ReadingOptions:
     ] = False
 
     def refuse_reading_options(self, remedy: str) -> None:
-        """Raise BadParameter if an option about documents was given where it would say nothing.
+        """Raise BadParameter if an option about documents was given where it would have no effect.
 
         Args:
             remedy: the way out, as the end of a sentence.
@@ -124,7 +124,7 @@ class ReadingOptions:
                 raise BadParameter(f"{name} says how documents are read; {remedy}")
 
     def corpus(self) -> Corpus:
-        """The documents, not read yet; errors as `Corpus`."""
+        """Return the documents, not read yet; raises as `Corpus`."""
         from cde_retrievers.corpora import Corpus, ReadOptions
 
         reading = ReadOptions(

@@ -13,7 +13,7 @@ _COMPARED = "What is compared"
 
 
 class StrategyName(StrEnum):
-    """`options.Strategy` once more: an option that may be repeated cannot have a type of literals."""
+    """The values of `Strategy`, since an option that may be repeated cannot have a type of literals."""
 
     RANDOM = "random"
     KMEANS = "kmeans"

@@ -10,7 +10,7 @@ Command = Callable[..., None]
 
 
 def with_groups(command: Command) -> Command:
-    """The command with the fields of its dataclass parameters as options of its own, as typer wants to see them.
+    """Return the command with the fields of its dataclass parameters as options of its own, as typer expects them.
 
     Args:
         command: a function whose parameters are annotated, some of them with dataclasses whose fields typer knows how

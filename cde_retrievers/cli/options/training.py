@@ -157,7 +157,7 @@ _EVALUATED = {
 def training_config(
     out: Path, model: BaseModelOptions, options: TrainingOptions, show_progress: bool | None
 ) -> "TrainingConfig":
-    """The configuration that the options ask for.
+    """Return the configuration that the options ask for.
 
     Raises:
         BadParameter: a setting is not NAME=VALUE, or an option also sets it.
@@ -187,7 +187,7 @@ def training_config(
 
 
 def read_settings(texts: Sequence[str]) -> dict[str, Any]:
-    """NAME=VALUE, each value as TOML has it, None, or else as text.
+    """Parse texts NAME=VALUE; a value is TOML, None, or else text.
 
     Raises:
         BadParameter: a text is not NAME=VALUE, or a name comes twice.

@@ -27,7 +27,7 @@ _PER_ROW, _AROUND = 0.44, 0.55  # inches
 
 
 def bars(comparison: Comparison, measure: str = MAIN) -> "Figure":
-    """One bar per row: a measure's mean in points, with its 95 % interval.
+    """Draw one bar per row: a measure's mean in points, with its 95 % interval.
 
     Each interval is that row's own. Whether two rows differ is for the paired one to say, which is narrower: see
     `Comparison.gain_over`.

@@ -22,7 +22,7 @@ _LONGEST = 54  # characters that fit into one line
 
 
 def new_figure(height: float, width: float = WIDTH) -> "Figure":
-    """An empty figure whose parts make room for each other.
+    """Return an empty figure whose parts make room for each other.
 
     Args:
         height: in inches.
@@ -39,7 +39,7 @@ def new_figure(height: float, width: float = WIDTH) -> "Figure":
 
 
 def new_axes(figure: "Figure") -> "Axes":
-    """Axes in ink, independent of the user's own colour settings, with two of four sides."""
+    """Return axes in ink, independent of the user's own colour settings, with two of four sides."""
     axes = figure.subplots()
     axes.set_facecolor("none")
     axes.tick_params(colors=INK, labelsize=9)
@@ -51,14 +51,14 @@ def new_axes(figure: "Figure") -> "Axes":
 
 
 def add_legend(axes: "Axes") -> None:
-    """Name what is shown, in a line above it, where it covers nothing."""
+    """Add a legend in a line above the axes, where it covers nothing."""
     axes.legend(
         frameon=False, fontsize=8, labelcolor=INK, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderpad=0
     )
 
 
 def shortened(label: str, longest: int = _LONGEST) -> str:
-    """A label that fits; of a longer one both ends, since names often differ at the end."""
+    """Return a label that fits; of a longer one both ends, since names often differ at the end."""
     label = " ".join(label.split())
     if len(label) <= longest:
         return label
@@ -67,7 +67,7 @@ def shortened(label: str, longest: int = _LONGEST) -> str:
 
 
 def finished(figure: "Figure") -> "Figure":
-    """The figure with every word taken as it is: a name with two dollar signs is not a formula."""
+    """Return the figure with every word taken literally: a name with two dollar signs is not a formula."""
     text = imported("matplotlib.text", "pictures", extra="eval").Text
     for words in figure.findobj(text):
         words.set_parse_math(False)
@@ -75,7 +75,7 @@ def finished(figure: "Figure") -> "Figure":
 
 
 def picture_bytes(figure: "Figure", kind: Literal["png", "svg"], ink: str | None = None) -> bytes:
-    """The figure as a file's content.
+    """Return the figure as a file's content.
 
     Args:
         figure: of this package.

@@ -24,7 +24,7 @@ _HEIGHT = 3.0  # inches
 
 
 def size_curve(comparison: Comparison, measure: str = MAIN) -> "Figure":
-    """A measure's mean against the number of context documents, with a band for its 95 % interval (figure 16).
+    """Draw a measure's mean against the number of context documents, with its 95 % interval as a band (figure 16).
 
     A dashed line says what the same model finds without a context.
 
@@ -74,7 +74,7 @@ def _draw(axes: "Axes", rows: list[Row], measure: str) -> None:
 
 
 def _apart(sizes: list[int]) -> list[int]:
-    """The sizes whose labels do not touch: each at least a seventh of the axis from the last one."""
+    """Return the sizes whose labels do not touch: each at least a seventh of the axis from the last one."""
     factor = (sizes[-1] / sizes[0]) ** (1 / 7)
     shown: list[int] = []
     for size in dict.fromkeys(sizes):

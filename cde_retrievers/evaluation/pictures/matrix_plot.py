@@ -20,7 +20,7 @@ _DARK = 0.6  # share of the scale from which words on a cell are white
 
 
 def heat_map(matrix: "ContextMatrix", measure: str = MAIN) -> "Figure":
-    """The gain of each corpus' context (column) on each corpus (row) over no context, in points (figure 7).
+    """Draw the gain of each corpus' context (column) on each corpus (row) over no context, in points (figure 7).
 
     Own contexts, the diagonal, have a frame. Orange loses and purple gains, which colour-blind people can tell apart.
 

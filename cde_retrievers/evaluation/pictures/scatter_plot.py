@@ -23,7 +23,7 @@ _SIDES = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1))
 
 
 def placed_labels(points: Pixels, sizes: Pixels, bounds: Pixels, radius: float) -> dict[int, Pixels]:
-    """The middle (2,) of each label for which there is room, by its point's place; the first ones choose first.
+    """Return the middle (2,) of each label that finds room, by its point's place; the first ones choose first.
 
     Args:
         points: (n, 2).
@@ -97,7 +97,7 @@ _MARK, _SMALL_MARK, _CROWD = 6.0, 4.0, 150  # points across, and context documen
 
 
 def corpus_map(documents: Projection, context: Sequence[int]) -> "Figure":
-    """Documents as dots, those of the context as diamonds, the first 40 of them numbered where there is room.
+    """Draw documents as dots, those of the context as diamonds, the first 40 of them numbered if there is room.
 
     Args:
         documents: n of them in a plane.

@@ -18,6 +18,7 @@ from cde_retrievers.errors import ConfigurationError, ContextTooSmallError
 from cde_retrievers.retrieval.exact_search import exact_search
 from cde_retrievers.training.data.pairs import Indices, TrainingPairs, check_table
 from cde_retrievers.util.progress import progress_bar
+from cde_retrievers.validation.numbers import check_whole
 
 logger = logging.getLogger(__name__)
 
@@ -62,15 +63,10 @@ class MiningRules:
             raise ConfigurationError(
                 f"sampling_strategy {self.sampling_strategy!r} is unknown; use one of {', '.join(STRATEGIES)}"
             )
-        for name in ("num_negatives", "range_min", "range_max"):
-            number = getattr(self, name)
-            if number is not None and not isinstance(number, int):
-                raise ConfigurationError(f"{name} must be a whole number, found {number!r}; give a whole number")
-        if self.num_negatives < 1 or self.range_min < 0:
-            raise ConfigurationError(
-                f"num_negatives must be at least 1 and range_min at least 0, found "
-                f"num_negatives={self.num_negatives}, range_min={self.range_min}"
-            )
+        check_whole("num_negatives", self.num_negatives, 1)
+        check_whole("range_min", self.range_min, 0)
+        if self.range_max is not None:
+            check_whole("range_max", self.range_max, 1)
         if self.min_score is not None and self.max_score is not None and self.min_score > self.max_score:
             raise ConfigurationError(f"min_score={self.min_score} is above max_score={self.max_score}; swap them")
         if self.range_max is not None and self.range_max - self.range_min < self.num_negatives:

@@ -12,6 +12,7 @@ from cde_retrievers.corpora.pseudo_queries import Kind, Outline, PseudoQuery, ou
 from cde_retrievers.errors import ConfigurationError, InvalidDocumentError, InvalidTextError, TrainingDataError
 from cde_retrievers.retrieval.document import Document, checked_document
 from cde_retrievers.training.data.pairs import Pair, TrainingPairs, domain_name
+from cde_retrievers.validation.numbers import check_whole
 from cde_retrievers.validation.signatures import is_iterable
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -175,8 +176,7 @@ def _check_choices(kinds: Collection[Kind], min_words: int) -> None:
     unknown = [kind for kind in kinds if kind not in KINDS]
     if unknown or not kinds or isinstance(kinds, str):
         raise ConfigurationError(f"kinds must be some of {KINDS}, found {kinds!r}; name at least one")
-    if not isinstance(min_words, int) or min_words < 1:
-        raise ConfigurationError(f"min_words must be a whole number above 0, found {min_words!r}")
+    check_whole("min_words", min_words, 1)
 
 
 def _short(text: str) -> str:

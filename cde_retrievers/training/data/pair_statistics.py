@@ -1,5 +1,6 @@
-"""Statistics of training pairs: how many, how long, how often the same, and whether they are enough to train on."""
+"""Statistics of training pairs, and whether there are enough to train on."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -8,13 +9,14 @@ import numpy as np
 
 from cde_retrievers.corpora.pseudo_queries import plain
 from cde_retrievers.encoder.batching import text_windows
+from cde_retrievers.encoder.encoder import ContextualEncoder
 from cde_retrievers.encoder.tokenizer import TextTokenizer
-from cde_retrievers.errors import ConfigurationError, TrainingDataError
+from cde_retrievers.errors import TrainingDataError
 from cde_retrievers.training.data.pairs import TrainingPairs, check_table, first_rows
+from cde_retrievers.validation.numbers import check_whole
 
 _UNCUT = 2**31 - 1
-_ROWS_SHOWN, _DOMAINS_SHOWN = 5, 8
-# Worth a look; none of them keeps pairs from being trained on.
+_ROWS_SHOWN = 5
 _FINDINGS = {
     "repeated": "repeated pairs",
     "equal": "pairs whose query is the document",
@@ -24,22 +26,14 @@ _FINDINGS = {
 
 @dataclass(frozen=True, slots=True)
 class Lengths:
-    """Tokens of the distinct texts of one role, prompt and special tokens included.
+    """The distinct texts of one role: their number, the tokens of the longest, and how many the model cuts.
 
-    Attributes:
-        texts: the number of texts.
-        median: half of them are at most this long.
-        longest: of all.
-        cut: texts that are longer than the model reads.
+    Prompt and special tokens are counted.
     """
 
     texts: int
-    median: int
     longest: int
     cut: int
-
-    def __str__(self) -> str:
-        return f"median {self.median:,}, longest {self.longest:,}; {self.cut:,} of {self.texts:,} are cut"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,97 +42,71 @@ class PairsReport:
 
     Attributes:
         pairs: the number of pairs.
-        hard_negatives: of all pairs together.
-        batch_size: pairs of a batch.
-        max_length: tokens of a text that the model reads.
-        domains: pairs by domain, the largest first.
+        hard_negatives: the number of hard negatives of all pairs.
+        batch_size: the number of pairs in a batch.
+        batches: the number of batches in an epoch; repeated pairs count once.
+        domains: the number of pairs by domain, the largest first.
         queries: lengths of the distinct queries.
         documents: lengths of the distinct documents, hard negatives included.
-        findings: rows of the pairs that are "repeated" (an earlier pair has the same texts; only the hard negatives of
-            this one are used), "equal" (the query is the document, but for case and spaces) or "contradicting" (a hard
-            negative is a positive of the same query in another pair).
+        findings: rows of pairs to look at, none of which prevents training: "repeated" (an earlier pair has the same
+            texts; only the hard negatives of this one are used), "equal" (the query is the document, but for case and
+            spaces) and "contradicting" (a hard negative is a positive of the same query in another pair).
     """
 
     pairs: int
     hard_negatives: int
     batch_size: int
-    max_length: int
+    batches: int
     domains: Mapping[str, int]
     queries: Lengths
     documents: Lengths
     findings: Mapping[str, tuple[int, ...]]
 
-    @property
-    def batches(self) -> int:
-        """Batches of an epoch; repeated pairs count once."""
-        return (self.pairs - len(self.findings["repeated"])) // self.batch_size
-
-    @property
-    def small_domains(self) -> dict[str, int]:
-        """Pairs of each domain that does not fill a batch and so shares batches with others."""
-        return {name: count for name, count in self.domains.items() if count < self.batch_size}
-
     def to_dict(self) -> dict[str, Any]:
-        """Everything as JSON values; of each finding the count and the first few pairs."""
+        """Return everything as JSON values; of each finding the count and the first few rows."""
         found = {name: {"count": len(rows), "first": rows[:_ROWS_SHOWN]} for name, rows in self.findings.items()}
-        return {**asdict(self), "findings": found, "batches": self.batches, "small_domains": self.small_domains}
+        return {**asdict(self), "findings": found}
 
     def __str__(self) -> str:
-        small, counts = len(self.small_domains), list(self.domains.items())
+        small = sum(count < self.batch_size for count in self.domains.values())
         shared = f"; {small:,} of them smaller than a batch, which share batches with others" if small else ""
-        rest = counts[_DOMAINS_SHOWN:]
-        lines = (
+        lines = [
             f"{self.pairs:,} pairs: {self.queries.texts:,} distinct queries, {self.documents.texts:,} distinct "
             f"documents, {self.hard_negatives:,} hard negatives",
             f"batches of {self.batch_size:,}: {self.batches:,} an epoch",
-            f"domains: {len(counts):,}{shared}",
-            *(f"{count:>9,}  {name or '(no name)'}" for name, count in counts[:_DOMAINS_SHOWN]),
-            *([f"{sum(count for _, count in rest):>9,}  in {len(rest):,} more"] if rest else []),
-            f"tokens of queries: {self.queries} at {self.max_length:,}",
-            f"tokens of documents: {self.documents} at {self.max_length:,}",
-            *(f"{_FINDINGS[name]}: {_counted(rows)}" for name, rows in self.findings.items()),
-        )
+            f"domains: {len(self.domains):,}{shared}",
+        ]
+        for role, found in (("queries", self.queries), ("documents", self.documents)):
+            lines.append(f"tokens of {role}: at most {found.longest:,}; {found.cut:,} of {found.texts:,} are cut")
+        for name, rows in self.findings.items():
+            shown = [str(row) for row in rows[:_ROWS_SHOWN]] + ["..."] * (len(rows) > _ROWS_SHOWN)
+            lines.append(f"{_FINDINGS[name]}: {len(rows):,}" + (f" (pair {', '.join(shown)})" if rows else ""))
         return "\n".join(lines)
 
 
-def describe_pairs(
-    pairs: TrainingPairs,
-    tokenizer: object,
-    *,
-    max_length: int,
-    batch_size: int,
-    query_prompt: str = "",
-    document_prompt: str = "",
-) -> PairsReport:
-    """Measure the pairs as a model with this tokenizer reads them.
+def describe_pairs(pairs: TrainingPairs, encoder: ContextualEncoder, *, batch_size: int) -> PairsReport:
+    """Measure the pairs as a model reads them.
 
     Args:
         pairs: to train on.
-        tokenizer: of the `tokenizers` package, a fast one of transformers, or a `TextTokenizer`.
-        max_length: tokens of a text that the model reads, special tokens and prompt included.
-        batch_size: pairs of a batch.
-        query_prompt: put before every query.
-        document_prompt: put before every document.
+        encoder: the model to train; its tokenizer, prompts and longest text count.
+        batch_size: pairs of a batch, at least 2: each has the others as negatives.
 
     Raises:
         TrainingDataError: `pairs` is something else, such as rows that were not read yet.
-        ConfigurationError: the batch size or the length is impossible.
-        CheckpointError: the tokenizer is of another kind.
+        ConfigurationError: the batch size is impossible.
     """
     check_table(pairs)
-    _check_batch_size(batch_size)
-    if not isinstance(max_length, int) or max_length < 1:
-        raise ConfigurationError(f"max_length must be a whole number above 0, found {max_length!r}; give one")
-    uncut = TextTokenizer(tokenizer, _UNCUT, 0)
-    counts = np.bincount(pairs.domain_of, minlength=len(pairs.domains))
+    check_whole("batch_size", batch_size, 2)
+    counts = Counter(pairs.domain_of.tolist())
     return PairsReport(
         pairs=len(pairs),
         hard_negatives=sum(map(len, pairs.negatives_of)),
-        batch_size=batch_size,
-        max_length=max_length,
-        domains={pairs.domains[row]: int(counts[row]) for row in np.argsort(-counts, kind="stable")},
-        queries=_lengths(pairs.queries, query_prompt, uncut, max_length),
-        documents=_lengths(pairs.documents, document_prompt, uncut, max_length),
+        batch_size=int(batch_size),
+        batches=len(first_rows(pairs)) // int(batch_size),
+        domains={pairs.domains[row]: count for row, count in counts.most_common()},
+        queries=_lengths(pairs.queries, encoder.config.query_prompt, encoder),
+        documents=_lengths(pairs.documents, encoder.config.document_prompt, encoder),
         findings=_findings(pairs),
     )
 
@@ -152,7 +120,7 @@ def check_enough(pairs: TrainingPairs, batch_size: int) -> None:
         ConfigurationError: the batch size is impossible.
     """
     check_table(pairs)
-    _check_batch_size(batch_size)
+    check_whole("batch_size", batch_size, 2)
     distinct = len(first_rows(pairs))
     if distinct < batch_size:
         raise TrainingDataError(
@@ -167,39 +135,23 @@ def check_enough(pairs: TrainingPairs, batch_size: int) -> None:
             )
 
 
-def _check_batch_size(batch_size: int) -> None:
-    if not isinstance(batch_size, int) or batch_size < 2:
-        raise ConfigurationError(
-            f"batch_size must be a whole number above 1, since the other pairs of a batch are the negatives; found "
-            f"{batch_size!r}"
-        )
-
-
-def _lengths(texts: Sequence[str], prompt: str, uncut: TextTokenizer, max_length: int) -> Lengths:
+def _lengths(texts: Sequence[str], prompt: str, encoder: ContextualEncoder) -> Lengths:
+    uncut = TextTokenizer(encoder.tokenizer, _UNCUT, 0)
     counts: list[int] = []
     for start, stop in text_windows(texts):
         counts += [len(row) for row in uncut.encode([prompt + text for text in texts[start:stop]])]
-    cut = sum(count > max_length for count in counts)
-    return Lengths(len(texts), sorted(counts)[(len(counts) - 1) // 2], max(counts), cut)
+    return Lengths(len(texts), max(counts), sum(count > encoder.config.max_length for count in counts))
 
 
 def _findings(pairs: TrainingPairs) -> dict[str, tuple[int, ...]]:
     sides = list(zip(pairs.query_of.tolist(), pairs.positive_of.tolist(), strict=True))
     known, first = set(sides), set(first_rows(pairs).tolist())
-    queries, documents = ([plain(text) for text in texts] for texts in (pairs.queries, pairs.documents))
     found: dict[str, list[int]] = {name: [] for name in _FINDINGS}
     for row, (query, positive) in enumerate(sides):
         if row not in first:
             found["repeated"].append(row)
-        if queries[query] == documents[positive]:
+        if plain(pairs.queries[query]) == plain(pairs.documents[positive]):
             found["equal"].append(row)
         if any((query, negative) in known for negative in pairs.negatives_of[row]):
             found["contradicting"].append(row)
     return {name: tuple(rows) for name, rows in found.items()}
-
-
-def _counted(rows: tuple[int, ...]) -> str:
-    if not rows:
-        return "0"
-    more = ", ..." if len(rows) > _ROWS_SHOWN else ""
-    return f"{len(rows):,} (pair {', '.join(map(str, rows[:_ROWS_SHOWN]))}{more})"
