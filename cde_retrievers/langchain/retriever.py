@@ -9,22 +9,40 @@ from langchain_core.retrievers import BaseRetriever, LangSmithRetrieverParams
 from langchain_core.vectorstores import VectorStore
 from pydantic import ConfigDict, Field, PrivateAttr
 
-from cde_retrievers.errors import ContextMismatchError
+from cde_retrievers.errors import ConfigurationError, ContextMismatchError, shown
 from cde_retrievers.langchain.embeddings import ContextBoundEmbeddings, ContextualEmbeddings
 from cde_retrievers.langchain.guards import add_documents, build_store, refuse_another_context
+from cde_retrievers.langchain.search_types import SearchType
 from cde_retrievers.langchain.vector_documents import checked_documents
 from cde_retrievers.langchain.vector_store import ContextualVectorStore
 from cde_retrievers.validation.signatures import validated
 
 
 class ContextualRetriever(BaseRetriever):
-    """A retriever of the documents nearest to a query, both embedded under the context of the corpus."""
+    """A retriever of the best documents for a query, both embedded under the context of the corpus.
+
+    Example:
+        ```python
+        retriever = ContextualRetriever.from_documents(documents, k=10)
+        retriever.invoke("a question", filter={"year": {"$gte": 2020}}, k=3)
+        ```
+
+    `invoke` also takes `k`, `search_type`, and further arguments of the store's search, for that call.
+    """
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
 
     embeddings: ContextBoundEmbeddings
+    """The embeddings that the store was made with."""
     vectorstore: VectorStore
+    """Any vector store."""
     k: int = Field(default=4, ge=1)
+    """Number of documents per query."""
+    search_type: SearchType | None = None
+    """How the store is searched: by "hybrid", "similarity", "lexical", "mmr" or "similarity_score_threshold". "hybrid"
+    and "lexical" need a `ContextualVectorStore`. None is what the store's `similarity_search` does by itself."""
+    search_kwargs: dict[str, Any] = Field(default_factory=dict)
+    """Further arguments of that search, such as `filter`, `fetch_k` or `score_threshold`."""
 
     _fingerprint: str = PrivateAttr()
 
@@ -32,10 +50,12 @@ class ContextualRetriever(BaseRetriever):
         """Refuse a store of another context, and name model and context in every trace.
 
         Raises:
+            ConfigurationError: the store cannot be searched so, or `search_kwargs` do not suit the search.
             ContextNotFittedError: the embeddings have no context.
             ContextMismatchError: the vector store embeds under another context, or states that it was built under
                 another one. Many stores state none; `check_index` shows it.
         """
+        _check_search(type(self.vectorstore), self.search_type, self.search_kwargs)
         fingerprint = self.embeddings.context.fingerprint
         # A cache wraps the embeddings.
         theirs = getattr(self.vectorstore.embeddings, "underlying_embeddings", self.vectorstore.embeddings)
@@ -59,6 +79,8 @@ class ContextualRetriever(BaseRetriever):
         k: int = 4,
         embeddings: ContextBoundEmbeddings | None = None,
         vectorstore_class: type[VectorStore] = ContextualVectorStore,
+        search_type: SearchType | None = None,
+        search_kwargs: dict[str, Any] | None = None,
         **vectorstore_options: Any,
     ) -> Self:
         """Fit a context on the documents, index them under it, and retrieve from that index.
@@ -72,19 +94,24 @@ class ContextualRetriever(BaseRetriever):
             k: number of documents per query.
             embeddings: embeddings to use instead; fitted on the documents if they have no context yet.
             vectorstore_class: any LangChain vector store; the default one stores the context with the documents.
+            search_type: as the field.
+            search_kwargs: as the field.
             vectorstore_options: passed to the store's `from_documents`; with the default store, `path=` keeps the
                 index for `ContextualVectorStore.open(path)`.
 
         Raises:
+            ConfigurationError: a store of this class cannot be searched so; nothing was fitted or indexed.
             ContextMismatchError: the options name an existing collection that was built under another context, or
                 holds documents and does not state their context. Nothing is added to it.
         """
+        options = {} if search_kwargs is None else search_kwargs
+        _check_search(vectorstore_class, search_type, options)
         known = checked_documents(documents)
         embeddings = embeddings if embeddings is not None else ContextualEmbeddings(model_name=model)
         if embeddings.context_fingerprint is None:
             embeddings.fit(known)
         store = build_store(known, embeddings, vectorstore_class, vectorstore_options)
-        return cls(embeddings=embeddings, vectorstore=store, k=k)
+        return cls(embeddings=embeddings, vectorstore=store, k=k, search_type=search_type, search_kwargs=options)
 
     def add_documents(self, documents: Iterable[Document], **options: Any) -> list[str]:
         """Add documents to the index, under the context it was built under.
@@ -104,16 +131,37 @@ class ContextualRetriever(BaseRetriever):
         return add_documents(self.vectorstore, checked_documents(documents), self.embeddings, options)
 
     def _get_relevant_documents(
-        self, query: str, *, run_manager: CallbackManagerForRetrieverRun, k: int | None = None
+        self,
+        query: str,
+        *,
+        run_manager: CallbackManagerForRetrieverRun,
+        k: int | None = None,
+        search_type: SearchType | None = None,
+        **options: Any,
     ) -> list[Document]:
-        self.embeddings.check_context(self._fingerprint)
-        return self.vectorstore.similarity_search(query, k=self.k if k is None else k)
+        given, wanted = self._search_options(k, options), search_type or self.search_type
+        if wanted is None:
+            return self.vectorstore.similarity_search(query, **given)
+        return self.vectorstore.search(query, wanted, **given)
 
     async def _aget_relevant_documents(
-        self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, k: int | None = None
+        self,
+        query: str,
+        *,
+        run_manager: AsyncCallbackManagerForRetrieverRun,
+        k: int | None = None,
+        search_type: SearchType | None = None,
+        **options: Any,
     ) -> list[Document]:
+        given, wanted = self._search_options(k, options), search_type or self.search_type
+        if wanted is None:
+            return await self.vectorstore.asimilarity_search(query, **given)
+        return await self.vectorstore.asearch(query, wanted, **given)
+
+    def _search_options(self, k: int | None, options: dict[str, Any]) -> dict[str, Any]:
+        """Return the arguments of a search, unless the embeddings were refitted."""
         self.embeddings.check_context(self._fingerprint)
-        return await self.vectorstore.asimilarity_search(query, k=self.k if k is None else k)
+        return {**self.search_kwargs, **options, "k": self.k if k is None else k}
 
     def _get_ls_params(self, **options: Any) -> LangSmithRetrieverParams:
         return {
@@ -122,3 +170,24 @@ class ContextualRetriever(BaseRetriever):
             "ls_embedding_model": str(self.embeddings.model_name),
             "ls_vector_store_provider": type(self.vectorstore).__name__,
         }
+
+
+def _check_search(store_class: type[VectorStore], search_type: SearchType | None, options: dict[str, Any]) -> None:
+    """Raise ConfigurationError if a store of this class cannot be searched so, or the options do not suit it."""
+    if search_type in ("hybrid", "lexical") and not issubclass(store_class, ContextualVectorStore):
+        raise ConfigurationError(
+            f"search_type {search_type!r} searches by words, which {store_class.__name__} does not keep; use a "
+            f"ContextualVectorStore, a ContextualHybridRetriever over this store, or a QdrantVectorStore with "
+            f"ContextualSparseEmbeddings and retrieval_mode=HYBRID, which leaves search_type=None"
+        )
+    fields = sorted(options.keys() & {"query", "k", "search_type"})
+    if fields:
+        raise ConfigurationError(
+            f"search_kwargs must leave out {fields[0]!r}; give it to the retriever itself or to invoke()"
+        )
+    threshold = options.get("score_threshold")
+    if search_type == "similarity_score_threshold" and not (isinstance(threshold, int | float) and 0 <= threshold <= 1):
+        raise ConfigurationError(
+            f'search_type "similarity_score_threshold" needs a number from 0 to 1, found {shown(threshold)}; give '
+            f'search_kwargs={{"score_threshold": 0.7}}, for example'
+        )
