@@ -5,20 +5,20 @@ from typing import Any, Self
 
 from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
 from langchain_core.documents import Document
-from langchain_core.retrievers import BaseRetriever, LangSmithRetrieverParams
 from langchain_core.vectorstores import VectorStore
-from pydantic import ConfigDict, Field, PrivateAttr
+from pydantic import Field
 
-from cde_retrievers.errors import ConfigurationError, ContextMismatchError, shown
+from cde_retrievers.errors import ConfigurationError, shown
+from cde_retrievers.langchain.bound_retriever import ContextBoundRetriever
 from cde_retrievers.langchain.embeddings import ContextBoundEmbeddings, ContextualEmbeddings
-from cde_retrievers.langchain.guards import add_documents, build_store, refuse_another_context
+from cde_retrievers.langchain.guards import add_documents, build_store
 from cde_retrievers.langchain.search_types import SearchType
 from cde_retrievers.langchain.vector_documents import checked_documents
 from cde_retrievers.langchain.vector_store import ContextualVectorStore
 from cde_retrievers.validation.signatures import validated
 
 
-class ContextualRetriever(BaseRetriever):
+class ContextualRetriever(ContextBoundRetriever):
     """A retriever of the best documents for a query, both embedded under the context of the corpus.
 
     Example:
@@ -30,44 +30,21 @@ class ContextualRetriever(BaseRetriever):
     `invoke` also takes `k`, `search_type`, and further arguments of the store's search, for that call.
     """
 
-    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
-
-    embeddings: ContextBoundEmbeddings
-    """The embeddings that the store was made with."""
-    vectorstore: VectorStore
-    """Any vector store."""
-    k: int = Field(default=4, ge=1)
-    """Number of documents per query."""
     search_type: SearchType | None = None
     """How the store is searched: by "hybrid", "similarity", "lexical", "mmr" or "similarity_score_threshold". "hybrid"
     and "lexical" need a `ContextualVectorStore`. None is what the store's `similarity_search` does by itself."""
     search_kwargs: dict[str, Any] = Field(default_factory=dict)
     """Further arguments of that search, such as `filter`, `fetch_k` or `score_threshold`."""
 
-    _fingerprint: str = PrivateAttr()
-
     def model_post_init(self, context: Any, /) -> None:
-        """Refuse a store of another context, and name model and context in every trace.
+        """Refuse what the store cannot do, and a store of another context.
 
         Raises:
             ConfigurationError: the store cannot be searched so, or `search_kwargs` do not suit the search.
-            ContextNotFittedError: the embeddings have no context.
-            ContextMismatchError: the vector store embeds under another context, or states that it was built under
-                another one. Many stores state none; `check_index` shows it.
+            ContextNotFittedError, ContextMismatchError: as `ContextBoundRetriever`.
         """
         _check_search(type(self.vectorstore), self.search_type, self.search_kwargs)
-        fingerprint = self.embeddings.context.fingerprint
-        # A cache wraps the embeddings.
-        theirs = getattr(self.vectorstore.embeddings, "underlying_embeddings", self.vectorstore.embeddings)
-        if isinstance(theirs, ContextBoundEmbeddings) and theirs != self.embeddings:
-            raise ContextMismatchError(
-                f"the vector store embeds under context {theirs.context_fingerprint}, but queries would be embedded "
-                f"under {fingerprint}; pass the embeddings that the store was made with"
-            )
-        refuse_another_context(self.vectorstore, self.embeddings)
-        self._fingerprint = fingerprint
-        identity = {"embedding_model": self.embeddings.model_name, "context_fingerprint": fingerprint}
-        self.metadata = {**identity, **(self.metadata or {})}
+        super().model_post_init(context)
 
     @classmethod
     @validated
@@ -162,14 +139,6 @@ class ContextualRetriever(BaseRetriever):
         """Return the arguments of a search, unless the embeddings were refitted."""
         self.embeddings.check_context(self._fingerprint)
         return {**self.search_kwargs, **options, "k": self.k if k is None else k}
-
-    def _get_ls_params(self, **options: Any) -> LangSmithRetrieverParams:
-        return {
-            **super()._get_ls_params(**options),
-            "ls_embedding_provider": "cde_retrievers",
-            "ls_embedding_model": str(self.embeddings.model_name),
-            "ls_vector_store_provider": type(self.vectorstore).__name__,
-        }
 
 
 def _check_search(store_class: type[VectorStore], search_type: SearchType | None, options: dict[str, Any]) -> None:
