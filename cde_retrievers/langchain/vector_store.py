@@ -12,10 +12,11 @@ from cde_retrievers.index import ContextualIndex
 from cde_retrievers.index.contextual_index import BATCH
 from cde_retrievers.index.incoming_documents import DocumentValidator, batches
 from cde_retrievers.index.manifest import Kind
+from cde_retrievers.langchain.dense_search import refuse_options
 from cde_retrievers.langchain.embeddings import ContextualEmbeddings
 from cde_retrievers.langchain.vector_documents import checked_documents, to_index_documents, with_uuid
 from cde_retrievers.langchain.vector_files import bound_to_context, build_index, open_or_create_index
-from cde_retrievers.langchain.vector_search import ContextualSearch, refuse_options
+from cde_retrievers.langchain.vector_search import ContextualSearch
 from cde_retrievers.util.progress import progress_bar
 from cde_retrievers.validation.numbers import check_whole
 from cde_retrievers.validation.signatures import validated
@@ -38,7 +39,12 @@ class ContextualVectorStore(ContextualSearch):
     ContextMismatchError until the store is opened again. Safe to use from several threads; one process writes at a
     time. Changes of another process are seen after `store.index.refresh()`, and when something is added.
 
-    Relevance scores, and with them `score_threshold`, are (1 + cosine) / 2.
+    A search by a text is by its vector and its words together, `search_type="hybrid"`; "similarity" is by the vector
+    alone, "lexical" by the words alone. An index that was built without words is searched by "similarity", until
+    `store.index.refit()`.
+
+    Relevance scores, and with them `score_threshold`, are from 0 to 1: of "similarity" (1 + cosine) / 2, of "hybrid"
+    (1 + score) / (2 + a), since the score is the cosine plus at most a, `fusion.LEXICAL_WEIGHT`. Both keep the order.
 
     Args:
         embedding: embeddings with a fitted context.

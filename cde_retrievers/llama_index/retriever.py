@@ -8,7 +8,9 @@ from llama_index.core import Settings, StorageContext, VectorStoreIndex
 from llama_index.core.ingestion import run_transformations
 from llama_index.core.retrievers import BaseRetriever
 from llama_index.core.schema import BaseNode, Document, NodeWithScore, QueryBundle, TransformComponent
+from llama_index.core.vector_stores.types import VectorStoreQueryMode
 
+from cde_retrievers.errors import ConfigurationError, shown
 from cde_retrievers.llama_index.embeddings import ContextBoundEmbedding, ContextualEmbedding
 from cde_retrievers.llama_index.guards import refuse_another_context
 from cde_retrievers.llama_index.stamps import stamped
@@ -18,28 +20,45 @@ from cde_retrievers.validation.texts import check_collection
 
 
 class ContextualRetriever(BaseRetriever):
-    """A retriever of the nodes nearest to a query, both embedded under the context of the corpus.
+    """A retriever of the best nodes for a query, both embedded under the context of the corpus.
 
     Args:
         index: an index built with `embed_model`.
         embed_model: an embedding fitted on the nodes of the index.
         similarity_top_k: number of nodes per query.
+        vector_store_query_mode: what nodes are ranked by, one of the modes of the vector store; if None, "hybrid" over
+            a `ContextualVectorStore` whose index was built with words, otherwise "default".
+        alpha: in mode "hybrid", the share of the vectors; see `ContextualVectorStore.query`.
         settings: passed to LlamaIndex's `BaseRetriever`.
 
     Raises:
         ContextNotFittedError: the embedding has no context.
         ContextMismatchError: the index embeds, or its nodes were embedded, under another context.
+        ConfigurationError: there is no such mode.
     """
 
     def __init__(
-        self, index: VectorStoreIndex, embed_model: ContextBoundEmbedding, similarity_top_k: int = 4, **settings: Any
+        self,
+        index: VectorStoreIndex,
+        embed_model: ContextBoundEmbedding,
+        similarity_top_k: int = 4,
+        *,
+        vector_store_query_mode: VectorStoreQueryMode | str | None = None,
+        alpha: float | None = None,
+        **settings: Any,
     ) -> None:
         super().__init__(**settings)
         refuse_another_context(index, embed_model)
         self._stamp = embed_model.stamp
         self.index = index
         self.embed_model = embed_model
-        self._nearest = index.as_retriever(similarity_top_k=similarity_top_k, embed_model=embed_model)
+        mode = _checked_mode(vector_store_query_mode)
+        self._searching = index.as_retriever(
+            similarity_top_k=similarity_top_k,
+            embed_model=embed_model,
+            vector_store_query_mode=_default_mode(index) if mode is None else mode,
+            alpha=alpha,
+        )
 
     @classmethod
     @validated
@@ -52,6 +71,8 @@ class ContextualRetriever(BaseRetriever):
         embed_model: ContextBoundEmbedding | None = None,
         path: str | Path | None = None,
         show_progress: bool = False,
+        vector_store_query_mode: VectorStoreQueryMode | str | None = None,
+        alpha: float | None = None,
     ) -> Self:
         """Fit a context on the nodes, stamp and index them under it, and retrieve from that index.
 
@@ -64,11 +85,15 @@ class ContextualRetriever(BaseRetriever):
             embed_model: an embedding to use instead; fitted on the nodes if it has no context yet.
             path: a new directory for the index; a temporary one if None.
             show_progress: show LlamaIndex's progress bar while indexing.
+            vector_store_query_mode: as the constructor.
+            alpha: as the constructor.
 
         Raises:
+            ConfigurationError: there is no such mode; nothing was fitted or indexed.
             ContextMismatchError: a node already has a vector that is not of this context.
             PathInUseError: there is already an index, or something else, at `path`.
         """
+        mode = _checked_mode(vector_store_query_mode)
         check_collection(nodes)
         known = list(nodes)
         embed_model = embed_model if embed_model is not None else ContextualEmbedding(model)
@@ -79,7 +104,7 @@ class ContextualRetriever(BaseRetriever):
         index = VectorStoreIndex(
             stamped(known, embed_model), storage_context=storage, embed_model=embed_model, show_progress=show_progress
         )
-        return cls(index, embed_model, similarity_top_k)
+        return cls(index, embed_model, similarity_top_k, vector_store_query_mode=mode, alpha=alpha)
 
     @classmethod
     @validated
@@ -103,8 +128,21 @@ class ContextualRetriever(BaseRetriever):
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         self.embed_model.check_context(self._stamp)
-        return self._nearest.retrieve(query_bundle)
+        return self._searching.retrieve(query_bundle)
 
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         self.embed_model.check_context(self._stamp)
-        return await self._nearest.aretrieve(query_bundle)
+        return await self._searching.aretrieve(query_bundle)
+
+
+def _checked_mode(mode: VectorStoreQueryMode | str | None) -> VectorStoreQueryMode | None:
+    known = [each.value for each in VectorStoreQueryMode]
+    if mode is not None and mode not in known:
+        raise ConfigurationError(f"vector_store_query_mode {shown(mode)} is unknown; use one of {', '.join(known)}")
+    return None if mode is None else VectorStoreQueryMode(mode)
+
+
+def _default_mode(index: VectorStoreIndex) -> VectorStoreQueryMode:
+    store = index.vector_store
+    has_words = isinstance(store, ContextualVectorStore) and store.client.mode == "hybrid"
+    return VectorStoreQueryMode.HYBRID if has_words else VectorStoreQueryMode.DEFAULT

@@ -27,7 +27,9 @@ from cde_retrievers.errors import ConfigurationError, shown
 from cde_retrievers.index import ContextualIndex, Document, Filter, Hit
 from cde_retrievers.index.filters import compile_filter
 from cde_retrievers.llama_index.embeddings import ContextBoundEmbedding
-from cde_retrievers.llama_index.vector_checks import SampleCheck, query_vector
+from cde_retrievers.llama_index.query_modes import SearchRequest
+from cde_retrievers.llama_index.ranking import ranked
+from cde_retrievers.llama_index.vector_checks import SampleCheck
 from cde_retrievers.llama_index.vector_documents import SOURCE_FIELD, TYPE_FIELD, from_index_document
 from cde_retrievers.llama_index.vector_filters import to_index_filter
 from cde_retrievers.retrieval.document import checked_ids
@@ -88,24 +90,32 @@ class ContextualSearch(BasePydanticVectorStore):
         return self._index.context.fingerprint
 
     def query(self, query: VectorStoreQuery, **kwargs: Any) -> VectorStoreQueryResult:
-        """Return the nodes nearest to a query's vector with their cosines, best first.
+        """Return the best nodes for a query with their scores, best first.
 
         Args:
-            query: mode "default", or "mmr" for nodes near to the query and different from each other. `filters` are
-                those of `vector_filters`; `doc_ids` and `node_ids` restrict the search, unless they are empty.
+            query: mode "default" by the cosine of the vectors; "hybrid" by vectors and words together; "sparse" or
+                "text_search" by words alone, which finds only nodes that share a word with the query; "mmr" for nodes
+                near to the query and different from each other. `filters` are those of `vector_filters`; `doc_ids`
+                and `node_ids` restrict the search, unless they are empty. `similarity_top_k` nodes are returned, unless
+                `hybrid_top_k` ("hybrid") or `sparse_top_k` ("sparse", "text_search") is given. Without `alpha`,
+                "hybrid" is the index's own fusion. With it the score is alpha s + (1 - alpha) l / M, s the cosine, l
+                the node's BM25 and M the best one: 1 is vectors alone, 0 words alone.
             kwargs: for "mmr", by `vector_store_kwargs` of `as_retriever`: `mmr_threshold`, the weight of the nearness
                 from 0 to 1 (.5 by default), and `mmr_prefetch_k`, the number of nearest nodes to select from (four
                 times `similarity_top_k` by default, and at least 100).
 
         Raises:
             ContextMismatchError: `embed_model` was refitted, or the query's vector is not the one of its text.
-            ConfigurationError: another mode, no vector or one of another width, or an unknown option.
+            ConfigurationError: another mode, no vector or one of another width, no text where words are searched, an
+                index that was built without words, or an unknown option.
             FilterError: a filter is impossible, or names a field that no node has.
         """
         fingerprint = self._check_context()
-        if self.verify and query.query_str and query.query_embedding is not None:
-            self._sample.check_query(query.query_str, self._vector(query))
-        hits = self._hits(query, fingerprint, kwargs)
+        refuse_options(kwargs, known=_MMR_OPTIONS)
+        request = SearchRequest.of(query, self._embed_model.embedder.width)
+        if self.verify and query.query_str and request.vector is not None:
+            self._sample.check_query(query.query_str, request.vector)
+        hits = self._hits(query, request, fingerprint, kwargs)
         self._check_context()  # another thread may have refitted the index
         return VectorStoreQueryResult(
             nodes=[from_index_document(hit) for hit in hits],
@@ -132,22 +142,16 @@ class ContextualSearch(BasePydanticVectorStore):
         with self._lock:
             return list(self._index.documents(allowed)) if node_ids is None else self._among(node_ids, allowed)
 
-    def _hits(self, query: VectorStoreQuery, fingerprint: str, options: Mapping[str, Any]) -> list[Hit]:
-        refuse_options(options, known=_MMR_OPTIONS)
-        if query.mode not in (VectorStoreQueryMode.DEFAULT, VectorStoreQueryMode.MMR):
-            raise ConfigurationError(
-                f"query mode {query.mode.value!r} needs more than vectors; use 'default' or 'mmr', or fuse this "
-                f"retriever with a keyword retriever, such as llama_index.core.retrievers.QueryFusionRetriever"
-            )
-        k = query.similarity_top_k
-        check_whole("similarity_top_k", k, 1)
+    def _hits(
+        self, query: VectorStoreQuery, request: SearchRequest, fingerprint: str, options: Mapping[str, Any]
+    ) -> list[Hit]:
         is_diverse = query.mode == VectorStoreQueryMode.MMR
         # These read the index more than once, and no document may be deleted between.
-        with self._lock if is_diverse or query.node_ids is not None else nullcontext():
-            return self._diverse(query, fingerprint, k, options) if is_diverse else self._nearest(query, fingerprint, k)
-
-    def _vector(self, query: VectorStoreQuery) -> Embeddings:
-        return query_vector(query.query_embedding, self._embed_model.embedder.width)
+        is_repeated = is_diverse or request.alpha is not None or query.node_ids is not None
+        with self._lock if is_repeated else nullcontext():
+            if is_diverse:
+                return self._diverse(query, request, fingerprint, options)
+            return self._best(query, request, fingerprint)
 
     def _of_source(self, ref_doc_ids: Sequence[str]) -> Filter | None:
         """Return a filter for the nodes of these documents, or None if no node names its document."""
@@ -162,8 +166,9 @@ class ContextualSearch(BasePydanticVectorStore):
         passes = compile_filter(allowed, self._index.fields)
         return [document for document in found if passes(document.metadata)]
 
-    def _nearest(self, query: VectorStoreQuery, fingerprint: str, k: int) -> list[Hit]:
-        vector, allowed = self._vector(query), to_index_filter(query.filters)
+    def _best(self, query: VectorStoreQuery, request: SearchRequest, fingerprint: str) -> list[Hit]:
+        """Return the best nodes among those that the query allows."""
+        allowed = to_index_filter(query.filters)
         node_ids = [] if query.node_ids is None else checked_ids(query.node_ids)
         doc_ids = [] if query.doc_ids is None else checked_ids(query.doc_ids)
         if doc_ids:
@@ -172,8 +177,31 @@ class ContextualSearch(BasePydanticVectorStore):
                 return []
             allowed = {"$and": [allowed, sources]}
         if node_ids and not self._means_everything(node_ids):
-            return self._nearest_among(self._among(node_ids, allowed), vector, k)
-        return self._index.search_embedded(vector[None], fingerprint, k, allowed or None)[0]
+            return self._ranked(self._among(node_ids, allowed), request)
+        if request.alpha is not None:
+            return self._weighed(request, request.alpha, fingerprint, allowed or None)
+        return self._searched(request, fingerprint, allowed or None)
+
+    def _searched(self, request: SearchRequest, fingerprint: str, allowed: Filter | None) -> list[Hit]:
+        """Search the index in the mode of the request, in "hybrid" by its own fusion."""
+        if request.vector is None:
+            return self._index.search(request.text or "", request.k, allowed, mode="lexical")
+        texts = None if request.text is None else [request.text]
+        return self._index.search_embedded(request.vector[None], fingerprint, request.k, allowed, texts=texts)[0]
+
+    def _weighed(self, request: SearchRequest, alpha: float, fingerprint: str, allowed: Filter | None) -> list[Hit]:
+        """Search by alpha s + (1 - alpha) l / M, among ever more candidates until no other node can be better."""
+        count = max(_MIN_PREFETCH, _PREFETCH_PER_HIT * request.k)
+        while True:
+            near = self._searched(SearchRequest("dense", count, request.vector, None), fingerprint, allowed)
+            named = self._searched(SearchRequest("lexical", count, None, request.text), fingerprint, allowed)
+            hits = self._ranked(list({hit.id: hit for hit in (*near, *named)}.values()), request)
+            if len(near) < count:  # these are all
+                return hits
+            share = named[-1].score / named[0].score if len(named) == count else 0.0
+            if hits[-1].score >= alpha * near[-1].score + (1 - alpha) * share:
+                return hits
+            count *= 2
 
     def _means_everything(self, node_ids: Sequence[str]) -> bool:
         """Return whether the ids are those of all image and index nodes.
@@ -186,29 +214,29 @@ class ContextualSearch(BasePydanticVectorStore):
             return False
         return set(self._index.ids({TYPE_FIELD: {"$in": sorted(_OBJECTS)}})) <= set(node_ids)
 
-    def _nearest_among(self, documents: Sequence[Document], vector: Embeddings, k: int) -> list[Hit]:
-        scores = self._vectors(documents) @ vector
-        best = np.argsort(-scores, kind="stable")[:k]
-        return [_hit(documents[row], float(scores[row])) for row in best]
+    def _ranked(self, documents: Sequence[Document | Hit], request: SearchRequest) -> list[Hit]:
+        return ranked(documents, self._vectors(documents), request, self._index.context)
 
-    def _diverse(self, query: VectorStoreQuery, fingerprint: str, k: int, options: Mapping[str, Any]) -> list[Hit]:
-        prefetched = options.get("mmr_prefetch_k", max(_MIN_PREFETCH, _PREFETCH_PER_HIT * k))
+    def _diverse(
+        self, query: VectorStoreQuery, request: SearchRequest, fingerprint: str, options: Mapping[str, Any]
+    ) -> list[Hit]:
+        prefetched = options.get("mmr_prefetch_k", max(_MIN_PREFETCH, _PREFETCH_PER_HIT * request.k))
         check_whole("mmr_prefetch_k", prefetched, 1)
         threshold = options.get("mmr_threshold", query.mmr_threshold)
         if threshold is not None and not (isinstance(threshold, int | float | np.floating) and 0 <= threshold <= 1):
             raise ConfigurationError(f"mmr_threshold must be a number from 0 to 1, found {shown(threshold)}")
-        hits = {hit.id: hit for hit in self._nearest(query, fingerprint, prefetched)}
-        vector: Any = self._vector(query).astype(np.float64)
+        hits = {hit.id: hit for hit in self._best(query, replace(request, k=prefetched), fingerprint)}
+        vector: Any = np.asarray(request.vector, dtype=np.float64)
         scores, ids = get_top_k_mmr_embeddings(
             vector,
             list(self._vectors(list(hits.values())).astype(np.float64)),
-            similarity_top_k=k,
+            similarity_top_k=request.k,
             embedding_ids=list(hits),
             mmr_threshold=None if threshold is None else float(threshold),
         )
         return [replace(hits[i], score=float(score)) for score, i in zip(scores, ids, strict=True)]
 
-    def _vectors(self, found: Sequence[Document] | Sequence[Hit]) -> Embeddings:
+    def _vectors(self, found: Sequence[Document | Hit]) -> Embeddings:
         return self._index.vectors([str(one.id) for one in found])
 
     def _check_context(self) -> str:
@@ -226,7 +254,3 @@ def refuse_options(options: Mapping[str, Any], known: Sequence[str] = ()) -> Non
             f"option {unknown[0]!r} is unknown to ContextualVectorStore; "
             + (f"use {known}" if known else "leave it out")
         )
-
-
-def _hit(document: Document, score: float) -> Hit:
-    return Hit(str(document.id), document.text, document.metadata, score)

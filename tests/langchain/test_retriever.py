@@ -7,7 +7,13 @@ from pydantic import ValidationError
 from tiny import CORPUS
 
 from cde_retrievers import ContextualEncoder
-from cde_retrievers.errors import ContextMismatchError, ContextNotFittedError, PathInUseError
+from cde_retrievers.errors import (
+    ConfigurationError,
+    ContextMismatchError,
+    ContextNotFittedError,
+    FilterError,
+    PathInUseError,
+)
 from cde_retrievers.langchain import ContextualEmbeddings, ContextualRetriever, ContextualVectorStore
 
 DOCUMENTS = [Document(page_content=text, metadata={"row": i}) for i, text in enumerate(CORPUS)]
@@ -102,7 +108,20 @@ def test_bad_settings_are_refused(embeddings, model_folder):
     with pytest.raises(ValidationError, match="greater than or equal to 1"):
         ContextualRetriever(embeddings=embeddings, vectorstore=store, k=0)
     with pytest.raises(ValidationError, match="Extra inputs"):
-        ContextualRetriever(embeddings=embeddings, vectorstore=store, search_type="mmr")
+        ContextualRetriever(embeddings=embeddings, vectorstore=store, searchtype="mmr")
+    with pytest.raises(ValidationError, match="Input should be 'hybrid', 'similarity', 'lexical', 'mmr' or"):
+        ContextualRetriever(embeddings=embeddings, vectorstore=store, search_type="dense")
+    for name in ("k", "search_type", "query"):
+        with pytest.raises(ConfigurationError, match=f"search_kwargs must leave out '{name}'"):
+            ContextualRetriever(embeddings=embeddings, vectorstore=store, search_kwargs={name: 3})
+    for kwargs in ({}, {"score_threshold": 1.5}, {"score_threshold": "high"}):
+        with pytest.raises(ConfigurationError, match="needs a number from 0 to 1, found"):
+            ContextualRetriever(
+                embeddings=embeddings,
+                vectorstore=store,
+                search_type="similarity_score_threshold",
+                search_kwargs=kwargs,
+            )
 
 
 def test_a_store_that_was_filled_by_other_embeddings_is_refused(embeddings, model_folder):
@@ -125,3 +144,78 @@ async def test_refitting_under_a_retriever_is_noticed(embeddings):
         retriever.invoke("red cat")
     with pytest.raises(ContextMismatchError, match="build the index again"):
         await retriever.ainvoke("red cat")
+
+
+SEARCHES = {
+    None: {},
+    "hybrid": {},
+    "similarity": {},
+    "lexical": {},
+    "mmr": {"fetch_k": 30, "lambda_mult": 0.3},
+    "similarity_score_threshold": {"score_threshold": 0.2},
+}
+
+
+@pytest.mark.parametrize(("search_type", "search_kwargs"), SEARCHES.items())
+async def test_every_search_of_the_store_finds_what_the_store_finds(embeddings, search_type, search_kwargs):
+    retriever = ContextualRetriever.from_documents(
+        DOCUMENTS, embeddings=embeddings, k=5, search_type=search_type, search_kwargs=search_kwargs
+    )
+    store = retriever.vectorstore
+
+    def found(**options):
+        if search_type is None:
+            return store.similarity_search("red cat", **options)
+        return store.search("red cat", search_type, **search_kwargs, **options)
+
+    assert retriever.invoke("red cat") == await retriever.ainvoke("red cat") == found(k=5)
+    assert len(found(k=5)) == 5
+    options = {"k": 2, "filter": {"row": {"$lt": 20}}}
+    assert retriever.invoke("red cat", **options) == await retriever.ainvoke("red cat", **options) == found(**options)
+    expected = store.search("red cat", "lexical", k=3)
+    if not search_kwargs:
+        assert retriever.invoke("red cat", search_type="lexical", k=3) == expected
+        assert await retriever.ainvoke("red cat", search_type="lexical", k=3) == expected
+    with pytest.raises(FilterError):
+        retriever.invoke("red cat", filter={"raw": 3})
+
+
+def test_a_filter_of_the_retriever_holds_until_a_call_gives_another(embeddings):
+    retriever = ContextualRetriever.from_documents(
+        DOCUMENTS, embeddings=embeddings, search_kwargs={"filter": {"row": {"$gte": 40}}}
+    )
+    assert min(document.metadata["row"] for document in retriever.invoke("red cat")) >= 40
+    assert max(document.metadata["row"] for document in retriever.invoke("red cat", filter={"row": {"$lt": 4}})) < 4
+
+
+class Scored(InMemoryVectorStore):
+    def _select_relevance_score_fn(self):
+        return lambda score: (1 + score) / 2
+
+
+@pytest.mark.parametrize("search_type", ["similarity", "mmr", "similarity_score_threshold"])
+async def test_another_store_is_searched_by_what_it_has(embeddings, search_type):
+    kwargs = {"score_threshold": 0.1} if search_type.endswith("threshold") else {}
+    retriever = ContextualRetriever.from_documents(
+        DOCUMENTS,
+        embeddings=embeddings,
+        vectorstore_class=Scored,
+        search_type=search_type,
+        search_kwargs=kwargs,
+    )
+    expected = retriever.vectorstore.search("red cat", search_type, k=4, **kwargs)
+    assert retriever.invoke("red cat") == await retriever.ainvoke("red cat") == expected
+    assert len(expected) == 4
+    few = {"k": 2, "filter": lambda document: document.metadata["row"] < 20}
+    assert len(retriever.invoke("red cat", **few)) == 2
+
+
+@pytest.mark.parametrize("search_type", ["hybrid", "lexical"])
+def test_a_store_without_words_is_refused_before_any_work(embeddings, search_type):
+    options = {"embeddings": embeddings, "search_type": search_type}
+    with pytest.raises(ConfigurationError, match=r"InMemoryVectorStore does not keep; .*ContextualHybridRetriever"):
+        ContextualRetriever.from_documents(DOCUMENTS, vectorstore_class=InMemoryVectorStore, **options)
+    assert not embeddings.is_fitted
+    embeddings.fit(DOCUMENTS)
+    with pytest.raises(ConfigurationError, match=r"QdrantVectorStore with ContextualSparseEmbeddings"):
+        ContextualRetriever(vectorstore=InMemoryVectorStore(embeddings), **options)

@@ -69,7 +69,8 @@ def ids_of(documents):
 @pytest.mark.parametrize("query", QUERIES)
 @pytest.mark.parametrize("k", [1, 5, 1_000])
 def test_a_search_scores_as_the_slow_twin(store, twin, query, k):
-    found, expected = (s.similarity_search_with_score(query, k) for s in (store, twin))
+    found = store.similarity_search_with_score(query, k, search_type="similarity")
+    expected = twin.similarity_search_with_score(query, k)
     np.testing.assert_allclose([score for _, score in found], [score for _, score in expected], atol=1e-6)
     scores = {document.id: score for document, score in twin.similarity_search_with_score(query, 1_000)}
     for document, score in found:
@@ -111,8 +112,10 @@ def test_marginal_relevance_looks_at_no_fewer_than_k(store):
 
 def test_an_embedded_query_finds_what_its_text_finds(store, embeddings):
     vector = embeddings.embed_query(QUERIES[1])
-    assert store.similarity_search_by_vector(vector, 3) == store.similarity_search(QUERIES[1], 3)
-    assert store.similarity_search_with_score_by_vector(vector, 3) == store.similarity_search_with_score(QUERIES[1], 3)
+    cosine = {"k": 3, "search_type": "similarity"}
+    assert store.similarity_search_by_vector(vector, 3) == store.similarity_search(QUERIES[1], **cosine)
+    scored = store.similarity_search_with_score(QUERIES[1], **cosine)
+    assert store.similarity_search_with_score_by_vector(vector, 3) == scored
     with pytest.raises(ConfigurationError, match=r"vectors of shape \(n, 32\) are needed, found \(1, 31\)"):
         store.similarity_search_by_vector(vector[:31])
     for wrong in (["text"] * 32, [*vector[:31], float("nan")], None, [vector]):
@@ -143,15 +146,6 @@ def test_an_impossible_filter_is_refused(store):
         store.similarity_search("x", filter=lambda document: True)
 
 
-def test_relevance_is_the_cosine_scaled_to_0_to_1(store):
-    scored = store.similarity_search_with_score(CORPUS[3], 1_000)
-    relevant = store.similarity_search_with_relevance_scores(CORPUS[3], 1_000)
-    assert relevant[0][0].id == "d3"
-    np.testing.assert_allclose([r for _, r in relevant], [(1 + s) / 2 for _, s in scored], atol=1e-6)
-    scale = store._select_relevance_score_fn()
-    assert [scale(cosine) for cosine in (1.000001, 1.0, 0.0, -1.000001)] == [1.0, 1.0, 0.5, 0.0]
-
-
 async def test_a_threshold_leaves_out_what_is_below(store, caplog):
     relevant = store.similarity_search_with_relevance_scores(QUERIES[1], 1_000)
     threshold = relevant[4][1]
@@ -164,7 +158,7 @@ async def test_a_threshold_leaves_out_what_is_below(store, caplog):
         assert retriever.invoke(QUERIES[1], score_threshold=1.0) == []
 
 
-@pytest.mark.parametrize("search_type", ["similarity", "mmr"])
+@pytest.mark.parametrize("search_type", ["hybrid", "similarity", "lexical", "mmr"])
 async def test_retrievers_of_every_kind_find_the_same_async(store, search_type):
     retriever = store.as_retriever(search_type=search_type, search_kwargs={"k": 3})
     assert len(retriever.invoke(QUERIES[0])) == 3

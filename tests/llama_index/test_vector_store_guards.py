@@ -144,12 +144,14 @@ def test_a_refitted_index_has_the_vectors_that_llama_index_would_make(store, fit
 
 
 @pytest.mark.parametrize(
-    "mode", [mode for mode in VectorStoreQueryMode if mode.value not in ("default", "mmr")], ids=lambda mode: mode.value
+    "mode", ["semantic_hybrid", "svm", "logistic_regression", "linear_regression"], ids=lambda mode: mode
 )
-def test_modes_that_need_more_than_vectors_are_refused(store, fitted, nodes, mode):
+def test_modes_that_need_more_than_vectors_and_words_are_refused(store, fitted, nodes, mode):
     index_over(store, nodes)
-    query = VectorStoreQuery(query_embedding=fitted.get_query_embedding("red cat"), mode=mode)
-    with pytest.raises(ConfigurationError, match=f"query mode '{mode.value}'"):
+    query = VectorStoreQuery(
+        query_embedding=fitted.get_query_embedding("red cat"), query_str="red cat", mode=VectorStoreQueryMode(mode)
+    )
+    with pytest.raises(ConfigurationError, match=f"query mode '{mode}' is unknown.*use one of default, mmr, sparse"):
         store.query(query)
 
 

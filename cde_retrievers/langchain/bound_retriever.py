@@ -1,0 +1,62 @@
+"""What LangChain's retrievers over a vector store of one context have in common."""
+
+from typing import Any
+
+from langchain_core.retrievers import BaseRetriever, LangSmithRetrieverParams
+from langchain_core.vectorstores import VectorStore
+from pydantic import ConfigDict, Field, PrivateAttr
+
+from cde_retrievers.binding.mixin import ContextBoundMixin
+from cde_retrievers.errors import ConfigurationError, ContextMismatchError
+from cde_retrievers.langchain.embeddings import ContextBoundEmbeddings
+from cde_retrievers.langchain.guards import refuse_another_context
+
+
+class ContextBoundRetriever(BaseRetriever):
+    """A retriever that refuses a store of another context, and names model and context in every trace."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
+
+    embeddings: ContextBoundEmbeddings
+    """The embeddings that the store was made with."""
+    vectorstore: VectorStore
+    """Any vector store."""
+    k: int = Field(default=4, ge=1)
+    """Number of documents per query."""
+
+    _stamp: str = PrivateAttr()
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Compare the contexts of store and embeddings.
+
+        Raises:
+            ContextNotFittedError: the embeddings have no context.
+            ContextMismatchError: the vector store embeds under another context, or states that it was built under
+                another one. Many stores state none; `check_index` shows it.
+            ConfigurationError: the store of embeddings with `side="query"` embeds queries without a context.
+        """
+        fingerprint = self.embeddings.context.fingerprint
+        # A cache wraps the embeddings.
+        theirs = getattr(self.vectorstore.embeddings, "underlying_embeddings", self.vectorstore.embeddings)
+        if isinstance(theirs, ContextBoundEmbeddings) and theirs != self.embeddings:
+            raise ContextMismatchError(
+                f"the vector store embeds under context {theirs.context_fingerprint}, but queries would be embedded "
+                f"under {fingerprint}; pass the embeddings that the store was made with"
+            )
+        if self.embeddings.documents_are_plain and theirs is not None and not isinstance(theirs, ContextBoundMixin):
+            raise ConfigurationError(
+                f"this store embeds queries by its own {type(theirs).__name__}, without the context; open it with the "
+                f"embeddings of this retriever, which search its plain vectors under their context"
+            )
+        refuse_another_context(self.vectorstore, self.embeddings)
+        self._stamp = self.embeddings.stamp
+        identity = {"embedding_model": self.embeddings.model_name, "context_fingerprint": self._stamp}
+        self.metadata = {**identity, **(self.metadata or {})}
+
+    def _get_ls_params(self, **options: Any) -> LangSmithRetrieverParams:
+        return {
+            **super()._get_ls_params(**options),
+            "ls_embedding_provider": "cde_retrievers",
+            "ls_embedding_model": str(self.embeddings.model_name),
+            "ls_vector_store_provider": type(self.vectorstore).__name__,
+        }
