@@ -18,7 +18,7 @@ from tiny import CORPUS, QUERIES
 from cde_retrievers.errors import ConfigurationError, ContextMismatchError
 from cde_retrievers.index import ContextualIndex
 from cde_retrievers.llama_index import ContextualEmbedding, ContextualRetriever, ContextualVectorStore
-from cde_retrievers.retrieval.fusion import lexical_weights
+from cde_retrievers.retrieval.fusion import LEXICAL_POWER, LEXICAL_WEIGHT
 from cde_retrievers.sparse.bm25 import document_rows, query_rows
 
 TEXTS = [*CORPUS, *(f"see get_item_{i} for error E{1000 + i}" for i in range(20))]
@@ -62,9 +62,10 @@ def scores_of(store, query, request, keep=lambda node: True):
     statistics = store.client.context.term_statistics()
     vectors = store.client.vectors([node.node_id for node in nodes])
     dense = vectors @ np.array(request.query_embedding, dtype=np.float32)
-    lexical = (document_rows(texts, statistics) @ query_rows([query], statistics).T).toarray()[:, 0]
+    asked = query_rows([query], statistics)
+    lexical = (document_rows(texts, statistics) @ asked.T).toarray()[:, 0]
     if request.alpha is None:
-        fused = dense + lexical_weights(lexical[None])[0] * lexical
+        fused = dense + LEXICAL_WEIGHT * (lexical / (asked.sum() or 1)) ** LEXICAL_POWER
     else:
         fused = request.alpha * dense + (1 - request.alpha) * lexical / (lexical.max() or 1)
     mode = MODES[request.mode.value]
