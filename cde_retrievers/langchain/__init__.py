@@ -16,6 +16,7 @@ from cde_retrievers.langchain.caches import (
 )
 from cde_retrievers.langchain.embeddings import ContextualEmbeddings
 from cde_retrievers.langchain.guards import check_index, read_context, write_context
+from cde_retrievers.langchain.hybrid_retriever import ContextualHybridRetriever
 from cde_retrievers.langchain.retriever import ContextualRetriever
 from cde_retrievers.langchain.stamps import collection_metadata, context_filter, stamped
 from cde_retrievers.langchain.vector_store import ContextualVectorStore
@@ -34,6 +35,7 @@ __all__ = [
     "ContextCheck",
     "ContextualEmbeddings",
     "ContextualFAISS",
+    "ContextualHybridRetriever",
     "ContextualRetriever",
     "ContextualSparseEmbeddings",
     "ContextualVectorStore",

@@ -50,6 +50,10 @@ class StoreKind(ABC):
         """Return why this particular store cannot be read or written, or None if it can."""
         return None
 
+    def id_of(self, document: Document) -> str | None:
+        """Return the id of a document that the store returned, or None if it tells none."""
+        return document.id
+
     def batch_size(self, store: Any) -> int | None:
         """Return the number of documents that the store takes at once, or None if there is no limit."""
         return None

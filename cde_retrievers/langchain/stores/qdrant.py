@@ -3,6 +3,7 @@
 from inspect import signature
 from typing import Any
 
+from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import VectorStore
 
@@ -46,6 +47,11 @@ class Qdrant(StoreKind):
                 "context; pip install --upgrade 'qdrant-client>=1.16'"
             )
         store.client.update_collection(store.collection_name, metadata={CONTEXT_KEY: fingerprint})
+
+    def id_of(self, document: Document) -> str | None:
+        """Return the id of the document's point, which LangChain keeps in the metadata."""
+        found = document.metadata.get("_id")
+        return document.id if found is None else str(found)
 
     def filter(self, fingerprint: str, also: Any, store: Any) -> Any:
         """Return a `qdrant_client.models.Filter` on the payload in which LangChain keeps metadata."""
