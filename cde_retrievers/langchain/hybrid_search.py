@@ -11,6 +11,7 @@ import numpy as np
 from langchain_core.documents import Document
 from langchain_core.vectorstores import VectorStore
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
 
 from cde_retrievers.binding.mixin import ContextBoundMixin
 from cde_retrievers.context.context import CorpusContext
@@ -19,7 +20,7 @@ from cde_retrievers.external.vector_cache import VectorCache
 from cde_retrievers.langchain.sparse_rows_file import SparseRows
 from cde_retrievers.langchain.sparse_store import SparseStore
 from cde_retrievers.langchain.stores.registry import find_kind
-from cde_retrievers.retrieval.fusion import lexical_weights
+from cde_retrievers.retrieval.fusion import best_of_few, lexical_bonus, query_mass
 from cde_retrievers.sparse.bm25 import query_rows
 from cde_retrievers.validation.vectors import Embeddings, checked_embeddings, checked_width
 
@@ -61,7 +62,8 @@ class HybridSearch:
         """
         vector = self._query_vector(query, context)
         rows = self._sparse.rows()
-        bm25 = _bm25(rows, query, context)
+        terms = query_rows([query], context.term_statistics())
+        bm25 = _bm25(rows, terms)
         found = self._nearest(query, vector, fetch_k, options)
         self._tell_unknown(found, rows)
         if not options:
@@ -71,8 +73,8 @@ class HybridSearch:
         documents = list(found.values())
         numbers = [rows.row_of.get(identity) for identity in found]
         lexical = np.array([0 if row is None else bm25[row] for row in numbers], dtype=np.float32)
-        weight = _weight(lexical if options else bm25)
-        scores = self._document_vectors(documents, context) @ vector + weight * lexical
+        cosines = self._document_vectors(documents, context) @ vector
+        scores = cosines + lexical_bonus(lexical[None], query_mass(terms))[0]
         return [(documents[row], float(scores[row])) for row in np.argsort(-scores, kind="stable")[:k]]
 
     def _nearest(self, query: str, vector: Embeddings, count: int, options: Mapping[str, Any]) -> dict[str, Document]:
@@ -86,18 +88,12 @@ class HybridSearch:
     def _best_by_words(
         self, rows: SparseRows, bm25: Scores, count: int, found: Mapping[str, Document]
     ) -> dict[str, Document]:
-        """Return the documents that are best by words, without those found before.
-
-        Those that the store no longer has count no more: their BM25 is set to 0.
-        """
-        best = np.flatnonzero(bm25)
-        if len(best) > count:
-            best = np.sort(best[np.argpartition(-bm25[best], count)[:count]])
+        """Return the documents that are best by words, without those found before and those that the store lost."""
+        best = np.sort(best_of_few(bm25, count))
         wanted = [rows.ids[row] for row in best if rows.ids[row] not in found]
         read = self._store.get_by_ids(wanted) if wanted else []
         named = by_id(self._store, read)
         gone = [identity for identity in wanted if identity not in named]
-        bm25[[rows.row_of[identity] for identity in gone]] = 0
         if gone:
             self._tell(
                 "gone",
@@ -153,13 +149,8 @@ def by_id(store: VectorStore, documents: Iterable[Document]) -> dict[str, Docume
     return {str(identity): document for identity, document in found.items()}
 
 
-def _bm25(rows: SparseRows, query: str, context: CorpusContext) -> Scores:
-    """Return the BM25 of every row (R,)."""
+def _bm25(rows: SparseRows, terms: csr_matrix) -> Scores:
+    """Return the BM25 of every row (R,) for a query as a sparse row."""
     scores = np.zeros(len(rows.ids), dtype=np.float32)
-    terms = query_rows([query], context.term_statistics())
     rows.postings.add_scores(terms.indices, terms.data, scores)
     return scores
-
-
-def _weight(scores: Scores) -> float:
-    return float(lexical_weights(scores[None])[0]) if len(scores) else 0.0
