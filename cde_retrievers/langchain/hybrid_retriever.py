@@ -65,6 +65,7 @@ class ContextualHybridRetriever(ContextBoundRetriever):
     keep_mib: int = Field(default=DEFAULT_MIB, ge=0)
     """Mebibytes of candidates' vectors to keep in memory."""
 
+    _fingerprint: str = PrivateAttr()
     _sparse: SparseStore = PrivateAttr()
     _search: HybridSearch = PrivateAttr()
 
@@ -84,6 +85,7 @@ class ContextualHybridRetriever(ContextBoundRetriever):
         if "k" in self.search_kwargs:
             raise ConfigurationError("search_kwargs must leave out 'k'; give it to the retriever itself or to invoke()")
         self.embeddings.context.term_statistics()
+        self._fingerprint = self.embeddings.context.fingerprint
         self._sparse = SparseStore(self.path, self._fingerprint)
         self._search = HybridSearch(self.vectorstore, self.embeddings, self._sparse, self.keep_mib)
 
