@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 
 from cde_retrievers import ContextualEncoder
-from cde_retrievers.model import whitening
 from cde_retrievers.retrieval import fusion
 from cde_retrievers.sparse import Analyzer, TermStatistics, projection
 
@@ -302,9 +301,10 @@ def test_the_settings_of_hybrid_search_are_those_that_were_chosen():
     assert (chosen["power"], chosen["shrinkage"]) == (closed.power, closed.shrinkage)
     assert f"*s* + {fusion.LEXICAL_WEIGHT} · (*l* / *I*)^{fusion.LEXICAL_POWER}" in page
     form = result_of("hybrid_choice")["one_vector"]["chosen"]
-    assert (form["weight"], form["slots"], form["b"]) == (projection.WEIGHT, projection.SLOTS, words.b)
+    ours = projection.WEIGHT, projection.SLOTS, projection.LENGTH_NORMALISATION
+    assert (form["weight"], form["slots"], form["b"]) == ours
     side = result_of("hybrid_choice")["query_side"]["chosen"]
-    assert (side["shift"], side["power"], side["shrinkage"]) == (whitening.MEAN_SHARE, closed.power, closed.shrinkage)
+    assert (side["shift"], side["power"], side["shrinkage"]) == (0, closed.power, closed.shrinkage)
 
 
 @NEEDS_RESULTS

@@ -14,7 +14,7 @@ from cde_retrievers.encoder.embedder import Embedder
 from cde_retrievers.encoder.vector_settings import VectorSettings
 from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.model.config import WhiteningConditioning
-from cde_retrievers.model.whitening import MEAN_SHARE, WhiteningMap, fit_whitening, on_queries_alone
+from cde_retrievers.model.whitening import WhiteningMap, fit_whitening, on_queries_alone
 from cde_retrievers.validation.vectors import Embeddings, unit_rows
 
 
@@ -55,7 +55,7 @@ class QuerySideEmbedder(DerivedEmbedder):
 
     def __init__(self, base: Embedder) -> None:
         self._plain = _closed_form(base)
-        super().__init__(base, "query side", MEAN_SHARE)
+        super().__init__(base, "query side")
         self._maps = PreparedContextCache(self._map)
 
     @property

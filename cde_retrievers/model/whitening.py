@@ -10,9 +10,6 @@ from cde_retrievers.model.config import WhiteningConditioning
 from cde_retrievers.model.first_stage import FirstStage
 from cde_retrievers.model.second_stage import SecondStage
 
-MEAN_SHARE = 0.5
-"""Share of the mean that is subtracted from queries where the context acts on these alone."""
-
 
 @dataclass(frozen=True, slots=True)
 class WhiteningMap:
@@ -45,11 +42,12 @@ def fit_whitening(context_vectors: Tensor, power: float, shrinkage: float) -> Wh
 
 
 def on_queries_alone(whiten: WhiteningMap) -> WhiteningMap:
-    """Return the map of queries whose documents stay plain unit vectors d: q -> W W (q - MEAN_SHARE m).
+    """Return the map of queries whose documents stay plain unit vectors d: q -> W W q.
 
-    Its product with d is that of W (q - MEAN_SHARE m) with W d, where W is the symmetric matrix and m the mean.
+    Its product with d is that of W q with W d, where W is the symmetric matrix. The mean is not subtracted: that cost
+    on training sets (`docs/hybrid.md`).
     """
-    return WhiteningMap(MEAN_SHARE * whiten.mean, whiten.matrix @ whiten.matrix)
+    return WhiteningMap(torch.zeros_like(whiten.mean), whiten.matrix @ whiten.matrix)
 
 
 def fit_whitening_each(context_vectors: Tensor, power: float, shrinkage: float) -> WhiteningMap:

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-LEXICAL_WEIGHT = 1.2
+LEXICAL_WEIGHT = 0.8
 """The a above: what all words of a query count at most, beside a cosine."""
-LEXICAL_POWER = 1.75
+LEXICAL_POWER = 1.5
 """The p above."""
 Scores = NDArray[np.float32]
 

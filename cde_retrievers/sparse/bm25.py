@@ -18,12 +18,19 @@ from cde_retrievers.sparse.term_statistics import TermStatistics
 Values = NDArray[np.float64]
 
 
-def document_rows(texts: Iterable[str], statistics: TermStatistics) -> csr_matrix:
-    """Return rows (n, 2^24) float32 of f / (f + k1 (1 - b + b length / mean length)), f the occurrences of a term."""
+def document_rows(texts: Iterable[str], statistics: TermStatistics, b: float | None = None) -> csr_matrix:
+    """Return rows (n, 2^24) float32 of f / (f + k1 (1 - b + b length / mean length)), f the occurrences of a term.
+
+    Args:
+        texts: n texts.
+        statistics: term statistics of their corpus.
+        b: length normalisation, from 0 to 1; that of the statistics if None.
+    """
+    b = statistics.b if b is None else b
     analyzer = statistics.installed_analyzer()
     terms_of = [analyzer.terms(text) for text in texts]
     lengths = np.array([len(terms) for terms in terms_of], dtype=np.float64)
-    norms = statistics.k1 * (1 - statistics.b + statistics.b * lengths / (statistics.mean_length or 1.0))
+    norms = statistics.k1 * (1 - b + b * lengths / (statistics.mean_length or 1.0))
     columns, frequencies, ends = _counted(terms_of)
     return _matrix(frequencies / (frequencies + np.repeat(norms, np.diff(ends))), columns, ends)
 

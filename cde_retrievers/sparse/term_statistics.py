@@ -52,7 +52,7 @@ class TermStatistics:
     mean_length: float
     terms: Terms
     frequencies: Terms
-    k1: float = 1.2
+    k1: float = 0.9
     b: float = 0.75
     fingerprint: str = field(init=False)
 

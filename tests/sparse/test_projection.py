@@ -33,7 +33,7 @@ def slow_hash(number: int) -> int:
     return mixed ^ mixed >> 31
 
 
-def slow_vector(text: str, width: int, k1: float = 1.2, b: float = 0.75) -> list[float]:
+def slow_vector(text: str, width: int, k1: float = 0.9, b: float = 0.0) -> list[float]:
     counts = Counter(ANALYZER.terms(text))
     vector = [0.0] * width
     for term, count in counts.items():
