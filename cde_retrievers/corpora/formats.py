@@ -1,19 +1,17 @@
 """The file formats: the endings of each, and how its files are read as texts or rows."""
 
-import csv
 import math
-import threading
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any
 
+from cde_retrievers.corpora.csv_rows import csv_rows
 from cde_retrievers.corpora.decoding import MAX_CHARACTERS, Lines, open_text, parse_json, read_text, too_long
 from cde_retrievers.corpora.paths import refuse_special, unreadable
 from cde_retrievers.corpora.read_options import Format, ReadOptions
-from cde_retrievers.corpora.records import File, Record, Row, needed_columns
-from cde_retrievers.errors import CDEError, CorpusFileError, InvalidDocumentError, shown
+from cde_retrievers.corpora.records import File, Record, Row, needed_columns, refuse_repeated_columns
+from cde_retrievers.errors import CDEError, CorpusFileError
 from cde_retrievers.retrieval.document import Document
 from cde_retrievers.util.imports import imported
 
@@ -27,9 +25,6 @@ ENDINGS: Mapping[Format, tuple[str, ...]] = {
 BEIR_CORPUS = ("corpus.jsonl", "corpus.jsonl.gz")
 BEIR_QUERIES = ("queries.jsonl", "queries.jsonl.gz")
 _ROWS_AT_ONCE = 256
-# The csv module has one limit for the whole process; it is raised for a row at a time, by one thread at a time.
-_CSV_LIMIT = threading.Lock()
-_HIGHEST_CSV_LIMIT = 2**31 - 1
 
 
 def format_of(name: str) -> Format | None:
@@ -60,85 +55,6 @@ def text_record(file: File, reading: ReadOptions) -> Record:
     return Record(str(file.path), Document(content, reading.id_prefix + file.name, {"file": file.name}))
 
 
-def csv_rows(file: File, reading: ReadOptions) -> Iterator[Row]:
-    """Yield the rows below the header row; an empty cell means no value.
-
-    Raises:
-        CorpusFileError: the file cannot be read or decoded, its head lacks a column or names one twice, or a row is too
-            long or has more or fewer cells.
-        InvalidDocumentError: a cell in a column of numbers holds none.
-    """
-    delimiter = reading.delimiter or ("\t" if ".tsv" in file.path.name.lower() else ",")
-    with open_text(file.path, reading.encoding) as stream:
-        lines = Lines(stream, file.path, reading.record_limit)
-        rows = csv.reader(lines, delimiter=delimiter, strict=True)
-        try:
-            columns = _checked_head(_next_cells(rows, reading.record_limit) or [], reading, file)
-            begin = rows.line_num + 1
-            lines.begin_record()
-            while (cells := _next_cells(rows, reading.record_limit)) is not None:
-                if cells:
-                    yield Row(file, begin, _named(columns, cells, reading.numbers, f"{file.path}:{begin}"))
-                begin = rows.line_num + 1
-                lines.begin_record()
-        except csv.Error as error:
-            raise CorpusFileError(
-                f"{file.path}:{rows.line_num} is not valid CSV: {error}; repair the row, or convert the file to JSONL"
-            ) from error
-
-
-def _next_cells(rows: Iterator[list[str]], limit: int) -> list[str] | None:
-    """Return the next row's cells, or None at the end. A cell may be as long as a record, which `Lines` limits."""
-    with _CSV_LIMIT:
-        before = csv.field_size_limit(min(limit, _HIGHEST_CSV_LIMIT))
-        try:
-            return next(rows, None)
-        finally:
-            csv.field_size_limit(before)
-
-
-def _checked_head(columns: list[str], reading: ReadOptions, file: File) -> list[str]:
-    _refuse_twice(columns, file)
-    missing = sorted(set(reading.numbers) - set(columns))
-    if missing and columns:
-        raise CorpusFileError(
-            f"{file.path} has no column {missing[0]!r}, only {shown(sorted(columns))}; name another with numbers= "
-            f"(--number)"
-        )
-    return columns
-
-
-def _refuse_twice(columns: list[str], file: File) -> None:
-    for column, count in Counter(columns).items():
-        if count > 1:
-            raise CorpusFileError(f"{file.path} has two columns called {shown(column)}; rename one of them")
-
-
-def _named(columns: list[str], cells: list[str], numbers: tuple[str, ...], place: str) -> dict[str, Any]:
-    if len(cells) != len(columns):
-        raise CorpusFileError(
-            f"{place} has {len(cells)} cells, but the first line names {len(columns)} columns; quote "
-            f"cells that contain the delimiter, or name another with delimiter= (--delimiter)"
-        )
-    values: dict[str, Any] = dict.fromkeys(columns)
-    for column, cell in zip(columns, cells, strict=True):
-        if cell:
-            values[column] = _number(cell, column, place) if column in numbers else cell
-    return values
-
-
-def _number(cell: str, column: str, place: str) -> int | float:
-    for read in (int, float):
-        try:
-            return read(cell)
-        except ValueError:
-            continue
-    raise InvalidDocumentError(
-        f"{place}: column {column!r} holds {shown(cell)}, which is not a number; correct it, or leave the column out "
-        f"of numbers= (--number)"
-    )
-
-
 def parquet_rows(file: File, reading: ReadOptions) -> Iterator[Row]:
     """Yield the rows of the file, read a few at a time; dates and decimals become text.
 
@@ -152,7 +68,7 @@ def parquet_rows(file: File, reading: ReadOptions) -> Iterator[Row]:
     number = 0
     try:
         with parquet.ParquetFile(file.path) as table:
-            _refuse_twice(table.schema_arrow.names, file)
+            refuse_repeated_columns(table.schema_arrow.names, file)
             for batch in table.iter_batches(batch_size=_ROWS_AT_ONCE):
                 for values in _batch_rows(batch, f"{file.path}:{number + 1}", reading):
                     number += 1

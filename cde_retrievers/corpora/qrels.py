@@ -4,7 +4,8 @@ from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from cde_retrievers.corpora.formats import BEIR_QUERIES, csv_rows, json_rows
+from cde_retrievers.corpora.csv_rows import csv_rows
+from cde_retrievers.corpora.formats import BEIR_QUERIES, json_rows
 from cde_retrievers.corpora.paths import is_file, refuse_link_out
 from cde_retrievers.corpora.read_options import ReadOptions
 from cde_retrievers.corpora.records import File, Row

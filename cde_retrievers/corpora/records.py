@@ -1,5 +1,6 @@
 """Rows of a file as documents, and where each came from."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,3 +136,10 @@ def _value(row: Row, column: str, setting: str) -> Any:
             f"{row.place} has no column {column!r}, only {shown(sorted(row.values))}; name another with {setting}"
         )
     return row.values[column]
+
+
+def refuse_repeated_columns(columns: list[str], file: File) -> None:
+    """Raise CorpusFileError if two columns have one name."""
+    for column, count in Counter(columns).items():
+        if count > 1:
+            raise CorpusFileError(f"{file.path} has two columns called {shown(column)}; rename one of them")

@@ -257,6 +257,31 @@ def test_a_cell_may_be_as_long_as_a_record(tmp_path, rows):
     assert csv.field_size_limit() == usual
 
 
+def test_rows_around_a_long_cell_of_several_lines_are_read_under_their_own_numbers(tmp_path):
+    usual = csv.field_size_limit()
+    long = "x\n" * usual
+    (tmp_path / "a.csv").write_text(f'text,year\nb,1\n"{long}",2\n"c\nd",3\ne,4\n')
+    documents = list(Corpus(tmp_path / "a.csv"))
+    assert [document.text for document in documents] == ["b", long, "c\nd", "e"]
+    assert [document.metadata["row"] for document in documents] == [2, 3, usual + 4, usual + 6]
+    with open(tmp_path / "a.csv", "a") as file:
+        file.write('"f"g,5\n')
+    with pytest.raises(CorpusFileError, match=rf"a.csv:{usual + 7} is not valid CSV"):
+        list(Corpus(tmp_path / "a.csv"))
+    assert csv.field_size_limit() == usual
+
+
+def test_the_csv_limit_of_the_process_is_left_alone_unless_a_row_needs_more(tmp_path, monkeypatch):
+    set_limit, limits = csv.field_size_limit, []
+    monkeypatch.setattr(csv, "field_size_limit", lambda *limit: limits.append(limit) or set_limit(*limit))
+    (tmp_path / "a.csv").write_text("text\n" + "x" * 131_072 + "\nb\n")
+    assert len(list(Corpus(tmp_path / "a.csv"))) == 2
+    assert limits == []
+    (tmp_path / "a.csv").write_text("text\n" + "x" * 131_073 + "\nb\n")
+    assert len(list(Corpus(tmp_path / "a.csv"))) == 2
+    assert len(limits) == 2
+
+
 def test_the_csv_limit_is_restored_between_rows_of_files_read_side_by_side(tmp_path):
     usual = csv.field_size_limit()
     (tmp_path / "a.csv").write_text("text\n" + 3 * ("x" * (usual + 1) + "\n"))
