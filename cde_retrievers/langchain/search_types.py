@@ -25,7 +25,7 @@ def is_ranked(search_type: str) -> TypeGuard[RankedSearch]:
     Raises:
         ConfigurationError: there is no such search.
     """
-    if search_type not in get_args(SearchType):
+    if not isinstance(search_type, str) or search_type not in get_args(SearchType):
         raise ConfigurationError(
             f"search_type {shown(search_type)} is unknown; use one of {', '.join(get_args(SearchType))}"
         )

@@ -56,10 +56,10 @@ class SearchRequest:
 
 
 def _mode(query: VectorStoreQuery) -> Mode:
-    if query.mode not in _MODES:
+    if not isinstance(query.mode, str) or query.mode not in _MODES:
         raise ConfigurationError(
-            f"query mode {getattr(query.mode, 'value', query.mode)!r} is unknown to ContextualVectorStore; use one of "
-            f"{', '.join(VectorStoreQueryMode(mode).value for mode in _MODES)}"
+            f"query mode {shown(getattr(query.mode, 'value', query.mode))} is unknown to ContextualVectorStore; use "
+            f"one of {', '.join(VectorStoreQueryMode(mode).value for mode in _MODES)}"
         )
     if query.mode != VectorStoreQueryMode.HYBRID or query.alpha is None:
         return _MODES[query.mode]

@@ -137,7 +137,7 @@ class ContextualRetriever(BaseRetriever):
 
 def _checked_mode(mode: VectorStoreQueryMode | str | None) -> VectorStoreQueryMode | None:
     known = [each.value for each in VectorStoreQueryMode]
-    if mode is not None and mode not in known:
+    if mode is not None and not (isinstance(mode, str) and mode in known):
         raise ConfigurationError(f"vector_store_query_mode {shown(mode)} is unknown; use one of {', '.join(known)}")
     return None if mode is None else VectorStoreQueryMode(mode)
 

@@ -26,6 +26,7 @@ ids = st.one_of(
 counts = st.one_of(st.integers(1, 5), anything)
 vectors = st.one_of(st.just(VECTOR), anything, st.lists(st.floats(), min_size=32, max_size=32))
 queries = st.one_of(texts, anything)
+searches = st.one_of(st.sampled_from([None, "hybrid", "similarity", "lexical", "mmr"]), anything)
 many = st.one_of(st.lists(st.one_of(texts, anything), max_size=3), anything)
 
 
@@ -62,8 +63,9 @@ LANGCHAIN = {
     "add_documents": {"documents": langchain_documents(), "ids": st.none() | ids},
     "delete": {"ids": ids},
     "get_by_ids": {"ids": ids},
-    "similarity_search": {"query": queries, "k": counts, "filter": filters},
-    "similarity_search_with_relevance_scores": {"query": queries, "k": counts},
+    "similarity_search": {"query": queries, "k": counts, "filter": filters, "search_type": searches},
+    "similarity_search_with_relevance_scores": {"query": queries, "k": counts, "search_type": searches},
+    "search": {"query": queries, "k": counts, "filter": filters, "search_type": searches},
     "similarity_search_by_vector": {"embedding": vectors, "k": counts, "filter": filters},
     "max_marginal_relevance_search": {
         "query": st.just("red cat"), "k": counts, "fetch_k": counts, "lambda_mult": st.floats(-1, 2) | anything,
@@ -172,19 +174,21 @@ def test_nodes_for_a_store_of_llama_index(saved, identity, text, metadata, vecto
 @given(
     vector=vectors,
     k=counts,
-    mode=st.sampled_from(["default", "mmr", "hybrid"]),
+    mode=st.one_of(st.sampled_from(["default", "mmr", "hybrid", "sparse"]), anything),
+    text=st.none() | queries,
+    alpha=st.one_of(st.none(), st.floats(-0.5, 1.5), anything),
     node_ids=st.none() | ids,
     doc_ids=st.none() | ids,
     options=st.dictionaries(st.sampled_from(["mmr_threshold", "mmr_prefetch_k", "other"]), anything, max_size=1),
 )
-def test_queries_to_a_store_of_llama_index(saved, vector, k, mode, node_ids, doc_ids, options):
+def test_queries_to_a_store_of_llama_index(saved, vector, k, mode, text, alpha, node_ids, doc_ids, options):
     pytest.importorskip("llama_index.core")
-    from llama_index.core.vector_stores.types import VectorStoreQuery, VectorStoreQueryMode
+    from llama_index.core.vector_stores.types import VectorStoreQuery
 
     store = llama_index_store_of_nodes(saved)
     with only_our_errors(ValidationError):
         query = VectorStoreQuery(
-            vector, similarity_top_k=k, mode=VectorStoreQueryMode(mode), node_ids=node_ids, doc_ids=doc_ids
+            vector, k, doc_ids, node_ids, query_str=text, mode=mode, alpha=alpha, hybrid_top_k=k, sparse_top_k=k
         )
         store.query(query, **options)
 
