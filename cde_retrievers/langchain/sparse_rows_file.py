@@ -94,7 +94,7 @@ def _checked(tensors: Mapping[str, NDArray[Any]]) -> SparseRows:
     if not isinstance(ids, list) or not all(isinstance(one, str) for one in ids) or len(set(ids)) != len(ids):
         raise ValueError("its ids are not a list of different strings")
     postings = Postings(**{name: tensors[name] for name in _POSTINGS})
-    wrong = postings.contradiction(max(1, len(ids)))
+    wrong = postings.contradiction(len(ids))
     if wrong is not None or len(postings.rows) > 0 == len(ids):
         raise ValueError(wrong or "it has postings without documents")
     return SparseRows(tuple(ids), postings)

@@ -76,7 +76,7 @@ class Postings:
             return f"it has {len(self.rows)} rows and {len(self.weights)} weights for {bounds[-1]} postings"
         if len(terms) and not (terms[0] >= 0 and terms[-1] < TERM_LIMIT and (np.diff(terms) > 0).all()):
             return f"its terms do not ascend within [0, {TERM_LIMIT})"
-        if not (self.rows.min(initial=0) >= 0 and self.rows.max(initial=0) < rows):
+        if not (self.rows.min(initial=0) >= 0 and self.rows.max(initial=-1) < rows):
             return f"it names rows outside [0, {rows})"
         if not (self.weights.min(initial=0) >= 0 and self.weights.max(initial=0) < np.inf):
             return "it holds weights that are negative or not finite"
