@@ -27,6 +27,8 @@ from cde_retrievers.errors import (
     ReadOnlyError,
 )
 from cde_retrievers.index import ContextualIndex, Document
+from cde_retrievers.retrieval.fusion import LEXICAL_POWER, LEXICAL_WEIGHT
+from cde_retrievers.sparse.bm25 import document_rows, query_rows
 
 WORDS = ["red", "green", "cat", "dog", "bird", "tree", "sleeps", "runs"]
 texts = st.lists(st.sampled_from(WORDS), min_size=1, max_size=4).map(" ".join)
@@ -42,6 +44,7 @@ class Answering(BagOfWords):
     """Answers wrongly as often as it is told."""
 
     wrong = 0
+    share = 0.37  # of a mean of counts this leaves no text without a vector
 
     def encode_documents(self, texts, context, show_progress=None):
         vectors = super().encode_documents(texts, context)
@@ -158,16 +161,16 @@ class IndexMachine(RuleBasedStateMachine):
             assert self.index.context.seed == before
         self.embedder.wrong = 0
 
-    @rule(query=texts, k=st.integers(1, 8), least=st.none() | rows)
-    def search(self, query, k, least):
+    @rule(query=texts, k=st.integers(1, 8), least=st.none() | rows, mode=st.sampled_from(["dense", "hybrid"]))
+    def search(self, query, k, least, mode):
         allowed = {
             identity: document
             for identity, document in self.twin.items()
             if least is None or document.metadata["row"] >= least
         }
         query_filter = None if least is None else {"row": {"$gte": least}}
-        hits = self.index.search(query, k=k, filter=query_filter)
-        scores = self.scores(query, list(allowed.values()))
+        hits = self.index.search(query, k=k, filter=query_filter, mode=mode)
+        scores = self.scores(query, list(allowed.values()), mode)
         wanted = sorted(scores.values(), reverse=True)[:k]
         np.testing.assert_allclose([hit.score for hit in hits], wanted, atol=1e-5)
         for hit in hits:
@@ -178,11 +181,19 @@ class IndexMachine(RuleBasedStateMachine):
             with pytest.raises(FilterError):
                 self.index.search(query, filter={"unknown": 1})
 
-    def scores(self, query, known):
+    def scores(self, query, known, mode):
         """One by one."""
-        plain, context = BagOfWords(), self.index.context
+        plain, context = Answering(), self.index.context
         (vector,) = plain.encode_queries([query], context)
-        return {d.id: float(plain.encode_documents([d.text], context)[0] @ vector) for d in known}
+        asked = query_rows([query], context.term_statistics())
+        words = LEXICAL_WEIGHT if mode == "hybrid" else 0
+
+        def score(text):
+            lexical = (document_rows([text], context.term_statistics()) @ asked.T).sum()
+            cosine = float(plain.encode_documents([text], context)[0] @ vector)
+            return cosine + words * (lexical / (asked.sum() or 1)) ** LEXICAL_POWER
+
+        return {document.id: score(document.text) for document in known}
 
     @invariant()
     def holds_what_the_dictionary_holds(self):

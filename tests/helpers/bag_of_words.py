@@ -14,6 +14,8 @@ from cde_retrievers.validation.texts import checked_texts
 class BagOfWords:
     """Counts hashed words and subtracts a part of the context's mean."""
 
+    share = 0.5
+
     def __init__(self, width: int = 32, name: str = "bag-of-words") -> None:
         self.width = width
         self.name = name
@@ -35,7 +37,7 @@ class BagOfWords:
         self.embedded += len(known)
         if not known:
             return np.empty((0, self.width), dtype=np.float32)
-        vectors = self.first_stage_vectors(known) - 0.5 * context.vectors.mean(axis=0)
+        vectors = self.first_stage_vectors(known) - self.share * context.vectors.mean(axis=0)
         return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
     def encode_queries(self, texts, context, show_progress=None) -> np.ndarray:

@@ -79,7 +79,7 @@ def test_more_texts_than_are_projected_at_a_time(monkeypatch):
 
 
 def test_a_wide_projection_keeps_the_cosines_of_sparse_rows():
-    rows = document_rows(CORPUS, STATISTICS)
+    rows = document_rows(CORPUS, STATISTICS, 0.0)
     rows.data *= np.sqrt(STATISTICS.idf(rows.indices))
     unit = diags(1 / np.sqrt(rows.multiply(rows).sum(axis=1).A1)) @ rows
     vectors = lexical_vectors(CORPUS, STATISTICS, 1 << 16)
