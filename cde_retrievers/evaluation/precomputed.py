@@ -74,25 +74,25 @@ class PrecomputedEmbedder:
 
     @property
     def closed_form(self) -> WhiteningConditioning | None:
-        """As `ContextualEncoder`."""
+        """As `ContextualEncoder.closed_form`."""
         return self._encoder.closed_form
 
     @property
     def plain_fingerprint(self) -> str:
-        """As `ContextualEncoder`."""
+        """As `ContextualEncoder.plain_fingerprint`."""
         return self._encoder.plain_fingerprint
 
     def plain_documents(
         self, texts: Iterable[str], context: CorpusContext, show_progress: bool | None = None
     ) -> Embeddings:
-        """As `ContextualEncoder`."""
+        """As `ContextualEncoder.plain_documents`."""
         self.check_context(checked_context(context))
         return self.biencoder_vectors(texts, self.config.document_prompt, show_progress)
 
     def plain_queries(
         self, texts: Iterable[str], context: CorpusContext, show_progress: bool | None = None
     ) -> Embeddings:
-        """As `ContextualEncoder`."""
+        """As `ContextualEncoder.plain_queries`."""
         self.check_context(checked_context(context))
         return self.biencoder_vectors(texts, self.config.query_prompt, show_progress)
 

@@ -18,11 +18,11 @@ class LexicalScores:
 
     Attributes:
         scores: (Q, R); 0 for rows that share no word with the query, and for those that may not be found.
-        bonus: what it adds to the cosine in hybrid search (Q, R).
+        mass: mass of the queries (Q,), by which `lexical_bonus` weighs the scores.
     """
 
     scores: Scores
-    bonus: Scores
+    mass: Scores
 
     @classmethod
     def of(cls, snapshot: Snapshot, queries: csr_matrix, allowed: NDArray[np.bool_]) -> "LexicalScores":
@@ -41,11 +41,16 @@ class LexicalScores:
                     segment.postings.add_scores(terms, weights, row[start : start + segment.entry.rows])
         if not allowed.all():
             scores[:, ~allowed] = 0
-        return cls(scores, lexical_bonus(scores, query_mass(queries)))
+        return cls(scores, query_mass(queries))
 
-    def bonus_of(self, start: int, stop: int) -> Scores:
+    def bonus(self, start: int, stop: int) -> Scores:
         """Return what the rows from `start` to `stop` gain by their words (Q, stop - start)."""
-        return self.bonus[:, start:stop]
+        return lexical_bonus(self.scores[:, start:stop], self.mass)
+
+    def bonus_of_candidates(self, query: int, rows: Rows) -> Scores:
+        """Return what some rows (C,) gain by their words for one query (C,)."""
+        gained: Scores = lexical_bonus(self.scores[None, query, rows], self.mass[query : query + 1])[0]
+        return gained
 
     def candidates(self, query: int, count: int, rows: int) -> Rows:
         """Return those of the first `rows` rows that are best for one query by its words, at most `count`."""

@@ -85,7 +85,7 @@ def _exact(
         for start, segment in zip(snapshot.starts[:-1], snapshot.segments, strict=True)
         if start >= first and segment.is_searchable
     )
-    return exact_search(queries, parts, k, None if lexical is None else lexical.bonus_of)
+    return exact_search(queries, parts, k, None if lexical is None else lexical.bonus)
 
 
 def _rescored(
@@ -111,7 +111,7 @@ def _rescored(
             candidates = np.union1d(candidates, lexical.candidates(number, len(near[number]), accelerator.rows))
         found = snapshot.vectors(candidates) @ query
         if lexical is not None:
-            found += lexical.bonus[number, candidates]
+            found += lexical.bonus_of_candidates(number, candidates)
         best = np.lexsort((candidates, -found))[:count]
         scores[number], rows[number] = found[best], candidates[best]
     return scores, rows
