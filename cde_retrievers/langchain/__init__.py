@@ -23,6 +23,7 @@ from cde_retrievers.langchain.vector_store import ContextualVectorStore
 from cde_retrievers.langchain.whitened_embeddings import WhitenedEmbeddings
 
 if TYPE_CHECKING:
+    from cde_retrievers.langchain.milvus_sparse_embeddings import ContextualMilvusSparseEmbeddings
     from cde_retrievers.langchain.sparse_embeddings import ContextualSparseEmbeddings
 
 ContextualFAISS = ContextualVectorStore
@@ -36,6 +37,7 @@ __all__ = [
     "ContextualEmbeddings",
     "ContextualFAISS",
     "ContextualHybridRetriever",
+    "ContextualMilvusSparseEmbeddings",
     "ContextualRetriever",
     "ContextualSparseEmbeddings",
     "ContextualVectorStore",
@@ -53,5 +55,11 @@ __all__ = [
     "write_context",
 ]
 
-# Its base class is langchain-qdrant's, which only its users have.
-__getattr__ = importer(__name__, {"ContextualSparseEmbeddings": "cde_retrievers.langchain.sparse_embeddings"})
+# Their base classes are langchain-milvus' and langchain-qdrant's, which only the users of these have.
+__getattr__ = importer(
+    __name__,
+    {
+        "ContextualMilvusSparseEmbeddings": "cde_retrievers.langchain.milvus_sparse_embeddings",
+        "ContextualSparseEmbeddings": "cde_retrievers.langchain.sparse_embeddings",
+    },
+)
