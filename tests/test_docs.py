@@ -317,6 +317,12 @@ def test_every_table_of_results_is_compared():
     assert len(rules) == len(IN_RESULTS)
 
 
+def interval(gain: dict[str, float]) -> str:
+    """A gain with its interval, every number with its sign."""
+    mean, low, high = (f"{100 * gain[name]:+.1f}" for name in ("mean", "low", "high"))
+    return f"{mean} ({low} to {high})"
+
+
 def points(gain: dict[str, float]) -> str:
     """As the pages write a gain with its interval in a sentence."""
     mean, low, high = (f"{100 * gain[name]:+.1f}" for name in ("mean", "low", "high"))
@@ -340,6 +346,18 @@ def sentences() -> Iterator[tuple[str, str]]:
 
     for row in result_of("any_embedding")["sets"]:
         yield "any-embedding.md", f"from {row['plain']:.3f} to {row['contextualized']:.3f} on {row['set']}"
+
+    gains = result_of("hybrid")["gain_of_seven"]
+    rrf, vectors, plain = (interval(gains[f"hybrid over {name}"]) for name in ("rrf", "minilm", "plain"))
+    yield (
+        "hybrid.md",
+        f"Over RRF hybrid search gains {rrf}, over vectors under the context {vectors}, over MiniLM {plain}.",
+    )
+    rows = {row["row"]: row for row in result_of("hybrid_choice")["rows"]}
+    names = {"plain": "MiniLM", "whitening": "under the context", "bm25": "BM25", "rrf": "RRF of MiniLM and BM25"}
+    means = ", ".join(f"{name} {rows[row]['mean']:.1f}" for row, name in {**names, "chosen": "hybrid"}.items())
+    worst = rows["chosen"]["worst_below_minilm"]
+    yield "hybrid.md", f"{means}, with no set more than {worst:.1f} points below MiniLM"
 
     formats = result_of("number_format")
     yield "results.md", f"{formats['queries']} queries over {formats['texts']} texts"
