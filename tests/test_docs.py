@@ -273,6 +273,7 @@ def test_the_tables_of_the_model_card_are_the_committed_results(script, result, 
 
 IN_HYBRID = [
     ("builtin_model/evaluate_hybrid", "hybrid"),
+    ("builtin_model/stronger_hybrid", "stronger_hybrid"),
     ("builtin_model/term_statistics", "term_statistics"),
     ("identifiers", "identifiers"),
     ("hybrid_speed", "hybrid_speed"),
