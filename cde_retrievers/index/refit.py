@@ -67,7 +67,7 @@ def ndcg_of(index: IndexReader, judged: JudgedQueries | None) -> float | None:
     """
     if judged is None:
         return None
-    found = index.search(list(judged.queries.values()), k=DEPTH)
+    found = index.search(list(judged.queries.values()), k=DEPTH + 1)  # one may be the query itself
     return judged.ndcg_at_10(judged.run_of([(hit.id, hit.score) for hit in hits] for hits in found))
 
 
