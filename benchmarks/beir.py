@@ -69,14 +69,13 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
 def ndcg_at_10(data: RetrievalDataset, documents: Vectors, queries: Vectors) -> float:
     """Mean nDCG@10 over the queries; documents and queries are unit rows.
 
-    Documents of equal score are judged in the order found, and a query that is itself a document is left out.
+    Documents of equal score are judged in the order found.
     """
     index = faiss.IndexFlatIP(documents.shape[1])
     index.add(documents)
-    _, found = index.search(queries, min(DEPTH + 1, len(documents)))
-    ranked = {
-        query_id: [name for name in (data.document_ids[d] for d in row) if name != query_id or name in data.qrels[name]]
+    _, found = index.search(queries, min(DEPTH, len(documents)))
+    run = {
+        query_id: {data.document_ids[d]: -float(rank) for rank, d in enumerate(row)}
         for query_id, row in zip(data.query_ids, found, strict=True)
     }
-    run = {query_id: {d: -float(rank) for rank, d in enumerate(ids)} for query_id, ids in ranked.items()}
     return float(ir_measures.calc_aggregate([nDCG @ DEPTH], data.qrels, run)[nDCG @ DEPTH])

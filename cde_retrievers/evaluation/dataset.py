@@ -62,9 +62,10 @@ class RetrievalDataset:
     def own_rows(self) -> NDArray[np.int64]:
         """The place in the corpus of the document that a query itself is (Q,), as in ArguAna; -1 for none."""
         place = {identity: row for row, identity in enumerate(self.ids)}
+        rows = [place.get(query, -1) for query in self.judged.queries]
         own = (
-            place[query] if query in place and self.judged.is_itself(query, query) else -1
-            for query in self.judged.queries
+            row if row >= 0 and self.judged.is_itself(query, query, self.texts[row]) else -1
+            for query, row in zip(self.judged.queries, rows, strict=True)
         )
         return np.fromiter(own, np.int64)
 
@@ -95,8 +96,8 @@ class RetrievalDataset:
     def of(cls, queries: Mapping[Id, str], corpus: Mapping[Id, str], relevant_docs: Relevant, name: str = "") -> Self:
         """Make a set of your own data, in the form that sentence-transformers' InformationRetrievalEvaluator takes.
 
-        Ids that are whole numbers become text. A document that has a query's id and does not answer it is taken for the
-        query itself, as in ArguAna and Quora, and is left out of its hits.
+        Ids that are whole numbers become text. A document that is the query itself, as in ArguAna and Quora, is left
+        out of its hits: see `JudgedQueries.is_itself`.
 
         Args:
             queries: text by query id.

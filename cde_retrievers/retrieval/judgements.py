@@ -54,27 +54,31 @@ class JudgedQueries:
         object.__setattr__(self, "queries", queries)
         object.__setattr__(self, "relevant", relevant)
 
-    def is_itself(self, query: str, document: str) -> bool:
+    def is_itself(self, query: str, document: str, text: str) -> bool:
         """Whether a document is the query: it has the query's id, and is not judged to answer it.
 
         In some sets, such as ArguAna and Quora, the queries are documents of the corpus. As in BEIR, such a document
-        is left out of the hits of its own query.
+        is left out of the hits of its own query. Where queries and documents are both counted from 1, equal ids say
+        nothing; so a document whose id is a number must hold the text of the query too.
+
+        Args:
+            query: its id.
+            document: the document's id.
+            text: of the document.
         """
-        return query == document and self.relevant[query].get(document, 0) <= 0
+        if query != document or self.relevant[query].get(document, 0) > 0:
+            return False
+        return not query.isdigit() or _plain(self.queries[query]) in _plain(text)
 
     def run_of(self, found: Iterable[Iterable[tuple[str, float]]]) -> dict[str, dict[str, float]]:
         """Return the results of a search as measures take them: score by document id, best first, by query id.
 
-        Documents of equal score keep their order. A query that is itself a document is left out of its own hits.
+        Documents of equal score keep their order.
 
         Args:
             found: id and score of each document found, for each query in order.
         """
-        run = {query: dict(_ranked(hits)) for query, hits in zip(self.queries, found, strict=True)}
-        for query, hits in run.items():
-            if self.is_itself(query, query):
-                hits.pop(query, None)
-        return run
+        return {query: dict(_ranked(hits)) for query, hits in zip(self.queries, found, strict=True)}
 
     def per_query(self, run: Run, measures: Mapping[str, str]) -> dict[str, Values]:
         """Compute measures of every query by ir-measures -> (Q,) by the measure's name, in the order of `queries`.
@@ -103,6 +107,11 @@ class JudgedQueries:
     def ndcg_at_10(self, run: Run) -> float:
         """Compute the mean nDCG@10 over the queries; arguments and errors as in `per_query`."""
         return float(self.per_query(run, {"ndcg@10": "nDCG@10"})["ndcg@10"].mean())
+
+
+def _plain(text: str) -> str:
+    """Return the text in lower case, with one space between words."""
+    return " ".join(text.split()).casefold()
 
 
 def _ranked(hits: Iterable[tuple[str, float]]) -> list[tuple[str, float]]:

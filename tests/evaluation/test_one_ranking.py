@@ -173,3 +173,16 @@ def test_an_answer_may_have_the_id_of_its_query():
     """Where queries and documents are both counted from 1, equal ids say nothing."""
     data = RetrievalDataset.of({1: "hot tea", 2: "trains"}, {1: "Tea is hot.", 2: "Trains run."}, {1: {1}, 2: {2}})
     assert evaluate(BM25(), data).mean().mean == 1
+
+
+@pytest.mark.parametrize(
+    ("query", "text", "is_left_out"),
+    [
+        ("Tea is\n brewed hot", "Tea: TEA IS BREWED HOT.", True),
+        ("is tea brewed hot?", "Tea is brewed hot.", False),
+    ],
+)
+def test_a_number_is_its_own_query_only_with_its_text(query, text, is_left_out):
+    data = RetrievalDataset.of({46: query}, {46: text, 47: "Tea is hot."}, {46: {47}})
+    assert (data.own_rows.tolist() == [0]) == is_left_out
+    assert ("46" in evaluate(BM25(), data).best[0]) != is_left_out
