@@ -33,6 +33,7 @@ class RetrievalDataset:
         judged: the queries and their answers.
         note: what a reader of the figures should know, such as how the queries were made.
         is_made: whether the queries were made from the corpus, not asked by real users.
+        made_from: what they were made from, such as "headings and titles".
 
     Raises:
         EvaluationDataError: the corpus has fewer than two different texts, or ids come twice.
@@ -45,6 +46,7 @@ class RetrievalDataset:
     judged: JudgedQueries
     note: str = ""
     is_made: bool = False
+    made_from: str = ""
 
     def __post_init__(self) -> None:
         if len(set(self.ids)) < len(self.ids) or len(self.ids) != len(self.texts):
@@ -57,6 +59,11 @@ class RetrievalDataset:
             )
         for _ in checked_texts(self.judged.queries.values()):
             pass
+
+    @property
+    def caveat(self) -> str:
+        """What a sentence about figures must say of the queries, to stand at its beginning; empty for real ones."""
+        return f"on queries made from the corpus' own {self.made_from or 'texts'}" if self.is_made else ""
 
     @cached_property
     def own_rows(self) -> NDArray[np.int64]:
