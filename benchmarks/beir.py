@@ -67,12 +67,15 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def ndcg_at_10(data: RetrievalDataset, documents: Vectors, queries: Vectors) -> float:
-    """Mean nDCG@10 over the queries; documents and queries are unit rows."""
+    """Mean nDCG@10 over the queries; documents and queries are unit rows.
+
+    Documents of equal score are judged in the order found.
+    """
     index = faiss.IndexFlatIP(documents.shape[1])
     index.add(documents)
-    scores, found = index.search(queries, min(DEPTH, len(documents)))
+    _, found = index.search(queries, min(DEPTH, len(documents)))
     run = {
-        query_id: {data.document_ids[d]: float(s) for d, s in zip(row, row_scores, strict=True)}
-        for query_id, row, row_scores in zip(data.query_ids, found, scores, strict=True)
+        query_id: {data.document_ids[d]: -float(rank) for rank, d in enumerate(row)}
+        for query_id, row in zip(data.query_ids, found, strict=True)
     }
     return float(ir_measures.calc_aggregate([nDCG @ DEPTH], data.qrels, run)[nDCG @ DEPTH])

@@ -96,7 +96,7 @@ def summary(data: RetrievalDataset, comparison: Comparison) -> dict[str, Any]:
         "queries_are_made": data.is_made,
         "note": data.note,
         "model": comparison.model,
-        "headline": headline(comparison).title,
+        "headline": headline(comparison, data.caveat).title,
         "rows": rows,
     }
 
@@ -114,7 +114,7 @@ def lines(data: RetrievalDataset, comparison: Comparison) -> Iterator[Renderable
         # As Text: a name with brackets is not markup.
         table.add_row(Text(row.label), *cells, Text(told, style="bold" if gain.excludes_zero else ""))
     yield table
-    said = headline(comparison)
+    said = headline(comparison, data.caveat)
     yield f"{said.title}. {said.verdict}"
     if data.is_made:
         yield f"The queries were {data.note}"

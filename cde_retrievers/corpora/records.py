@@ -73,7 +73,9 @@ def to_record(row: Row, reading: ReadOptions, source_format: Format) -> Record:
     texts = [_text(row, column) for column in (*optional, *required) if column in row.values or column in required]
     # A text of one column stays exactly as it is.
     text = texts[0] if len(texts) == 1 else " ".join(part for part in texts if part).strip()
-    id_column = reading.id or next((name for name in _ID_COLUMNS if name in row.values), None)
+    # A BEIR folder's own column is "_id"; "id" beside it is something else.
+    id_columns = reversed(_ID_COLUMNS) if source_format == "beir" else _ID_COLUMNS
+    id_column = reading.id or next((name for name in id_columns if name in row.values), None)
     own = {} if source_format == "beir" else {"file": row.file.name, "row": row.number}
     metadata = {**own, **_metadata(row, reading, source_format, {*optional, *required, id_column})}
     return Record(row.place, Document(text, reading.id_prefix + _id(row, id_column, reading), metadata))

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from cde_retrievers.evaluation.dataset import RetrievalDataset
-from cde_retrievers.evaluation.hits import Hits
+from cde_retrievers.evaluation.hits import Hits, hits_of_others
 from cde_retrievers.util.imports import imported, require
 
 _EXTRA = "eval"
@@ -37,17 +37,21 @@ class BM25:
         return "BM25"
 
     def search(self, data: RetrievalDataset, depth: int, show_progress: bool | None = None) -> Hits:
-        """As `Searcher`. A document that shares no word with the query is not found."""
+        """As `Searcher`. A document that shares no word with the query is not found.
+
+        Documents of equal score come in the order of the corpus.
+        """
         bm25s = imported("bm25s", "BM25", extra=_EXTRA)
         index = bm25s.BM25(k1=self.k1, b=self.b, method="lucene")
         index.index(_words(bm25s, data.texts), show_progress=bool(show_progress))
-        found = index.retrieve(
-            _words(bm25s, list(data.judged.queries.values())),
-            k=min(depth, len(data.texts)),
-            show_progress=bool(show_progress),
-        )
-        scores = found.scores.astype(np.float32)
-        return Hits(found.documents.astype(np.int64), np.where(scores > 0, scores, -np.inf).astype(np.float32))
+        words = _words(bm25s, list(data.judged.queries.values()))
+
+        def retrieved(count: int) -> Hits:
+            found = index.retrieve(words, k=min(count, len(data.texts)), show_progress=bool(show_progress))
+            rows, scores = found.documents.astype(np.int64), found.scores.astype(np.float32)
+            return Hits.ordered(rows, np.where(scores > 0, scores, np.float32(-np.inf)))
+
+        return hits_of_others(data, depth, retrieved)
 
 
 def _words(bm25s: Any, texts: Any) -> Any:

@@ -13,7 +13,7 @@ from cde_retrievers.evaluation.contexts import NamedTexts
 from cde_retrievers.evaluation.dataset import RetrievalDataset
 from cde_retrievers.evaluation.encoded import EncodedDataset, LexicalView
 from cde_retrievers.evaluation.evaluator import evaluation_of, evaluation_of_hits
-from cde_retrievers.evaluation.hits import Hits
+from cde_retrievers.evaluation.hits import Hits, hits_of_others
 from cde_retrievers.evaluation.metrics import DEPTH
 from cde_retrievers.evaluation.precomputed import PrecomputedEmbedder, embedded_once
 from cde_retrievers.evaluation.rank_fusion import fused_by_rank
@@ -125,7 +125,7 @@ def _found(searcher: Contextual | BiEncoder, data: RetrievalDataset, modes: Sequ
     """Return the hits of each mode, and of the parts that hybrid search is made of."""
     encoded = searcher.encoded(data, modes, show_progress=False)
     known = [*modes, *(_PARTS if "hybrid" in modes else ())]
-    return {mode: encoded.in_mode(mode).hits(DEPTH) for mode in dict.fromkeys(known)}
+    return {mode: hits_of_others(data, DEPTH, encoded.in_mode(mode).hits) for mode in dict.fromkeys(known)}
 
 
 def _rows(
@@ -147,7 +147,7 @@ def _rows_without(searcher: Contextual | BiEncoder, data: RetrievalDataset, mode
     rows = _rows(searcher, found, data, known)
     if "hybrid" in modes:
         words = EncodedDataset(None, LexicalView.of(data, TermStatistics.of(data.texts, Analyzer())))
-        hits = fused_by_rank(found["dense"], words.hits(DEPTH), DEPTH)
+        hits = fused_by_rank(found["dense"], hits_of_others(data, DEPTH, words.hits), DEPTH)
         rows.append(Row(BY_HAND, "other", evaluation_of_hits(BY_HAND, hits, data), mode="rrf"))
     return rows
 

@@ -3,19 +3,23 @@
 import logging
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Self
 
+import numpy as np
+from numpy.typing import NDArray
+
 from cde_retrievers.corpora import Corpus, ReadOptions, judged_queries
 from cde_retrievers.errors import ConfigurationError, EvaluationDataError, shown
-from cde_retrievers.retrieval.document import checked_ids
-from cde_retrievers.retrieval.judgements import JudgedQueries, check_by_id, check_grades
+from cde_retrievers.retrieval.judgements import JudgedQueries, by_text_id, checked_grades, text_id
 from cde_retrievers.validation.signatures import is_iterable, validated
 from cde_retrievers.validation.texts import checked_texts
 
 logger = logging.getLogger(__name__)
 
-Relevant = Mapping[str, Collection[str] | Mapping[str, int]]
+Id = str | int
+Relevant = Mapping[Id, Collection[Id] | Mapping[Id, int]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +33,7 @@ class RetrievalDataset:
         judged: the queries and their answers.
         note: what a reader of the figures should know, such as how the queries were made.
         is_made: whether the queries were made from the corpus, not asked by real users.
+        made_from: what they were made from, such as "headings and titles".
 
     Raises:
         EvaluationDataError: the corpus has fewer than two different texts, or ids come twice.
@@ -41,6 +46,7 @@ class RetrievalDataset:
     judged: JudgedQueries
     note: str = ""
     is_made: bool = False
+    made_from: str = ""
 
     def __post_init__(self) -> None:
         if len(set(self.ids)) < len(self.ids) or len(self.ids) != len(self.texts):
@@ -53,6 +59,22 @@ class RetrievalDataset:
             )
         for _ in checked_texts(self.judged.queries.values()):
             pass
+
+    @property
+    def caveat(self) -> str:
+        """What a sentence about figures must say of the queries, to stand at its beginning; empty for real ones."""
+        return f"on queries made from the corpus' own {self.made_from or 'texts'}" if self.is_made else ""
+
+    @cached_property
+    def own_rows(self) -> NDArray[np.int64]:
+        """The place in the corpus of the document that a query itself is (Q,), as in ArguAna; -1 for none."""
+        place = {identity: row for row, identity in enumerate(self.ids)}
+        rows = [place.get(query, -1) for query in self.judged.queries]
+        own = (
+            row if row >= 0 and self.judged.is_itself(query, query, self.texts[row]) else -1
+            for query, row in zip(self.judged.queries, rows, strict=True)
+        )
+        return np.fromiter(own, np.int64)
 
     @classmethod
     @validated
@@ -78,8 +100,11 @@ class RetrievalDataset:
 
     @classmethod
     @validated
-    def of(cls, queries: Mapping[str, str], corpus: Mapping[str, str], relevant_docs: Relevant, name: str = "") -> Self:
+    def of(cls, queries: Mapping[Id, str], corpus: Mapping[Id, str], relevant_docs: Relevant, name: str = "") -> Self:
         """Make a set of your own data, in the form that sentence-transformers' InformationRetrievalEvaluator takes.
+
+        Ids that are whole numbers become text. A document that is the query itself, as in ArguAna and Quora, is left
+        out of its hits: see `JudgedQueries.is_itself`.
 
         Args:
             queries: text by query id.
@@ -88,25 +113,29 @@ class RetrievalDataset:
             name: of the set, for tables.
 
         Raises:
-            ConfigurationError: there are no queries, one has no answers, or something is of another type.
+            ConfigurationError: there are no queries, one has no answers, or an id, a grade or something else is of
+                another type.
             EvaluationDataError: an answer is not in the corpus, or the corpus is too small.
             InvalidTextError: a document or a query is not a text.
         """
-        for setting, found in (("queries", queries), ("corpus", corpus), ("relevant_docs", relevant_docs)):
-            check_by_id(setting, found)
-        relevant = {query: _graded(query, relevant_docs, corpus) for query in queries}
-        return cls(name or "own data", tuple(corpus), tuple(corpus.values()), JudgedQueries(dict(queries), relevant))
+        asked, texts, answers = (
+            by_text_id(setting, found)
+            for setting, found in (("queries", queries), ("corpus", corpus), ("relevant_docs", relevant_docs))
+        )
+        relevant = {query: _graded(query, answers.get(query), texts) for query in asked}
+        return cls(name or "own data", tuple(texts), tuple(texts.values()), JudgedQueries(asked, relevant))
 
 
-def _graded(query: str, relevant_docs: Relevant, corpus: Mapping[str, str]) -> dict[str, int]:
-    answers = relevant_docs.get(query)
+def _graded(query: str, answers: object, corpus: Mapping[str, str]) -> dict[str, int]:
     if answers is None or isinstance(answers, str) or not is_iterable(answers):
         found = "no answers" if answers is None else f"{shown(answers)} as answers"
         raise ConfigurationError(
             f"query {query!r} has {found}; give the ids of documents that answer it as a set, or leave the query out"
         )
-    grades = dict(answers) if isinstance(answers, Mapping) else {document: 1 for document in checked_ids(answers)}
-    check_grades(query, grades)
+    if isinstance(answers, Mapping):
+        grades = checked_grades(query, answers)
+    else:
+        grades = {text_id(f"what answers query {query!r}", document): 1 for document in answers}
     if not grades:
         raise ConfigurationError(f"query {query!r} has no answers; leave it out")
     missing = [document for document in grades if document not in corpus]

@@ -11,7 +11,7 @@ from cde_retrievers.evaluation.dataset import RetrievalDataset
 from cde_retrievers.evaluation.hits import Hits
 from cde_retrievers.evaluation.metrics import DEPTH, MEASURES
 from cde_retrievers.evaluation.results import KEPT, Evaluation
-from cde_retrievers.evaluation.searchers import Contextual, Searcher, check_mode
+from cde_retrievers.evaluation.searchers import Contextual, Searcher, check_mode, hits_of
 from cde_retrievers.index.queries import Mode
 from cde_retrievers.retrieval.judgements import DEPTH as FIRST_PAGE
 from cde_retrievers.util.imports import require
@@ -56,7 +56,7 @@ def evaluate(
 
 def evaluation_of(searcher: Searcher, data: RetrievalDataset, show_progress: bool | None = None) -> Evaluation:
     """Evaluate a searcher on a set."""
-    return evaluation_of_hits(searcher.name, searcher.search(data, DEPTH, show_progress), data)
+    return evaluation_of_hits(searcher.name, hits_of(searcher, data, DEPTH, show_progress), data)
 
 
 def evaluation_of_hits(name: str, hits: Hits, data: RetrievalDataset) -> Evaluation:
@@ -79,7 +79,7 @@ def ndcg_at_10(searcher: Searcher, data: RetrievalDataset, show_progress: bool |
     Raises:
         MissingDependencyError: ir-measures is not installed; names the extra.
     """
-    return data.judged.ndcg_at_10(searcher.search(data, FIRST_PAGE, show_progress).run(data))
+    return data.judged.ndcg_at_10(hits_of(searcher, data, FIRST_PAGE, show_progress).run(data))
 
 
 def searcher_of(

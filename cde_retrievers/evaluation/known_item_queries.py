@@ -1,36 +1,52 @@
-"""Queries for a corpus without queries: the title or first sentence of a document asks for the rest of it.
+"""Queries for a corpus without queries: what its own titles, headings and questions ask for.
 
 People ask otherwise: such queries share more words with their document. They show only whether documents of one corpus
 can be told apart.
 """
 
-from collections import Counter
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from cde_retrievers.corpora.pseudo_queries import Kind, PseudoQuery, outline, pseudo_queries
+from cde_retrievers.corpora.pseudo_queries import plain
 from cde_retrievers.errors import EvaluationDataError
 from cde_retrievers.evaluation.dataset import RetrievalDataset
+from cde_retrievers.evaluation.near_copies import near_copies
+from cde_retrievers.evaluation.own_words import MIN_WORDS, Kind, question, runs, sentence, titled, without
 from cde_retrievers.index.incoming_documents import require_collection
 from cde_retrievers.retrieval.document import Document, checked_document
 from cde_retrievers.retrieval.judgements import JudgedQueries
 from cde_retrievers.validation.numbers import check_whole
 from cde_retrievers.validation.signatures import validated
 
-_KINDS: tuple[Kind, ...] = ("title", "sentence")
-_MIN_WORDS = 8
+_FEW = 30  # queries: with fewer, first sentences ask as well
+_NAMES: dict[Kind, str] = {
+    "heading": "headings",
+    "question": "questions in the text",
+    "title": "titles",
+    "sentence": "first sentences",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Query:
+    """A query, and the places of the documents that answer it."""
+
+    kind: Kind
+    text: str
+    answers: tuple[int, ...]
 
 
 @validated
 def known_items(
     documents: Iterable[str | Document], *, name: str = "known items", max_queries: int = 1_000, seed: int = 0
 ) -> RetrievalDataset:
-    """Make a retrieval set of documents alone: title, or else first sentence, against the rest.
+    """Make a retrieval set of documents alone: headings with the titles above them, titles, and questions in the text.
 
-    What asks is taken out of its document. Documents that have neither, or too little behind it, are searched whole.
-    Queries that two documents would answer are left out.
+    What asks is taken out of its document. All parts of a section answer its heading, and near-copies of an answer are
+    answers too (`near_copies`). Documents without running text are not asked for, nor what documents that say different
+    things would answer. Where fewer than 30 queries are found, first sentences of documents without any ask as well.
 
     Args:
         documents: texts, `Document`s, or a `Corpus`; of BEIR folders with `ReadOptions(text=("text",))`, which keeps
@@ -49,29 +65,89 @@ def known_items(
     check_whole("seed", seed, 0)
     check_whole("max_queries", max_queries, 1)
     read = [_with_id(checked_document(document, place), place) for place, document in enumerate(documents)]
-    made = {str(document.id): offer for document in read if (offer := _first_offer(document))}
-    asked = Counter(offer.query for offer in made.values())
-    clear = [document for document, offer in made.items() if asked[offer.query] == 1]
+    ids = tuple(str(document.id) for document in read)
+    texts = [document.text for document in read]
+    clear = list(_clear(_asked(read, texts), texts))
     if not clear:
         raise EvaluationDataError(
-            f"no query could be made of {len(read):,} documents: none has a title or a first sentence with "
-            f"{_MIN_WORDS} words after it; give judged queries"
+            f"no query could be made of {len(read):,} documents: none has a heading, a title, a question or a first "
+            f"sentence with {MIN_WORDS} words of running text after it; give judged queries"
         )
     drawn = np.random.default_rng(seed).permutation(len(clear))[:max_queries]
     chosen = [clear[place] for place in sorted(drawn.tolist())]
-    judged = JudgedQueries({key: made[key].query for key in chosen}, {key: {key: 1} for key in chosen})
-    kinds = [made[key].kind for key in chosen]
+    judged = _judged(chosen, ids, _copies(chosen, ([document.text for document in read], texts)))
+    counts = {kind: count for kind in _NAMES if (count := sum(query.kind == kind for query in chosen))}
+    made_from = _listed([_NAMES[kind] for kind in counts])
     note = (
-        f"made from the corpus: {kinds.count('title'):,} titles and {kinds.count('sentence'):,} first sentences, each "
+        f"made from the corpus: {_listed([f'{count:,} {_NAMES[kind]}' for kind, count in counts.items()])}, each "
         f"asking for the rest of its document. People's questions can behave otherwise."
     )
-    texts = tuple(made[str(d.id)].positive if str(d.id) in made else d.text for d in read)
-    return RetrievalDataset(name, tuple(str(document.id) for document in read), texts, judged, note, is_made=True)
+    return RetrievalDataset(name, ids, tuple(texts), judged, note, is_made=True, made_from=made_from)
 
 
-def _first_offer(document: Document) -> PseudoQuery | None:
-    offered = pseudo_queries(document, outline(document), frozenset(), _KINDS, _MIN_WORDS)
-    return None if isinstance(offered, str) else offered[0]
+def _asked(documents: Sequence[Document], texts: list[str]) -> list[_Query]:
+    """Return all queries, and take them out of the texts that answer them."""
+    names = [titled(document) for document in documents]
+    found = []
+    for places in runs(names):
+        first = names[places[0]]
+        answers = tuple(place for place in places if (name := names[place]) is not None and name.has_enough)
+        if first is None or not answers:
+            continue
+        for place in places:
+            texts[place] = getattr(names[place], "rest", "") or texts[place]
+        found.append(_Query(first.kind, first.query, answers))
+    found += _spoken("question", range(len(texts)), texts)
+    if len(found) < _FEW:
+        asked = {place for query in found for place in query.answers}
+        found += _spoken("sentence", (place for place in range(len(texts)) if place not in asked), texts)
+    return found
+
+
+def _spoken(kind: Kind, places: Iterable[int], texts: list[str]) -> Iterator[_Query]:
+    """Yield the question or the first sentence of each text, and take it out."""
+    find = question if kind == "question" else sentence
+    for place in places:
+        query = find(texts[place])
+        rest = None if query is None else without(texts[place], query)
+        if query is not None and rest:
+            texts[place] = rest
+            yield _Query(kind, query, (place,))
+
+
+def _clear(queries: Sequence[_Query], texts: Sequence[str]) -> Iterator[_Query]:
+    """Yield each query once; one that documents ask which say different things is left out."""
+    groups: dict[str, list[_Query]] = {}
+    for query in queries:
+        groups.setdefault(plain(query.text), []).append(query)
+    for same in groups.values():
+        said = {" ".join(plain(texts[place]) for place in query.answers) for query in same}
+        if len(said) == 1:
+            answers = tuple(dict.fromkeys(place for query in same for place in query.answers))
+            yield replace(same[0], answers=answers)
+
+
+def _copies(queries: Sequence[_Query], versions: Iterable[Sequence[str]]) -> dict[int, list[int]]:
+    """Return the near-copies of all answers: as the documents are, and without what asks."""
+    answers = {place for query in queries for place in query.answers}
+    found = [near_copies(texts, answers) for texts in versions]
+    return {place: [copy for copies in found for copy in copies[place]] for place in answers}
+
+
+def _judged(queries: Sequence[_Query], ids: Sequence[str], copies: Mapping[int, Sequence[int]]) -> JudgedQueries:
+    """Return the queries under the ids of their first answers, which their near-copies answer too."""
+    asked: dict[str, str] = {}
+    relevant: dict[str, dict[str, int]] = {}
+    for query in queries:
+        known = ids[query.answers[0]]
+        key = known if known not in asked else f"{known}, {query.kind}"
+        answers = [other for place in query.answers for other in (place, *copies[place])]
+        asked[key], relevant[key] = query.text, {ids[place]: 1 for place in answers}
+    return JudgedQueries(asked, relevant)
+
+
+def _listed(parts: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(parts[:-1]), parts[-1])))
 
 
 def _with_id(document: Document, place: int) -> Document:

@@ -10,7 +10,7 @@ import numpy as np
 
 from cde_retrievers.evaluation.dataset import RetrievalDataset
 from cde_retrievers.evaluation.hits import Hits
-from cde_retrievers.evaluation.searchers import Searcher
+from cde_retrievers.evaluation.searchers import Searcher, hits_of
 
 FUSED_DEPTH = 100
 """Hits that each search contributes."""
@@ -36,7 +36,7 @@ class ReciprocalRankFusion:
 
     def search(self, data: RetrievalDataset, depth: int, show_progress: bool | None = None) -> Hits:
         """As `Searcher`. A document that neither searcher has among its 100 best is not found."""
-        first, second = (each.search(data, FUSED_DEPTH, show_progress) for each in (self.first, self.second))
+        first, second = (hits_of(each, data, FUSED_DEPTH, show_progress) for each in (self.first, self.second))
         return fused_by_rank(first, second, depth)
 
 

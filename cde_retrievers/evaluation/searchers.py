@@ -16,7 +16,7 @@ from cde_retrievers.evaluation.contexts import (
 )
 from cde_retrievers.evaluation.dataset import RetrievalDataset
 from cde_retrievers.evaluation.encoded import DenseView, EncodedDataset, LexicalView
-from cde_retrievers.evaluation.hits import Hits
+from cde_retrievers.evaluation.hits import Hits, hits_of_others
 from cde_retrievers.evaluation.precomputed import PrecomputedEmbedder
 from cde_retrievers.index.queries import Mode
 from cde_retrievers.model.config import WhiteningConditioning
@@ -33,6 +33,9 @@ class Searcher(Protocol):
 
     def search(self, data: RetrievalDataset, depth: int, show_progress: bool | None = None) -> Hits:
         """Find the `depth` best documents for each query of a set, or all if the corpus has fewer.
+
+        A query may be a document of the corpus (`RetrievalDataset.own_rows`). Evaluation leaves it out of its own hits;
+        the searchers of this package do so themselves.
 
         Args:
             data: corpus and queries.
@@ -86,7 +89,7 @@ class Contextual:
 
     def search(self, data: RetrievalDataset, depth: int, show_progress: bool | None = None) -> Hits:
         """As `Searcher.search`; errors as `encoded`."""
-        return self.encoded(data, [self.mode], show_progress).hits(depth)
+        return hits_of_others(data, depth, self.encoded(data, [self.mode], show_progress).hits)
 
 
 @dataclass(frozen=True)
@@ -128,7 +131,7 @@ class BiEncoder:
 
     def search(self, data: RetrievalDataset, depth: int, show_progress: bool | None = None) -> Hits:
         """As `Searcher.search`."""
-        return self.encoded(data, [self.mode], show_progress).hits(depth)
+        return hits_of_others(data, depth, self.encoded(data, [self.mode], show_progress).hits)
 
     def _dense(self, data: RetrievalDataset, show_progress: bool | None) -> DenseView:
         config = self.encoder.config
@@ -192,7 +195,13 @@ class PlainEmbedding:
         asked = list(data.judged.queries.values())
         documents = checked_vectors(of_documents(list(data.texts)), len(data.texts), None)
         queries = checked_vectors(of_queries(asked), len(asked), documents.shape[1])
-        return Hits.of_vectors(unit_rows(documents), unit_rows(queries), depth)
+        found, asking = unit_rows(documents), unit_rows(queries)
+        return hits_of_others(data, depth, lambda count: Hits.of_vectors(found, asking, count))
+
+
+def hits_of(searcher: Searcher, data: RetrievalDataset, depth: int, show_progress: bool | None = None) -> Hits:
+    """Search with any searcher; a query that is itself a document is left out of its own hits."""
+    return hits_of_others(data, depth, lambda count: searcher.search(data, count, show_progress))
 
 
 def _calls(embedding: Any) -> tuple[Embed, Embed]:

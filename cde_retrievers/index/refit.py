@@ -67,8 +67,12 @@ def ndcg_of(index: IndexReader, judged: JudgedQueries | None) -> float | None:
     """
     if judged is None:
         return None
-    found = index.search(list(judged.queries.values()), k=DEPTH)
-    return judged.ndcg_at_10(judged.run_of([(hit.id, hit.score) for hit in hits] for hits in found))
+    found = index.search(list(judged.queries.values()), k=DEPTH + 1)  # one may be the query itself
+    others = (
+        [(hit.id, hit.score) for hit in hits if not judged.is_itself(query, hit.id, hit.text)]
+        for query, hits in zip(judged.queries, found, strict=True)
+    )
+    return judged.ndcg_at_10(judged.run_of(others))
 
 
 def build_next(

@@ -90,8 +90,12 @@ class Headline:
 _SUBJECTS = {"hybrid": "hybrid search under its own context", "lexical": "search by words under its own context"}
 
 
-def headline(comparison: Comparison) -> Headline:
+def headline(comparison: Comparison, caveat: str = "") -> Headline:
     """Return the gain of the first row over the model by vectors alone and without a context.
+
+    Args:
+        comparison: of a model on one set.
+        caveat: of the set, `RetrievalDataset.caveat`; title and verdict begin with it.
 
     Raises:
         ConfigurationError: the comparison has no row without a context.
@@ -105,7 +109,12 @@ def headline(comparison: Comparison) -> Headline:
         f"with a 95\N{NO-BREAK SPACE}% interval from {signed(gain.low)} to {signed(gain.high)}, over "
         f"{len(comparison.own.queries):,} queries."
     )
+    title, verdict = (_with_caveat(sentence, caveat) for sentence in (title, verdict))
     return Headline(title, f"{detail}{_part_of_vectors(comparison)}", verdict)
+
+
+def _with_caveat(sentence: str, caveat: str) -> str:
+    return f"{caveat[0].upper()}{caveat[1:]}, {sentence[0].lower()}{sentence[1:]}" if caveat else sentence
 
 
 def _part_of_vectors(comparison: Comparison) -> str:

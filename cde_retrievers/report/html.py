@@ -52,7 +52,7 @@ def page(findings: Findings) -> str:
         style=(folder / "page.css").read_text(encoding="utf-8"),
         data=data,
         model=comparison.model,
-        headline=headline(comparison),
+        headline=headline(comparison, data.caveat),
         origin=origin(data),
         measures=[_NAMES[name] for name in MEASURES],
         rows=list(_table(comparison)),

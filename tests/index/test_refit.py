@@ -190,6 +190,14 @@ def test_judged_queries_are_searched_before_and_after(index):
     assert report.to_dict()["ndcg_after"] == report.ndcg_after
 
 
+def test_a_query_that_is_a_document_of_the_index_does_not_find_itself(index):
+    judged = JudgedQueries({"d4": CORPUS[4]}, {"d4": {"d5": 1}})
+    report = index.refit(judged=judged)
+    place = [hit.id for hit in index.search(CORPUS[4], k=11) if hit.id != "d4"].index("d5")
+    assert place < 10, "or else this shows nothing"
+    assert report.ndcg_after == pytest.approx(1 / np.log2(place + 2))
+
+
 def test_ndcg_counts_queries_without_hits():
     judged = JudgedQueries({"a": "x", "b": "y"}, {"a": {"d1": 1}, "b": {"d2": 1}})
     assert judged.ndcg_at_10({"a": {"d1": 0.9}}) == pytest.approx(0.5)

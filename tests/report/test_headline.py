@@ -36,6 +36,13 @@ def test_the_headline_follows_the_interval(differences, title, verdict):
     assert verdict in found.verdict
 
 
+@pytest.mark.parametrize("differences", [np.full(30, 0.05), np.full(30, -0.05), UNSURE, np.zeros(30)])
+def test_where_the_queries_come_from_is_said_in_the_same_sentence(differences):
+    bare, found = headline(compared(differences)), headline(compared(differences), "on queries made from headings")
+    for sentence, whole in ((bare.title, found.title), (bare.verdict, found.verdict)):
+        assert whole == f"On queries made from headings, {sentence[0].lower()}{sentence[1:]}"
+
+
 def test_the_detail_has_both_means_and_the_paired_interval():
     found = compared(UNSURE)
     gain = found.gain_over("no context (null vector)")

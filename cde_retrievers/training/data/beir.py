@@ -9,7 +9,7 @@ from cde_retrievers.corpora import ReadOptions
 from cde_retrievers.corpora.discovery import find_source, is_beir
 from cde_retrievers.corpora.formats import json_rows
 from cde_retrievers.corpora.paths import is_file, unreadable
-from cde_retrievers.corpora.qrels import Judgement, judgements, judgements_file, query_rows
+from cde_retrievers.corpora.qrels import Judgement, judgements, judgements_file, query_id, query_rows
 from cde_retrievers.corpora.records import to_record
 from cde_retrievers.errors import TrainingDataError
 from cde_retrievers.training.data.pairs import Pair, check_pair, domain_name
@@ -93,7 +93,7 @@ def _answers(folder: Path, split: str) -> list[Judgement]:
 def _queries(folder: Path, needed: set[str]) -> dict[str, Any]:
     texts: dict[str, Any] = {}
     for row in query_rows(folder):
-        identity = str(row.values.get("_id"))
+        identity = query_id(row)
         if identity in texts:
             raise TrainingDataError(
                 f"{row.place} has the id {identity!r}, which an earlier query already has; give each its own"
