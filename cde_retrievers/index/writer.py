@@ -3,22 +3,20 @@
 Axes: R rows, W width.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cde_retrievers.context.context import CorpusContext
-from cde_retrievers.encoder.embedder import Embedder
 from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.index.build import embedded, size_of
 from cde_retrievers.index.compaction import compacted, partly_compacted
 from cde_retrievers.index.generation import Generation
 from cde_retrievers.index.incoming_documents import DocumentValidator, batches
 from cde_retrievers.index.manifest import Manifest, SegmentEntry
+from cde_retrievers.index.open_index import OpenIndex
 from cde_retrievers.index.segment_writer import write_deletions, write_segment
 from cde_retrievers.index.snapshot import Snapshot
-from cde_retrievers.index.store import IndexStore
 from cde_retrievers.retrieval.document import Document
 from cde_retrievers.util.progress import progress_bar
 from cde_retrievers.validation.vectors import Embeddings, checked_embeddings
@@ -28,30 +26,20 @@ class IndexWriter:
     """Changes an index whose lock is held; every commit replaces the generation before it.
 
     Args:
-        store: store of the index, claimed.
-        newest: newest generation of the index.
-        embedder: returns the embedder of the index; called only when there is something to embed.
-        adopt: moves the open index to documents and vectors just committed, and returns its new generation.
-
-    Attributes:
-        generation: the generation that is served now.
+        state: the open index at its newest generation, its store claimed.
     """
 
-    def __init__(
-        self,
-        store: IndexStore,
-        newest: Generation,
-        embedder: Callable[[], Embedder],
-        adopt: Callable[[Snapshot, CorpusContext], Generation],
-    ) -> None:
-        self.generation = newest
-        self._store = store
-        self._embedder = embedder
-        self._adopt = adopt
+    def __init__(self, state: OpenIndex) -> None:
+        self._state = state
+        self._store = state.store
+
+    @property
+    def _generation(self) -> Generation:
+        return self._state.current
 
     @property
     def _snapshot(self) -> Snapshot:
-        return self.generation.snapshot
+        return self._generation.snapshot
 
     def append(
         self, documents: Iterable[Document | str], batch_size: int, show_progress: bool | None, *, replacing: bool
@@ -74,7 +62,8 @@ class IndexWriter:
         ids: list[str] = []
         with progress_bar(size_of(documents), show_progress, "Indexing", "document") as bar:
             for batch in batches(admitted, batch_size):
-                vectors = embedded(self._embedder(), batch, self.generation.context, self.generation.width, bar)
+                embedder = self._state.embedder_of(self._generation)
+                vectors = embedded(embedder, batch, self._generation.context, self._generation.width, bar)
                 self._commit_documents(batch, vectors, validator.named)
                 ids += [str(document.id) for document in batch]
         return ids
@@ -86,8 +75,8 @@ class IndexWriter:
             ContextMismatchError: it is not the context of the index.
             ConfigurationError: the vectors have the wrong shape or length.
         """
-        self.generation.check_fingerprint(fingerprint)
-        matrix = checked_embeddings(vectors, len(documents), self.generation.width, ConfigurationError)
+        self._generation.check_fingerprint(fingerprint)
+        matrix = checked_embeddings(vectors, len(documents), self._generation.width, ConfigurationError)
         validator = self._validator(replacing=True)
         admitted = list(validator.admit(documents))
         if admitted:
@@ -113,13 +102,13 @@ class IndexWriter:
         """Commit documents in place of those with the same ids; `named` counts the ids assigned so far."""
         known = self._snapshot.rows_by_id
         replaced = [known[str(document.id)] for document in documents if document.id in known]
-        added = write_segment(self._store.home, documents, vectors, self.generation.context.terms)
+        added = write_segment(self._store.home, documents, vectors, self._generation.context.terms)
         after = self._next((*self._without(replaced), added)).changed(named=named)
         self._commit(partly_compacted(self._store, after))
 
     def _commit(self, manifest: Manifest) -> None:
         snapshot = self._store.snapshot(self._store.commit(manifest))
-        self.generation = self._adopt(snapshot, self.generation.context)
+        self._state.adopt(snapshot, self._generation.context)
         self._store.sweep()
 
     def _next(self, segments: tuple[SegmentEntry, ...]) -> Manifest:
