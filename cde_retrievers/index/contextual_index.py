@@ -15,6 +15,7 @@ from cde_retrievers.index.manifest import Kind
 from cde_retrievers.index.open_index import OpenIndex
 from cde_retrievers.index.reader import IndexReader
 from cde_retrievers.index.refit import RefitReport, ndcg_of, serve_refitted
+from cde_retrievers.index.sources_file import SourceRecord
 from cde_retrievers.index.store import IndexStore
 from cde_retrievers.index.symlinks import index_directory
 from cde_retrievers.index.writer import IndexWriter
@@ -71,6 +72,7 @@ class ContextualIndex(IndexReader):
         kind: Kind = "flat",
         batch_size: int = BATCH,
         show_progress: bool | None = None,
+        source: SourceRecord | None = None,
     ) -> Self:
         """Fit a context on the documents, embed them under it, and write the index, which is served when complete.
 
@@ -89,6 +91,7 @@ class ContextualIndex(IndexReader):
             kind: "flat" (exact), or "hnsw" or "ivf" (approximate from 10,000 documents on).
             batch_size: number of documents per commit.
             show_progress: show a bar; None for long work only.
+            source: where the documents come from, to be recorded; see `corpora.recorded_source`.
 
         Raises:
             PathInUseError: `path` already holds an index, or something else.
@@ -108,6 +111,7 @@ class ContextualIndex(IndexReader):
             language=language,
             kind=kind,
             batch=batch_size,
+            source=source,
         )
         store, snapshot, fitted = finish_build(documents, request, path, show_progress)
         return cls(OpenIndex(store, snapshot, fitted, embedder), read_only=False)
@@ -160,7 +164,8 @@ class ContextualIndex(IndexReader):
     def upsert(self, documents: Iterable[Document | str], *, show_progress: bool | None = None) -> list[str]:
         """Add documents as `add` does, but replace those whose id is already in the index, in one instant.
 
-        A document without an id is always new.
+        A document without an id is always new. A text that is in the index already, also under another id, is not
+        embedded again.
         """
         with self._writing("replacing documents") as writer:
             return writer.append(documents, BATCH, show_progress, replacing=True)
@@ -191,6 +196,12 @@ class ContextualIndex(IndexReader):
         wanted = dict.fromkeys(checked_ids(ids))
         with self._writing("deleting documents") as writer:
             return writer.delete(wanted)
+
+    @validated
+    def record_source(self, source: SourceRecord, instead_of: Iterable[str] = ()) -> None:
+        """Record where documents come from, in place of what was recorded of that path and of those in `instead_of`."""
+        with self._writing("recording a source") as writer:
+            writer.record_source(source, frozenset(instead_of))
 
     def optimize(self) -> None:
         """Drop deleted documents from the files, merge small files, and rebuild the accelerator of "ivf" and "hnsw"."""

@@ -16,6 +16,7 @@ from cde_retrievers.index.manifest import Kind
 from cde_retrievers.index.open_index import OpenIndex
 from cde_retrievers.index.queries import EncodedQueries, Mode
 from cde_retrievers.index.search import search
+from cde_retrievers.index.sources_file import SourceRecord, read_sources
 from cde_retrievers.retrieval.document import Document, Hit, checked_ids
 from cde_retrievers.sparse.bm25 import query_rows
 from cde_retrievers.validation.numbers import check_whole
@@ -79,9 +80,23 @@ class IndexReader:
     def damaged(self) -> tuple[str, ...]:
         """What is wrong with each damaged file, all of which are left out.
 
-        Without `salvage=True` this can only be the accelerator of "ivf" and "hnsw", which `optimize` rebuilds.
+        Without `salvage=True` this can only be the accelerator of "ivf" and "hnsw", which `optimize` rebuilds, or the
+        record of the sources.
         """
         return self._current.snapshot.damaged
+
+    @property
+    def sources(self) -> tuple[SourceRecord, ...]:
+        """What is recorded of where the documents come from, as the command line does.
+
+        Raises:
+            IndexFileError: the record is missing, for example since another process replaced this generation.
+        """
+        return read_sources(self.path, self._current.snapshot.manifest)
+
+    def has_vector_of(self, text: str) -> bool:
+        """Whether `upsert` would reuse a vector for this text."""
+        return self._current.snapshot.vector_of_text(text) is not None
 
     @property
     def fields(self) -> frozenset[str]:

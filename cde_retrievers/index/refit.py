@@ -105,7 +105,9 @@ def _next(
         before, staged = 0, _begin(store, served, request, show_progress)
         finished = _build(store, served, staged, request, show_progress)
     seconds = finished.staging.seconds if finished.staging else 0.0
-    finished = store.serve_staged(finished.changed(generation=served.manifest.generation + 1))
+    finished = store.serve_staged(
+        finished.changed(generation=served.manifest.generation + 1, sources=served.manifest.sources)
+    )
     return finished, len(served) - before, seconds
 
 
