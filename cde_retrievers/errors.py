@@ -74,6 +74,10 @@ class IndexFileError(CDEError):
     """An index on disk is incomplete or damaged."""
 
 
+class RemovalRefusedError(CDEError):
+    """More than a quarter of an index's documents would be removed, and nobody has consented to it."""
+
+
 class IndexLockedError(CDEError):
     """Another writer holds the index."""
 

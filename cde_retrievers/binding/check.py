@@ -4,8 +4,8 @@ from collections.abc import Set
 from dataclasses import dataclass
 from typing import Literal, Self, cast
 
+from cde_retrievers.encoder.delegating import DelegatingEmbedder
 from cde_retrievers.encoder.embedder import Embedder
-from cde_retrievers.encoder.query_side import ClosedFormEmbedder
 from cde_retrievers.encoder.vector_settings import vector_settings_of
 from cde_retrievers.errors import ContextMismatchError
 
@@ -30,7 +30,7 @@ def plain_stamp(embedder: Embedder) -> str | None:
     """
     if vector_settings_of(embedder).side == "both":
         return None
-    return f"{_PLAIN}{cast(ClosedFormEmbedder, embedder).plain_fingerprint}"
+    return f"{_PLAIN}{cast(DelegatingEmbedder, embedder).plain_fingerprint}"
 
 
 def _is_plain(stamp: str) -> bool:

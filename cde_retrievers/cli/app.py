@@ -12,6 +12,7 @@ from cde_retrievers.cli.commands.build import fit, index
 from cde_retrievers.cli.commands.evaluate import eval, report
 from cde_retrievers.cli.commands.inspect import check, drift, info
 from cde_retrievers.cli.commands.search import search
+from cde_retrievers.cli.commands.sync import sync
 from cde_retrievers.cli.commands.train import train
 from cde_retrievers.cli.commands.update import add, refit
 from cde_retrievers.cli.options.groups import Command, with_groups
@@ -21,9 +22,10 @@ _EXAMPLES: dict[Command, str] = {
     fit: "cde-retrievers fit docs/ --out docs_context",
     index: "cde-retrievers index docs/ --out docs_index --split headings",
     search: "cde-retrievers search docs_index 'how do I undo a commit?' -k 3",
-    add: "cde-retrievers add docs_index docs/ --upsert --split headings",
+    add: "cde-retrievers add docs_index more_docs/",
+    sync: "cde-retrievers sync docs_index",
     check: "cde-retrievers check docs_index --context docs_context",
-    drift: "cde-retrievers drift docs_index new_docs/ --split headings",
+    drift: "cde-retrievers drift docs_index new_docs/",
     refit: "cde-retrievers refit docs_index",
     info: "cde-retrievers info docs_index",
     eval: "cde-retrievers eval docs/ --split headings --bm25",
@@ -35,9 +37,10 @@ app = typer.Typer(
     cls=PrintableErrors,
     help="Search your own documents with embeddings that know your corpus.\n\n"
     "Begin with `index` and `search`: the first reads documents from files, fits a context on them and embeds them "
-    "under it; the second finds them. `add` brings in more, `drift` says whether the context still fits what comes in, "
-    "and `refit` renews it. `fit`, `check` and `info` are for contexts that are shared, and for a look at what there "
-    "is. `eval` and `report` say what context does for your documents. `train` makes a model of your own.",
+    "under it; the second finds them. `sync` follows changes of the files, `add` brings in more, `drift` says whether "
+    "the context still fits what comes in, and `refit` renews it. `fit`, `check` and `info` are for contexts that are "
+    "shared, and for a look at what there is. `eval` and `report` say what context does for your documents. `train` "
+    "makes a model of your own.",
     epilog="Exit codes: 0 all is well, 1 an error, 2 the command was not understood, 3 the answer is one to act on "
     "(`check`: another context; `drift`: refit), 130 interrupted.",
     no_args_is_help=True,

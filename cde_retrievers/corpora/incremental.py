@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
-from cde_retrievers.retrieval.document import Document
+from cde_retrievers.retrieval.document import Document, is_same
 
 
 class HoldsDocuments(Protocol):
@@ -11,9 +11,6 @@ class HoldsDocuments(Protocol):
 
     def get(self, ids: Sequence[str]) -> list[Document | None]:
         """Return the documents with these ids; None for an id that does not exist."""
-
-    def ids(self) -> list[str]:
-        """Return the id of every document."""
 
 
 class CorpusSync:
@@ -33,13 +30,11 @@ class CorpusSync:
         self._documents = documents
         self._index = index
         self.added = self.replaced = self.unchanged = 0
-        self._seen: set[str] = set()
 
     def __iter__(self) -> Iterator[Document]:
         for document in self._documents:
-            self._seen.add(str(document.id))
             [there] = self._index.get([str(document.id)])
-            if there == document:
+            if there is not None and is_same(there, document):
                 self.unchanged += 1
                 continue
             if there is None:
@@ -51,9 +46,3 @@ class CorpusSync:
     def to_dict(self) -> dict[str, int]:
         """Return the three counts."""
         return {"added": self.added, "replaced": self.replaced, "unchanged": self.unchanged}
-
-    def vanished(self, prefix: str = "") -> list[str]:
-        """Return the ids in the index that start with `prefix` and belong to no document. Read all documents first."""
-        return [
-            identity for identity in self._index.ids() if identity.startswith(prefix) and identity not in self._seen
-        ]

@@ -6,15 +6,17 @@ Axes: B texts of a batch, L tokens, W width.
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from threading import Lock
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from cde_retrievers.encoder.device import default_token_budget
 from cde_retrievers.encoder.tokenizer import TextTokenizer
 from cde_retrievers.errors import DeviceMemoryError
+from cde_retrievers.model.second_stage import SecondStage
 from cde_retrievers.util.progress import progress_bar
 from cde_retrievers.validation.vectors import Embeddings
 
@@ -24,6 +26,17 @@ Forward = Callable[[Tensor, Tensor], Tensor]
 # Texts tokenised and sorted together: enough to batch well, in bounded memory for any corpus.
 _WINDOW_TEXTS = 8_192
 _WINDOW_CHARACTERS = 4_000_000
+
+
+def unit_rows_under(second_stage: SecondStage[Any], prepared: Any) -> Forward:
+    """Return a function that embeds batches under a prepared context as float32 unit rows, without gradients."""
+
+    @torch.no_grad()
+    def forward(input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        embeddings = second_stage.embed(input_ids, attention_mask, prepared)
+        return normalize(embeddings.float(), dim=-1)
+
+    return forward
 
 
 class BatchRunner:

@@ -8,22 +8,19 @@ from typing import Any, Self
 import torch
 from scipy.sparse import csr_matrix
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from cde_retrievers.context.context import CorpusContext, checked_context
 from cde_retrievers.context.fitting import context_of_no_corpus, fit_context_of
 from cde_retrievers.context.generic import generic_texts
-from cde_retrievers.encoder.batching import BatchRunner, Forward
+from cde_retrievers.encoder.batching import BatchRunner, Forward, unit_rows_under
+from cde_retrievers.encoder.closed_form import ClosedForm, closed_form_over
 from cde_retrievers.encoder.context_cache import PreparedContextCache, by_second_stage
 from cde_retrievers.encoder.device import resolve_device, resolve_dtype
+from cde_retrievers.encoder.loading import load_over_biencoder, load_pretrained
 from cde_retrievers.encoder.publishing import export_together, save_together, upload_together
-from cde_retrievers.encoder.tokenizer import TextTokenizer, check_tokenizer, load_tokenizer
-from cde_retrievers.errors import ConfigurationError
-from cde_retrievers.model.config import Conditioning, WhiteningConditioning
+from cde_retrievers.encoder.tokenizer import TextTokenizer, check_tokenizer
+from cde_retrievers.model.config import Conditioning
 from cde_retrievers.model.contextual import ContextualModel
-from cde_retrievers.model.hub import local_folder
-from cde_retrievers.model.pretrained import BUILT_IN, biencoder_folder, refuse_ambiguity
-from cde_retrievers.model.released import tokenizer_source
 from cde_retrievers.sparse.bm25 import document_rows, query_rows
 from cde_retrievers.storage.hashing import sha256_of_json
 from cde_retrievers.validation.signatures import validated
@@ -63,15 +60,16 @@ class ContextualEncoder:
         self.device = resolve_device(device)
         self.dtype = resolve_dtype(dtype, self.device)
         self.config = model.config
-        self._tokenizer = TextTokenizer(tokenizer, self.config.max_length, self.config.backbone["pad_token_id"] or 0)
-        check_tokenizer(self._tokenizer, self.config)
+        self.width = model.width
+        self.tokenizer = TextTokenizer(tokenizer, self.config.max_length, self.config.backbone["pad_token_id"] or 0)
+        check_tokenizer(self.tokenizer, self.config)
         # Before the cast: a context must fit the same model in any number format.
-        self.fingerprint = sha256_of_json([model.fingerprint(), self._tokenizer.fingerprint()])
+        self.fingerprint = sha256_of_json([model.fingerprint(), self.tokenizer.fingerprint()])
         # The original weights, so that `save` loses nothing when the arithmetic runs in fewer bits.
         self._saved_model = model
         lossy = self.dtype != next(model.parameters()).dtype
         self.model = (deepcopy(model) if lossy else model).to(self.device, self.dtype).eval()
-        self._runner = BatchRunner(self._tokenizer, self.device)
+        self._runner = BatchRunner(self.tokenizer, self.device)
         self._prepared = PreparedContextCache(by_second_stage(self.model.second_stage, self.device))
 
     @classmethod
@@ -89,9 +87,8 @@ class ContextualEncoder:
         Args:
             name_or_path: "minilm"; a directory that `save` wrote; or a directory or hub repository with a released
                 model, such as "jxm/cde-small-v2".
-            device: "auto" (CUDA, then MPS, then CPU) or a torch device.
-            dtype: "auto" (bfloat16 on a CUDA device with native arithmetic for it, else float32), or "float32",
-                "bfloat16" or "float16".
+            device: as in the constructor.
+            dtype: as in the constructor.
             cache_folder: directory for downloads from the hub.
             variant: of a released model, "train" (default) or "hub"; see `ContextualModel.from_pretrained`.
 
@@ -101,18 +98,9 @@ class ContextualEncoder:
             DeviceError: device or dtype is not available here.
             MissingDependencyError: the built-in model's weights are not installed; names the extra.
         """
-        # Refuse an impossible device before reading a gigabyte of weights.
-        resolve_dtype(dtype, resolve_device(device))
-        name = str(name_or_path)
-        if name in BUILT_IN:
-            refuse_ambiguity(name_or_path)
-            _refuse_variant(name, variant)
-            model, folder = BUILT_IN[name]()
-        else:
-            folder = local_folder(name_or_path, cache_folder)
-            model = ContextualModel.from_pretrained(folder, variant)
-        tokenizer = load_tokenizer(folder, tokenizer_source(folder), cache_folder)
-        return cls(model, tokenizer, device=device, dtype=dtype, name=name)
+        resolve_dtype(dtype, resolve_device(device))  # refuse an impossible one before reading a gigabyte of weights
+        model, tokenizer = load_pretrained(name_or_path, cache_folder, variant)
+        return cls(model, tokenizer, device=device, dtype=dtype, name=str(name_or_path))
 
     @classmethod
     @validated
@@ -132,54 +120,36 @@ class ContextualEncoder:
         Other arguments and errors as in `ContextualModel.from_biencoder` and `from_pretrained`.
         """
         resolve_dtype(dtype, resolve_device(device))
-        folder = biencoder_folder(name_or_path, cache_folder)
-        model = ContextualModel.from_biencoder(folder, conditioning, seed=seed, **settings)
-        return cls(model, load_tokenizer(folder), device=device, dtype=dtype, name=str(name_or_path))
+        model, tokenizer = load_over_biencoder(name_or_path, conditioning, seed, cache_folder, settings)
+        return cls(model, tokenizer, device=device, dtype=dtype, name=str(name_or_path))
 
     @validated
     def save(self, path: str | Path) -> None:
         """Write model and tokenizer into the directory `path`, whole or not at all, for `from_pretrained`.
 
-        Raises:
-            PathInUseError: `path` is a file, or a directory that does not hold a model saved before.
-            WriteError: the disk is full, or `path` cannot be written to.
+        Raises PathInUseError if there is anything but a model saved before, and WriteError if the disk is full or
+        `path` cannot be written to.
         """
-        save_together(path, self._saved_model, self._tokenizer)
+        save_together(path, self._saved_model, self.tokenizer)
 
     @validated
     def export_published_layout(self, path: str | Path) -> None:
-        """Write a released model, fine-tuned or not, in the layout it was published in, tokenizer included.
+        """Write a released model, fine-tuned or not, as `save` does, but in the layout it was published in.
 
-        Raises:
-            ConfigurationError: the model is of another architecture.
-            PathInUseError: `path` is a file, or a directory that does not hold such a model.
-            WriteError: the disk is full, or `path` cannot be written to.
+        Raises ConfigurationError if the model is of another architecture.
         """
-        export_together(path, self._saved_model, self._tokenizer)
+        export_together(path, self._saved_model, self.tokenizer)
 
     @validated
     def push_to_hub(self, repository: str, *, private: bool = False, token: str | None = None) -> str:
-        """Upload what `save` writes, with a model card, to the Hugging Face hub.
+        """Upload what `save` writes, with a model card, to the Hugging Face hub; return the URL of the commit.
 
         Args:
             repository: "user/name"; created if it does not exist.
             private: whether a new repository is private.
             token: access token; None for that of the current login.
-
-        Returns:
-            The URL of the commit.
         """
-        return upload_together(repository, self._saved_model, self._tokenizer, self.fingerprint, private, token)
-
-    @property
-    def width(self) -> int:
-        """Length of an embedding."""
-        return self.model.width
-
-    @property
-    def tokenizer(self) -> TextTokenizer:
-        """The model's tokenizer."""
-        return self._tokenizer
+        return upload_together(repository, self._saved_model, self.tokenizer, self.fingerprint, private, token)
 
     def copy_model(self) -> ContextualModel:
         """Return a copy of the model with the weights that `save` writes, in their original number format."""
@@ -216,36 +186,26 @@ class ContextualEncoder:
             ContextTooSmallError: it has fewer than two distinct texts, or all look the same to the model.
             ConfigurationError: size, strategy, seed or language is impossible.
         """
-        size = self._context_size(size)
+        size = self.config.checked_context_size(size)
         return fit_context_of(self, texts, size, strategy, seed, show_progress, language=language)
 
     @validated
     def generic_context(self, show_progress: bool | None = None) -> CorpusContext:
-        """Fit a context on 512 texts that ship with the package, as a fallback while the corpus is unknown.
+        """Fit a context on 512 texts that ship with the package: the same for the same model, while no corpus is known.
 
-        Fitting on the corpus is better (Morris & Rush, arXiv 2410.02525, table 2). The same model always gets the same
-        context. It costs about as much as embedding 512 short documents.
+        Fitting on the corpus is better (Morris & Rush, arXiv 2410.02525, table 2).
 
-        Args:
-            show_progress: None shows a bar for long work only.
-
-        Raises:
-            ContextTooSmallError: all 512 texts look the same to the model.
-            FileNotFoundError: the package was installed without its data.
+        Raises ContextTooSmallError if all of them look the same to the model.
         """
-        size = self._context_size(None)
+        size = self.config.context_size
         return fit_context_of(self, generic_texts(), size, "random", 0, show_progress, recorded_as="generic")
 
     def null_context(self) -> CorpusContext:
-        """Return the empty context: the model's null vector in place of every context vector.
+        """Return the empty context: the null vector of sequence dropout (paper, section 4.2) in every place.
 
-        Evaluation compares with it, to show what the corpus' context gains. The null vector is trained by sequence
-        dropout (paper, section 4.2).
-
-        Raises:
-            ConfigurationError: the model has no null vector; the released ones have none.
+        Raises ConfigurationError if the model has no null vector; the released ones have none.
         """
-        vectors = self.model.second_stage.null_vectors(self._context_size(None))
+        vectors = self.model.second_stage.null_vectors(self.config.context_size)
         return context_of_no_corpus(vectors, self.name, self.fingerprint)
 
     @validated
@@ -256,52 +216,22 @@ class ContextualEncoder:
 
     @validated
     def biencoder_vectors(self, texts: Iterable[str], prompt: str, show_progress: bool | None = None) -> Embeddings:
-        """Return plain vectors of texts, (n, width) float32, not normalised: the first stage without projection.
+        """Return plain vectors of texts after a prompt, (n, width) float32, not normalised.
 
-        Before training these are the vectors of the bi-encoder that the model was made from. The projection of an
-        untrained one is noise, and a trained one's serves the second stage rather than comparison.
-
-        Args:
-            texts: the texts to embed.
-            prompt: put before every text.
-            show_progress: None shows a bar for long work only.
+        They are the first stage's without its projection, which serves the second stage rather than comparison. Before
+        training they are those of the bi-encoder that the model was made from.
         """
         known = [prompt + text for text in checked_texts(texts)]
         return self._runner.run(known, self.model.first_stage.pooled, self.width, show_progress)
 
     @property
-    def closed_form(self) -> WhiteningConditioning | None:
-        """Settings of the closed form if a context acts by nothing else, or None."""
-        conditioning = self.config.conditioning
-        return conditioning if isinstance(conditioning, WhiteningConditioning) else None
-
-    @property
-    def plain_fingerprint(self) -> str:
-        """As `first_stage_fingerprint`."""
-        return self.first_stage_fingerprint()
-
-    def plain_documents(
-        self, texts: Iterable[str], context: CorpusContext, show_progress: bool | None = None
-    ) -> Embeddings:
-        """Return documents' vectors before the context acts, (n, width) float32, not normalised.
-
-        Raises:
-            InvalidTextError: `texts` is not a collection of texts.
-            ContextMismatchError: the context was fitted by another model.
-        """
-        self.check_context(checked_context(context))
-        return self.biencoder_vectors(texts, self.config.document_prompt, show_progress)
-
-    def plain_queries(
-        self, texts: Iterable[str], context: CorpusContext, show_progress: bool | None = None
-    ) -> Embeddings:
-        """Return queries' vectors before the context acts; otherwise as `plain_documents`."""
-        self.check_context(checked_context(context))
-        return self.biencoder_vectors(texts, self.config.query_prompt, show_progress)
+    def closed_form(self) -> ClosedForm | None:
+        """The closed form over plain vectors, or None if a context acts by more."""
+        return closed_form_over(self, self.first_stage_fingerprint)
 
     def first_stage_fingerprint(self) -> str:
         """Return the SHA-256 over everything but the number format that first-stage vectors depend on; not cached."""
-        return sha256_of_json([self._saved_model.first_stage_fingerprint(), self._tokenizer.fingerprint()])
+        return sha256_of_json([self._saved_model.first_stage_fingerprint(), self.tokenizer.fingerprint()])
 
     @validated
     def encode_documents(
@@ -326,11 +256,8 @@ class ContextualEncoder:
     def encode_documents_sparse(self, texts: Iterable[str], context: CorpusContext) -> csr_matrix:
         """Return sparse vectors of documents (n, terms) float32, whose product with those of queries is BM25.
 
-        Statistics, and so the scores, are the context's. Neither runs the model.
-
-        Raises:
-            InvalidTextError: `texts` is not a collection of texts.
-            ContextMismatchError: the context was fitted by another model, or carries no term statistics.
+        Statistics, and so the scores, are the context's; the model is not run. Errors as in `encode_documents`, and
+        ContextMismatchError if the context carries no term statistics.
         """
         self.check_context(checked_context(context))
         return document_rows(checked_texts(texts), context.term_statistics())
@@ -355,50 +282,18 @@ class ContextualEncoder:
         return self._runner.run(known, forward, self.width, show_progress, before)
 
     def tokenize(self, texts: Iterable[str]) -> tuple[Tensor, Tensor]:
-        """Tokenise texts that include their prompts -> token ids and mask, each (B, L); long texts are cut.
-
-        Raises:
-            InvalidTextError: `texts` is not a collection of texts.
-        """
-        return self._tokenizer.pad(self._tokenizer.encode(list(checked_texts(texts))))
+        """Tokenise texts that include their prompts -> token ids and mask, each (B, L); long texts are cut."""
+        return self.tokenizer.pad(self.tokenizer.encode(list(checked_texts(texts))))
 
     def forward_under(self, context: CorpusContext) -> Forward:
         """Return a function for batches under a context: ids, mask (B, L) on `device` -> (B, width) float32 unit rows.
 
         No gradient flows through it.
-
-        Raises:
-            ContextMismatchError: the context was fitted by another model.
         """
         self.check_context(checked_context(context))
-        prepared = self._prepared.of(context)
-
-        @torch.no_grad()
-        def forward(input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-            embeddings = self.model.second_stage.embed(input_ids, attention_mask, prepared)
-            return normalize(embeddings.float(), dim=-1)
-
-        return forward
+        return unit_rows_under(self.model.second_stage, self._prepared.of(context))
 
     def on(self, device: str | torch.device) -> Self:
-        """Copy this encoder to another device, in the same number format; this one is unchanged.
-
-        Raises:
-            DeviceError: the device is not available here, or does not support the number format.
-        """
+        """Copy this encoder to another device, in the same number format; errors as in the constructor."""
         model = deepcopy(self._saved_model)
-        return type(self)(model, self._tokenizer, device=device, dtype=self.dtype, name=self.name)
-
-    def _context_size(self, size: int | None) -> int:
-        slots = getattr(self.config.conditioning, "context_slots", None)
-        if size is not None and slots not in (None, size):
-            raise ConfigurationError(
-                f"this model reads exactly {slots} context vectors, size={size} was requested; leave the size out "
-                f"(a smaller corpus fills the context by repetition)"
-            )
-        return self.config.context_size if size is None else size
-
-
-def _refuse_variant(name: str, variant: str | None) -> None:
-    if variant is not None:
-        raise ConfigurationError(f"the built-in model {name!r} has no variants; leave variant={variant!r} out")
+        return type(self)(model, self.tokenizer, device=device, dtype=self.dtype, name=self.name)

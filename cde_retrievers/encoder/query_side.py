@@ -2,42 +2,19 @@
 
 from collections.abc import Iterable
 from functools import cached_property
-from typing import Protocol, cast
 
 import torch
 from torch.nn.functional import normalize
 
 from cde_retrievers.context.context import CorpusContext
+from cde_retrievers.encoder.closed_form import ClosedForm
 from cde_retrievers.encoder.context_cache import PreparedContextCache
 from cde_retrievers.encoder.derived import DerivedEmbedder
 from cde_retrievers.encoder.embedder import Embedder
 from cde_retrievers.encoder.vector_settings import VectorSettings
 from cde_retrievers.errors import ConfigurationError
-from cde_retrievers.model.config import WhiteningConditioning
 from cde_retrievers.model.whitening import WhiteningMap, fit_whitening, on_queries_alone
 from cde_retrievers.validation.vectors import Embeddings, unit_rows
-
-
-class ClosedFormEmbedder(Embedder, Protocol):
-    """An `Embedder` whose contexts act by the closed form on vectors that do not depend on them."""
-
-    @property
-    def closed_form(self) -> WhiteningConditioning:
-        """Settings of the closed form."""
-
-    @property
-    def plain_fingerprint(self) -> str:
-        """Identity of what plain vectors depend on."""
-
-    def plain_documents(
-        self, texts: Iterable[str], context: CorpusContext, show_progress: bool | None = None
-    ) -> Embeddings:
-        """Return documents' vectors before the context acts, (n, W) float32."""
-
-    def plain_queries(
-        self, texts: Iterable[str], context: CorpusContext, show_progress: bool | None = None
-    ) -> Embeddings:
-        """Return queries' vectors before the context acts, (n, W) float32."""
 
 
 class QuerySideEmbedder(DerivedEmbedder):
@@ -66,35 +43,36 @@ class QuerySideEmbedder(DerivedEmbedder):
     @cached_property
     def plain_fingerprint(self) -> str:
         """Identity of what the vectors of documents depend on."""
-        return self._plain.plain_fingerprint
+        return self._plain.fingerprint()
 
     def encode_documents(
         self, texts: Iterable[str], context: CorpusContext, show_progress: bool | None = None
     ) -> Embeddings:
         """Embed documents -> (n, W) float32 plain unit rows, the same under every context."""
-        return unit_rows(self._plain.plain_documents(texts, self._context_of_base(context), show_progress))
+        return unit_rows(self._plain.documents(texts, self._context_of_base(context), show_progress))
 
     @torch.no_grad()
     def encode_queries(
         self, texts: Iterable[str], context: CorpusContext, show_progress: bool | None = None
     ) -> Embeddings:
         """Embed queries under the context of their corpus -> (n, W) float32 unit rows."""
-        plain = self._plain.plain_queries(texts, self._context_of_base(context), show_progress)
+        plain = self._plain.queries(texts, self._context_of_base(context), show_progress)
         rows = torch.from_numpy(unit_rows(plain))
         embeddings: Embeddings = normalize(self._maps.of(context)(rows), dim=-1).numpy()
         return embeddings
 
     def _map(self, context: CorpusContext) -> WhiteningMap:
-        settings = self._plain.closed_form
+        settings = self._plain.settings
         vectors = torch.from_numpy(context.vectors.copy())
         return on_queries_alone(fit_whitening(vectors, settings.power, settings.shrinkage))
 
 
-def _closed_form(base: Embedder) -> ClosedFormEmbedder:
-    if getattr(base, "closed_form", None) is None:
+def _closed_form(base: Embedder) -> ClosedForm:
+    closed_form: ClosedForm | None = getattr(base, "closed_form", None)
+    if closed_form is None:
         raise ConfigurationError(
             f"side='query' needs a model whose contexts act by the closed form alone, and {base.name!r} is none of "
             f"them; use side='both', the model 'minilm', another one by ContextualEncoder.from_biencoder(name, "
             f"'whitening'), or WhitenedEmbeddings (LlamaIndex: WhitenedEmbedding) over any embedding"
         )
-    return cast(ClosedFormEmbedder, base)
+    return closed_form

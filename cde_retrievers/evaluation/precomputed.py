@@ -6,6 +6,7 @@ import torch
 
 from cde_retrievers.context.context import CorpusContext, checked_context
 from cde_retrievers.context.fitting import fit_context_of
+from cde_retrievers.encoder.closed_form import ClosedForm, closed_form_over
 from cde_retrievers.encoder.context_cache import PreparedContextCache, by_second_stage
 from cde_retrievers.encoder.encoder import ContextualEncoder
 from cde_retrievers.evaluation.dataset import RetrievalDataset
@@ -73,28 +74,9 @@ class PrecomputedEmbedder:
         )
 
     @property
-    def closed_form(self) -> WhiteningConditioning | None:
+    def closed_form(self) -> ClosedForm | None:
         """As `ContextualEncoder.closed_form`."""
-        return self._encoder.closed_form
-
-    @property
-    def plain_fingerprint(self) -> str:
-        """As `ContextualEncoder.plain_fingerprint`."""
-        return self._encoder.plain_fingerprint
-
-    def plain_documents(
-        self, texts: Iterable[str], context: CorpusContext, show_progress: bool | None = None
-    ) -> Embeddings:
-        """As `ContextualEncoder.plain_documents`."""
-        self.check_context(checked_context(context))
-        return self.biencoder_vectors(texts, self.config.document_prompt, show_progress)
-
-    def plain_queries(
-        self, texts: Iterable[str], context: CorpusContext, show_progress: bool | None = None
-    ) -> Embeddings:
-        """As `ContextualEncoder.plain_queries`."""
-        self.check_context(checked_context(context))
-        return self.biencoder_vectors(texts, self.config.query_prompt, show_progress)
+        return closed_form_over(self, self._encoder.first_stage_fingerprint)
 
     def encode_documents(
         self, texts: Iterable[str], context: CorpusContext, show_progress: bool | None = None

@@ -14,6 +14,7 @@ from torch.nn.functional import normalize
 
 from cde_retrievers.context.context import CorpusContext, checked_context
 from cde_retrievers.context.fitting import fit_context_of
+from cde_retrievers.encoder.closed_form import ClosedForm
 from cde_retrievers.encoder.context_cache import PreparedContextCache
 from cde_retrievers.errors import ContextMismatchError
 from cde_retrievers.external.client import EmbeddingClient
@@ -156,7 +157,7 @@ class WhitenedEmbedder:
             EmbeddingServiceError: every attempt failed, or the base returned something other than embeddings. Calling
                 again with the same texts requests only the rest.
         """
-        plain = self.plain_documents(texts, context, show_progress)
+        plain = self._plain_documents(texts, context, show_progress)
         return whitened_rows(self._prepared.of(context).whiten, plain)
 
     @validated
@@ -164,34 +165,14 @@ class WhitenedEmbedder:
         self, texts: Iterable[str], context: CorpusContext, show_progress: bool | None = None
     ) -> Embeddings:
         """Embed queries under the context of their corpus; otherwise as `encode_documents`."""
-        plain = self.plain_queries(texts, context, show_progress)
+        plain = self._plain_queries(texts, context, show_progress)
         return whitened_rows(self._prepared.of(context).whiten, plain)
 
     @property
-    def closed_form(self) -> WhiteningConditioning:
-        """Settings of the closed form."""
-        return self.settings
-
-    @property
-    def plain_fingerprint(self) -> str:
-        """Identity of the base, which its name alone tells."""
-        return sha256_of_json(["plain", self.name])
-
-    def plain_documents(
-        self, texts: Iterable[str], context: CorpusContext, show_progress: bool | None = None
-    ) -> Embeddings:
-        """Return documents' vectors before the context acts, (n, W) float32; otherwise as `encode_documents`."""
-        known = list(checked_texts(texts))
-        prepared = self._checked(context)
-        return self._documents.of(known, self.width, show_progress, prepared.known)
-
-    def plain_queries(
-        self, texts: Iterable[str], context: CorpusContext, show_progress: bool | None = None
-    ) -> Embeddings:
-        """Return queries' vectors before the context acts; otherwise as `encode_documents`."""
-        known = list(checked_texts(texts))
-        self.check_context(checked_context(context))
-        return self._queries.of(known, self.width, show_progress)
+    def closed_form(self) -> ClosedForm:
+        """The closed form over the base's vectors, whose identity its name alone tells."""
+        identity = sha256_of_json(["plain", self.name])
+        return ClosedForm(self.settings, lambda: identity, self._plain_documents, self._plain_queries)
 
     @validated
     def encode_documents_sparse(self, texts: Iterable[str], context: CorpusContext) -> csr_matrix:
@@ -205,9 +186,19 @@ class WhitenedEmbedder:
         self.check_context(checked_context(context))
         return query_rows(checked_texts(texts), context.term_statistics())
 
-    def _checked(self, context: CorpusContext) -> _Prepared:
+    def _plain_documents(
+        self, texts: Iterable[str], context: CorpusContext, show_progress: bool | None = None, /
+    ) -> Embeddings:
+        known = list(checked_texts(texts))
         self.check_context(checked_context(context))
-        return self._prepared.of(context)
+        return self._documents.of(known, self.width, show_progress, self._prepared.of(context).known)
+
+    def _plain_queries(
+        self, texts: Iterable[str], context: CorpusContext, show_progress: bool | None = None, /
+    ) -> Embeddings:
+        known = list(checked_texts(texts))
+        self.check_context(checked_context(context))
+        return self._queries.of(known, self.width, show_progress)
 
     def _prepare(self, context: CorpusContext) -> _Prepared:
         vectors = torch.from_numpy(context.vectors.copy())

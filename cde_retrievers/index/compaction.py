@@ -107,4 +107,5 @@ def _merge(home: OwnedDirectory, entries: Sequence[SegmentEntry], width: int) ->
                 writer.write_lines(lines, segment.vectors[chunk])
         has_postings = all(entry.has_postings for entry in entries)
         parts = ((segment.postings, live) for segment, live in zip(segments, kept, strict=True))
-        return [writer.close(Postings.joined(parts) if has_postings else None)]
+        by_text = all(entry.by_text for entry in entries)
+        return [writer.close(Postings.joined(parts) if has_postings else None, by_text=by_text)]

@@ -8,14 +8,14 @@ from typing import Self
 from cde_retrievers.context.context import CorpusContext
 from cde_retrievers.encoder.embedder import Embedder
 from cde_retrievers.errors import ReadOnlyError
-from cde_retrievers.index.contexts import read_context
 from cde_retrievers.index.create import BuildRequest, create_index, finish_build
 from cde_retrievers.index.incoming_documents import require_collection
 from cde_retrievers.index.lock import writer_lock
 from cde_retrievers.index.manifest import Kind
+from cde_retrievers.index.open_index import OpenIndex
 from cde_retrievers.index.reader import IndexReader
-from cde_retrievers.index.refit import RefitReport, build_next, ndcg_of
-from cde_retrievers.index.snapshot import Snapshot
+from cde_retrievers.index.refit import RefitReport, ndcg_of, serve_refitted
+from cde_retrievers.index.sources_file import SourceRecord
 from cde_retrievers.index.store import IndexStore
 from cde_retrievers.index.symlinks import index_directory
 from cde_retrievers.index.writer import IndexWriter
@@ -52,10 +52,8 @@ class ContextualIndex(IndexReader):
     Make one with `build`, `create` or `open`.
     """
 
-    def __init__(
-        self, store: IndexStore, snapshot: Snapshot, context: CorpusContext, embedder: Embedder | None, read_only: bool
-    ) -> None:
-        super().__init__(store, snapshot, context, embedder)
+    def __init__(self, state: OpenIndex, read_only: bool) -> None:
+        super().__init__(state)
         self.read_only = read_only
 
     @classmethod
@@ -74,6 +72,7 @@ class ContextualIndex(IndexReader):
         kind: Kind = "flat",
         batch_size: int = BATCH,
         show_progress: bool | None = None,
+        source: SourceRecord | None = None,
     ) -> Self:
         """Fit a context on the documents, embed them under it, and write the index, which is served when complete.
 
@@ -92,6 +91,7 @@ class ContextualIndex(IndexReader):
             kind: "flat" (exact), or "hnsw" or "ivf" (approximate from 10,000 documents on).
             batch_size: number of documents per commit.
             show_progress: show a bar; None for long work only.
+            source: where the documents come from, to be recorded; see `corpora.recorded_source`.
 
         Raises:
             PathInUseError: `path` already holds an index, or something else.
@@ -111,16 +111,17 @@ class ContextualIndex(IndexReader):
             language=language,
             kind=kind,
             batch=batch_size,
+            source=source,
         )
         store, snapshot, fitted = finish_build(documents, request, path, show_progress)
-        return cls(store, snapshot, fitted, embedder, read_only=False)
+        return cls(OpenIndex(store, snapshot, fitted, embedder), read_only=False)
 
     @classmethod
     @validated
     def create(cls, embedder: Embedder, context: CorpusContext, path: str | Path, *, kind: Kind = "flat") -> Self:
         """Create an index without documents, under a fitted context; arguments and errors as in `build`."""
         store, snapshot = create_index(embedder, context, path, kind)
-        return cls(store, snapshot, context, embedder, read_only=False)
+        return cls(OpenIndex(store, snapshot, context, embedder), read_only=False)
 
     @classmethod
     @validated
@@ -146,7 +147,7 @@ class ContextualIndex(IndexReader):
         """
         store = IndexStore(index_directory(recovered(path)))
         snapshot, context = store.salvage() if salvage else store.open()
-        return cls(store, snapshot, context, embedder, read_only=read_only or salvage)
+        return cls(OpenIndex(store, snapshot, context, embedder), read_only=read_only or salvage)
 
     @validated
     def add(self, documents: Iterable[Document | str], *, show_progress: bool | None = None) -> list[str]:
@@ -163,7 +164,8 @@ class ContextualIndex(IndexReader):
     def upsert(self, documents: Iterable[Document | str], *, show_progress: bool | None = None) -> list[str]:
         """Add documents as `add` does, but replace those whose id is already in the index, in one instant.
 
-        A document without an id is always new.
+        A document without an id is always new. A text that is in the index already, also under another id, is not
+        embedded again.
         """
         with self._writing("replacing documents") as writer:
             return writer.append(documents, BATCH, show_progress, replacing=True)
@@ -195,6 +197,12 @@ class ContextualIndex(IndexReader):
         with self._writing("deleting documents") as writer:
             return writer.delete(wanted)
 
+    @validated
+    def record_source(self, source: SourceRecord, instead_of: Iterable[str] = ()) -> None:
+        """Record where documents come from, in place of what was recorded of that path and of those in `instead_of`."""
+        with self._writing("recording a source") as writer:
+            writer.record_source(source, frozenset(instead_of))
+
     def optimize(self) -> None:
         """Drop deleted documents from the files, merge small files, and rebuild the accelerator of "ivf" and "hnsw"."""
         with self._writing("optimizing") as writer:
@@ -225,10 +233,9 @@ class ContextualIndex(IndexReader):
             ContextMismatchError: another model fitted the context.
             MissingDependencyError: judged queries need ir-measures, which is not installed.
         """
-        with self._writing("refitting") as writer:
-            embedder = self.embedder if embedder is None else embedder
+        with self._writing("refitting"):
             request = BuildRequest(
-                embedder=embedder,
+                embedder=self.embedder if embedder is None else embedder,
                 context=context,
                 size=size,
                 strategy=strategy,
@@ -238,12 +245,8 @@ class ContextualIndex(IndexReader):
                 batch=batch_size,
             )
             before, old = ndcg_of(self, judged), self.context.fingerprint
-            served = writer.generation.snapshot
-            manifest, done, seconds = build_next(self._store, served, request, show_progress)
-            self._adopt(self._store.snapshot(manifest), read_context(self.path, manifest), embedder)
-            self._store.sweep()
-            after = ndcg_of(self, judged)
-            return RefitReport(len(self), done, seconds, old, self.context.fingerprint, before, after)
+            done, seconds = serve_refitted(self._state, request, show_progress)
+            return RefitReport(len(self), done, seconds, old, self.context.fingerprint, before, ndcg_of(self, judged))
 
     @contextmanager
     def _writing(self, task: str) -> Iterator[IndexWriter]:
@@ -251,11 +254,12 @@ class ContextualIndex(IndexReader):
         if self.read_only:
             raise ReadOnlyError(f"the index in {self.path} was opened for reading; open it without read_only=True")
         state = f"the index is still there, at generation {self.generation} or later"
-        with self._changing, disk_errors_explained(self.path, state):
-            self._store.served()  # if the index was moved away, not even a lock is left there
+        store = self._state.store
+        with self._state.changing, disk_errors_explained(self.path, state):
+            store.served()  # if the index was moved away, not even a lock is left there
             with writer_lock(self.path, task):
                 self.refresh()
-                self._store.set_aside_damaged_staging()
-                self._store.claim()
-                self._store.sweep()
-                yield IndexWriter(self._store, self._current, lambda: self.embedder, self._adopt)
+                store.set_aside_damaged_staging()
+                store.claim()
+                store.sweep()
+                yield IndexWriter(self._state)

@@ -41,6 +41,8 @@ def _listed_files(directory: Path, manifest: Manifest) -> Iterator[str]:
             yield f"{SEGMENTS}/{segment.name}/{file.name}"
     if manifest.accelerator is not None:
         yield manifest.accelerator.file.name
+    if manifest.sources is not None:
+        yield manifest.sources.name
 
 
 def is_only_index(directory: Path) -> bool:

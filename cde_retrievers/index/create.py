@@ -17,6 +17,7 @@ from cde_retrievers.index.lock import bare_lock, belongs_to_lock, writer_lock
 from cde_retrievers.index.manifest import STAGED, Kind, Manifest, Staging
 from cde_retrievers.index.ownership import SEGMENTS, is_unwritten_marker, read_marker
 from cde_retrievers.index.snapshot import Snapshot
+from cde_retrievers.index.sources_file import SourceRecord, write_sources
 from cde_retrievers.index.store import IndexStore
 from cde_retrievers.index.symlinks import index_directory, is_directory, is_there
 from cde_retrievers.retrieval.document import Document
@@ -37,6 +38,7 @@ class BuildRequest:
     language: str | None
     kind: Kind
     batch: int
+    source: SourceRecord | None = None
 
     def __post_init__(self) -> None:
         _check_kind(self.kind)
@@ -122,6 +124,8 @@ def finish_build(
                 f"the first documents are not those that the interrupted build in {path} began with; give the same "
                 f"ones in the same order, or remove the directory and build again"
             ) from error
+        if request.source is not None:
+            finished = finished.changed(sources=write_sources(store.home, [request.source]))
         snapshot = store.snapshot(store.serve_staged(finished))
         store.sweep()
     return store, snapshot, context

@@ -10,6 +10,8 @@ from cde_retrievers.index.ownership import SEGMENTS
 from cde_retrievers.index.segment import DamagedFileError, Segment
 from cde_retrievers.index.snapshot import Snapshot
 
+UNKNOWN_SOURCES = "so the index does not know its sources"
+
 
 @dataclass(frozen=True, slots=True)
 class DamagedFile:
@@ -67,6 +69,12 @@ def accelerator_damage(directory: Path, manifest: Manifest) -> tuple[str, ...]:
     return (damage,) if damage else ()
 
 
+def sources_damage(directory: Path, manifest: Manifest) -> tuple[str, ...]:
+    """What is wrong with the record of the sources; empty if it is undamaged, or there is none."""
+    damage = manifest.sources and manifest.sources.damage(directory)
+    return (f"{damage}, {UNKNOWN_SOURCES}",) if damage else ()
+
+
 def salvaged(directory: Path, manifest: Manifest) -> Snapshot:
     """Open what is undamaged of a generation; the snapshot's `damaged` lists the rest."""
     damaged = list(damaged_files(directory, manifest))
@@ -77,8 +85,9 @@ def salvaged(directory: Path, manifest: Manifest) -> Snapshot:
         segment = _salvaged_segment(directory, entry, manifest.width, names, damage)
         if segment is not None:
             segments.append(segment)
+    damage += [*accelerator_damage(directory, manifest), *sources_damage(directory, manifest)]
     readable = manifest.changed(segments=tuple(segment.entry for segment in segments), accelerator=None)
-    return Snapshot(readable, segments, damaged=(*damage, *accelerator_damage(directory, manifest)))
+    return Snapshot(readable, segments, damaged=tuple(damage))
 
 
 def _salvaged_segment(

@@ -21,7 +21,7 @@ from cde_retrievers.storage.checked_json import read_checksummed, sealed
 from cde_retrievers.storage.hashing import sha256_of_file
 from cde_retrievers.validation.problems import readable
 
-FORMAT_VERSION, _OLDER = 2, 1  # the older one had no postings
+FORMAT_VERSION, _OLDER = 3, (1, 2)  # the first had no postings, the second neither `by_text` nor sources
 SERVED = "index.json"
 STAGED = "next.json"
 VECTORS = "vectors.safetensors"
@@ -37,6 +37,7 @@ Sha256 = Annotated[str, Field(pattern=r"\A[0-9a-f]{64}\z")]
 _NAME = r"[0-9a-f]{12}([0-9a-f]{8})?"
 SegmentName = Annotated[str, Field(pattern=rf"\A{_NAME}\z")]
 _DELETIONS, _ACCELERATOR = rf"\Adeleted-{_NAME}\.json\z", rf"\Aaccelerator-{_NAME}\.faiss\z"
+_SOURCES = rf"\Asources-{_NAME}\.json\z"
 
 
 class _Sealed(BaseModel):
@@ -90,6 +91,12 @@ class AcceleratorFile(FileEntry):
     name: Annotated[str, Field(pattern=_ACCELERATOR)]
 
 
+class SourcesFile(FileEntry):
+    """The file that records where the documents come from."""
+
+    name: Annotated[str, Field(pattern=_SOURCES)]
+
+
 class SegmentEntry(_Sealed):
     """Documents and vectors that were written together.
 
@@ -99,6 +106,8 @@ class SegmentEntry(_Sealed):
         files: vectors, documents and lines, and postings under a context with term statistics.
         deletions: list of the deleted rows; None if there are none.
         deleted: number of deleted rows.
+        by_text: whether the embedder of the index made every vector from the document's text, so that another document
+            of the same text can have it too.
     """
 
     name: SegmentName
@@ -106,6 +115,7 @@ class SegmentEntry(_Sealed):
     files: tuple[FileEntry, ...]
     deletions: DeletionsEntry | None = None
     deleted: Count = 0
+    by_text: bool = False
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Self:
@@ -168,6 +178,7 @@ class Manifest(_Sealed):
         named: number of documents that were assigned an id so far.
         segments: segments in the order they were written.
         accelerator: for kinds other than "flat", once there are enough rows.
+        sources: what is recorded of where the documents come from; None if nothing is.
         staging: progress of a generation being built; None for one that is served.
         identity: identity of the index, as in its marker; None if an earlier release wrote the manifest.
     """
@@ -181,6 +192,7 @@ class Manifest(_Sealed):
     named: Count = 0
     segments: tuple[SegmentEntry, ...] = ()
     accelerator: AcceleratorEntry | None = None
+    sources: SourcesFile | None = None
     staging: Staging | None = None
     identity: Annotated[str, Field(pattern=r"\A[0-9a-f]{32}\z")] | None = None
 
@@ -211,6 +223,8 @@ class Manifest(_Sealed):
         yield f"{CONTEXTS}/{self.context[:16]}"
         if self.accelerator is not None:
             yield self.accelerator.file.name
+        if self.sources is not None:
+            yield self.sources.name
         for segment in self.segments:
             yield f"{SEGMENTS}/{segment.name}"
             if segment.deletions is not None:
@@ -241,7 +255,7 @@ def read_manifest(path: Path) -> Manifest:
     wrong = obstacle(path.parent, path.name) if is_there(path) else None
     if wrong is not None:
         raise IndexFileError(f"{wrong}; {remedy}")
-    content = read_checksummed(path, IndexFileError, remedy, (_OLDER, FORMAT_VERSION))
+    content = read_checksummed(path, IndexFileError, remedy, (*_OLDER, FORMAT_VERSION))
     try:
         # As JSON, where a list may stand for a tuple; everything else is strict.
         return Manifest.model_validate_json(json.dumps(content))

@@ -31,7 +31,9 @@ SEGMENTS = "segments"
 CONTEXTS = "contexts"
 SCRATCH = "scratch-"
 _VERSION = 1
-_CHECKED = re.compile(r"(?:accelerator-|deleted-|scratch-)?([0-9a-f]{12}|[0-9a-f]{16})([0-9a-f]{8})(?:\.faiss|\.json)?")
+_CHECKED = re.compile(
+    r"(?:accelerator-|deleted-|scratch-|sources-)?([0-9a-f]{12}|[0-9a-f]{16})([0-9a-f]{8})(?:\.faiss|\.json)?"
+)
 # Files of segments and contexts, apart from lists of deletions.
 PARTS = ("vectors.safetensors", "documents.jsonl", "lines.json", "postings.safetensors", "context.json")
 

@@ -1,24 +1,22 @@
-"""Reading an index: its documents, searches, and moving to a newer generation.
+"""Reading an index: its documents, and searches.
 
 Axes: Q queries, W width.
 """
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from threading import RLock
 from typing import overload
 
 from cde_retrievers.context.context import CorpusContext
 from cde_retrievers.encoder.embedder import Embedder
 from cde_retrievers.errors import ConfigurationError
-from cde_retrievers.index.embedder import EmbedderLoader
 from cde_retrievers.index.filters import Filter
 from cde_retrievers.index.generation import Generation
-from cde_retrievers.index.manifest import Kind, Manifest
+from cde_retrievers.index.manifest import Kind
+from cde_retrievers.index.open_index import OpenIndex
 from cde_retrievers.index.queries import EncodedQueries, Mode
 from cde_retrievers.index.search import search
-from cde_retrievers.index.snapshot import Snapshot
-from cde_retrievers.index.store import IndexStore
+from cde_retrievers.index.sources_file import SourceRecord, read_sources
 from cde_retrievers.retrieval.document import Document, Hit, checked_ids
 from cde_retrievers.sparse.bm25 import query_rows
 from cde_retrievers.validation.numbers import check_whole
@@ -28,25 +26,13 @@ from cde_retrievers.validation.vectors import Embeddings, checked_embeddings, ch
 
 
 class IndexReader:
-    """One generation of an index on disk, open for reading; `ContextualIndex` adds the changes.
+    """One generation of an index on disk, open for reading: what drift, guards and measures need of an index.
 
-    Args:
-        store: store of the index.
-        snapshot: documents and vectors of the generation.
-        context: context of the generation.
-        embedder: embedder that the index was built with; loaded by name at first use if None.
-
-    Raises:
-        ContextMismatchError: the embedder is of another model.
+    `ContextualIndex` adds the changes.
     """
 
-    def __init__(
-        self, store: IndexStore, snapshot: Snapshot, context: CorpusContext, embedder: Embedder | None
-    ) -> None:
-        self._store = store
-        self._current = Generation(snapshot, context, embedder)
-        self._loader = EmbedderLoader()
-        self._changing = RLock()
+    def __init__(self, state: OpenIndex) -> None:
+        self._state = state
 
     def __len__(self) -> int:
         return len(self._current.snapshot)
@@ -63,7 +49,7 @@ class IndexReader:
     @property
     def path(self) -> Path:
         """Directory of the index."""
-        return self._store.directory
+        return self._state.store.directory
 
     @property
     def context(self) -> CorpusContext:
@@ -73,7 +59,7 @@ class IndexReader:
     @property
     def embedder(self) -> Embedder:
         """Embedder of the index, loaded by the name in its context if none was given."""
-        return self._embedder_of(self._current)
+        return self._state.embedder_of(self._current)
 
     @property
     def generation(self) -> int:
@@ -94,9 +80,23 @@ class IndexReader:
     def damaged(self) -> tuple[str, ...]:
         """What is wrong with each damaged file, all of which are left out.
 
-        Without `salvage=True` this can only be the accelerator of "ivf" and "hnsw", which `optimize` rebuilds.
+        Without `salvage=True` this can only be the accelerator of "ivf" and "hnsw", which `optimize` rebuilds, or the
+        record of the sources.
         """
         return self._current.snapshot.damaged
+
+    @property
+    def sources(self) -> tuple[SourceRecord, ...]:
+        """What is recorded of where the documents come from, as the command line does.
+
+        Raises:
+            IndexFileError: the record is missing, for example since another process replaced this generation.
+        """
+        return read_sources(self.path, self._current.snapshot.manifest)
+
+    def has_vector_of(self, text: str) -> bool:
+        """Whether `upsert` would reuse a vector for this text."""
+        return self._current.snapshot.vector_of_text(text) is not None
 
     @property
     def fields(self) -> frozenset[str]:
@@ -188,7 +188,7 @@ class IndexReader:
         mode = current.checked_mode(mode)
         dense = sparse = None
         if mode != "lexical":
-            answer = self._embedder_of(current).encode_queries(queries, current.context, show_progress=False)
+            answer = self._state.embedder_of(current).encode_queries(queries, current.context, show_progress=False)
             dense = checked_embeddings(answer, len(queries), current.width)
         if mode != "dense":
             sparse = query_rows(queries, current.context.term_statistics())
@@ -236,25 +236,8 @@ class IndexReader:
         Raises:
             ContextMismatchError: the index was refitted with another model than the one given to `open`.
         """
-        with self._changing:
-            if self._is_newest(self._store.served()):
-                return False
-            self._adopt(*self._store.open())
-            return True
+        return self._state.refresh()
 
-    def _is_newest(self, served: Manifest) -> bool:
-        """Whether the generation in use is the one that is served."""
-        own = self._current.snapshot.manifest
-        if self.damaged:  # damaged files were taken out of its manifest
-            return (own.identity, own.generation) == (served.identity, served.generation)
-        return own == served  # a restored copy may have the same number and other files
-
-    def _adopt(self, snapshot: Snapshot, context: CorpusContext, embedder: Embedder | None = None) -> Generation:
-        """Move to this generation; the embedder stays if None."""
-        snapshot.take_ids_of(self._current.snapshot)
-        self._current = Generation(snapshot, context, self._current.embedder if embedder is None else embedder)
-        return self._current
-
-    def _embedder_of(self, generation: Generation) -> Embedder:
-        given = generation.embedder
-        return self._loader.load(generation.context) if given is None else given
+    @property
+    def _current(self) -> Generation:
+        return self._state.current

@@ -11,6 +11,7 @@ from cde_retrievers.index.contexts import read_context, save_context
 from cde_retrievers.index.create import BuildRequest, new_manifest
 from cde_retrievers.index.integrity import check_staged_segments
 from cde_retrievers.index.manifest import Manifest, Staging
+from cde_retrievers.index.open_index import OpenIndex
 from cde_retrievers.index.reader import IndexReader
 from cde_retrievers.index.snapshot import Snapshot
 from cde_retrievers.index.store import IndexStore
@@ -75,15 +76,27 @@ def ndcg_of(index: IndexReader, judged: JudgedQueries | None) -> float | None:
     return judged.ndcg_at_10(judged.run_of(others))
 
 
-def build_next(
-    store: IndexStore, served: Snapshot, request: BuildRequest, show_progress: bool | None
-) -> tuple[Manifest, int, float]:
-    """Embed every document under the requested context, continuing an interrupted call, and serve the result.
+def serve_refitted(state: OpenIndex, request: BuildRequest, show_progress: bool | None) -> tuple[int, float]:
+    """Embed every document under the requested context, continuing an interrupted call, and move to the result.
+
+    Args:
+        state: the open index at its newest generation, its store claimed.
+        request: the settings of the next generation.
+        show_progress: None shows a bar for long work only.
 
     Returns:
-        The manifest that is now served, the number of documents embedded by this call, and the seconds spent embedding
-        in all calls.
+        The number of documents embedded by this call, and the seconds spent embedding in all calls.
     """
+    store = state.store
+    manifest, done, seconds = _next(store, state.current.snapshot, request, show_progress)
+    state.adopt(store.snapshot(manifest), read_context(store.directory, manifest), request.embedder)
+    store.sweep()
+    return done, seconds
+
+
+def _next(
+    store: IndexStore, served: Snapshot, request: BuildRequest, show_progress: bool | None
+) -> tuple[Manifest, int, float]:
     staged = _resumable(store, request) or _begin(store, served, request, show_progress)
     if staged.context == served.manifest.context:
         store.unstage()
@@ -96,7 +109,9 @@ def build_next(
         before, staged = 0, _begin(store, served, request, show_progress)
         finished = _build(store, served, staged, request, show_progress)
     seconds = finished.staging.seconds if finished.staging else 0.0
-    finished = store.serve_staged(finished.changed(generation=served.manifest.generation + 1))
+    finished = store.serve_staged(
+        finished.changed(generation=served.manifest.generation + 1, sources=served.manifest.sources)
+    )
     return finished, len(served) - before, seconds
 
 

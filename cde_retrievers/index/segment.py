@@ -119,6 +119,18 @@ class Segment:
         return document
 
     @cached_property
+    def rows_by_text(self) -> dict[int, int]:
+        """Row of a document by the hash of its text, deleted ones included; computed at first use and kept."""
+        return {hash(self.document(row).text): row for row in range(self.entry.rows)}
+
+    def vector_of_text(self, text: str) -> Embeddings | None:
+        """Return the vector (W,) that the embedder of the index made from a text; None if there is none."""
+        if not self.entry.by_text:
+            return None
+        row = self.rows_by_text.get(hash(text))
+        return None if row is None or self.document(row).text != text else self.vectors[row]
+
+    @cached_property
     def metadata(self) -> list[dict[str, Any]]:
         """Metadata by row, parsed at first use and kept."""
         if not self.is_readable:

@@ -72,11 +72,12 @@ class SegmentWriter:
             self._ends.append(end)
         self._vectors.write(np.ascontiguousarray(vectors, dtype=np.float32).tobytes())
 
-    def close(self, postings: Postings | None) -> SegmentEntry:
+    def close(self, postings: Postings | None, *, by_text: bool) -> SegmentEntry:
         """Finish the files, sync them to the device, and return the entry for the manifest.
 
         Args:
             postings: those of the R documents; None if their context has no term statistics.
+            by_text: as in the entry.
         """
         self._files.close()
         names = [VECTORS, DOCUMENTS, LINES]
@@ -90,11 +91,16 @@ class SegmentWriter:
         sync_directory(self._folder)
         sync_directory(self._folder.parent)
         files = tuple(FileEntry.of(self._folder / name) for name in names)
-        return SegmentEntry(name=self._folder.name, rows=self._rows, files=files)
+        return SegmentEntry(name=self._folder.name, rows=self._rows, files=files, by_text=by_text)
 
 
 def write_segment(
-    home: OwnedDirectory, documents: Sequence[Document], vectors: Embeddings, terms: TermStatistics | None
+    home: OwnedDirectory,
+    documents: Sequence[Document],
+    vectors: Embeddings,
+    terms: TermStatistics | None,
+    *,
+    by_text: bool = True,
 ) -> SegmentEntry:
     """Write a segment of documents, all with ids, and their vectors (R, W).
 
@@ -103,11 +109,12 @@ def write_segment(
         documents: R documents.
         vectors: their vectors.
         terms: term statistics of their context, for their postings; None if it has none.
+        by_text: whether the embedder of the index made all vectors from the texts.
     """
     postings = None if terms is None else Postings.of(document_rows([document.text for document in documents], terms))
     with SegmentWriter(home, len(documents), vectors.shape[1]) as writer:
         writer.write(documents, vectors)
-        return writer.close(postings)
+        return writer.close(postings, by_text=by_text)
 
 
 def write_deletions(home: OwnedDirectory, entry: SegmentEntry, rows: Iterable[int]) -> SegmentEntry:

@@ -132,6 +132,14 @@ class Snapshot:
             result[here] = self.segments[part].vectors[wanted[here] - self.starts[part]]
         return result
 
+    def vector_of_text(self, text: str) -> Embeddings | None:
+        """Return the vector (W,) that the embedder of the index made from a text, maybe of a deleted document, or None.
+
+        The first call reads every text.
+        """
+        found = (segment.vector_of_text(text) for segment in reversed(self.segments))
+        return next((vector for vector in found if vector is not None), None)
+
     @cached_property
     def fields(self) -> frozenset[str]:
         """Every metadata field that a document has."""

@@ -9,7 +9,13 @@ from cde_retrievers.context.context import CorpusContext
 from cde_retrievers.errors import ContextFileError, IndexFileError
 from cde_retrievers.index.accelerator import Accelerator
 from cde_retrievers.index.contexts import context_name, read_context
-from cde_retrievers.index.integrity import accelerator_damage, check_segments, salvaged
+from cde_retrievers.index.integrity import (
+    UNKNOWN_SOURCES,
+    accelerator_damage,
+    check_segments,
+    salvaged,
+    sources_damage,
+)
 from cde_retrievers.index.manifest import SERVED, STAGED, Manifest, read_manifest, write_manifest
 from cde_retrievers.index.ownership import CONTEXTS, SEGMENTS, OwnedDirectory, checked_marker, write_marker
 from cde_retrievers.index.segment import Segment
@@ -79,7 +85,8 @@ class IndexStore:
     def open(self) -> tuple[Snapshot, CorpusContext]:
         """Open the served generation and its context, every file checked against its sum.
 
-        A damaged accelerator is left out, since it can be rebuilt; the snapshot's `damaged` names it.
+        A damaged accelerator or record of sources is left out, since it can be made again; the snapshot's `damaged`
+        names it.
 
         Raises:
             IndexFileError: files are missing or damaged; names them all.
@@ -87,7 +94,10 @@ class IndexStore:
         """
         snapshot, context = self._read(self._checked)
         for damage in snapshot.damaged:
-            logger.warning("%s; searches are exact, and slower, until optimize() rebuilds it", damage)
+            if damage.endswith(UNKNOWN_SOURCES):
+                logger.warning("%s; record them again with `cde-retrievers add INDEX SOURCE --upsert`", damage)
+            else:
+                logger.warning("%s; searches are exact, and slower, until optimize() rebuilds it", damage)
         return snapshot, context
 
     def salvage(self) -> tuple[Snapshot, CorpusContext]:
@@ -117,8 +127,9 @@ class IndexStore:
     def _checked(self, manifest: Manifest) -> Snapshot:
         checked_marker(self.directory, [manifest.identity])
         check_segments(self.directory, manifest, self._segments)
-        damage = accelerator_damage(self.directory, manifest)
-        return self.snapshot(manifest.changed(accelerator=None) if damage else manifest, damage)
+        slow, lost = accelerator_damage(self.directory, manifest), sources_damage(self.directory, manifest)
+        manifest = manifest.changed(accelerator=None) if slow else manifest
+        return self.snapshot(manifest.changed(sources=None) if lost else manifest, (*slow, *lost))
 
     def snapshot(self, manifest: Manifest, damaged: tuple[str, ...] = ()) -> Snapshot:
         """Open a generation whose files were checked or just written, sharing what is already open.

@@ -3,66 +3,61 @@
 Axes: R rows, W width.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cde_retrievers.context.context import CorpusContext
-from cde_retrievers.encoder.embedder import Embedder
 from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.index.build import embedded, size_of
 from cde_retrievers.index.compaction import compacted, partly_compacted
 from cde_retrievers.index.generation import Generation
 from cde_retrievers.index.incoming_documents import DocumentValidator, batches
 from cde_retrievers.index.manifest import Manifest, SegmentEntry
+from cde_retrievers.index.open_index import OpenIndex
 from cde_retrievers.index.segment_writer import write_deletions, write_segment
 from cde_retrievers.index.snapshot import Snapshot
-from cde_retrievers.index.store import IndexStore
+from cde_retrievers.index.sources_file import SourceRecord, read_sources, with_record, write_sources
 from cde_retrievers.retrieval.document import Document
 from cde_retrievers.util.progress import progress_bar
 from cde_retrievers.validation.vectors import Embeddings, checked_embeddings
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 
 class IndexWriter:
     """Changes an index whose lock is held; every commit replaces the generation before it.
 
     Args:
-        store: store of the index, claimed.
-        newest: newest generation of the index.
-        embedder: returns the embedder of the index; called only when there is something to embed.
-        adopt: moves the open index to documents and vectors just committed, and returns its new generation.
-
-    Attributes:
-        generation: the generation that is served now.
+        state: the open index at its newest generation, its store claimed.
     """
 
-    def __init__(
-        self,
-        store: IndexStore,
-        newest: Generation,
-        embedder: Callable[[], Embedder],
-        adopt: Callable[[Snapshot, CorpusContext], Generation],
-    ) -> None:
-        self.generation = newest
-        self._store = store
-        self._embedder = embedder
-        self._adopt = adopt
+    def __init__(self, state: OpenIndex) -> None:
+        self._state = state
+        self._store = state.store
+
+    @property
+    def _generation(self) -> Generation:
+        return self._state.current
 
     @property
     def _snapshot(self) -> Snapshot:
-        return self.generation.snapshot
+        return self._generation.snapshot
 
     def append(
         self, documents: Iterable[Document | str], batch_size: int, show_progress: bool | None, *, replacing: bool
     ) -> list[str]:
         """Embed documents and commit them batch by batch; return their ids.
 
+        A replacing document whose text is in the index already, under whatever id, gets the vector that is there.
+
         Args:
             documents: texts or documents.
             batch_size: number of documents per commit.
             show_progress: show a bar; None for long work only.
-            replacing: whether a document replaces the one with its id.
+            replacing: whether a document replaces the one with its id, and vectors are reused by text.
 
         Raises:
             DuplicateIdError, InvalidDocumentError, InvalidTextError: as `ContextualIndex.add`.
@@ -72,10 +67,10 @@ class IndexWriter:
         if isinstance(documents, Sequence):
             admitted = list(admitted)  # so that a bad document at the end is found before the first is embedded
         ids: list[str] = []
+        before = self._snapshot if replacing else None  # a text may move into a later batch than the one that drops it
         with progress_bar(size_of(documents), show_progress, "Indexing", "document") as bar:
             for batch in batches(admitted, batch_size):
-                vectors = embedded(self._embedder(), batch, self.generation.context, self.generation.width, bar)
-                self._commit_documents(batch, vectors, validator.named)
+                self._commit_documents(batch, self._vectors(batch, before, bar), validator.named, by_text=True)
                 ids += [str(document.id) for document in batch]
         return ids
 
@@ -86,12 +81,12 @@ class IndexWriter:
             ContextMismatchError: it is not the context of the index.
             ConfigurationError: the vectors have the wrong shape or length.
         """
-        self.generation.check_fingerprint(fingerprint)
-        matrix = checked_embeddings(vectors, len(documents), self.generation.width, ConfigurationError)
+        self._generation.check_fingerprint(fingerprint)
+        matrix = checked_embeddings(vectors, len(documents), self._generation.width, ConfigurationError)
         validator = self._validator(replacing=True)
         admitted = list(validator.admit(documents))
         if admitted:
-            self._commit_documents(admitted, matrix, validator.named)
+            self._commit_documents(admitted, matrix, validator.named, by_text=False)
         return [str(document.id) for document in admitted]
 
     def delete(self, ids: Iterable[str]) -> list[str]:
@@ -102,6 +97,17 @@ class IndexWriter:
             self._commit(partly_compacted(self._store, self._next(self._without(rows))))
         return known
 
+    def record_source(self, source: SourceRecord, instead_of: Container[str]) -> None:
+        """Record a source, in place of what was recorded of its path and of some others.
+
+        The generation keeps its number, since no document changes.
+        """
+        manifest = self._snapshot.manifest
+        known = read_sources(self._store.directory, manifest)
+        records = with_record(known, source, instead_of)
+        if records != known:
+            self._commit(manifest.changed(sources=write_sources(self._store.home, records)))
+
     def compact(self) -> None:
         """Rewrite the index without deleted rows, in as few segments as possible."""
         self._commit(compacted(self._store, self._next(self._snapshot.manifest.segments)))
@@ -109,17 +115,35 @@ class IndexWriter:
     def _validator(self, *, replacing: bool) -> DocumentValidator:
         return DocumentValidator(self._snapshot.rows_by_id, self._snapshot.manifest.named, replacing=replacing)
 
-    def _commit_documents(self, documents: Sequence[Document], vectors: Embeddings, named: int) -> None:
+    def _vectors(self, documents: Sequence[Document], before: Snapshot | None, bar: "tqdm[Any]") -> Embeddings:
+        """Return vectors (n, W): those that the generation `before` has for the same texts; the others are embedded."""
+        vectors = np.empty((len(documents), self._generation.width), dtype=np.float32)
+        new = []
+        for place, document in enumerate(documents):
+            known = None if before is None else before.vector_of_text(document.text)
+            if known is None:
+                new.append(place)
+            else:
+                vectors[place] = known
+        bar.update(len(documents) - len(new))
+        if new:
+            embedder, context = self._state.embedder_of(self._generation), self._generation.context
+            vectors[new] = embedded(embedder, [documents[place] for place in new], context, vectors.shape[1], bar)
+        return vectors
+
+    def _commit_documents(
+        self, documents: Sequence[Document], vectors: Embeddings, named: int, *, by_text: bool
+    ) -> None:
         """Commit documents in place of those with the same ids; `named` counts the ids assigned so far."""
         known = self._snapshot.rows_by_id
         replaced = [known[str(document.id)] for document in documents if document.id in known]
-        added = write_segment(self._store.home, documents, vectors, self.generation.context.terms)
+        added = write_segment(self._store.home, documents, vectors, self._generation.context.terms, by_text=by_text)
         after = self._next((*self._without(replaced), added)).changed(named=named)
         self._commit(partly_compacted(self._store, after))
 
     def _commit(self, manifest: Manifest) -> None:
         snapshot = self._store.snapshot(self._store.commit(manifest))
-        self.generation = self._adopt(snapshot, self.generation.context)
+        self._state.adopt(snapshot, self._generation.context)
         self._store.sweep()
 
     def _next(self, segments: tuple[SegmentEntry, ...]) -> Manifest:

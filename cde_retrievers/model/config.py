@@ -150,6 +150,20 @@ class ContextualConfig(_Frozen):
         """
         return cls(**settings)
 
+    def checked_context_size(self, size: int | None) -> int:
+        """Return the number of documents for a context; the default if None.
+
+        Raises:
+            ConfigurationError: the model reads another number of context vectors.
+        """
+        slots = getattr(self.conditioning, "context_slots", None)
+        if size is not None and slots not in (None, size):
+            raise ConfigurationError(
+                f"this model reads exactly {slots} context vectors, size={size} was requested; leave the size out "
+                f"(a smaller corpus fills the context by repetition)"
+            )
+        return self.context_size if size is None else size
+
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as JSON values."""
         return self.model_dump(mode="json")

@@ -161,6 +161,13 @@ def to_line(document: Document) -> bytes:
     return _on_any_stack(_dumped, content).encode("utf-8") + b"\n"
 
 
+def is_same(document: Document, other: Document) -> bool:
+    """Whether two documents are stored alike, so that True, 1 and 1.0 are three values; the order of fields is free."""
+    return (document.id, document.text) == (other.id, other.text) and (
+        _on_any_stack(_sorted_json, document.metadata) == _on_any_stack(_sorted_json, other.metadata)
+    )
+
+
 def from_line(line: bytes) -> Document:
     """Parse a line made by `to_line`.
 
@@ -178,6 +185,10 @@ def from_line(line: bytes) -> Document:
 
 def _dumped(content: dict[str, Any]) -> str:
     return json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+
+
+def _sorted_json(metadata: Metadata) -> str:
+    return json.dumps(dict(metadata), sort_keys=True)
 
 
 def _on_any_stack(work: Callable[[_Given], _Made], given: _Given) -> _Made:

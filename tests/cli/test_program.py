@@ -34,7 +34,20 @@ def test_every_command_has_help_with_an_example():
     from cde_retrievers.cli.app import app
 
     names = {command.callback.__name__ for command in app.registered_commands}
-    assert names == {"fit", "index", "search", "add", "check", "drift", "refit", "info", "train", "eval", "report"}
+    assert names == {
+        "fit",
+        "index",
+        "search",
+        "add",
+        "sync",
+        "check",
+        "drift",
+        "refit",
+        "info",
+        "train",
+        "eval",
+        "report",
+    }
     for name in names:
         shown = CliRunner(env={"COLUMNS": "200"}).invoke(app, [name, "--help"]).stdout
         assert f"Example: cde-retrievers {name} " in shown

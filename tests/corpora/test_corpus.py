@@ -223,3 +223,14 @@ def test_changes_are_what_an_index_does_not_have_as_it_is():
     changes = CorpusSync(documents, Index())
     assert list(changes) == documents[1:]
     assert (changes.added, changes.replaced, changes.unchanged) == (1, 1, 1)
+
+
+@pytest.mark.parametrize("values", [(True, 1), (1, 1.0), (0, False), ([1], [True]), ({"a": 0.0}, {"a": -0.0})])
+def test_a_value_that_changes_only_its_type_is_a_change(values):
+    class Index:
+        def get(self, ids):
+            return [Document("x", identity, {"n": values[0], "m": 2}) for identity in ids]
+
+    for value in values:
+        changes = CorpusSync([Document("x", "a", {"m": 2, "n": value})], Index())
+        assert len(list(changes)) == changes.replaced == (value is values[1])

@@ -29,7 +29,8 @@ def base(request, make_encoder, service):
 
 def plain(base, texts, context, queries=False):
     """Unit vectors of texts in float64, without any context."""
-    vectors = np.array((base.plain_queries if queries else base.plain_documents)(texts, context), dtype=np.float64)
+    embed = base.closed_form.queries if queries else base.closed_form.documents
+    vectors = np.array(embed(texts, context), dtype=np.float64)
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
@@ -47,7 +48,7 @@ def mean_and_matrix(context, settings):
 def test_scores_are_those_of_the_closed_form_on_both_sides_but_for_what_belongs_to_the_document(base):
     embedder = QuerySideEmbedder(base)
     own, context = embedder.fit_context(CORPUS), base.fit_context(CORPUS)
-    _, matrix = mean_and_matrix(context, base.closed_form)
+    _, matrix = mean_and_matrix(context, base.closed_form.settings)
     documents, queries = embedder.encode_documents(CORPUS, own), embedder.encode_queries(QUERIES, own)
     assert documents.dtype == queries.dtype == np.float32
     for query, found in zip(plain(base, QUERIES, context, queries=True), queries, strict=True):

@@ -497,3 +497,48 @@ def test_where_there_is_no_index_that_is_said(tmp_path):
 def test_impossible_settings_are_refused(embedder, tmp_path, setting):
     with pytest.raises(ConfigurationError):
         ContextualIndex.build(CORPUS, embedder, tmp_path / "index", **setting)
+
+
+def test_an_insertion_embeds_what_is_new_and_nothing_else(embedder, tmp_path):
+    texts = [f"document {number} speaks of subject {number * 7}" for number in range(50)]
+    index = ContextualIndex.build([Document(t, f"d{i}") for i, t in enumerate(texts)], embedder, tmp_path / "index")
+    before, embedder.embedded = index.vectors([f"d{i}" for i in range(50)]), 0
+    index.upsert([Document(text, f"d{i}") for i, text in enumerate(["something new", *texts])])
+    assert embedder.embedded == 1
+    np.testing.assert_array_equal(index.vectors([f"d{i}" for i in range(1, 51)]), before)
+    assert [document.text for document in index.get(["d0", "d50"])] == ["something new", texts[-1]]
+
+
+def test_a_text_that_moves_into_a_later_batch_is_not_embedded_again(embedder, tmp_path, monkeypatch):
+    monkeypatch.setattr("cde_retrievers.index.contextual_index.BATCH", 10)
+    index = ContextualIndex.build(DOCUMENTS, embedder, tmp_path / "index")
+    shifted = [Document(text, f"d{i}") for i, text in enumerate(["something new", *CORPUS])]
+    embedder.embedded = 0
+    index.upsert(shifted)
+    index.upsert([*shifted[::-1], Document(shifted[-1].text, "a copy")])
+    assert embedder.embedded == 1
+    twin = ContextualIndex.create(embedder, index.context, tmp_path / "twin")
+    twin.add(shifted)
+    ids = [str(document.id) for document in shifted]
+    np.testing.assert_allclose(index.vectors(ids), twin.vectors(ids), atol=1e-6)
+    assert index.search(QUERIES[0], mode="lexical")[0].score == twin.search(QUERIES[0], mode="lexical")[0].score
+
+
+def test_a_vector_that_was_handed_in_is_not_taken_for_the_texts_own(embedder, index):
+    odd = np.roll(index.vectors(["d0"]), 1, axis=1)
+    index.add_embedded([Document("a text with another title", "x")], odd, index.context.fingerprint)
+    index.optimize()  # into one file with vectors of the embedder
+    embedder.embedded = 0
+    index.upsert([Document("a text with another title", "x", {"changed": True})])
+    assert embedder.embedded == 1
+    assert np.abs(index.vectors(["x"]) - odd).max() > 1e-3
+
+
+def test_another_context_has_other_vectors(embedder, index):
+    index.refit(seed=1, size=4)
+    embedder.embedded = 0
+    index.upsert([Document(CORPUS[0], "copy")])
+    assert embedder.embedded == 0
+    np.testing.assert_array_equal(index.vectors(["copy"]), index.vectors(["d0"]))
+    expected = embedder.encode_documents(CORPUS[:1], index.context)
+    np.testing.assert_allclose(index.vectors(["copy"]), expected, atol=1e-6)

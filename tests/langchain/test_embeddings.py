@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from tiny import CORPUS, QUERIES
 
 from cde_retrievers import ContextualEncoder
-from cde_retrievers.encoder import encoder as encoder_module
+from cde_retrievers.encoder import loading
 from cde_retrievers.errors import (
     CheckpointError,
     ConfigurationError,
@@ -196,8 +196,8 @@ def test_pickles_carry_the_context(embeddings):
 
 def test_a_pickle_is_read_without_its_model_and_the_model_is_loaded_at_the_first_use(embeddings, monkeypatch):
     written = pickle.dumps(embeddings.fit(CORPUS))
-    load, loads = encoder_module.load_tokenizer, []
-    monkeypatch.setattr(encoder_module, "load_tokenizer", lambda *given: loads.append(given) or load(*given))
+    load, loads = loading.load_tokenizer, []
+    monkeypatch.setattr(loading, "load_tokenizer", lambda *given: loads.append(given) or load(*given))
     again = pickle.dumps(pickle.loads(written))
     twin = pickle.loads(again)
     copies = [copy.copy(twin), copy.deepcopy(twin), twin.with_context(embeddings.context)]

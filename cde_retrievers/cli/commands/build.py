@@ -1,6 +1,6 @@
 """`fit` and `index`: a context and an index out of documents in files."""
 
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +13,7 @@ from cde_retrievers.errors import IndexFileError, PathInUseError
 
 if TYPE_CHECKING:
     from cde_retrievers.corpora import CheckedCorpus
+    from cde_retrievers.index.sources_file import SourceRecord
 
 
 def fit(
@@ -79,6 +80,7 @@ def index(
     with session(output) as run:
         from cde_retrievers.cli.loading import load_encoder
         from cde_retrievers.context.context import CorpusContext
+        from cde_retrievers.corpora.recorded_source import recorded_source
         from cde_retrievers.index import ContextualIndex
 
         refuse_inside(out, reading.source)
@@ -99,6 +101,7 @@ def index(
             kind=kind,
             batch_size=batch_size,
             show_progress=run.show_progress,
+            source=recorded_source(documents.corpus),
         )
         encoder.warn_of_cut(run)
         data = {
@@ -119,18 +122,27 @@ def index(
         )
 
 
-def read_once(reading: ReadingOptions, run: Session, taken: Container[object] = ()) -> "CheckedCorpus":
+def read_once(
+    reading: ReadingOptions,
+    run: Session,
+    taken: Container[object] = (),
+    records: "Sequence[SourceRecord]" = (),
+) -> "CheckedCorpus":
     """Read the documents of the source and check them all.
 
     Args:
         reading: the source.
         run: where to say what was found.
         taken: ids that must not come.
+        records: sources of an index; this one is read as they were.
 
     Raises:
-        As `Corpus` and `Corpus.check`.
+        As `Corpus`, `Corpus.check` and `options_like_before`.
     """
-    corpus = reading.corpus()
+    from cde_retrievers.corpora import Corpus
+    from cde_retrievers.corpora.recorded_source import options_like_before
+
+    corpus = Corpus(reading.source, options_like_before(reading.source, reading.options(), records))
     documents = corpus.check(taken)
     files = "1 file" if corpus.files == 1 else f"{corpus.files:,} files"
     run.say(f"{reading.source}: {len(documents):,} documents in {files} ({corpus.format})")

@@ -44,8 +44,8 @@ def check(
             index = ContextualIndex.open(path, read_only=True)
             if index.damaged:
                 raise IndexFileError(
-                    f"{'; '.join(index.damaged)}. The documents are not affected, and searches are exact without it; "
-                    f"the next change, or ContextualIndex.optimize(), rebuilds it"
+                    f"{'; '.join(index.damaged)}. The documents are not affected, and searches are exact without an "
+                    f"accelerator, which the next change, or ContextualIndex.optimize(), rebuilds"
                 )
         except IndexFileError as error:
             run.fail(error)
@@ -80,7 +80,8 @@ def drift(
 ) -> None:
     """Measure how far the documents of SOURCE lie from those that the context was fitted on.
 
-    Read the source as it was read for the index, with the same options: whole texts are unlike their parts.
+    The source is read as those of the index were, since whole texts are unlike their parts. For a context, give the
+    options that the documents of its fitting were read with.
 
     Exit code 3 if the answer is to refit, 0 if it is "as expected" or "drifting".
     """
@@ -90,8 +91,8 @@ def drift(
         from cde_retrievers.context.context import CorpusContext
         from cde_retrievers.drift import measure
 
-        documents = read_once(reading, run)
         if holds_context(path):
+            documents = read_once(reading, run)
             context = CorpusContext.load(path)
             report = measure(
                 context,
@@ -103,6 +104,7 @@ def drift(
             )
         else:
             index, _ = open_index(path, model, run, read_only=True)
+            documents = read_once(reading, run, records=index.sources)
             report = measure(index, documents.texts(), sample=sample, seed=seed, show_progress=run.show_progress)
         run.answer(report.to_dict(), str(report))
         if report.verdict == "refit":

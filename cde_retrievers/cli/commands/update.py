@@ -1,13 +1,15 @@
 """`add` and `refit`: an index that changes."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from typer import BadParameter, Option
 
 from cde_retrievers.cli.commands.build import read_once
+from cde_retrievers.cli.commands.sync import Yes
 from cde_retrievers.cli.options.common import ContextOptions, IndexPath, ModelOptions, OutputOptions, ReadingOptions
-from cde_retrievers.cli.session import session
+from cde_retrievers.cli.session import Session, session
 
 if TYPE_CHECKING:
     from cde_retrievers.index import ContextualIndex
@@ -29,36 +31,55 @@ def add(
         bool,
         Option(
             "--prune",
-            help="With --upsert: delete every document of the index that is not in SOURCE; with --id-prefix only among "
-            "those whose ids begin so, as an index of several sources needs it.",
+            help="With --upsert: delete every document of the index that is not in SOURCE, which becomes its only "
+            "source; with --id-prefix only among those whose ids begin so, as an index of several sources needs it.",
         ),
     ] = False,
+    as_given: Annotated[
+        bool,
+        Option(
+            "--as-given", help="Read SOURCE by the options of this command alone, not as the index's sources were read."
+        ),
+    ] = False,
+    yes: Yes = False,
 ) -> None:
     """Embed the documents of SOURCE under the context of INDEX, and add them.
 
-    Documents that are in the index and no longer in the source stay, unless --prune is given. Read the source as it was
-    read for the index, with the same options.
+    The source is read as it was read before, or a new one as the other sources of the index were, and recorded for
+    `sync`. Documents that are in the index and no longer in the source stay, unless --prune is given.
     """
     if prune and not upsert:
         raise BadParameter("it makes the index match the source, and so needs --upsert", param_hint="--prune")
     with session(output) as run:
         from cde_retrievers.cli.loading import open_index
-        from cde_retrievers.corpora import CorpusSync
+        from cde_retrievers.corpora.recorded_source import absolute
+        from cde_retrievers.corpora.sync import check_removal, plan_update
 
         index, encoder = open_index(path, model, run)
-        documents = read_once(reading, run, () if upsert else index)
+        records = index.sources
+        documents = read_once(reading, run, () if upsert else index, () if as_given else records)
+        own = next((record for record in records if record.path == absolute(reading.source)), None)
+        update = plan_update(index, documents, own)
+        removed = _not_in(update.now.ids, index, reading.id_prefix) if prune else []
+        if not yes:
+            check_removal(index, removed)
         before = len(index)
         run.if_interrupted = lambda: _state_of(index, before)
-        changes = CorpusSync(documents, index)
-        # Without --upsert the check has refused known ids, so that everything is new.
-        (index.upsert if upsert else index.add)(changes, show_progress=run.show_progress)
-        removed = index.delete(changes.vanished(reading.id_prefix)) if prune else []
+        changes = update.apply(
+            index,
+            removed,
+            replacing=upsert,
+            instead_of=[record.path for record in records] if prune and not reading.id_prefix else (),
+            show_progress=run.show_progress,
+        )
         encoder.warn_of_cut(run)
         data = {
             "index": str(path),
             "documents": len(index),
             **changes.to_dict(),
             "removed": len(removed),
+            "embedded": encoder.documents,
+            "reused": changes.added + changes.replaced - encoder.documents,
             "cut": encoder.cut,
             "left_out": documents.left_out,
             "context": index.context.fingerprint,
@@ -70,6 +91,11 @@ def add(
             f"{path}: {changes.added:,} documents added, {changes.replaced:,} replaced, {changes.unchanged:,} "
             f"unchanged{pruned}; {len(index):,} in all",
         )
+
+
+def _not_in(ids: "Sequence[str]", index: "ContextualIndex", prefix: str) -> list[str]:
+    kept = frozenset(ids)
+    return [identity for identity in index.ids() if identity.startswith(prefix) and identity not in kept]
 
 
 def _state_of(index: "ContextualIndex", before: int) -> str:
@@ -108,6 +134,7 @@ def refit(
         index, encoder = open_index(path, ModelOptions(device=model.device, dtype=model.dtype), run)
         target = load_encoder(model) if model.model else encoder
         queries = judged_queries(judged, index, judged_split) if judged else None
+        _warn_of_changed_sources(index, run)
         run.if_interrupted = lambda: _state_of_refit(path)
         report = index.refit(
             embedder=target,
@@ -121,6 +148,19 @@ def refit(
         )
         target.warn_of_cut(run)
         run.answer({"index": str(path), **report.to_dict(), "cut": target.cut}, str(report))
+
+
+def _warn_of_changed_sources(index: "ContextualIndex", run: Session) -> None:
+    """Warn if a refit would embed documents whose files have changed since they were read."""
+    from cde_retrievers.corpora.recorded_source import changed_files
+
+    for record in index.sources:
+        changed = changed_files(record)
+        if changed:
+            run.warn(
+                f"{record.path}: {len(changed):,} files changed since they were read, such as {changed[0]}; "
+                f"`cde-retrievers sync {index.path}` brings the index up to date, best before a refit"
+            )
 
 
 def _state_of_refit(path: Path) -> str:

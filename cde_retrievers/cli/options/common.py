@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from typer import Argument, BadParameter, Option
 
 if TYPE_CHECKING:
-    from cde_retrievers.corpora import Corpus
+    from cde_retrievers.corpora import Corpus, ReadOptions
 
 
 Format = Literal["text", "jsonl", "csv", "parquet", "beir"]
@@ -125,9 +125,15 @@ class ReadingOptions:
 
     def corpus(self) -> Corpus:
         """Return the documents, not read yet; raises as `Corpus`."""
-        from cde_retrievers.corpora import Corpus, ReadOptions
+        from cde_retrievers.corpora import Corpus
 
-        reading = ReadOptions(
+        return Corpus(self.source, self.options())
+
+    def options(self) -> ReadOptions:
+        """Return how to read it; raises as `ReadOptions`."""
+        from cde_retrievers.corpora import ReadOptions
+
+        return ReadOptions(
             format=self.format,
             encoding=self.encoding,
             endings=tuple(self.ending or ()),
@@ -144,7 +150,6 @@ class ReadingOptions:
             max_characters=self.max_characters,
             follow_links=self.follow_links,
         )
-        return Corpus(self.source, reading)
 
 
 @dataclass(frozen=True)

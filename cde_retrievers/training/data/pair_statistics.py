@@ -1,7 +1,7 @@
 """Statistics of training pairs, and whether there are enough to train on."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,7 +15,6 @@ from cde_retrievers.errors import TrainingDataError
 from cde_retrievers.training.data.pairs import TrainingPairs, check_table, first_rows
 from cde_retrievers.validation.numbers import check_whole
 
-_UNCUT = 2**31 - 1
 _ROWS_SHOWN = 5
 _FINDINGS = {
     "repeated": "repeated pairs",
@@ -40,14 +39,10 @@ class Lengths:
 class PairsReport:
     """Statistics of training pairs.
 
+    `batches` are those of an epoch, where repeated pairs count once; `domains` are numbers of pairs, the largest first;
+    `documents` include hard negatives.
+
     Attributes:
-        pairs: the number of pairs.
-        hard_negatives: the number of hard negatives of all pairs.
-        batch_size: the number of pairs in a batch.
-        batches: the number of batches in an epoch; repeated pairs count once.
-        domains: the number of pairs by domain, the largest first.
-        queries: lengths of the distinct queries.
-        documents: lengths of the distinct documents, hard negatives included.
         findings: rows of pairs to look at, none of which prevents training: "repeated" (an earlier pair has the same
             texts; only the hard negatives of this one are used), "equal" (the query is the document, but for case and
             spaces) and "contradicting" (a hard negative is a positive of the same query in another pair).
@@ -85,19 +80,13 @@ class PairsReport:
 
 
 def describe_pairs(pairs: TrainingPairs, encoder: ContextualEncoder, *, batch_size: int) -> PairsReport:
-    """Measure the pairs as a model reads them.
-
-    Args:
-        pairs: to train on.
-        encoder: the model to train; its tokenizer, prompts and longest text count.
-        batch_size: pairs of a batch, at least 2: each has the others as negatives.
+    """Measure the pairs as the model to train reads them, with its tokenizer and prompts.
 
     Raises:
         TrainingDataError: `pairs` is something else, such as rows that were not read yet.
-        ConfigurationError: the batch size is impossible.
+        ConfigurationError: the batch size is less than 2: the other pairs of a batch are the negatives of each.
     """
-    check_table(pairs)
-    check_whole("batch_size", batch_size, 2)
+    _check(pairs, batch_size)
     counts = Counter(pairs.domain_of.tolist())
     return PairsReport(
         pairs=len(pairs),
@@ -112,15 +101,11 @@ def describe_pairs(pairs: TrainingPairs, encoder: ContextualEncoder, *, batch_si
 
 
 def check_enough(pairs: TrainingPairs, batch_size: int) -> None:
-    """Refuse pairs that do not fill one batch, or leave nothing to tell apart.
+    """Raise TrainingDataError for pairs that do not fill one batch, or leave nothing to tell apart.
 
-    Raises:
-        TrainingDataError: there are fewer distinct pairs than a batch has, or all have the same document or the same
-            query.
-        ConfigurationError: the batch size is impossible.
+    Other errors are those of `describe_pairs`.
     """
-    check_table(pairs)
-    check_whole("batch_size", batch_size, 2)
+    _check(pairs, batch_size)
     distinct = len(first_rows(pairs))
     if distinct < batch_size:
         raise TrainingDataError(
@@ -135,8 +120,13 @@ def check_enough(pairs: TrainingPairs, batch_size: int) -> None:
             )
 
 
+def _check(pairs: TrainingPairs, batch_size: int) -> None:
+    check_table(pairs)
+    check_whole("batch_size", batch_size, 2)
+
+
 def _lengths(texts: Sequence[str], prompt: str, encoder: ContextualEncoder) -> Lengths:
-    uncut = TextTokenizer(encoder.tokenizer, _UNCUT, 0)
+    uncut = TextTokenizer(encoder.tokenizer, 2**31 - 1, 0)
     counts: list[int] = []
     for start, stop in text_windows(texts):
         counts += [len(row) for row in uncut.encode([prompt + text for text in texts[start:stop]])]
@@ -146,12 +136,9 @@ def _lengths(texts: Sequence[str], prompt: str, encoder: ContextualEncoder) -> L
 def _findings(pairs: TrainingPairs) -> dict[str, tuple[int, ...]]:
     sides = list(zip(pairs.query_of.tolist(), pairs.positive_of.tolist(), strict=True))
     known, first = set(sides), set(first_rows(pairs).tolist())
-    found: dict[str, list[int]] = {name: [] for name in _FINDINGS}
-    for row, (query, positive) in enumerate(sides):
-        if row not in first:
-            found["repeated"].append(row)
-        if plain(pairs.queries[query]) == plain(pairs.documents[positive]):
-            found["equal"].append(row)
-        if any((query, negative) in known for negative in pairs.negatives_of[row]):
-            found["contradicting"].append(row)
-    return {name: tuple(rows) for name, rows in found.items()}
+    rules: dict[str, Callable[[int, int, int], bool]] = {
+        "repeated": lambda row, query, positive: row not in first,
+        "equal": lambda row, query, positive: plain(pairs.queries[query]) == plain(pairs.documents[positive]),
+        "contradicting": lambda row, query, _: any((query, other) in known for other in pairs.negatives_of[row]),
+    }
+    return {name: tuple(row for row, side in enumerate(sides) if rule(row, *side)) for name, rule in rules.items()}

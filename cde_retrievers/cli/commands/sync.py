@@ -1,0 +1,130 @@
+"""`sync`: an index that follows its sources."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from typer import Option
+
+from cde_retrievers.cli.options.common import IndexPath, ModelOptions, OutputOptions
+from cde_retrievers.cli.session import Session, session
+from cde_retrievers.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from cde_retrievers.corpora.sync import SourceUpdate
+    from cde_retrievers.index import ContextualIndex
+    from cde_retrievers.index.sources_file import SourceRecord
+
+Yes = Annotated[bool, Option("--yes", help="Remove documents even if they are more than a quarter of the index.")]
+_COUNTS = ("added", "changed", "removed", "unchanged", "embedded", "reused")
+
+
+def sync(
+    path: IndexPath,
+    model: ModelOptions,
+    output: OutputOptions,
+    dry_run: Annotated[bool, Option("--dry-run", help="Say what would be done, and change nothing.")] = False,
+    yes: Yes = False,
+    source: Annotated[
+        Path | None, Option(help="Where a source is now that was moved: the only one, or the only one that is missing.")
+    ] = None,
+) -> None:
+    """Bring INDEX up to date with the sources that it was made from, read as they were then.
+
+    New and changed documents are embedded, unless their text has a vector in the index already. Documents that a source
+    no longer has are removed; those that come from none of the sources stay. If it is interrupted, the same command
+    continues with the rest.
+    """
+    with session(output) as run:
+        from cde_retrievers.cli.loading import open_index
+
+        index, encoder = open_index(path, model, run, read_only=dry_run)
+        records = _records(index, source)
+        updates = _planned(index, records, run)
+        removed = {identity for update in updates for identity in update.gone}
+        data = {name: sum(getattr(update, name) for update in updates) for name in _COUNTS if name != "removed"}
+        data["removed"] = len(removed)
+        if not dry_run:
+            _check_removal(index, removed, yes)
+            run.if_interrupted = lambda: (
+                "The index is whole, and what was committed stays; give the same command again, and it continues with "
+                "the rest."
+            )
+            if source is not None:
+                _record_move(index, records)
+            for update in updates:
+                update.apply(index, update.gone, show_progress=run.show_progress)
+            data["embedded"] = encoder.documents
+            data["reused"] = data["added"] + data["changed"] - data["embedded"]
+            encoder.warn_of_cut(run)
+        counts = ", ".join(f"{data[name]:,} {name}" for name in _COUNTS)
+        run.answer(
+            {
+                "index": str(path),
+                "dry_run": dry_run,
+                **{name: data[name] for name in _COUNTS},
+                "documents": len(index),
+                "sources": [
+                    {"path": update.now.path, "changed_files": update.changed_files, "left_out": update.corpus.left_out}
+                    for update in updates
+                ],
+                "generation": index.generation,
+            },
+            f"{path}: {counts}; {len(index):,} in all" + (" (dry run: nothing was changed)" if dry_run else ""),
+        )
+
+
+def _records(index: "ContextualIndex", moved_to: Path | None) -> "tuple[SourceRecord, ...]":
+    """Return what the index records, a moved source under its new path."""
+    from cde_retrievers.corpora.recorded_source import absolute
+    from cde_retrievers.index.sources_file import with_record
+
+    records = index.sources
+    if not records:
+        raise ConfigurationError(
+            f"{index.path} records no sources, since an earlier release made it or its documents come from a program; "
+            f"record one with `cde-retrievers add {index.path} SOURCE --upsert` and the options it was read with"
+        )
+    if moved_to is None:
+        return records
+    missing = records if len(records) == 1 else [record for record in records if not Path(record.path).exists()]
+    if len(missing) != 1:
+        raise ConfigurationError(
+            f"--source says where the one source is that is missing, but of {len(records)} sources {len(missing)} are: "
+            f"{', '.join(record.path for record in missing) or 'all are there'}; bring {moved_to} in with "
+            f"`cde-retrievers add`"
+        )
+    [old], path = missing, absolute(moved_to)
+    known = next((record.ids for record in records if record.path == path), ())
+    moved = old.model_copy(update={"path": path, "ids": tuple(dict.fromkeys((*old.ids, *known)))})
+    return with_record(records, moved, [old.path])
+
+
+def _record_move(index: "ContextualIndex", records: "Sequence[SourceRecord]") -> None:
+    known = index.sources
+    left = {record.path for record in known} - {record.path for record in records}
+    for record in records:
+        if record not in known:
+            index.record_source(record, left)
+
+
+def _planned(index: "ContextualIndex", records: "Sequence[SourceRecord]", run: Session) -> "list[SourceUpdate]":
+    """Read every source, and compare it with the index; a document of two sources is taken from the later one."""
+    from cde_retrievers.corpora.recorded_source import corpus_of
+    from cde_retrievers.corpora.sync import plan_update
+
+    theirs: set[str] = set()
+    updates = []
+    for record in reversed(records):
+        update = plan_update(index, corpus_of(record).check(), record, frozenset(theirs))
+        run.say(f"{record.path}: {len(update.corpus):,} documents, {len(update.changed_files):,} files changed")
+        theirs |= {*update.now.ids}
+        updates.append(update)
+    return updates[::-1]
+
+
+def _check_removal(index: "ContextualIndex", removed: set[str], yes: bool) -> None:
+    from cde_retrievers.corpora.sync import check_removal
+
+    if not yes:
+        check_removal(index, removed)

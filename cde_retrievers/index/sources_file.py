@@ -1,0 +1,76 @@
+"""The sources of an index: what its documents were read from, and how, in one file of the generation."""
+
+from collections.abc import Container, Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from cde_retrievers.errors import IndexFileError
+from cde_retrievers.index.manifest import Manifest, Sha256, SourcesFile
+from cde_retrievers.index.ownership import OwnedDirectory
+from cde_retrievers.index.symlinks import new_file
+from cde_retrievers.storage.sync import sync_directory, sync_file
+
+_REMEDY = (
+    "restore it from a copy, or let any change of the index drop it, such as ContextualIndex.optimize(), and record "
+    "the sources again with `cde-retrievers add INDEX SOURCE --upsert`"
+)
+
+
+class SourceRecord(BaseModel):
+    """A source of documents, as it was when it was last read for the index.
+
+    Attributes:
+        path: where it is, absolute.
+        reading: the options that it was read with, as JSON values.
+        files: SHA-256 of each of its files by their names.
+        ids: ids of its documents.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    path: Annotated[str, Field(min_length=1)]
+    reading: dict[str, Any]
+    files: dict[str, Sha256]
+    ids: tuple[str, ...]
+
+
+_RECORDS = TypeAdapter(tuple[SourceRecord, ...])
+
+
+def with_record(
+    records: Iterable[SourceRecord], record: SourceRecord, instead_of: Container[str] = ()
+) -> tuple[SourceRecord, ...]:
+    """Return the records with this one in place of those of the same path and of others, or at the end."""
+    kept = {record.path if known.path in instead_of else known.path: known for known in records}
+    return tuple({**kept, record.path: record}.values())
+
+
+def write_sources(home: OwnedDirectory, records: Iterable[SourceRecord]) -> SourcesFile:
+    """Write records to a new file, sync it to the device, and return its entry for the manifest."""
+    path = home.path / f"sources-{home.new_name()}.json"
+    with new_file(path) as file:
+        file.write(_RECORDS.dump_json(tuple(records)))
+    sync_file(path)
+    sync_directory(home.path)
+    return SourcesFile.of(path)
+
+
+def read_sources(directory: Path, manifest: Manifest) -> tuple[SourceRecord, ...]:
+    """Read the records of a generation; none if it has no file of them.
+
+    Raises:
+        IndexFileError: the file is missing or damaged.
+    """
+    entry = manifest.sources
+    if entry is None:
+        return ()
+    damage = entry.damage(directory)
+    if damage is not None:
+        raise IndexFileError(f"{damage}; {_REMEDY}")
+    path = directory / entry.name
+    try:
+        return _RECORDS.validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise IndexFileError(f"{path} does not hold the sources of an index; {_REMEDY}") from error

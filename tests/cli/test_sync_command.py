@@ -1,0 +1,202 @@
+"""An index that knows its sources: `sync`, and how `add`, `drift` and `refit` use what is recorded."""
+
+import json
+import shutil
+
+import pytest
+
+from cde_retrievers import ContextualEncoder
+from cde_retrievers.index import ContextualIndex
+
+TOPICS = ["tea", "coffee", "rails", "whales", "bread", "stars", "rivers", "clocks"]
+
+
+@pytest.fixture
+def docs(tmp_path):
+    """A folder of Markdown with three parts in each file."""
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    for topic in TOPICS:
+        parts = [f"# {topic} {part}\nThe {part} of {topic} is a thing to know.\n" for part in ("use", "age", "price")]
+        (folder / f"{topic}.md").write_text("\n".join(parts))
+    return folder
+
+
+@pytest.fixture
+def made(answer, docs, model_folder, tmp_path):
+    answer("index", docs, "--out", tmp_path / "made", "--split", "headings", "--model", model_folder)
+    return tmp_path / "made"
+
+
+def counts(found):
+    return {name: found[name] for name in ("added", "changed", "removed", "unchanged", "embedded", "reused")}
+
+
+def contents(path):
+    return {
+        document.id: (document.text, dict(document.metadata)) for document in ContextualIndex.open(path).documents()
+    }
+
+
+def test_sync_brings_the_index_to_what_a_new_one_would_be(answer, docs, made, model_folder, tmp_path):
+    nothing = answer("sync", made)
+    assert counts(nothing) == dict(added=0, changed=0, removed=0, unchanged=24, embedded=0, reused=0)
+    assert nothing["generation"] == 1
+    (docs / "tea.md").write_text("# tea new\nA part in front.\n\n" + (docs / "tea.md").read_text())
+    (docs / "bread.md").unlink()
+    (docs / "moons.md").write_text("# moons\nThey are round.\n")
+    before = contents(made)
+    planned = answer("sync", made, "--dry-run")
+    assert planned["dry_run"] is True
+    assert contents(made) == before
+    assert ContextualIndex.open(made).generation == 1
+    found = answer("sync", made)
+    assert counts(found) == counts(planned)
+    assert found["removed"] == 3
+    assert found["embedded"] == 2, "the part in front and the new file; what moved keeps its vector"
+    assert found["sources"][0]["changed_files"] == ["bread.md", "moons.md", "tea.md"]
+    answer("index", docs, "--out", tmp_path / "twin", "--split", "headings", "--model", model_folder)
+    assert contents(made) == contents(tmp_path / "twin")
+    assert counts(answer("sync", made))["unchanged"] == found["documents"]
+
+
+def test_sync_removes_no_more_than_a_quarter_without_consent(run, answer, docs, made):
+    for topic in TOPICS[:3]:
+        (docs / f"{topic}.md").unlink()
+    before = contents(made)
+    result = run("sync", made)
+    assert result.exit_code == 1
+    assert "9 of the 24 documents" in result.stderr
+    assert "--yes" in result.stderr
+    assert contents(made) == before
+    assert answer("sync", made, "--dry-run")["removed"] == 9
+    assert answer("sync", made, "--yes")["removed"] == 9
+
+
+def test_prune_removes_no_more_than_a_quarter_without_consent(run, answer, docs, made, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "moons.md").write_text("# moons\nThey are round.\n")
+    before = contents(made)
+    result = run("add", made, other, "--upsert", "--prune")
+    assert result.exit_code == 1
+    assert "24 of the 24 documents" in result.stderr
+    assert contents(made) == before
+    assert answer("add", made, other, "--upsert", "--prune", "--yes")["removed"] == 24
+    assert [record.path for record in ContextualIndex.open(made).sources] == [str(other)]
+
+
+def test_a_missing_source_empties_nothing(run, answer, docs, made, tmp_path):
+    docs.rename(tmp_path / "elsewhere")
+    before = contents(made)
+    for options in ((), ("--yes",), ("--dry-run",)):
+        result = run("sync", made, *options)
+        assert result.exit_code == 1
+        assert "does not exist" in result.stderr
+    assert contents(made) == before
+    assert answer("sync", made, "--source", tmp_path / "elsewhere")["unchanged"] == 24
+    assert [record.path for record in ContextualIndex.open(made).sources] == [str(tmp_path / "elsewhere")]
+    assert answer("sync", made)["unchanged"] == 24
+
+
+def test_documents_of_no_source_and_of_other_sources_stay(answer, docs, made, more, tmp_path):
+    from cde_retrievers.index import Document
+
+    index = ContextualIndex.open(made)
+    index.upsert([Document("from a program", "mine")])
+    answer("add", made, more, "--as-given")
+    (docs / "tea.md").unlink()
+    found = answer("sync", made)
+    assert (found["removed"], found["documents"], len(found["sources"])) == (3, 24 - 3 + 1 + 2, 2)
+    assert {"mine", "m0", "m1"} <= set(ContextualIndex.open(made).ids())
+
+
+def test_a_document_of_two_sources_is_taken_from_the_later_one(answer, docs, made, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "tea.md").write_text("# tea\nIt is another one.\n")
+    answer("add", made, other, "--upsert")
+    found = contents(made)
+    assert counts(answer("sync", made))["changed"] == 0
+    assert contents(made) == found
+
+
+def test_an_interrupted_sync_continues(run, answer, docs, made, monkeypatch):
+    for topic in TOPICS[:2]:
+        (docs / f"{topic}.md").write_text(f"# {topic}\nAll is new here.\n")
+    (docs / "moons.md").write_text("# moons\nThey are round.\n")
+    monkeypatch.setattr("cde_retrievers.index.contextual_index.BATCH", 1)
+    encode, calls = ContextualEncoder.encode_documents, []
+
+    def interrupted(self, texts, *arguments, **options):
+        calls.append(list(texts))
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return encode(self, texts, *arguments, **options)
+
+    monkeypatch.setattr(ContextualEncoder, "encode_documents", interrupted)
+    result = run("sync", made)
+    assert result.exit_code == 130
+    assert "give the same command again" in result.stderr
+    (docs / "coffee.md").unlink()  # what was added meanwhile belongs to the source
+    found = answer("sync", made, "--yes")
+    embedded = [text for texts in calls for text in texts]
+    assert len(embedded) - 1 == len(set(embedded)), "only the interrupted text comes twice"
+    assert not [identity for identity in contents(made) if identity.startswith("coffee")]
+    assert counts(answer("sync", made))["unchanged"] == found["documents"]
+
+
+def test_a_source_is_read_as_before_and_other_options_are_refused(run, answer, docs, made):
+    assert answer("add", made, docs, "--upsert")["unchanged"] == 24
+    assert answer("add", made, docs, "--upsert", "--split", "headings")["unchanged"] == 24
+    for command in (("add", made, docs, "--upsert"), ("drift", made, docs)):
+        result = run(*command, "--split", "paragraphs")
+        assert result.exit_code == 1
+        assert "split='headings'" in result.stderr
+        assert "split='paragraphs'" in result.stderr
+    assert len(ContextualIndex.open(made)) == 24
+
+
+def test_a_new_source_is_read_as_the_others_were(run, answer, made, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "moons.md").write_text("# moons\nThey are round.\n\n# orbits\nThey are not.\n")
+    assert answer("add", made, other, "--upsert")["added"] == 2
+    result = run("add", made, other, "--split", "paragraphs", "--upsert")
+    assert result.exit_code == 1
+    assert "split='headings'" in result.stderr
+    assert "split='paragraphs'" in result.stderr
+    assert answer("add", made, other, "--as-given", "--id-prefix", "whole/")["added"] == 1
+    third = shutil.copytree(other, tmp_path / "third")
+    result = run("add", made, third, "--id-prefix", "third/")
+    assert result.exit_code == 1
+    assert "in different ways" in result.stderr
+    assert answer("add", made, third, "--id-prefix", "third/", "--split", "headings", "--as-given")["added"] == 2
+
+
+def test_an_index_without_a_record_gets_one_by_an_upsert(run, answer, docs, made):
+    manifest = json.loads((made / "index.json").read_text())
+    assert manifest["sources"]["name"].startswith("sources-")
+    (made / manifest["sources"]["name"]).unlink()
+    ContextualIndex.open(made).optimize()  # drops the record, which is missing
+    result = run("sync", made)
+    assert result.exit_code == 1
+    assert "records no sources" in result.stderr
+    found = answer("add", made, docs, "--upsert", "--split", "headings")
+    assert (found["unchanged"], found["embedded"]) == (24, 0)
+    assert answer("sync", made)["unchanged"] == 24
+
+
+def test_refit_keeps_the_record_and_warns_of_changed_files(run, answer, docs, made):
+    assert "changed since they were read" not in run("refit", made, "--seed", "1").stderr
+    (docs / "tea.md").write_text("# tea\nOther words.\n")
+    result = run("refit", made, "--seed", "2")
+    assert result.exit_code == 0
+    assert "1 files changed since they were read, such as tea.md" in result.stderr
+    assert answer("sync", made)["changed"] == 1
+
+
+def test_a_copied_text_is_not_embedded_again_under_another_name(answer, docs, made):
+    shutil.copy(docs / "tea.md", docs / "tea_again.md")
+    found = answer("sync", made)
+    assert (found["added"], found["embedded"], found["reused"]) == (3, 0, 3)
