@@ -28,6 +28,9 @@ class ContextualRetriever(ContextBoundRetriever):
         ```
 
     `invoke` also takes `k`, `search_type`, and further arguments of the store's search, for that call.
+
+    Every hit that is stamped with another context is refused with a ContextMismatchError. If hits carry no stamp, and
+    the store does not state its context either, that is logged once.
     """
 
     search_type: SearchType | None = None
@@ -62,8 +65,9 @@ class ContextualRetriever(ContextBoundRetriever):
     ) -> Self:
         """Fit a context on the documents, index them under it, and retrieve from that index.
 
-        The context is recorded in the metadata of a Chroma, Qdrant or PGVector collection, and of every document in an
-        InMemoryVectorStore, so that the index can be checked when it is loaded again.
+        The context is recorded in the metadata of a Chroma, Qdrant or PGVector collection, and of every document in any
+        other store, so that the index can be checked when it is loaded again. Relevance scores of these, of FAISS and
+        of an InMemoryVectorStore are (1 + cosine) / 2, as `with_cosine_relevance` makes them.
 
         Args:
             documents: the documents to search, on which the context is also fitted.
@@ -118,8 +122,8 @@ class ContextualRetriever(ContextBoundRetriever):
     ) -> list[Document]:
         given, wanted = self._search_options(k, options), search_type or self.search_type
         if wanted is None:
-            return self.vectorstore.similarity_search(query, **given)
-        return self.vectorstore.search(query, wanted, **given)
+            return self._checked(self.vectorstore.similarity_search(query, **given))
+        return self._checked(self.vectorstore.search(query, wanted, **given))
 
     async def _aget_relevant_documents(
         self,
@@ -132,8 +136,8 @@ class ContextualRetriever(ContextBoundRetriever):
     ) -> list[Document]:
         given, wanted = self._search_options(k, options), search_type or self.search_type
         if wanted is None:
-            return await self.vectorstore.asimilarity_search(query, **given)
-        return await self.vectorstore.asearch(query, wanted, **given)
+            return self._checked(await self.vectorstore.asimilarity_search(query, **given))
+        return self._checked(await self.vectorstore.asearch(query, wanted, **given))
 
     def _search_options(self, k: int | None, options: dict[str, Any]) -> dict[str, Any]:
         """Return the arguments of a search, unless the embeddings were refitted."""

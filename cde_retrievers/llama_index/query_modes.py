@@ -1,8 +1,8 @@
 """LlamaIndex's queries as searches of an index by vectors, by words, or by both. Axis: W width."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 from llama_index.core.vector_stores.types import VectorStoreQuery, VectorStoreQueryMode
 
@@ -20,6 +20,8 @@ _MODES: Mapping[str, Mode] = {
     VectorStoreQueryMode.TEXT_SEARCH: "lexical",
     VectorStoreQueryMode.HYBRID: "hybrid",
 }
+MMR_OPTIONS = ("mmr_threshold", "mmr_prefetch_k")
+"""Options of a query in mode "mmr"."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,3 +89,13 @@ def _text(query: VectorStoreQuery) -> str:
             "vector alone"
         )
     return next(iter(checked_texts([query.query_str])))
+
+
+def refuse_options(options: Mapping[str, Any], known: Sequence[str] = ()) -> None:
+    """Raise ConfigurationError if there are unknown options: a misspelt one would have no effect."""
+    unknown = sorted(set(options) - set(known))
+    if unknown:
+        raise ConfigurationError(
+            f"option {unknown[0]!r} is unknown to ContextualVectorStore; "
+            + (f"use {known}" if known else "leave it out")
+        )
