@@ -1,14 +1,18 @@
 """The documents of a file or folder, as a stream that can be iterated repeatedly."""
 
-from collections.abc import Container, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from pathlib import Path
 
 from cde_retrievers.corpora.discovery import Source, find_source
 from cde_retrievers.corpora.formats import read_rows, text_record
 from cde_retrievers.corpora.read_options import Format, ReadOptions
 from cde_retrievers.corpora.records import File, Record, Row, to_record
-from cde_retrievers.corpora.splitting import split_record
+from cde_retrievers.corpora.splitters import checked_splitter, split_by
+from cde_retrievers.corpora.splitting import PartRules, split_record
+from cde_retrievers.corpora.token_count import CountedBy, token_count
 from cde_retrievers.errors import CDEError, ConfigurationError, CorpusFileError, DuplicateIdError, InvalidTextError
 from cde_retrievers.retrieval.document import Document, checked_document
 from cde_retrievers.validation.paths import checked_path
@@ -23,21 +27,32 @@ class Corpus:
 
     Example:
         ```python
-        corpus = Corpus("docs", ReadOptions(split="headings")).check()
+        corpus = Corpus("docs", ReadOptions(split="headings"), tokens=encoder).check()
         index = ContextualIndex.build(corpus, encoder, "docs_index")
         ```
 
     Args:
         path: a file or a folder.
         reading: options, such as the columns.
+        tokens: counts the tokens of parts: an encoder, which also says how many a part may have, or a function from a
+            text to their number. Words and punctuation marks are counted if None.
+        splitter: splits texts in place of `ReadOptions(split=...)`: a text splitter of LangChain, a node parser of
+            LlamaIndex, or a function from a text to texts.
 
     Raises:
         CorpusFileError: there is nothing to read, or its format is unclear.
-        ConfigurationError: an option does not apply to files of that format.
+        ConfigurationError: an option does not apply to files of that format, or texts would be split in two ways.
     """
 
     @validated
-    def __init__(self, path: str | Path, reading: ReadOptions | None = None) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        reading: ReadOptions | None = None,
+        *,
+        tokens: CountedBy | None = None,
+        splitter: object = None,
+    ) -> None:
         self.path = checked_path(path)
         self.reading = ReadOptions() if reading is None else reading
         if not isinstance(self.reading, ReadOptions):
@@ -46,6 +61,7 @@ class Corpus:
             )
         self._source: Source = find_source(self.path, self.reading)
         self.reading.check_format(self._source.format)
+        self._split = _splitting(self.reading, tokens, splitter)
 
     @property
     def format(self) -> Format:
@@ -127,10 +143,9 @@ class Corpus:
         return True
 
     def _records(self) -> Iterator[Record]:
-        if self.reading.split is None:
+        if self._split is None:
             return self._whole_records()
-        split, words = self.reading.split, self.reading.words_per_part
-        return (part for record in self._whole_records() for part in split_record(record, split, words))
+        return chain.from_iterable(map(self._split, self._whole_records()))
 
     def _whole_records(self) -> Iterator[Record]:
         if self.format == "text":
@@ -149,6 +164,24 @@ class Corpus:
             raise CorpusFileError(
                 f"{file.path} has no rows; remove it, or leave empty files out with skip_empty=True (--skip-empty)"
             )
+
+
+def _splitting(
+    reading: ReadOptions, tokens: CountedBy | None, splitter: object
+) -> Callable[[Record], Iterator[Record]] | None:
+    """Return what splits a record into parts; None if nothing does."""
+    if splitter is not None:
+        if reading.split is not None or tokens is not None:
+            raise ConfigurationError(
+                "the documents have a splitter, and options for splitting besides; leave out splitter=, or split= and "
+                "tokens="
+            )
+        return partial(split_by, split=checked_splitter(splitter))
+    if reading.split is None:
+        return None
+    counted = token_count(None if reading.max_words else tokens)
+    rules = PartRules.of(counted, reading.max_words or reading.chunk_tokens, reading.overlap)
+    return partial(split_record, by_headings=reading.split == "headings", rules=rules)
 
 
 @dataclass(frozen=True, slots=True)

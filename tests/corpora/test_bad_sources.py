@@ -1,8 +1,10 @@
 """Whatever is wrong with a source is said before anything is embedded: what, where, and the way out."""
 
 import gzip
+import json
 import os
 import re
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -142,6 +144,11 @@ def test_an_unreadable_folder_is_named(tmp_path, monkeypatch):
         ({"split": "pages"}, r"split 'pages' is unknown"),
         ({"split": "paragraphs", "max_words": 0}, r"max_words must be a positive whole number"),
         ({"max_words": 100}, r"give split='paragraphs' or split='headings' too"),
+        ({"chunk_tokens": 100}, r"chunk_tokens is about .* give split='paragraphs' or split='headings' too"),
+        ({"overlap": 5}, r"overlap is about .* give split='paragraphs' or split='headings' too"),
+        ({"split": "headings", "chunk_tokens": 0}, r"chunk_tokens must be a positive whole number"),
+        ({"split": "headings", "overlap": -1}, r"overlap must be a number of tokens, 0 or more"),
+        ({"split": "headings", "chunk_tokens": 9, "max_words": 9}, r"both say how long a part is; give one of them"),
         ({"delimiter": "::"}, r"one character"),
         ({"encoding": "utf-9"}, r"encoding 'utf-9' is unknown"),
         ({"encoding": "hex"}, r"encoding 'hex' is unknown, or not a text encoding"),
@@ -180,6 +187,11 @@ def test_a_list_of_endings_is_as_good_as_a_tuple(tmp_path):
     reading = ReadOptions(endings=[".log"])
     assert reading == ReadOptions(endings=(".log",))
     assert [document.id for document in Corpus(tmp_path, reading)] == ["a.log"]
+
+
+def test_options_come_back_from_json_as_they_were():
+    reading = ReadOptions(format="csv", text=("a", "b"), metadata=(), numbers=("n",), split="headings", overlap=9)
+    assert ReadOptions(**json.loads(json.dumps(asdict(reading)))) == reading
 
 
 @pytest.mark.parametrize("path", [5, None, b"docs", ["docs"]])

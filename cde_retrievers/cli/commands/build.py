@@ -1,7 +1,8 @@
 """`fit` and `index`: a context and an index out of documents in files."""
 
-from collections.abc import Container
+from collections.abc import Callable, Container
 from dataclasses import asdict
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,7 @@ from cde_retrievers.errors import IndexFileError, PathInUseError
 
 if TYPE_CHECKING:
     from cde_retrievers.corpora import CheckedCorpus
+    from cde_retrievers.encoder.encoder import ContextualEncoder
 
 
 def fit(
@@ -34,8 +36,9 @@ def fit(
         refuse_inside(out, reading.source)
         if (out / "context.json").exists() and not replace:
             raise PathInUseError(f"{out} already holds a context; give another --out, or --replace it")
-        documents = read_once(reading, run)
-        encoder = load_encoder(model)
+        load = cache(partial(load_encoder, model))
+        documents = read_once(reading, run, encoder=load)
+        encoder = load()
         fitted = encoder.fit_context(documents.texts(), context.size, context.strategy, context.seed, run.show_progress)
         with disk_errors_explained(out, "no context was written"):
             fitted.save(out)
@@ -84,11 +87,12 @@ def index(
         refuse_inside(out, reading.source)
         _refuse_index(out)
         given = CorpusContext.load(context) if context else None
-        documents = read_once(reading, run)
+        load = cache(partial(load_encoder, model, made_with=given.model_name if given else None))
+        documents = read_once(reading, run, encoder=load)
         done = _done(out)
         if done is not None:
             run.say(f"{out}: continuing where it was interrupted, with {done:,} of {len(documents):,} documents done")
-        encoder = load_encoder(model, made_with=given.model_name if given else None)
+        encoder = load()
         run.if_interrupted = lambda: _state_of(out)
         made = ContextualIndex.build(
             documents,
@@ -119,18 +123,27 @@ def index(
         )
 
 
-def read_once(reading: ReadingOptions, run: Session, taken: Container[object] = ()) -> "CheckedCorpus":
+def read_once(
+    reading: ReadingOptions,
+    run: Session,
+    taken: Container[object] = (),
+    *,
+    encoder: Callable[[], "ContextualEncoder"] | None = None,
+) -> "CheckedCorpus":
     """Read the documents of the source and check them all.
 
     Args:
         reading: the source.
         run: where to say what was found.
         taken: ids that must not come.
+        encoder: loads the model whose tokens are counted where documents are split.
 
     Raises:
         As `Corpus` and `Corpus.check`.
     """
-    corpus = reading.corpus()
+    corpus = reading.corpus()  # before a model is loaded: what is wrong with the source is soon said
+    if encoder is not None and reading.counts_tokens:
+        corpus = reading.corpus(tokens=encoder())
     documents = corpus.check(taken)
     files = "1 file" if corpus.files == 1 else f"{corpus.files:,} files"
     run.say(f"{reading.source}: {len(documents):,} documents in {files} ({corpus.format})")

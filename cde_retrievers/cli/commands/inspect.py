@@ -1,6 +1,7 @@
 """`check`, `drift` and `info`: questions to an index that change nothing."""
 
 from collections.abc import Mapping
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,11 +10,13 @@ from rich.table import Table
 from typer import Argument, Option
 
 from cde_retrievers.cli.options.common import IndexPath, ModelOptions, OutputOptions, ReadingOptions
-from cde_retrievers.cli.session import ANOTHER, ERROR, session
+from cde_retrievers.cli.session import ANOTHER, ERROR, Session, session
 from cde_retrievers.errors import IndexFileError
 
 if TYPE_CHECKING:
     from cde_retrievers.context.context import CorpusContext
+    from cde_retrievers.encoder.encoder import ContextualEncoder
+    from cde_retrievers.index import ContextualIndex
 
 
 IndexOrContext = Annotated[
@@ -86,27 +89,30 @@ def drift(
     """
     with session(output) as run:
         from cde_retrievers.cli.commands.build import read_once
-        from cde_retrievers.cli.loading import holds_context, load_encoder, open_index
-        from cde_retrievers.context.context import CorpusContext
         from cde_retrievers.drift import measure
 
-        documents = read_once(reading, run)
-        if holds_context(path):
-            context = CorpusContext.load(path)
-            report = measure(
-                context,
-                documents.texts(),
-                load_encoder(model, context.model_name),
-                sample=sample,
-                seed=seed,
-                show_progress=run.show_progress,
-            )
-        else:
-            index, _ = open_index(path, model, run, read_only=True)
-            report = measure(index, documents.texts(), sample=sample, seed=seed, show_progress=run.show_progress)
+        load = cache(partial(_reference, path, model, run))
+        documents = read_once(reading, run, encoder=lambda: load()[1])
+        reference, encoder = load()
+        report = measure(
+            reference, documents.texts(), encoder, sample=sample, seed=seed, show_progress=run.show_progress
+        )
         run.answer(report.to_dict(), str(report))
         if report.verdict == "refit":
             raise typer.Exit(ANOTHER)
+
+
+def _reference(
+    path: Path, model: ModelOptions, run: Session
+) -> "tuple[CorpusContext | ContextualIndex, ContextualEncoder]":
+    """Load the context or open the index at a path, with its model."""
+    from cde_retrievers.cli.loading import holds_context, load_encoder, open_index
+    from cde_retrievers.context.context import CorpusContext
+
+    if not holds_context(path):
+        return open_index(path, model, run, read_only=True)
+    context = CorpusContext.load(path)
+    return context, load_encoder(model, context.model_name)
 
 
 def info(path: IndexOrContext, output: OutputOptions) -> None:

@@ -46,7 +46,7 @@ def add(
         from cde_retrievers.corpora import CorpusSync
 
         index, encoder = open_index(path, model, run)
-        documents = read_once(reading, run, () if upsert else index)
+        documents = read_once(reading, run, () if upsert else index, encoder=lambda: encoder)
         before = len(index)
         run.if_interrupted = lambda: _state_of(index, before)
         changes = CorpusSync(documents, index)

@@ -10,6 +10,7 @@ from typer import Argument, BadParameter, Option
 
 if TYPE_CHECKING:
     from cde_retrievers.corpora import Corpus
+    from cde_retrievers.corpora.token_count import CountedBy
 
 
 Format = Literal["text", "jsonl", "csv", "parquet", "beir"]
@@ -92,10 +93,28 @@ class ReadingOptions:
             "cannot be found.",
         ),
     ] = None
+    chunk_tokens: Annotated[
+        int | None,
+        Option(
+            metavar="NUMBER",
+            min=1,
+            rich_help_panel=_READING,
+            help="Tokens of a part, with the headings above it (as many as the model reads if left out).",
+        ),
+    ] = None
+    overlap: Annotated[
+        int,
+        Option(
+            metavar="NUMBER", min=0, rich_help_panel=_READING, help="Tokens that a part repeats of the one before it."
+        ),
+    ] = 0
     max_words: Annotated[
         int | None,
         Option(
-            metavar="NUMBER", min=1, rich_help_panel=_READING, help="Of a part, punctuation included (150 if left out)."
+            metavar="NUMBER",
+            min=1,
+            rich_help_panel=_READING,
+            help="Of a part, punctuation included: in place of the model's tokens.",
         ),
     ] = None
     max_characters: Annotated[
@@ -123,8 +142,17 @@ class ReadingOptions:
                 name = f"--{option.name.replace('_', '-')}"
                 raise BadParameter(f"{name} says how documents are read; {remedy}")
 
-    def corpus(self) -> Corpus:
-        """Return the documents, not read yet; raises as `Corpus`."""
+    @property
+    def counts_tokens(self) -> bool:
+        """Whether a model is needed to read the source: to count the tokens of its parts."""
+        return self.split is not None and self.max_words is None
+
+    def corpus(self, tokens: CountedBy | None = None) -> Corpus:
+        """Return the documents, not read yet; raises as `Corpus`.
+
+        Args:
+            tokens: counts the tokens of parts.
+        """
         from cde_retrievers.corpora import Corpus, ReadOptions
 
         reading = ReadOptions(
@@ -140,11 +168,13 @@ class ReadingOptions:
             id_prefix=self.id_prefix,
             skip_empty=self.skip_empty,
             split=self.split,
+            chunk_tokens=self.chunk_tokens,
+            overlap=self.overlap,
             max_words=self.max_words,
             max_characters=self.max_characters,
             follow_links=self.follow_links,
         )
-        return Corpus(self.source, reading)
+        return Corpus(self.source, reading, tokens=tokens)
 
 
 @dataclass(frozen=True)
