@@ -1,5 +1,6 @@
 """The documents of a file or folder, as a stream that can be iterated repeatedly."""
 
+import logging
 from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +18,9 @@ from cde_retrievers.errors import CDEError, ConfigurationError, CorpusFileError,
 from cde_retrievers.retrieval.document import Document, checked_document
 from cde_retrievers.validation.paths import checked_path
 from cde_retrievers.validation.signatures import validated
+
+
+logger = logging.getLogger(__name__)
 
 
 class Corpus:
@@ -61,6 +65,7 @@ class Corpus:
             )
         self._source: Source = find_source(self.path, self.reading)
         self.reading.check_format(self._source.format)
+        self._unreadable: dict[str, str | None] = {}  # why not, by file, of those that were looked at
         self._split = _splitting(self.reading, tokens, splitter)
 
     @property
@@ -72,6 +77,11 @@ class Corpus:
     def files(self) -> int:
         """The number of files."""
         return len(self._source.files)
+
+    @property
+    def unreadable(self) -> dict[str, str]:
+        """What is wrong with the files that `skip_errors` has left out so far, by name."""
+        return {name: reason for name, reason in self._unreadable.items() if reason is not None}
 
     def __iter__(self) -> Iterator[Document]:
         """Yield the documents, in the order of file names and rows.
@@ -148,11 +158,28 @@ class Corpus:
         return chain.from_iterable(map(self._split, self._whole_records()))
 
     def _whole_records(self) -> Iterator[Record]:
+        for file in self._source.files:
+            if self._is_readable(file):
+                yield from self._records_of(file)
+
+    def _records_of(self, file: File) -> Iterator[Record]:
         if self.format == "text":
-            return (text_record(file, self.reading) for file in self._source.files)
-        return (
-            to_record(row, self.reading, self.format) for file in self._source.files for row in self._some_rows(file)
-        )
+            return iter([text_record(file, self.reading)])
+        return (to_record(row, self.reading, self.format) for row in self._some_rows(file))
+
+    def _is_readable(self, file: File) -> bool:
+        """Whether a file is to be read: all of it, or with `skip_errors` nothing of it."""
+        if not self.reading.skip_errors:
+            return True
+        if file.name not in self._unreadable:
+            self._unreadable[file.name] = None
+            try:
+                for _ in self._records_of(file):
+                    pass
+            except CorpusFileError as error:
+                self._unreadable[file.name] = str(error)
+                logger.warning("left out, since it cannot be read: %s", error)
+        return self._unreadable[file.name] is None
 
     def _some_rows(self, file: File) -> Iterator[Row]:
         """Yield the rows of a file; raise CorpusFileError if there are none."""

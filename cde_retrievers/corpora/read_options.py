@@ -11,17 +11,17 @@ from pydantic import TypeAdapter, ValidationError
 from cde_retrievers.corpora.decoding import MAX_CHARACTERS
 from cde_retrievers.errors import ConfigurationError, shown
 
-Format = Literal["text", "jsonl", "csv", "parquet", "beir"]
+Format = Literal["text", "json", "jsonl", "csv", "parquet", "beir"]
 Split = Literal["paragraphs", "headings"]
 
-_COLUMNS: tuple[Format, ...] = ("jsonl", "csv", "parquet", "beir")
+_COLUMNS: tuple[Format, ...] = ("json", "jsonl", "csv", "parquet", "beir")
 _MEANT_FOR: Mapping[str, tuple[Format, ...]] = {
     "text": _COLUMNS,
     "id": _COLUMNS,
     "metadata": _COLUMNS,
     "numbers": ("csv",),
     "delimiter": ("csv",),
-    "ids_as_text": ("jsonl", "parquet", "beir"),
+    "ids_as_text": ("json", "jsonl", "parquet", "beir"),
 }
 
 
@@ -30,7 +30,7 @@ class ReadOptions:
     """The options for reading the files of a source.
 
     Attributes:
-        format: "text" (and Markdown), "jsonl", "csv", "parquet" or "beir"; found from the names if None.
+        format: "text" (documents: text, Markdown, HTML, PDF, Word and others), "json" (an array of objects), "jsonl", "csv", "parquet" or "beir"; found from the names if None.
         encoding: of the text in them.
         endings: of the files in a folder that are read; those of the format if empty.
         text: columns that make up the text, joined with a space; "text" if empty, for BEIR "title" and "text".
@@ -41,6 +41,7 @@ class ReadOptions:
         ids_as_text: write ids that are whole numbers as text; refused otherwise, since 7 and "7" would become one.
         id_prefix: put before every id, to tell sources apart in one index.
         skip_empty: leave out documents without any text; refused otherwise.
+        skip_errors: leave out files that cannot be read to their end, each of which is logged; refused otherwise.
         split: cut each text into parts that are documents of their own, at "paragraphs" or at "headings".
         chunk_tokens: of a part, the headings above it included; as many as the model reads if None. Without a model to
             count them, words and punctuation marks are counted, and 150 of them are a part if None.
@@ -66,6 +67,7 @@ class ReadOptions:
     ids_as_text: bool = False
     id_prefix: str = ""
     skip_empty: bool = False
+    skip_errors: bool = False
     split: Split | None = None
     chunk_tokens: int | None = None
     overlap: int = 0

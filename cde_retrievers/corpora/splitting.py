@@ -77,6 +77,7 @@ def split_record(record: Record, by_headings: bool, rules: PartRules) -> Iterato
     text stays as it is.
     """
     text = record.document.text
+    by_headings = by_headings and record.is_markdown
     sections = markdown_sections(text) if by_headings else [Section(None, text, blocks=plain_blocks(text))]
     yield from as_documents(record, _parts(sections, rules))
 

@@ -147,6 +147,10 @@ def read_once(
     documents = corpus.check(taken)
     files = "1 file" if corpus.files == 1 else f"{corpus.files:,} files"
     run.say(f"{reading.source}: {len(documents):,} documents in {files} ({corpus.format})")
+    for reason in corpus.unreadable.values():
+        run.say(f"left out: {reason}")
+    if corpus.unreadable:
+        run.warn(f"{reading.source}: {len(corpus.unreadable):,} of {files} cannot be read and are left out")
     if documents.left_out:
         run.say(f"{reading.source}: {documents.left_out:,} documents without text are left out")
     return documents

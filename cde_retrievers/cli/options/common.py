@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from cde_retrievers.corpora.token_count import CountedBy
 
 
-Format = Literal["text", "jsonl", "csv", "parquet", "beir"]
+Format = Literal["text", "json", "jsonl", "csv", "parquet", "beir"]
 Split = Literal["paragraphs", "headings"]
 Strategy = Literal["random", "kmeans", "diverse"]
 Kind = Literal["flat", "hnsw", "ivf"]
@@ -33,7 +33,8 @@ class ReadingOptions:
         Argument(
             metavar="SOURCE",
             show_default=False,
-            help="A folder of text or Markdown, a JSONL, CSV or Parquet file or a folder of these, or a BEIR folder.",
+            help="A folder of documents (Markdown, HTML, PDF, Word and others), a JSON, JSONL, CSV or Parquet file or a "
+            "folder of these, or a BEIR folder.",
         ),
     ]
     format: Annotated[
@@ -84,6 +85,10 @@ class ReadingOptions:
     encoding: Annotated[str, Option(metavar="NAME", rich_help_panel=_READING, help="Of the files' text.")] = "utf-8"
     skip_empty: Annotated[
         bool, Option("--skip-empty", rich_help_panel=_READING, help="Leave out documents without any text.")
+    ] = False
+    skip_errors: Annotated[
+        bool,
+        Option("--skip-errors", rich_help_panel=_READING, help="Leave out files that cannot be read, and name them."),
     ] = False
     split: Annotated[
         Split | None,
@@ -167,6 +172,7 @@ class ReadingOptions:
             ids_as_text=self.ids_as_text,
             id_prefix=self.id_prefix,
             skip_empty=self.skip_empty,
+            skip_errors=self.skip_errors,
             split=self.split,
             chunk_tokens=self.chunk_tokens,
             overlap=self.overlap,
