@@ -54,6 +54,7 @@ def earlier_parts(text: str, max_words: int = 150) -> Iterator[str]:
 
 
 def squeezed(text: str) -> str:
+    """Return the words of a text alone."""
     return " ".join(re.findall(r"\w+", text.lower()))
 
 
@@ -70,6 +71,7 @@ def judged(sections: list[Section], chance: random.Random) -> list[tuple[str, st
 
 
 def measured(documents: list[Document], queries: list[tuple[str, str]], encoder: ContextualEncoder) -> dict[str, Any]:
+    """Return lengths of the parts, and how often the right one is found."""
     texts = [squeezed(document.text) for document in documents]
     lengths = [len(text.split()) for text in texts]
     with tempfile.TemporaryDirectory() as folder:
@@ -94,6 +96,7 @@ def measured(documents: list[Document], queries: list[tuple[str, str]], encoder:
 
 
 def compared(folder: Path, encoder: ContextualEncoder) -> dict[str, Any]:
+    """Return the measures under both rules."""
     pages = [path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.md"))]
     queries = judged([section for page in pages for section in markdown_sections(page)], random.Random(0))
     earlier = [Document(part) for page in pages for part in earlier_parts(page)]
@@ -107,6 +110,7 @@ def compared(folder: Path, encoder: ContextualEncoder) -> dict[str, Any]:
 
 
 def main() -> None:
+    """Measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--docs", type=Path, required=True, help="folder of Markdown files")
     parser.add_argument("--out", type=Path, help="JSON file to write")

@@ -19,7 +19,6 @@ from cde_retrievers.retrieval.document import Document, checked_document
 from cde_retrievers.validation.paths import checked_path
 from cde_retrievers.validation.signatures import validated
 
-
 logger = logging.getLogger(__name__)
 
 

@@ -175,7 +175,7 @@ def json_array_rows(file: File, encoding: str, limit: int) -> Iterator[Row]:
         CorpusFileError: the file cannot be read or decoded, is too long, or is not an array of objects.
     """
     text = read_text(file.path, encoding, limit)
-    way_out = 'give an array of objects, [{"text": "..."}], or one object a line, with format= (--format) jsonl'
+    way_out = 'give an array of objects, [{"text": "..."}], or one object a line, with format="jsonl" (--format jsonl)'
     try:
         values = parse_json(text) if text.strip() else []
     except ValueError as error:

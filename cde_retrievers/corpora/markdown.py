@@ -90,7 +90,7 @@ def markdown_sections(text: str) -> list[Section]:
 def plain_blocks(text: str) -> tuple[Block, ...]:
     """Return the paragraphs of a text that is not Markdown, as they are, with the indent of their first line."""
     starts = ((text.rfind("\n", 0, match.start()) + 1, match.end()) for match in _PARAGRAPH.finditer(text))
-    return tuple(Block(text[start:end]) for start, end in starts)
+    return tuple(Block(text[start:end].rstrip()) for start, end in starts)
 
 
 _PARAGRAPH = re.compile(r"\S.*?(?=\n[^\S\n]*\n|\Z)", re.DOTALL)

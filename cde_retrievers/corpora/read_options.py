@@ -30,7 +30,8 @@ class ReadOptions:
     """The options for reading the files of a source.
 
     Attributes:
-        format: "text" (documents: text, Markdown, HTML, PDF, Word and others), "json" (an array of objects), "jsonl", "csv", "parquet" or "beir"; found from the names if None.
+        format: "text" (documents: Markdown, HTML, PDF, Word and others), "json" (an array of objects), "jsonl", "csv",
+            "parquet" or "beir"; found from the names if None.
         encoding: of the text in them.
         endings: of the files in a folder that are read; those of the format if empty.
         text: columns that make up the text, joined with a space; "text" if empty, for BEIR "title" and "text".

@@ -33,8 +33,8 @@ class ReadingOptions:
         Argument(
             metavar="SOURCE",
             show_default=False,
-            help="A folder of documents (Markdown, HTML, PDF, Word and others), a JSON, JSONL, CSV or Parquet file or a "
-            "folder of these, or a BEIR folder.",
+            help="A folder of documents (Markdown, HTML, PDF, Word and others), a JSON, JSONL, CSV or Parquet file or "
+            "a folder of these, or a BEIR folder.",
         ),
     ]
     format: Annotated[

@@ -16,9 +16,9 @@ from cde_retrievers.errors import CDEError, CorpusFileError
 
 # Of file names in lower case.
 TEXTS = (".txt", ".text", ".md", ".markdown")
-CODE = tuple(
-    ".py .pyi .js .mjs .ts .tsx .jsx .java .kt .scala .c .h .cc .cpp .hpp .cs .go .rs .rb .php .swift .lua .pl .r .jl "
-    ".sh .sql".split()
+CODE = (
+    *(".py", ".pyi", ".js", ".mjs", ".ts", ".tsx", ".jsx", ".java", ".kt", ".scala", ".c", ".h", ".cc", ".cpp", ".hpp"),
+    *(".cs", ".go", ".rs", ".rb", ".php", ".swift", ".lua", ".pl", ".r", ".jl", ".sh", ".sql"),
 )
 
 _OF_TEXT: Mapping[str, tuple[str, Callable[[str], str]]] = {

@@ -11,15 +11,30 @@ from cde_retrievers.util.imports import imported
 if TYPE_CHECKING:
     from selectolax.lexbor import LexborNode
 
-_UNSHOWN = frozenset(
-    "head script style template noscript svg math iframe object nav footer form button select aside dialog".split()
-)
+_UNSHOWN = {
+    *("head", "script", "style", "template", "noscript", "svg", "math", "iframe", "object", "nav", "footer", "form"),
+    *("button", "select", "aside", "dialog"),
+}
 _MAIN = ("main", '[role="main"]', "article", "body")
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
-_BLOCKS = frozenset(
-    "address article blockquote dd details div dl dt fieldset figcaption figure header hr html body li main ol p "
-    "section summary table tbody td tfoot th thead tr ul".split()
-)
+_BLOCKS = {
+    *(
+        "address",
+        "article",
+        "blockquote",
+        "body",
+        "dd",
+        "details",
+        "div",
+        "dl",
+        "dt",
+        "fieldset",
+        "figcaption",
+        "figure",
+    ),
+    *("header", "hr", "html", "li", "main", "ol", "p", "section", "summary", "table", "tbody", "td", "tfoot", "th"),
+    *("thead", "tr", "ul"),
+}
 # Links that lead from a heading to itself.
 _ANCHORS = re.compile(r"\b(headerlink|anchor(?:js)?(?:-link)?|permalink|hash-link|mark)\b")
 _MEANT = re.compile(r"^(\s*)(#{1,6}(?=\s)|[-*+](?=\s)|\d{1,9}[.)](?=\s)|```|~~~|={3,}|-{3,}|>|<|\|)")

@@ -8,8 +8,11 @@ _ADORNMENT = re.compile(r"([!-/:-@\[-`{-~])\1{2,}[ \t]*")
 _EXPLICIT = re.compile(r"\.\.(?:[ \t]+(?P<text>.*))?")
 _DIRECTIVE = re.compile(r"(?P<name>[\w.:+-]+?)::(?:[ \t]+(?P<argument>.*))?")
 _OPTION = re.compile(r"[ \t]*:[\w-]+:(?:[ \t].*)?")
-_CODE = frozenset("code code-block sourcecode literalinclude parsed-literal doctest testcode ipython prompt".split())
-_UNSHOWN = frozenset("toctree contents index image figure raw include meta highlight only currentmodule module".split())
+_CODE = {"code", "code-block", "sourcecode", "parsed-literal", "doctest", "testcode", "ipython", "prompt"}
+_UNSHOWN = {
+    *("toctree", "contents", "index", "image", "figure", "raw", "include", "literalinclude", "meta", "highlight"),
+    *("currentmodule", "module"),
+}
 
 
 def rst_as_markdown(text: str) -> str:
