@@ -1,6 +1,6 @@
 """The inputs of `eval` and `report`, and their results as tables. Loads torch; import it in a command only."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typer import BadParameter
 from cde_retrievers.cli.commands.build import read_once
 from cde_retrievers.cli.options.evaluation import ComparisonOptions, EvaluationSource
 from cde_retrievers.cli.session import Session
+from cde_retrievers.encoder.encoder import ContextualEncoder
 from cde_retrievers.evaluation.bm25 import BM25
 from cde_retrievers.evaluation.comparison import Comparison, in_points
 from cde_retrievers.evaluation.contexts import NamedCorpus
@@ -26,9 +27,15 @@ _SPLIT = "test"
 
 
 def inputs(
-    source: EvaluationSource, choice: ComparisonOptions, run: Session
+    source: EvaluationSource, choice: ComparisonOptions, run: Session, encoder: Callable[[], ContextualEncoder]
 ) -> tuple[RetrievalDataset, dict[str, Any]]:
     """Return the data to search, and the contexts and other searchers for `compare`.
+
+    Args:
+        source: the documents.
+        choice: what to compare.
+        run: where to say what was found.
+        encoder: loads the model whose tokens are counted where documents are split.
 
     Raises:
         BadParameter: an option says nothing about this source.
@@ -37,10 +44,10 @@ def inputs(
     """
     for package in ("ir_measures", *(("bm25s", "Stemmer") if choice.bm25 else ())):
         require(package, "this comparison", extra="eval")
-    data = _judged(source, choice, run) if _has_judgements(source.source) else _made(source, choice, run)
+    data = _judged(source, choice, run) if _has_judgements(source.source) else _made(source, choice, run, encoder)
     compared = {
         **({"modes": [name.value for name in dict.fromkeys(choice.mode)]} if choice.mode else {}),
-        "foreign": _other_corpora(source, choice.context_of or [], run),
+        "foreign": _other_corpora(source, choice.context_of or [], run, encoder),
         "sizes": choice.size or [],
         "strategies": [name.value for name in choice.strategy or []],
         "seeds": choice.seed or [],
@@ -60,23 +67,27 @@ def _judged(source: EvaluationSource, choice: ComparisonOptions, run: Session) -
     return data
 
 
-def _made(source: EvaluationSource, choice: ComparisonOptions, run: Session) -> RetrievalDataset:
+def _made(
+    source: EvaluationSource, choice: ComparisonOptions, run: Session, encoder: Callable[[], ContextualEncoder]
+) -> RetrievalDataset:
     if choice.qrels:
         raise BadParameter(f"{source.source} has no judgements (qrels/); leave it out", param_hint="--qrels")
     # Else the title, which is to ask, would stand at the head of its own answer.
     apart = replace(source, text=["text"]) if not source.text and source.corpus().format == "beir" else source
-    data = known_items(read_once(apart, run))
+    data = known_items(read_once(apart, run, encoder=encoder))
     run.say(f"{source.source}: no judged queries are there, so {len(data.judged.queries):,} were {data.note}")
     return data
 
 
-def _other_corpora(source: EvaluationSource, others: list[Path], run: Session) -> list[NamedCorpus]:
+def _other_corpora(
+    source: EvaluationSource, others: list[Path], run: Session, encoder: Callable[[], ContextualEncoder]
+) -> list[NamedCorpus]:
     """Return the other documents, read as the source is; of a BEIR folder, documents without text are left out."""
     names = [other.resolve().name for other in others]
     found = []
     for other, name in zip(others, names, strict=True):
         reading = replace(source, source=other, skip_empty=source.skip_empty or _has_judgements(source.source))
-        texts = tuple(read_once(reading, run).texts())
+        texts = tuple(read_once(reading, run, encoder=encoder).texts())
         found.append(NamedCorpus(name if names.count(name) == 1 else str(other), texts))
     return found
 

@@ -1,18 +1,25 @@
 """The documents of a file or folder, as a stream that can be iterated repeatedly."""
 
-from collections.abc import Container, Iterator
+import logging
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from pathlib import Path
 
 from cde_retrievers.corpora.discovery import Source, find_source
 from cde_retrievers.corpora.formats import read_rows, text_record
 from cde_retrievers.corpora.read_options import Format, ReadOptions
 from cde_retrievers.corpora.records import File, Record, Row, to_record
-from cde_retrievers.corpora.splitting import split_record
+from cde_retrievers.corpora.splitters import checked_splitter, split_by
+from cde_retrievers.corpora.splitting import PartRules, split_record
+from cde_retrievers.corpora.token_count import CountedBy, token_count
 from cde_retrievers.errors import CDEError, ConfigurationError, CorpusFileError, DuplicateIdError, InvalidTextError
 from cde_retrievers.retrieval.document import Document, checked_document
 from cde_retrievers.validation.paths import checked_path
 from cde_retrievers.validation.signatures import validated
+
+logger = logging.getLogger(__name__)
 
 
 class Corpus:
@@ -23,21 +30,32 @@ class Corpus:
 
     Example:
         ```python
-        corpus = Corpus("docs", ReadOptions(split="headings")).check()
+        corpus = Corpus("docs", ReadOptions(split="headings"), tokens=encoder).check()
         index = ContextualIndex.build(corpus, encoder, "docs_index")
         ```
 
     Args:
         path: a file or a folder.
         reading: options, such as the columns.
+        tokens: counts the tokens of parts: an encoder, which also says how many a part may have, or a function from a
+            text to their number. Words and punctuation marks are counted if None.
+        splitter: splits texts in place of `ReadOptions(split=...)`: a text splitter of LangChain, a node parser of
+            LlamaIndex, or a function from a text to texts.
 
     Raises:
         CorpusFileError: there is nothing to read, or its format is unclear.
-        ConfigurationError: an option does not apply to files of that format.
+        ConfigurationError: an option does not apply to files of that format, or texts would be split in two ways.
     """
 
     @validated
-    def __init__(self, path: str | Path, reading: ReadOptions | None = None) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        reading: ReadOptions | None = None,
+        *,
+        tokens: CountedBy | None = None,
+        splitter: object = None,
+    ) -> None:
         self.path = checked_path(path)
         self.reading = ReadOptions() if reading is None else reading
         if not isinstance(self.reading, ReadOptions):
@@ -46,6 +64,8 @@ class Corpus:
             )
         self._source: Source = find_source(self.path, self.reading)
         self.reading.check_format(self._source.format)
+        self._unreadable: dict[str, str | None] = {}  # why not, by file, of those that were looked at
+        self._split = _splitting(self.reading, tokens, splitter)
 
     @property
     def format(self) -> Format:
@@ -56,6 +76,11 @@ class Corpus:
     def files(self) -> int:
         """The number of files."""
         return len(self._source.files)
+
+    @property
+    def unreadable(self) -> dict[str, str]:
+        """What is wrong with the files that `skip_errors` has left out so far, by name."""
+        return {name: reason for name, reason in self._unreadable.items() if reason is not None}
 
     def __iter__(self) -> Iterator[Document]:
         """Yield the documents, in the order of file names and rows.
@@ -127,17 +152,33 @@ class Corpus:
         return True
 
     def _records(self) -> Iterator[Record]:
-        if self.reading.split is None:
+        if self._split is None:
             return self._whole_records()
-        split, words = self.reading.split, self.reading.words_per_part
-        return (part for record in self._whole_records() for part in split_record(record, split, words))
+        return chain.from_iterable(map(self._split, self._whole_records()))
 
     def _whole_records(self) -> Iterator[Record]:
+        for file in self._source.files:
+            if self._is_readable(file):
+                yield from self._records_of(file)
+
+    def _records_of(self, file: File) -> Iterator[Record]:
         if self.format == "text":
-            return (text_record(file, self.reading) for file in self._source.files)
-        return (
-            to_record(row, self.reading, self.format) for file in self._source.files for row in self._some_rows(file)
-        )
+            return iter([text_record(file, self.reading)])
+        return (to_record(row, self.reading, self.format) for row in self._some_rows(file))
+
+    def _is_readable(self, file: File) -> bool:
+        """Whether a file is to be read: all of it, or with `skip_errors` nothing of it."""
+        if not self.reading.skip_errors:
+            return True
+        if file.name not in self._unreadable:
+            self._unreadable[file.name] = None
+            try:
+                for _ in self._records_of(file):
+                    pass
+            except CorpusFileError as error:
+                self._unreadable[file.name] = str(error)
+                logger.warning("left out, since it cannot be read: %s", error)
+        return self._unreadable[file.name] is None
 
     def _some_rows(self, file: File) -> Iterator[Row]:
         """Yield the rows of a file; raise CorpusFileError if there are none."""
@@ -149,6 +190,24 @@ class Corpus:
             raise CorpusFileError(
                 f"{file.path} has no rows; remove it, or leave empty files out with skip_empty=True (--skip-empty)"
             )
+
+
+def _splitting(
+    reading: ReadOptions, tokens: CountedBy | None, splitter: object
+) -> Callable[[Record], Iterator[Record]] | None:
+    """Return what splits a record into parts; None if nothing does."""
+    if splitter is not None:
+        if reading.split is not None or tokens is not None:
+            raise ConfigurationError(
+                "the documents have a splitter, and options for splitting besides; leave out splitter=, or split= and "
+                "tokens="
+            )
+        return partial(split_by, split=checked_splitter(splitter))
+    if reading.split is None:
+        return None
+    counted = token_count(None if reading.max_words else tokens)
+    rules = PartRules.of(counted, reading.max_words or reading.chunk_tokens, reading.overlap)
+    return partial(split_record, by_headings=reading.split == "headings", rules=rules)
 
 
 @dataclass(frozen=True, slots=True)

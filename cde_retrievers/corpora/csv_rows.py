@@ -19,6 +19,9 @@ _HIGHEST_CSV_LIMIT = 2**31 - 1
 def csv_rows(file: File, reading: ReadOptions) -> Iterator[Row]:
     """Yield the rows below the header row; an empty cell means no value.
 
+    Spreadsheets leave rows of nothing but delimiters, which are passed over, and delimiters at the end of rows, which
+    are no cells where the header row has nothing there either.
+
     Raises:
         CorpusFileError: the file cannot be read or decoded, its head lacks a column or names one twice, or a row is too
             long or has more or fewer cells.
@@ -29,11 +32,11 @@ def csv_rows(file: File, reading: ReadOptions) -> Iterator[Row]:
         lines = Lines(stream, file.path, reading.record_limit)
         rows = _csv_cells(lines, delimiter, reading.record_limit)
         try:
-            _, head = next(rows, (0, []))
-            columns = _checked_head(head, reading, file)
-            for begin, cells in rows:
-                if cells:
-                    yield Row(file, begin, _named(columns, cells, reading.numbers, f"{file.path}:{begin}"))
+            filled = ((begin, cells) for begin, cells in rows if len(cells) == 1 or any(map(str.strip, cells)))
+            _, head = next(filled, (0, []))
+            columns = _checked_head(_without_empty_end(head), reading, file)
+            for begin, cells in filled:
+                yield Row(file, begin, _named(columns, cells, reading.numbers, f"{file.path}:{begin}"))
         except csv.Error as error:
             raise CorpusFileError(
                 f"{file.path}:{lines.number} is not valid CSV: {error}; repair the row, or convert the file to JSONL"
@@ -70,6 +73,14 @@ def _noted(lines: Lines, record: list[str]) -> Iterator[str]:
         yield line
 
 
+def _without_empty_end(cells: list[str], width: int = 0) -> list[str]:
+    """Return the cells without empty ones at the end, but at least `width`."""
+    end = len(cells)
+    while end > width and not cells[end - 1].strip():
+        end -= 1
+    return cells[:end]
+
+
 def _checked_head(columns: list[str], reading: ReadOptions, file: File) -> list[str]:
     refuse_repeated_columns(columns, file)
     missing = sorted(set(reading.numbers) - set(columns))
@@ -82,6 +93,7 @@ def _checked_head(columns: list[str], reading: ReadOptions, file: File) -> list[
 
 
 def _named(columns: list[str], cells: list[str], numbers: tuple[str, ...], place: str) -> dict[str, Any]:
+    cells = _without_empty_end(cells, len(columns))
     if len(cells) != len(columns):
         raise CorpusFileError(
             f"{place} has {len(cells)} cells, but the first line names {len(columns)} columns; quote "

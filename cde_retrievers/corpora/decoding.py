@@ -37,7 +37,8 @@ def open_text(path: Path, encoding: str) -> Iterator[TextIO]:
         reason = _first_undecodable(path, encoding) or getattr(error, "reason", None) or str(error)
         raise CorpusFileError(
             f"{path} is not {encoding} text: {reason}; convert it to {encoding}, or, where the option exists, name its "
-            f"encoding, such as latin-1, with encoding= (--encoding)"
+            f"encoding, such as latin-1, with encoding= (--encoding), or leave such files out with skip_errors=True "
+            f"(--skip-errors)"
         ) from error
     except _DAMAGES as error:
         raise unreadable(path, error) from error

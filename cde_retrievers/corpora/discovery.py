@@ -10,6 +10,7 @@ from pathlib import Path
 from cde_retrievers.corpora.formats import BEIR_CORPUS, BEIR_QUERIES, ENDINGS, format_of
 from cde_retrievers.corpora.paths import is_file, is_folder, leads_out, refuse_link_out, special_kind
 from cde_retrievers.corpora.read_options import Format, ReadOptions
+from cde_retrievers.corpora.readers.documents import CODE, is_code
 from cde_retrievers.corpora.records import File
 from cde_retrievers.errors import ConfigurationError, CorpusFileError
 
@@ -49,7 +50,7 @@ def find_source(path: Path, reading: ReadOptions) -> Source:
         return Source("beir", (_require_beir_corpus(path, reading.follow_links),))
     files = _files_in(path, reading.follow_links)
     chosen = reading.format or ("text" if reading.endings else _format_of_folder(path, files))
-    endings = reading.endings or ENDINGS[chosen]
+    endings = reading.endings or _endings(chosen, files)
     kept = tuple(file for file in files if file.path.name.lower().endswith(endings))
     if not kept:
         raise CorpusFileError(
@@ -62,10 +63,17 @@ def find_source(path: Path, reading: ReadOptions) -> Source:
     return Source(chosen, kept)
 
 
+def _endings(chosen: Format, files: list[File]) -> tuple[str, ...]:
+    """Return the endings of a format's files; source code is read by itself where there are no documents."""
+    documents = ENDINGS[chosen]
+    has_documents = any(file.name.lower().endswith(documents) for file in files)
+    return CODE if chosen == "text" and not has_documents and any(is_code(file.name) for file in files) else documents
+
+
 def _format_of_file(path: Path) -> Format:
     if path.name in BEIR_CORPUS and is_beir(path.parent):
         return "beir"
-    found = format_of(path.name)
+    found = "text" if is_code(path.name) else format_of(path.name)
     if found is None:
         raise CorpusFileError(
             f"{path}: the format cannot be told from the file's ending; name one of {[*ENDINGS]} with format= "
@@ -77,6 +85,8 @@ def _format_of_file(path: Path) -> Format:
 def _format_of_folder(path: Path, files: list[File]) -> Format:
     found = {format_of(file.name) for file in files}
     present = [candidate for candidate in ENDINGS if candidate in found]
+    if len(present) > 1 and "json" in present:  # settings, more often than documents
+        present.remove("json")
     if len(present) > 1:
         raise CorpusFileError(
             f"{path} holds files of several formats{_seen(files)}; say which to read with format= (--format), one of "

@@ -10,6 +10,7 @@ from cde_retrievers.corpora.csv_rows import csv_rows
 from cde_retrievers.corpora.decoding import MAX_CHARACTERS, Lines, open_text, parse_json, read_text, too_long
 from cde_retrievers.corpora.paths import refuse_special, unreadable
 from cde_retrievers.corpora.read_options import Format, ReadOptions
+from cde_retrievers.corpora.readers.documents import DOCUMENTS, is_code, read_document
 from cde_retrievers.corpora.records import File, Record, Row, needed_columns, refuse_repeated_columns
 from cde_retrievers.errors import CDEError, CorpusFileError
 from cde_retrievers.retrieval.document import Document
@@ -17,10 +18,11 @@ from cde_retrievers.util.imports import imported
 
 # Of file names in lower case. A BEIR folder is told by the names of its files instead.
 ENDINGS: Mapping[Format, tuple[str, ...]] = {
-    "text": (".txt", ".text", ".md", ".markdown", ".rst"),
+    "text": DOCUMENTS,
     "jsonl": (".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz"),
     "csv": (".csv", ".csv.gz", ".tsv", ".tsv.gz"),
     "parquet": (".parquet",),
+    "json": (".json",),
 }
 BEIR_CORPUS = ("corpus.jsonl", "corpus.jsonl.gz")
 BEIR_QUERIES = ("queries.jsonl", "queries.jsonl.gz")
@@ -42,6 +44,8 @@ def read_rows(file: File, source_format: Format, reading: ReadOptions) -> Iterat
         return csv_rows(file, reading)
     if source_format == "parquet":
         return parquet_rows(file, reading)
+    if source_format == "json":
+        return json_array_rows(file, reading.encoding, reading.record_limit)
     return json_rows(file, reading.encoding, reading.record_limit)
 
 
@@ -49,10 +53,12 @@ def text_record(file: File, reading: ReadOptions) -> Record:
     """Return the whole file as one document, with its name as id.
 
     Raises:
-        CorpusFileError: the file cannot be read or decoded, or is too long.
+        CorpusFileError: the file cannot be read or decoded, is damaged or too long.
+        MissingDependencyError: its kind needs a package that is not installed; names the extra.
     """
-    content = read_text(file.path, reading.encoding, reading.record_limit)
-    return Record(str(file.path), Document(content, reading.id_prefix + file.name, {"file": file.name}))
+    content = read_document(file.path, reading)
+    document = Document(content, reading.id_prefix + file.name, {"file": file.name})
+    return Record(str(file.path), document, is_markdown=not is_code(file.name))
 
 
 def parquet_rows(file: File, reading: ReadOptions) -> Iterator[Row]:
@@ -155,3 +161,28 @@ def json_rows(file: File, encoding: str = "utf-8", limit: int = MAX_CHARACTERS) 
                     f'column: {{"text": "..."}}'
                 )
             yield Row(file, lines.number, values)
+
+
+def json_array_rows(file: File, encoding: str, limit: int) -> Iterator[Row]:
+    """Yield the objects of a file that is one JSON array, counted from 1.
+
+    Args:
+        file: to read.
+        encoding: of its text.
+        limit: characters of the whole file.
+
+    Raises:
+        CorpusFileError: the file cannot be read or decoded, is too long, or is not an array of objects.
+    """
+    text = read_text(file.path, encoding, limit)
+    way_out = 'give an array of objects, [{"text": "..."}], or one object a line, with format="jsonl" (--format jsonl)'
+    try:
+        values = parse_json(text) if text.strip() else []
+    except ValueError as error:
+        raise CorpusFileError(f"{file.path} is not valid JSON: {error}; {way_out}") from error
+    if not isinstance(values, list):
+        raise CorpusFileError(f"{file.path} is a JSON {type(values).__name__}; {way_out}")
+    for number, value in enumerate(values, 1):
+        if not isinstance(value, dict):
+            raise CorpusFileError(f"{file.path}:{number} is a JSON {type(value).__name__}; {way_out}")
+        yield Row(file, number, value)

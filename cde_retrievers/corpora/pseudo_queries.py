@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from cde_retrievers.corpora.splitting import Section, markdown_sections
+from cde_retrievers.corpora.splitting import Section, markdown_sections, text_below_path
 from cde_retrievers.retrieval.document import Document
 
 Kind = Literal["title", "heading", "sentence"]
@@ -67,7 +67,7 @@ def outline(document: Document) -> Outline:
     """
     title, heading = (_text_or_none(document.metadata.get(field)) for field in ("title", "heading"))
     if heading is not None:
-        return Outline(title, (Section(heading, document.text),))
+        return Outline(title, (Section(heading, text_below_path(document)),))
     preamble, *sections = markdown_sections(document.text)
     if title is None and not preamble.text.strip() and len(sections) > 1 and sections[0].heading:
         title = sections[0].heading

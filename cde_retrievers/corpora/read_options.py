@@ -11,18 +11,17 @@ from pydantic import TypeAdapter, ValidationError
 from cde_retrievers.corpora.decoding import MAX_CHARACTERS
 from cde_retrievers.errors import ConfigurationError, shown
 
-Format = Literal["text", "jsonl", "csv", "parquet", "beir"]
+Format = Literal["text", "json", "jsonl", "csv", "parquet", "beir"]
 Split = Literal["paragraphs", "headings"]
 
-_WORDS_PER_PART = 150
-_COLUMNS: tuple[Format, ...] = ("jsonl", "csv", "parquet", "beir")
+_COLUMNS: tuple[Format, ...] = ("json", "jsonl", "csv", "parquet", "beir")
 _MEANT_FOR: Mapping[str, tuple[Format, ...]] = {
     "text": _COLUMNS,
     "id": _COLUMNS,
     "metadata": _COLUMNS,
     "numbers": ("csv",),
     "delimiter": ("csv",),
-    "ids_as_text": ("jsonl", "parquet", "beir"),
+    "ids_as_text": ("json", "jsonl", "parquet", "beir"),
 }
 
 
@@ -31,7 +30,8 @@ class ReadOptions:
     """The options for reading the files of a source.
 
     Attributes:
-        format: "text" (and Markdown), "jsonl", "csv", "parquet" or "beir"; found from the names if None.
+        format: "text" (documents: Markdown, HTML, PDF, Word and others), "json" (an array of objects), "jsonl", "csv",
+            "parquet" or "beir"; found from the names if None.
         encoding: of the text in them.
         endings: of the files in a folder that are read; those of the format if empty.
         text: columns that make up the text, joined with a space; "text" if empty, for BEIR "title" and "text".
@@ -42,8 +42,12 @@ class ReadOptions:
         ids_as_text: write ids that are whole numbers as text; refused otherwise, since 7 and "7" would become one.
         id_prefix: put before every id, to tell sources apart in one index.
         skip_empty: leave out documents without any text; refused otherwise.
-        split: cut each text into parts that are documents of their own, at "paragraphs" or at Markdown "headings".
-        max_words: of a part, punctuation marks included; 150 if None: almost always fewer than 256 tokens.
+        skip_errors: leave out files that cannot be read to their end, each of which is logged; refused otherwise.
+        split: cut each text into parts that are documents of their own, at "paragraphs" or at "headings".
+        chunk_tokens: of a part, the headings above it included; as many as the model reads if None. Without a model to
+            count them, words and punctuation marks are counted, and 150 of them are a part if None.
+        overlap: tokens that a part repeats of the one before it below the same heading, at most.
+        max_words: of a part, in words and punctuation marks, whatever the model; in place of `chunk_tokens`.
         max_characters: of a row, or of a whole text file; 67,108,864 if None. What is longer is refused before it fills
             the memory.
         follow_links: read what symbolic links in a folder lead to. If not, links out of the folder and links to folders
@@ -64,7 +68,10 @@ class ReadOptions:
     ids_as_text: bool = False
     id_prefix: str = ""
     skip_empty: bool = False
+    skip_errors: bool = False
     split: Split | None = None
+    chunk_tokens: int | None = None
+    overlap: int = 0
     max_words: int | None = None
     max_characters: int | None = None
     follow_links: bool = False
@@ -73,21 +80,31 @@ class ReadOptions:
         _check_one_of("format", self.format, (None, *get_args(Format)))
         _check_one_of("split", self.split, (None, *get_args(Split)))
         self._check_types()
-        for setting in ("max_words", "max_characters"):
+        for setting in ("chunk_tokens", "max_words", "max_characters"):
             found = getattr(self, setting)
             if found is not None and not 1 <= found < sys.maxsize:
                 raise ConfigurationError(
                     f"{setting} must be a positive whole number below {sys.maxsize}, found {shown(found)}"
                 )
-        if self.max_words is not None and self.split is None:
-            raise ConfigurationError(
-                "max_words limits the parts of a split document; give split='paragraphs' or split='headings' too"
-            )
+        self._check_parts()
         if self.delimiter is not None and (len(self.delimiter) != 1 or self.delimiter in '"\r\n'):
             raise ConfigurationError(
                 f"delimiter must be one character other than a quote or a line end, found {self.delimiter!r}"
             )
         _check_encoding(self.encoding)
+
+    def _check_parts(self) -> None:
+        lengths = [name for name in ("chunk_tokens", "max_words", "overlap") if getattr(self, name)]
+        if lengths and self.split is None:
+            raise ConfigurationError(
+                f"{lengths[0]} is about the parts of a split document; give split='paragraphs' or split='headings' too"
+            )
+        if self.chunk_tokens is not None and self.max_words is not None:
+            raise ConfigurationError(
+                "chunk_tokens and max_words both say how long a part is; give one of them (--chunk-tokens, --max-words)"
+            )
+        if self.overlap < 0:
+            raise ConfigurationError(f"overlap must be a number of tokens, 0 or more, found {self.overlap}")
 
     def _check_types(self) -> None:
         """Validate every option by its annotation; a list becomes a tuple."""
@@ -104,9 +121,9 @@ class ReadOptions:
             object.__setattr__(self, field.name, found)
 
     @property
-    def words_per_part(self) -> int:
-        """The number of words of a part, at most."""
-        return self.max_words or _WORDS_PER_PART
+    def counts_tokens(self) -> bool:
+        """Whether a model is needed to read documents: to count the tokens of their parts."""
+        return self.split is not None and self.max_words is None
 
     @property
     def record_limit(self) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 from cde_retrievers.corpora.corpus import Corpus
 from cde_retrievers.corpora.discovery import find_source
 from cde_retrievers.corpora.read_options import ReadOptions
+from cde_retrievers.corpora.token_count import CountedBy
 from cde_retrievers.errors import ConfigurationError, CorpusFileError
 from cde_retrievers.index.sources_file import SourceRecord
 from cde_retrievers.storage.hashing import sha256_of_file
@@ -38,7 +39,7 @@ def recorded_source(corpus: Corpus) -> SourceRecord:
 
 
 def file_hashes(corpus: Corpus) -> dict[str, str]:
-    """Return the SHA-256 of each file of a source by its name.
+    """Return the SHA-256 of each file of a source by its name, but for those that `skip_errors` leaves out.
 
     Raises:
         CorpusFileError: a file cannot be read.
@@ -48,6 +49,8 @@ def file_hashes(corpus: Corpus) -> dict[str, str]:
         try:
             hashes[file.name] = sha256_of_file(file.path)
         except OSError as error:
+            if corpus.reading.skip_errors:
+                continue
             raise CorpusFileError(
                 f"{file.path} cannot be read: {error.strerror}; change its permissions, or remove it"
             ) from error
@@ -71,14 +74,18 @@ def differing_files(before: Mapping[str, str], now: Mapping[str, str]) -> list[s
     return sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
 
 
-def corpus_of(record: SourceRecord) -> Corpus:
+def corpus_of(record: SourceRecord, tokens: CountedBy | None = None) -> Corpus:
     """Return the documents of a recorded source, as they are now.
+
+    Args:
+        record: what the index records.
+        tokens: counts the tokens of parts, as for `Corpus`.
 
     Raises:
         CorpusFileError: it is not there any more.
         ConfigurationError: a later release recorded options that this one does not know.
     """
-    return Corpus(record.path, _options(record.reading))
+    return Corpus(record.path, _options(record.reading), tokens=tokens)
 
 
 def options_like_before(path: Path, given: ReadOptions, records: Sequence[SourceRecord]) -> ReadOptions:

@@ -46,10 +46,17 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A document and where it was read, for messages."""
+    """A document and where it was read.
+
+    Attributes:
+        place: for messages.
+        document: that was read there.
+        is_markdown: whether lines that begin with "#" can be headings.
+    """
 
     place: str
     document: Document
+    is_markdown: bool = True
 
 
 _TEXT_COLUMNS = ("text",)
@@ -106,9 +113,11 @@ def _id(row: Row, column: str | None, reading: ReadOptions) -> str:
     if reading.ids_as_text and isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     if not isinstance(value, str) or not value:
+        is_number = isinstance(value, int) and not isinstance(value, bool)
+        remedy = "read whole numbers as text with ids_as_text=True (--ids-as-text)" if is_number else "give it one"
         raise InvalidDocumentError(
-            f"{row.place} has the id {shown(value)}, but an id must be a non-empty text; read whole numbers "
-            f"as text with ids_as_text=True (--ids-as-text), or name another column with id= (--id)"
+            f"{row.place} has the id {shown(value)}, but an id must be a non-empty text; {remedy}, or name another "
+            f"column with id= (--id)"
         )
     return value
 
@@ -116,7 +125,7 @@ def _id(row: Row, column: str | None, reading: ReadOptions) -> str:
 def _metadata(row: Row, reading: ReadOptions, source_format: Format, taken: set[str | None]) -> dict[str, Any]:
     values = {column: value for column, value in row.values.items() if column not in taken}
     spread = values.get(_SPREAD)
-    if source_format in ("jsonl", "beir") and isinstance(spread, Mapping):
+    if source_format in ("json", "jsonl", "beir") and isinstance(spread, Mapping):
         del values[_SPREAD]
         twice = sorted(set(spread) & set(values))
         if twice:
@@ -136,12 +145,27 @@ def _value(row: Row, column: str, setting: str) -> Any:
     if column not in row.values:
         raise CorpusFileError(
             f"{row.place} has no column {column!r}, only {shown(sorted(row.values))}; name another with {setting}"
+            f"{_other_delimiter(row)}"
         )
     return row.values[column]
+
+
+def _other_delimiter(row: Row) -> str:
+    """Return the end of a message if a table's only column looks like several with another delimiter between them."""
+    name = row.file.path.name.lower()
+    if len(row.values) != 1 or not (".csv" in name or ".tsv" in name):
+        return ""
+    [head] = row.values
+    found = next((mark for mark in (";", "\t", "|", ",") if mark in head), None)
+    if found is None:
+        return ""
+    typed = "$'\\t'" if found == "\t" else f"'{found}'"
+    return f", or, if the cells are separated by {found!r}, say so with delimiter= (--delimiter {typed})"
 
 
 def refuse_repeated_columns(columns: list[str], file: File) -> None:
     """Raise CorpusFileError if two columns have one name."""
     for column, count in Counter(columns).items():
         if count > 1:
-            raise CorpusFileError(f"{file.path} has two columns called {shown(column)}; rename one of them")
+            remedy = "rename one of them" if column.strip() else "name each, or remove those without a name"
+            raise CorpusFileError(f"{file.path} has two columns called {shown(column)}; {remedy}")

@@ -1,105 +1,210 @@
-"""Split long texts into parts that a model can read whole; nothing is lost or repeated."""
+"""Documents split into parts that a model can read whole, each under the headings that it stands below."""
 
-import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from hashlib import sha256
+from typing import Any
 
-from cde_retrievers.corpora.read_options import Split
+from cde_retrievers.corpora.chunking import chunks_of, text_of
+from cde_retrievers.corpora.markdown import Block, Section, markdown_sections, plain_blocks
 from cde_retrievers.corpora.records import Record
+from cde_retrievers.corpora.token_count import TokenCount
+from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.retrieval.document import Document
 
-# From the coarsest boundary to the finest; each finds what lies between two boundaries.
-_PARAGRAPH = re.compile(r"\S.*?(?=\n[^\S\n]*\n|\Z)", re.DOTALL)
-_SENTENCE = re.compile(r"\S.*?(?:(?<=[.!?:;])(?=\s)|(?=\n)|\Z)", re.DOTALL)
-_WORD = re.compile(r"\S+")
-# Punctuation counts too: tables and code have much of it, and to a model each mark is a token.
-_COUNTED = re.compile(r"[^\W_]+|[^\w\s]|_")
-_HEADING = re.compile(r" {0,3}#{1,6}[ \t]+")
-_FENCE = re.compile(r" {0,3}(```|~~~)")
+__all__ = ["PartRules", "Section", "markdown_sections", "split_record", "text_below_path"]
 
-# A longer line is a text: as a heading it would be copied into the metadata of every part below it.
-_LONGEST_HEADING = 1_000
-
-Span = tuple[int, int]
+_BETWEEN_TITLES = " > "
+_SMALL = 8  # what has less than this part of the room is put together with its neighbours
+_LONGEST_LABEL = 200
+_HASH = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Section:
-    """A heading's own text: from the heading to the next one of any level."""
+class PartRules:
+    """How long parts are.
 
-    heading: str | None
+    Attributes:
+        tokens: counts them.
+        chunk_tokens: of a part, its headings included.
+        overlap: tokens that a part repeats of the one before it in its section.
+    """
+
+    tokens: TokenCount
+    chunk_tokens: int
+    overlap: int = 0
+
+    @classmethod
+    def of(cls, tokens: TokenCount, chunk_tokens: int | None, overlap: int) -> "PartRules":
+        """Return the rules; a part is as long as the model reads if nothing else is said.
+
+        Raises:
+            ConfigurationError: it is unknown how many tokens that are, or the overlap takes more than half of it.
+        """
+        limit = chunk_tokens or tokens.room
+        if limit is None:
+            raise ConfigurationError(
+                "how many tokens a part may have cannot be told from a function that counts them; give chunk_tokens="
+            )
+        if overlap > limit // 2:
+            raise ConfigurationError(
+                f"the overlap of {overlap} tokens is more than half of a part of {limit} tokens; give a smaller "
+                f"overlap= (--overlap), or larger parts with chunk_tokens= (--chunk-tokens)"
+            )
+        return cls(tokens, limit, overlap)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of a document.
+
+    Attributes:
+        path: the titles that it stands below.
+        text: without them.
+        metadata: of its own.
+    """
+
+    path: tuple[str, ...]
     text: str
+    metadata: dict[str, Any]
 
 
-def split_record(record: Record, split: Split, max_words: int) -> Iterator[Record]:
-    """Yield the parts of a record as documents.
+def split_record(record: Record, by_headings: bool, rules: PartRules) -> Iterator[Record]:
+    """Yield the parts of a record as documents: below Markdown headings, or between paragraphs.
 
-    Their ids end in "#1", "#2" and so on; `part` and `heading` are in the metadata. A record without text
-    stays as it is.
+    The titles above a part stand in its text, and with `heading` and `heading_path` in its metadata. A record without
+    text stays as it is.
     """
+    text = record.document.text
+    by_headings = by_headings and record.is_markdown
+    sections = markdown_sections(text) if by_headings else [Section(None, text, blocks=plain_blocks(text))]
+    yield from as_documents(record, _parts(sections, rules))
+
+
+def as_documents(record: Record, parts: Iterable[Part]) -> Iterator[Record]:
+    """Yield the parts as documents whose ids tell their place by its headings, and where that is not enough by their
+    text, so that what is added elsewhere in the file leaves them alone. `part_of` is the id of the whole.
+    """
+    known = list(parts)
     document = record.document
-    sections = markdown_sections(document.text) if split == "headings" else [Section(None, document.text)]
-    number = 0
-    for section in sections:
-        heading = {} if section.heading is None else {"heading": section.heading}
-        for part in parts_of(section.text, max_words):
-            number += 1
-            metadata = {**document.metadata, **heading, "part": number}
-            yield replace(record, document=Document(part, f"{document.id}#{number}", metadata))
-    if number == 0:
-        yield record
+    for part, label in zip(known, _labels(known), strict=True):
+        path = {"heading": part.path[-1], "heading_path": _BETWEEN_TITLES.join(part.path)} if part.path else {}
+        metadata = {**document.metadata, **part.metadata, **path, "part_of": document.id}
+        yield replace(record, document=Document(part.text, f"{document.id}{label}", metadata))
+    if not known:
+        yield replace(record, document=replace(document, text=""))
 
 
-def markdown_sections(text: str) -> list[Section]:
-    """Return the sections of a Markdown text, in order; the text before the first heading has none."""
-    sections: list[Section] = []
-    heading: str | None = None
-    fence: str | None = None
-    lines: list[str] = []
-    for line in text.splitlines(keepends=True):
-        mark = _FENCE.match(line)
-        if mark and fence in (None, mark[1]):
-            fence = mark[1] if fence is None else None
-        title = _heading(line) if fence is None else None
-        if title is not None:
-            sections.append(Section(heading, "".join(lines)))
-            heading, lines = title, []
-        lines.append(line)
-    return [*sections, Section(heading, "".join(lines))]
+def text_below_path(document: Document) -> str:
+    """Return the text of a part without the titles that stand above it."""
+    path = document.metadata.get("heading_path")
+    return document.text.removeprefix(path).lstrip("\n") if isinstance(path, str) else document.text
 
 
-def _heading(line: str) -> str | None:
-    """Return the text of a heading line, or None for other lines."""
-    mark = _HEADING.match(line)
-    if mark is None or len(line) > _LONGEST_HEADING:
-        return None
-    return line[mark.end() :].rstrip("\r\n").rstrip(" \t#")
+def _parts(sections: Sequence[Section], rules: PartRules) -> Iterator[Part]:
+    for group in _grouped(_with_text(sections), rules):
+        path = _common_path(group)
+        blocks = [block for section in group for block in _blocks_below(section, path)]
+        head = _head(path, rules)
+        for chunk in chunks_of(blocks, head, rules.chunk_tokens, rules.overlap, rules.tokens):
+            yield Part(path, chunk, {})
 
 
-def parts_of(text: str, max_words: int) -> Iterator[str]:
-    """Yield consecutive parts of the text, each as long as `max_words` words and punctuation marks allow, cut between
-    paragraphs where that is possible, else between sentences or lines, else between words.
+def _with_text(sections: Sequence[Section]) -> list[Section]:
+    """Return the sections that have a text. Titles without one go to the next section, of which they are a title too,
+    and which keeps them in its path if it stands below them.
     """
-    begin = end = words = 0
-    for start, stop in _pieces(text, (0, len(text)), (_PARAGRAPH, _SENTENCE, _WORD), max_words):
-        count = _words(text[start:stop])
-        if words and words + count > max_words:
-            yield text[begin:end]
-            words = 0
-        begin = begin if words else start
-        end, words = stop, words + count
-    if words:
-        yield text[begin:end]
+    found: list[Section] = []
+    titles: list[Section] = []
+    for section in sections:
+        if section.blocks:
+            others = [title for title in titles if section.path[: len(title.path)] != title.path]
+            found.append(replace(section, blocks=(*map(_title_block, others), *section.blocks)))
+            titles = []
+        elif section.heading is not None:
+            titles.append(section)
+    bare = tuple(map(_title_block, titles))
+    if bare and found:
+        found[-1] = replace(found[-1], blocks=(*found[-1].blocks, *bare))
+    elif bare:
+        found.append(Section(None, "", blocks=bare))
+    return found
 
 
-def _pieces(text: str, span: Span, boundaries: tuple[re.Pattern[str], ...], max_words: int) -> Iterator[Span]:
-    """Yield spans of at most `max_words` words, cut at the coarsest boundary that makes them so short."""
-    for match in boundaries[0].finditer(text, *span):
-        if len(boundaries) > 1 and _words(match[0]) > max_words:
-            yield from _pieces(text, match.span(), boundaries[1:], max_words)
-        else:
-            yield match.span()
+def _title_block(section: Section) -> Block:
+    return Block(f"{'#' * section.level} {section.heading}", is_heading=True)
 
 
-def _words(text: str) -> int:
-    return sum(1 for _ in _COUNTED.finditer(text))
+def _blocks_below(section: Section, path: tuple[str, ...]) -> tuple[Block, ...]:
+    return section.blocks if section.path == path else (_title_block(section), *section.blocks)
+
+
+def _grouped(sections: Sequence[Section], rules: PartRules) -> Iterator[list[Section]]:
+    """Yield the sections, small neighbours below one heading together as far as they fit."""
+    small = rules.chunk_tokens // _SMALL
+    sizes = rules.tokens.sizes([text_of(section.blocks) for section in sections])
+    group: list[Section] = []
+    filled = 0
+    for section, size in zip(sections, sizes, strict=True):
+        added = size + rules.tokens.size(str(section.heading)) + section.level + 1
+        fits = size < small and filled + added <= rules.chunk_tokens // 2
+        if group and not (fits and _is_related(group, section)):
+            yield group
+            group, filled = [], 0
+        group.append(section)
+        # What is not small takes no other in.
+        filled += added if size < small else rules.chunk_tokens
+    if group:
+        yield group
+
+
+def _is_related(group: Sequence[Section], section: Section) -> bool:
+    """Whether a section stands below the same heading as the group, or below the group's only section."""
+    path = _common_path([*group, section])
+    depth = max(len(each.path) for each in (*group, section))
+    return bool(path) and depth - len(path) <= 1
+
+
+def _common_path(sections: Sequence[Section]) -> tuple[str, ...]:
+    first, last = min(section.path for section in sections), max(section.path for section in sections)
+    same = next((place for place, (one, other) in enumerate(zip(first, last, strict=False)) if one != other), None)
+    return first[: min(len(first), len(last))] if same is None else first[:same]
+
+
+def _head(path: tuple[str, ...], rules: PartRules) -> str:
+    """Return the titles as they stand above a part; the outermost are left out where they take half of its room."""
+    while path:
+        head = _BETWEEN_TITLES.join(path) + "\n\n"
+        if rules.tokens.size(head) <= rules.chunk_tokens // 2:
+            return head
+        path = path[1:]
+    return ""
+
+
+def _labels(parts: Sequence[Part]) -> Iterator[str]:
+    """Yield what tells the parts of one document apart: nothing for one without a heading, else the path; a hash of
+    the text where a path has several parts; and a number where even that is the same.
+    """
+    paths = [_short("/".join(part.path)) for part in parts]
+    counts = Counter(paths)
+    repeated: Counter[str] = Counter()
+    taken: set[str] = set()
+    for part, path in zip(parts, paths, strict=True):
+        label = f"#{path}" if path else ""
+        if counts[path] > 1:
+            label = f"{label}#{_hash(part.text)}"
+        unique = label
+        while unique in taken:
+            repeated[label] += 1
+            unique = f"{label}#{repeated[label] + 1}"
+        taken.add(unique)
+        yield unique
+
+
+def _short(path: str) -> str:
+    return path if len(path) <= _LONGEST_LABEL else f"{path[:_LONGEST_LABEL]}~{_hash(path)}"
+
+
+def _hash(text: str) -> str:
+    return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_HASH]

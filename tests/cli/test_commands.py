@@ -151,7 +151,7 @@ def test_documents_longer_than_the_model_reads_are_counted_once(run, answer, sou
     assert "--split" in result.stderr
     split = ["--split", "paragraphs", "--max-words", 20]
     found = answer("index", source, "--out", tmp_path / "parts", "--model", model_folder, *split)
-    assert (found["cut"], found["documents"]) == (0, 54 + 3 * 5)
+    assert (found["cut"], found["documents"]) == (0, 54 + 3 * 6)
 
 
 def test_search_gives_the_hits_of_the_library(answer, indexed, model_folder):

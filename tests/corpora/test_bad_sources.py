@@ -1,8 +1,10 @@
 """Whatever is wrong with a source is said before anything is embedded: what, where, and the way out."""
 
 import gzip
+import json
 import os
 import re
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -41,6 +43,8 @@ GOOD = b'{"id": "a", "text": "good"}\n'
         ("a.jsonl", b"", {}, CorpusFileError, r"a\.jsonl has no rows"),
         ("a.jsonl", b"", {"skip_empty": True}, CorpusFileError, r"a\.jsonl holds no documents"),
         ("a.jsonl", GOOD + b'{"text": "caf\xe9"}', {}, CorpusFileError, r"byte 41 \(in line 2\) is 0xe9.*--encoding"),
+        ("a.csv", b"id;text;n\n1;x;y\n", {}, CorpusFileError, r"no column 'text'.*separated by ';'.*--delimiter ';'\)"),
+        ("a.csv", b"id,,text,,n\n1,,x,,1\n", {}, CorpusFileError, r"two columns called ''; name each, or remove those"),
         ("a.csv", b"text\n\xff\n", {}, CorpusFileError, r"not utf-8 text: byte 5 \(in line 2\) is 0xff"),
         ("a.csv", b"id;text\n1;x\n", {}, CorpusFileError, r"a\.csv:2 has no column 'text', only \['id;text'\]"),
         ("a.csv", b"id,text\n1,x,y\n", {}, CorpusFileError, r"a\.csv:2 has 3 cells, but the first line names 2"),
@@ -57,8 +61,8 @@ GOOD = b'{"id": "a", "text": "good"}\n'
         ("a.jsonl.gz", GOOD, {}, CorpusFileError, r"a\.jsonl\.gz cannot be read: Not a gzipped file"),
         ("a.txt", b"", {}, InvalidTextError, r"a\.txt has no text"),
         ("a.txt", b"caf\xe9", {}, CorpusFileError, r"a\.txt is not utf-8 text: byte 3 \(in line 1\) is 0xe9"),
-        ("a.docx", b"x", {}, CorpusFileError, r"cannot be told from the file's ending.*--format"),
-        ("a.txt", b"x", {"text": ("body",)}, ConfigurationError, r"text= is for jsonl and csv.*documents are text"),
+        ("a.odt", b"x", {}, CorpusFileError, r"cannot be told from the file's ending.*--format"),
+        ("a.txt", b"x", {"text": ("body",)}, ConfigurationError, r"text= is for json and jsonl .*documents are text"),
         ("a.txt", b"x", {"endings": (".txt",)}, ConfigurationError, r"endings= .* is a file"),
         ("a.jsonl", GOOD, {"delimiter": ";"}, ConfigurationError, r"delimiter= is for csv"),
     ],
@@ -105,8 +109,8 @@ def test_where_there_is_nothing_to_read_that_is_said(tmp_path):
         Corpus(tmp_path / "nothing")
     with pytest.raises(CorpusFileError, match=r"no files that end in .*\.md.* \(it is empty\).*--ending"):
         Corpus(tmp_path)
-    (tmp_path / "a.pdf").write_bytes(b"x")
-    with pytest.raises(CorpusFileError, match=r"\(\.pdf: 1\)"):
+    (tmp_path / "a.odt").write_bytes(b"x")
+    with pytest.raises(CorpusFileError, match=r"\(\.odt: 1\)"):
         Corpus(tmp_path)
     with pytest.raises(CorpusFileError, match=r"is not a BEIR folder"):
         Corpus(tmp_path, ReadOptions(format="beir"))
@@ -142,6 +146,11 @@ def test_an_unreadable_folder_is_named(tmp_path, monkeypatch):
         ({"split": "pages"}, r"split 'pages' is unknown"),
         ({"split": "paragraphs", "max_words": 0}, r"max_words must be a positive whole number"),
         ({"max_words": 100}, r"give split='paragraphs' or split='headings' too"),
+        ({"chunk_tokens": 100}, r"chunk_tokens is about .* give split='paragraphs' or split='headings' too"),
+        ({"overlap": 5}, r"overlap is about .* give split='paragraphs' or split='headings' too"),
+        ({"split": "headings", "chunk_tokens": 0}, r"chunk_tokens must be a positive whole number"),
+        ({"split": "headings", "overlap": -1}, r"overlap must be a number of tokens, 0 or more"),
+        ({"split": "headings", "chunk_tokens": 9, "max_words": 9}, r"both say how long a part is; give one of them"),
         ({"delimiter": "::"}, r"one character"),
         ({"encoding": "utf-9"}, r"encoding 'utf-9' is unknown"),
         ({"encoding": "hex"}, r"encoding 'hex' is unknown, or not a text encoding"),
@@ -180,6 +189,11 @@ def test_a_list_of_endings_is_as_good_as_a_tuple(tmp_path):
     reading = ReadOptions(endings=[".log"])
     assert reading == ReadOptions(endings=(".log",))
     assert [document.id for document in Corpus(tmp_path, reading)] == ["a.log"]
+
+
+def test_options_come_back_from_json_as_they_were():
+    reading = ReadOptions(format="csv", text=("a", "b"), metadata=(), numbers=("n",), split="headings", overlap=9)
+    assert ReadOptions(**json.loads(json.dumps(asdict(reading)))) == reading
 
 
 @pytest.mark.parametrize("path", [5, None, b"docs", ["docs"]])

@@ -9,7 +9,7 @@ import shutil
 import pytest
 
 from cde_retrievers.corpora import Corpus, CorpusSync, ReadOptions, judged_queries
-from cde_retrievers.errors import CorpusFileError, MissingDependencyError
+from cde_retrievers.errors import CorpusFileError, InvalidTextError, MissingDependencyError
 from cde_retrievers.index import Document
 from cde_retrievers.index.incoming_documents import require_rereadable
 
@@ -74,6 +74,27 @@ def test_a_table_with_tabs_or_another_delimiter(tmp_path):
     tabs = Corpus(write_csv(tmp_path / "a.tsv", delimiter="\t"))
     semicolons = Corpus(write_csv(tmp_path / "b.csv", delimiter=";"), ReadOptions(delimiter=";"))
     assert [d.text for d in tabs] == [d.text for d in semicolons] == [row["text"] for row in ROWS]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "id,text\na,tea\n,\nb,coffee\n",
+        "id,text\na,tea\n\n , \n\nb,coffee\n,\n,\n",
+        ",\nid,text\na,tea\nb,coffee\n",
+        "id,text,,\na,tea,,\nb,coffee,,\n,,,\n",
+        "id,text\na,tea,\nb,coffee,,\n",
+    ],
+)
+def test_what_a_spreadsheet_leaves_is_passed_over(tmp_path, content):
+    (tmp_path / "a.csv").write_text(content)
+    assert [(d.id, d.text) for d in Corpus(tmp_path / "a.csv").check()] == [("a", "tea"), ("b", "coffee")]
+
+
+def test_a_quoted_empty_cell_is_a_row(tmp_path):
+    (tmp_path / "a.csv").write_text('text\ntea\n""\n')
+    with pytest.raises(InvalidTextError, match=r"a\.csv:3 has no text"):
+        Corpus(tmp_path / "a.csv").check()
 
 
 def test_a_row_that_spans_lines_is_found_by_the_line_it_begins_in(tmp_path):

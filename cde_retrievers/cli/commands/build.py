@@ -1,7 +1,8 @@
 """`fit` and `index`: a context and an index out of documents in files."""
 
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import asdict
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,7 @@ from cde_retrievers.errors import IndexFileError, PathInUseError
 
 if TYPE_CHECKING:
     from cde_retrievers.corpora import CheckedCorpus
+    from cde_retrievers.encoder.encoder import ContextualEncoder
     from cde_retrievers.index.sources_file import SourceRecord
 
 
@@ -35,8 +37,9 @@ def fit(
         refuse_inside(out, reading.source)
         if (out / "context.json").exists() and not replace:
             raise PathInUseError(f"{out} already holds a context; give another --out, or --replace it")
-        documents = read_once(reading, run)
-        encoder = load_encoder(model)
+        load = cache(partial(load_encoder, model))
+        documents = read_once(reading, run, encoder=load)
+        encoder = load()
         fitted = encoder.fit_context(documents.texts(), context.size, context.strategy, context.seed, run.show_progress)
         with disk_errors_explained(out, "no context was written"):
             fitted.save(out)
@@ -86,11 +89,12 @@ def index(
         refuse_inside(out, reading.source)
         _refuse_index(out)
         given = CorpusContext.load(context) if context else None
-        documents = read_once(reading, run)
+        load = cache(partial(load_encoder, model, made_with=given.model_name if given else None))
+        documents = read_once(reading, run, encoder=load)
         done = _done(out)
         if done is not None:
             run.say(f"{out}: continuing where it was interrupted, with {done:,} of {len(documents):,} documents done")
-        encoder = load_encoder(model, made_with=given.model_name if given else None)
+        encoder = load()
         run.if_interrupted = lambda: _state_of(out)
         made = ContextualIndex.build(
             documents,
@@ -127,6 +131,8 @@ def read_once(
     run: Session,
     taken: Container[object] = (),
     records: "Sequence[SourceRecord]" = (),
+    *,
+    encoder: Callable[[], "ContextualEncoder"] | None = None,
 ) -> "CheckedCorpus":
     """Read the documents of the source and check them all.
 
@@ -135,6 +141,7 @@ def read_once(
         run: where to say what was found.
         taken: ids that must not come.
         records: sources of an index; this one is read as they were.
+        encoder: loads the model whose tokens are counted where documents are split.
 
     Raises:
         As `Corpus`, `Corpus.check` and `options_like_before`.
@@ -142,10 +149,17 @@ def read_once(
     from cde_retrievers.corpora import Corpus
     from cde_retrievers.corpora.recorded_source import options_like_before
 
-    corpus = Corpus(reading.source, options_like_before(reading.source, reading.options(), records))
+    options = options_like_before(reading.source, reading.options(), records)
+    corpus = Corpus(reading.source, options)  # before a model is loaded: what is wrong with the source is soon said
+    if encoder is not None and options.counts_tokens:
+        corpus = Corpus(reading.source, options, tokens=encoder())
     documents = corpus.check(taken)
     files = "1 file" if corpus.files == 1 else f"{corpus.files:,} files"
     run.say(f"{reading.source}: {len(documents):,} documents in {files} ({corpus.format})")
+    for reason in corpus.unreadable.values():
+        run.say(f"left out: {reason}")
+    if corpus.unreadable:
+        run.warn(f"{reading.source}: {len(corpus.unreadable):,} of {files} cannot be read and are left out")
     if documents.left_out:
         run.say(f"{reading.source}: {documents.left_out:,} documents without text are left out")
     return documents

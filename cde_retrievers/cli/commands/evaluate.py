@@ -1,5 +1,6 @@
 """`eval` and `report`: what context does for a corpus."""
 
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -42,8 +43,9 @@ def eval(
         from cde_retrievers.storage.disk_errors import disk_errors_explained
 
         _prepare(run, reading.source, out, replace)
-        data, compared = inputs(reading, choice, run)
-        comparison = compare(load_encoder(model), data, **compared, show_progress=run.show_progress)
+        load = cache(partial(load_encoder, model))
+        data, compared = inputs(reading, choice, run, load)
+        comparison = compare(load(), data, **compared, show_progress=run.show_progress)
         if out is not None:
             with disk_errors_explained(out, "the result was not written"):
                 comparison.save(out)
@@ -72,8 +74,9 @@ def report(
         from cde_retrievers.report import report as write_report
 
         _prepare(run, reading.source, out, replace)
-        data, compared = inputs(reading, choice, run)
-        comparison = write_report(load_encoder(model), data, out, **compared, show_progress=run.show_progress)
+        load = cache(partial(load_encoder, model))
+        data, compared = inputs(reading, choice, run, load)
+        comparison = write_report(load(), data, out, **compared, show_progress=run.show_progress)
         told = f"{out}: open it in a browser"
         run.answer({**summary(data, comparison), "report": str(out)}, *lines(data, comparison), told)
 

@@ -1,6 +1,7 @@
 """`check`, `drift` and `info`: questions to an index that change nothing."""
 
 from collections.abc import Mapping
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -92,19 +93,15 @@ def drift(
         from cde_retrievers.drift import measure
 
         if holds_context(path):
-            documents = read_once(reading, run)
             context = CorpusContext.load(path)
+            load = cache(partial(load_encoder, model, context.model_name))
+            documents = read_once(reading, run, encoder=load)
             report = measure(
-                context,
-                documents.texts(),
-                load_encoder(model, context.model_name),
-                sample=sample,
-                seed=seed,
-                show_progress=run.show_progress,
+                context, documents.texts(), load(), sample=sample, seed=seed, show_progress=run.show_progress
             )
         else:
-            index, _ = open_index(path, model, run, read_only=True)
-            documents = read_once(reading, run, records=index.sources)
+            index, encoder = open_index(path, model, run, read_only=True)
+            documents = read_once(reading, run, records=index.sources, encoder=lambda: encoder)
             report = measure(index, documents.texts(), sample=sample, seed=seed, show_progress=run.show_progress)
         run.answer(report.to_dict(), str(report))
         if report.verdict == "refit":

@@ -12,6 +12,7 @@ from cde_retrievers.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from cde_retrievers.corpora.sync import SourceUpdate
+    from cde_retrievers.encoder.encoder import ContextualEncoder
     from cde_retrievers.index import ContextualIndex
     from cde_retrievers.index.sources_file import SourceRecord
 
@@ -40,7 +41,7 @@ def sync(
 
         index, encoder = open_index(path, model, run, read_only=dry_run)
         records = _records(index, source)
-        updates = _planned(index, records, run)
+        updates = _planned(index, encoder, records, run)
         removed = {identity for update in updates for identity in update.gone}
         data = {name: sum(getattr(update, name) for update in updates) for name in _COUNTS if name != "removed"}
         data["removed"] = len(removed)
@@ -108,7 +109,9 @@ def _record_move(index: "ContextualIndex", records: "Sequence[SourceRecord]") ->
             index.record_source(record, left)
 
 
-def _planned(index: "ContextualIndex", records: "Sequence[SourceRecord]", run: Session) -> "list[SourceUpdate]":
+def _planned(
+    index: "ContextualIndex", encoder: "ContextualEncoder", records: "Sequence[SourceRecord]", run: Session
+) -> "list[SourceUpdate]":
     """Read every source, and compare it with the index; a document of two sources is taken from the later one."""
     from cde_retrievers.corpora.recorded_source import corpus_of
     from cde_retrievers.corpora.sync import plan_update
@@ -116,7 +119,7 @@ def _planned(index: "ContextualIndex", records: "Sequence[SourceRecord]", run: S
     theirs: set[str] = set()
     updates = []
     for record in reversed(records):
-        update = plan_update(index, corpus_of(record).check(), record, frozenset(theirs))
+        update = plan_update(index, corpus_of(record, tokens=encoder).check(), record, frozenset(theirs))
         run.say(f"{record.path}: {len(update.corpus):,} documents, {len(update.changed_files):,} files changed")
         theirs |= {*update.now.ids}
         updates.append(update)

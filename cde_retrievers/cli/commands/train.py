@@ -1,5 +1,7 @@
 """`train`: train a model on pairs, or on documents alone."""
 
+from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -51,9 +53,10 @@ def train(
         refuse_inside(out, source.source)
         _refuse_used(out, resume)
         config = training_config(out, base, training, run.show_progress)
-        pairs, made = _made_pairs(source, run) if from_documents else (_given_pairs(source, run), {})
+        load = cache(partial(encoder_to_train, base.model, **base.settings))
+        pairs, made = _made_pairs(source, run, load) if from_documents else (_given_pairs(source, run), {})
         check_enough(pairs, config.global_batch_size)
-        encoder = encoder_to_train(base.model, **base.settings)
+        encoder = load()
         report = describe_pairs(pairs, encoder, batch_size=config.global_batch_size)
         run.say(str(report))
         result = _trained(pairs, encoder, config, resume, run)
@@ -73,10 +76,12 @@ def _given_pairs(source: TrainingSource, run: Session) -> "TrainingPairs":
     return pairs
 
 
-def _made_pairs(source: TrainingSource, run: Session) -> tuple["TrainingPairs", dict[str, Any]]:
+def _made_pairs(
+    source: TrainingSource, run: Session, encoder: Callable[[], "ContextualEncoder"]
+) -> tuple["TrainingPairs", dict[str, Any]]:
     from cde_retrievers.training.data.from_corpus import pairs_from_corpus
 
-    made = pairs_from_corpus(read_once(source, run))
+    made = pairs_from_corpus(read_once(source, run, encoder=encoder))
     run.say(str(made))
     return made.pairs, {"made": made.to_dict()}
 

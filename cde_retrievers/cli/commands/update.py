@@ -57,7 +57,9 @@ def add(
 
         index, encoder = open_index(path, model, run)
         records = index.sources
-        documents = read_once(reading, run, () if upsert else index, () if as_given else records)
+        documents = read_once(
+            reading, run, () if upsert else index, () if as_given else records, encoder=lambda: encoder
+        )
         own = next((record for record in records if record.path == absolute(reading.source)), None)
         update = plan_update(index, documents, own)
         removed = _not_in(update.now.ids, index, reading.id_prefix) if prune else []

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from cde_retrievers.corpora import Corpus, ReadOptions
 
 
-Format = Literal["text", "jsonl", "csv", "parquet", "beir"]
+Format = Literal["text", "json", "jsonl", "csv", "parquet", "beir"]
 Split = Literal["paragraphs", "headings"]
 Strategy = Literal["random", "kmeans", "diverse"]
 Kind = Literal["flat", "hnsw", "ivf"]
@@ -32,7 +32,8 @@ class ReadingOptions:
         Argument(
             metavar="SOURCE",
             show_default=False,
-            help="A folder of text or Markdown, a JSONL, CSV or Parquet file or a folder of these, or a BEIR folder.",
+            help="A folder of documents (Markdown, HTML, PDF, Word and others), a JSON, JSONL, CSV or Parquet file or "
+            "a folder of these, or a BEIR folder.",
         ),
     ]
     format: Annotated[
@@ -84,6 +85,10 @@ class ReadingOptions:
     skip_empty: Annotated[
         bool, Option("--skip-empty", rich_help_panel=_READING, help="Leave out documents without any text.")
     ] = False
+    skip_errors: Annotated[
+        bool,
+        Option("--skip-errors", rich_help_panel=_READING, help="Leave out files that cannot be read, and name them."),
+    ] = False
     split: Annotated[
         Split | None,
         Option(
@@ -92,10 +97,28 @@ class ReadingOptions:
             "cannot be found.",
         ),
     ] = None
+    chunk_tokens: Annotated[
+        int | None,
+        Option(
+            metavar="NUMBER",
+            min=1,
+            rich_help_panel=_READING,
+            help="Tokens of a part, with the headings above it (as many as the model reads if left out).",
+        ),
+    ] = None
+    overlap: Annotated[
+        int,
+        Option(
+            metavar="NUMBER", min=0, rich_help_panel=_READING, help="Tokens that a part repeats of the one before it."
+        ),
+    ] = 0
     max_words: Annotated[
         int | None,
         Option(
-            metavar="NUMBER", min=1, rich_help_panel=_READING, help="Of a part, punctuation included (150 if left out)."
+            metavar="NUMBER",
+            min=1,
+            rich_help_panel=_READING,
+            help="Of a part, punctuation included: in place of the model's tokens.",
         ),
     ] = None
     max_characters: Annotated[
@@ -145,7 +168,10 @@ class ReadingOptions:
             ids_as_text=self.ids_as_text,
             id_prefix=self.id_prefix,
             skip_empty=self.skip_empty,
+            skip_errors=self.skip_errors,
             split=self.split,
+            chunk_tokens=self.chunk_tokens,
+            overlap=self.overlap,
             max_words=self.max_words,
             max_characters=self.max_characters,
             follow_links=self.follow_links,

@@ -156,9 +156,7 @@ def _general_headings(documents: Sequence[Document], outlines: Sequence[Outline]
 
 def _whole(document: Document, place: int) -> str:
     """An id of the document that a part comes from, or else of the document itself."""
-    if document.id is not None and "part" in document.metadata:
-        return document.id.rpartition("#")[0]
-    return f"#{place}"
+    return str(document.metadata.get("part_of", f"#{place}"))
 
 
 def _checked(documents: Iterable[str | Document]) -> list[Document]:

@@ -1,0 +1,128 @@
+"""Pieces put together to chunks of a given number of tokens, with an overlap."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+from cde_retrievers.corpora.markdown import Block
+from cde_retrievers.corpora.pieces import Piece, joined, pieces_of, sentences
+from cde_retrievers.corpora.token_count import TokenCount
+
+Fits = Callable[[Sequence[Piece]], bool]
+
+_LEAST_FILLED = 4  # a last chunk of less than this part of the room is evened out with the one before
+
+
+def chunks_of(blocks: Sequence[Block], head: str, limit: int, overlap: int, tokens: TokenCount) -> Iterator[str]:
+    """Yield chunks of at most `limit` tokens, each as full as the blocks allow.
+
+    Args:
+        blocks: in their order.
+        head: begins every chunk.
+        limit: tokens of a chunk, with its head.
+        overlap: tokens that a chunk repeats of the one before, at most.
+        tokens: counts them.
+    """
+    whole = head + text_of(blocks)
+    if tokens.size(whole) <= limit:
+        yield whole
+        return
+    room = limit - (tokens.size(head) if head else 0)
+    overlap = min(overlap, room // 2)
+    room -= overlap
+
+    def fits(pieces: Sequence[Piece]) -> bool:
+        return tokens.size(head + joined(pieces)) <= limit
+
+    packed = list(_packed(list(pieces_of(blocks, room, tokens)), room, fits))
+    repeated: list[Piece] = []
+    for group in _evened(packed, room):
+        while repeated and not fits([*repeated, *group]):
+            repeated = repeated[1:]
+        yield head + joined([*repeated, *group])
+        repeated = _end_of(group, overlap, tokens) if overlap else []
+
+
+def text_of(blocks: Sequence[Block]) -> str:
+    """Return the text of neighbouring blocks."""
+    return "".join(block.joint + block.text for block in blocks).strip("\n")
+
+
+def _packed(pieces: Sequence[Piece], room: int, fits: Fits) -> Iterator[list[Piece]]:
+    group: list[Piece] = []
+    filled = 0
+    for piece in pieces:
+        size = _size_after(group[-1] if group else None, piece)
+        if group and filled + size > room and (done := _fitting(group, fits)):
+            yield done
+            group = group[len(done) :]
+            filled = sum(each.size for each in group)
+        group.append(piece)
+        filled += size
+    while group:
+        done = _fitting(group, fits)
+        yield done
+        group = group[len(done) :]
+
+
+def _size_after(before: Piece | None, piece: Piece) -> int:
+    """Return the tokens that a piece adds, with those of a frame that begins with it."""
+    is_new = piece.frame is not None and (before is None or before.frame is not piece.frame)
+    return piece.size + (piece.frame.size if is_new and piece.frame else 0)
+
+
+def _fitting(pieces: list[Piece], fits: Fits) -> list[Piece]:
+    """Return the first pieces, as many as fit together: a text may have more tokens than its pieces."""
+    end = len(pieces)
+    while end > 1 and not fits(pieces[:end]):
+        end -= 1
+    return _without_last_headings(pieces[:end]) or pieces[:end]
+
+
+def _without_last_headings(pieces: list[Piece]) -> list[Piece]:
+    end = len(pieces)
+    while end and pieces[end - 1].is_heading:
+        end -= 1
+    return pieces[:end]
+
+
+def _evened(groups: list[list[Piece]], room: int) -> list[list[Piece]]:
+    """Share the pieces of the last two groups between both if the last is small."""
+    if len(groups) < 2 or sum(piece.size for piece in groups[-1]) * _LEAST_FILLED > room:
+        return groups
+    pieces = [*groups[-2], *groups[-1]]
+    sizes = [piece.size for piece in pieces]
+    half, cut, filled = sum(sizes) / 2, 0, 0
+    while cut < len(groups[-2]) - 1 and filled + sizes[cut] <= half:
+        filled += sizes[cut]
+        cut += 1
+    first = _without_last_headings(pieces[:cut])
+    return [*groups[:-2], first, pieces[len(first) :]] if first else groups
+
+
+def _end_of(group: Sequence[Piece], overlap: int, tokens: TokenCount) -> list[Piece]:
+    """Return the last pieces of a group, at most `overlap` tokens; else its last sentences, else its last words."""
+    kept: list[Piece] = []
+    for piece in reversed(group):
+        if sum(each.size for each in kept) + piece.size > overlap:
+            break
+        kept.insert(0, piece)
+    last = group[-1]
+    if not kept and last.frame is None:
+        text = _tail(last.text, overlap, tokens)
+        kept = [Piece(text, tokens.size(text))] if text else []
+    return kept
+
+
+def _tail(text: str, overlap: int, tokens: TokenCount) -> str:
+    found = sentences(text)
+    sizes = tokens.sizes([sentence for _, sentence in found])
+    first, total = len(found), 0
+    while first and total + sizes[first - 1] <= overlap:
+        first, total = first - 1, total + sizes[first - 1]
+    if first < len(found):
+        return "".join((found[first][1], *(space + sentence for space, sentence in found[first + 1 :])))
+    words = found[-1][1].split() if found else []
+    low, high = 0, min(len(words), overlap)
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if tokens.size(" ".join(words[-middle:])) <= overlap else (low, middle - 1)
+    return " ".join(words[-low:]) if low else ""

@@ -1,0 +1,73 @@
+"""The readers of whole documents by their file's ending."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from cde_retrievers.corpora.decoding import read_text
+from cde_retrievers.corpora.paths import refuse_special
+from cde_retrievers.corpora.read_options import ReadOptions
+from cde_retrievers.corpora.readers.epub import epub_as_markdown
+from cde_retrievers.corpora.readers.html import html_as_markdown
+from cde_retrievers.corpora.readers.notebook import notebook_as_markdown
+from cde_retrievers.corpora.readers.pdf import pdf_as_markdown
+from cde_retrievers.corpora.readers.restructured_text import rst_as_markdown
+from cde_retrievers.corpora.readers.word import docx_as_markdown
+from cde_retrievers.errors import CDEError, CorpusFileError
+
+# Of file names in lower case.
+TEXTS = (".txt", ".text", ".md", ".markdown")
+CODE = (
+    *(".py", ".pyi", ".js", ".mjs", ".ts", ".tsx", ".jsx", ".java", ".kt", ".scala", ".c", ".h", ".cc", ".cpp", ".hpp"),
+    *(".cs", ".go", ".rs", ".rb", ".php", ".swift", ".lua", ".pl", ".r", ".jl", ".sh", ".sql"),
+)
+
+_OF_TEXT: Mapping[str, tuple[str, Callable[[str], str]]] = {
+    ".html": ("HTML", html_as_markdown),
+    ".htm": ("HTML", html_as_markdown),
+    ".xhtml": ("HTML", html_as_markdown),
+    ".ipynb": ("a notebook", notebook_as_markdown),
+    ".rst": ("reStructuredText", rst_as_markdown),
+}
+_OF_BYTES: Mapping[str, tuple[str, Callable[[Path, int], str]]] = {
+    ".pdf": ("PDF", pdf_as_markdown),
+    ".docx": ("a Word document", docx_as_markdown),
+    ".epub": ("EPUB", epub_as_markdown),
+}
+DOCUMENTS = (*TEXTS, *_OF_TEXT, *_OF_BYTES)
+
+
+def is_code(name: str) -> bool:
+    """Whether the file is source code, where nothing is Markdown."""
+    return name.lower().endswith(CODE)
+
+
+def read_document(path: Path, reading: ReadOptions) -> str:
+    """Return a whole file: as Markdown if it is of a kind that can be converted, else as it is.
+
+    Raises:
+        CorpusFileError: it cannot be read or decoded, is damaged or too long.
+        MissingDependencyError: its kind needs a package that is not installed; names the extra.
+    """
+    ending = path.suffix.lower()
+    if ending in _OF_BYTES:
+        refuse_special(path)
+        what, read = _OF_BYTES[ending]
+        return _explained(path, what, lambda: read(path, reading.record_limit))
+    text = read_text(path, reading.encoding, reading.record_limit)
+    if ending not in _OF_TEXT:
+        return text
+    what, convert = _OF_TEXT[ending]
+    return _explained(path, what, lambda: convert(text))
+
+
+def _explained(path: Path, what: str, read: Callable[[], str]) -> str:
+    try:
+        return read()
+    except CDEError:
+        raise
+    except Exception as error:  # each library has many kinds for what damage does to a file
+        reason = str(error) or type(error).__name__
+        raise CorpusFileError(
+            f"{path} cannot be read as {what}: {reason}; restore it from a copy, or leave files that cannot be read "
+            f"out with skip_errors=True (--skip-errors)"
+        ) from error

@@ -1,0 +1,81 @@
+"""How long a text is for a model."""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from tokenizers import Tokenizer
+
+from cde_retrievers.encoder.tokenizer import TextTokenizer
+from cde_retrievers.errors import ConfigurationError
+from cde_retrievers.model.config import ContextualConfig
+
+# Punctuation counts too: tables and code have much of it, and to a model each mark is a token.
+_COUNTED = re.compile(r"[^\W_]+|[^\w\s]|_")
+_WORDS_PER_PART = 150
+# Some tokenizers take any run of letters that they do not know, however long, as one token.
+_LONGEST_TOKEN = 32  # characters
+
+
+@runtime_checkable
+class HasTokenizer(Protocol):
+    """An embedder whose tokens can be counted, such as `ContextualEncoder`."""
+
+    @property
+    def tokenizer(self) -> TextTokenizer:
+        """Turns texts into token ids."""
+
+    @property
+    def config(self) -> ContextualConfig:
+        """Has the prompt before every document."""
+
+
+CountedBy = HasTokenizer | Callable[[str], int]
+
+
+@dataclass(frozen=True, slots=True)
+class TokenCount:
+    """Counts the tokens of texts.
+
+    Attributes:
+        sizes: the number of tokens of each text.
+        room: for the tokens of a document; None if unknown.
+    """
+
+    sizes: Callable[[Sequence[str]], list[int]]
+    room: int | None
+
+    def size(self, text: str) -> int:
+        """Return the number of tokens of one text."""
+        return self.sizes([text])[0]
+
+
+def token_count(counted_by: CountedBy | None) -> TokenCount:
+    """Return the count of an encoder's tokens, of a function's, or of words and punctuation marks if None.
+
+    Raises:
+        ConfigurationError: it can count nothing.
+    """
+    if counted_by is None:
+        return TokenCount(lambda texts: [sum(1 for _ in _COUNTED.finditer(text)) for text in texts], _WORDS_PER_PART)
+    if isinstance(counted_by, HasTokenizer):
+        return _of_model(counted_by.tokenizer, counted_by.config.document_prompt)
+    if not callable(counted_by):
+        raise ConfigurationError(
+            f"tokens are counted by an encoder or a function, found a {type(counted_by).__name__}; give a "
+            f"ContextualEncoder, or a function that returns the number of tokens of a text"
+        )
+    count = counted_by
+    return TokenCount(lambda texts: [count(text) for text in texts], None)
+
+
+def _of_model(tokenizer: TextTokenizer, prompt: str) -> TokenCount:
+    whole = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    whole.no_truncation()
+
+    def sizes(texts: Sequence[str]) -> list[int]:
+        encoded = whole.encode_batch_fast(list(texts), add_special_tokens=False)
+        return [max(len(each.ids), len(text) // _LONGEST_TOKEN) for each, text in zip(encoded, texts, strict=True)]
+
+    return TokenCount(sizes, tokenizer.room_after(prompt))

@@ -1,0 +1,292 @@
+"""Documents of every kind become text and headings, without tags; damaged ones are named, and left out on request."""
+
+import json
+import logging
+import sys
+import zipfile
+
+import pytest
+
+from cde_retrievers.corpora import Corpus, ReadOptions
+from cde_retrievers.corpora.readers.html import html_as_markdown
+from cde_retrievers.corpora.readers.restructured_text import rst_as_markdown
+from cde_retrievers.errors import CorpusFileError, MissingDependencyError
+
+pytest.importorskip("selectolax")
+pytest.importorskip("pypdf")
+pytest.importorskip("mammoth")
+
+PAGE = """<!DOCTYPE html><html><head><title>Tea &amp; more</title><style>p{}</style></head><body>
+<nav><a href="/">menu</a></nav><script>alert(1)</script>
+<main><h1>Tea<a class="headerlink" href="#tea">¶</a></h1><p>Tea is <b>brewed</b> with <code>hot</code> water.</p>
+<h2>Green</h2><div>From <i>leaves</i>.</div><ul><li>one<ul><li>inner</li></ul></li><li>two</li></ul>
+<pre class="language-py"># no heading
+x = 1</pre><table><tr><th>a</th><th>b</th></tr><tr><td>1|2</td><td><p>x</p><p>y</p></td></tr></table>
+<p># 5 is no heading</p></main><footer>imprint</footer></body></html>"""
+
+
+def write_docx(path, body=None):
+    heading = '<w:p><w:pPr><w:pStyle w:val="Heading{}"/></w:pPr><w:r><w:t>{}</w:t></w:r></w:p>'.format
+    paragraph = "<w:p><w:r><w:t>{}</w:t></w:r></w:p>".format
+    body = body or heading(1, "Tea") + paragraph("Tea is brewed.") + heading(2, "Green") + paragraph("From leaves.")
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(
+            "[Content_Types].xml",
+            '<Types xmlns="http://schemas.openxmlformats.org/package/2006/content-types"><Default Extension="xml" '
+            'ContentType="application/xml"/></Types>',
+        )
+        archive.writestr(
+            "_rels/.rels",
+            '<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships"><Relationship Id="r" '
+            'Type="http://schemas.openxmlformats.org/officeDocument/2006/relationships/officeDocument" '
+            'Target="word/document.xml"/></Relationships>',
+        )
+        archive.writestr(
+            "word/styles.xml",
+            '<w:styles xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main">'
+            + "".join(
+                f'<w:style w:type="paragraph" w:styleId="Heading{n}"><w:name w:val="heading {n}"/></w:style>'
+                for n in (1, 2)
+            )
+            + "</w:styles>",
+        )
+        archive.writestr(
+            "word/document.xml",
+            '<w:document xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"><w:body>'
+            f"{body}</w:body></w:document>",
+        )
+
+
+def write_epub(path):
+    chapter = '<html xmlns="http://www.w3.org/1999/xhtml"><head><title/></head><body><h1>{}</h1><p>{}</p></body></html>'
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("META-INF/container.xml", '<container><rootfile full-path="OPS/book.opf"/></container>')
+        archive.writestr(
+            "OPS/book.opf",
+            '<package><metadata/><manifest><item id="b" href="two%20b.xhtml"/><item id="a" href="one.xhtml"/>'
+            '</manifest><spine><itemref idref="a"/><itemref idref="b"/></spine></package>',
+        )
+        archive.writestr("OPS/one.xhtml", chapter.format("Tea", "Tea is brewed."))
+        archive.writestr("OPS/two b.xhtml", chapter.format("Green", "From leaves."))
+
+
+def write_pdf(
+    path, lines=("Tea", "Tea is brewed.", "# 5", "Green", "From leaves."), outline=(("Tea", 0), ("Green", 1))
+):
+    from pypdf import PdfWriter
+    from pypdf.generic import DecodedStreamObject, DictionaryObject, NameObject
+
+    writer = PdfWriter()
+    page = writer.add_blank_page(300, 300)
+    font = {"/Type": "/Font", "/Subtype": "/Type1", "/BaseFont": "/Helvetica"}
+    font = DictionaryObject({NameObject(key): NameObject(value) for key, value in font.items()})
+    fonts = DictionaryObject({NameObject("/F1"): font})
+    page[NameObject("/Resources")] = DictionaryObject({NameObject("/Font"): fonts})
+    stream = DecodedStreamObject()
+    shown = "".join(f"1 0 0 1 20 {280 - 20 * n} Tm ({line}) Tj " for n, line in enumerate(lines))
+    stream.set_data(f"BT /F1 12 Tf {shown}ET".encode())
+    page[NameObject("/Contents")] = writer._add_object(stream)
+    above = None
+    for title, level in outline:
+        entry = writer.add_outline_item(title=title, page_number=0, parent=above if level else None)
+        above = entry if not level else above
+    writer.write(path)
+
+
+def write_notebook(path):
+    cells = [
+        {"cell_type": "markdown", "source": ["# Tea\n", "Tea is brewed."]},
+        {"cell_type": "code", "source": "# no heading\nx = 1", "outputs": [{"text": "printed"}]},
+        {"cell_type": "raw", "source": "raw"},
+        {"cell_type": "markdown", "source": "## Green\nFrom leaves."},
+    ]
+    path.write_text(json.dumps({"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}))
+
+
+RST = """\
+.. _tea:
+
+Tea
+===
+
+Tea is brewed.
+
+.. a comment
+   that goes on
+
+.. toctree::
+   :maxdepth: 2
+
+   menu
+
+.. code-block:: py
+
+   # no heading
+
+Green
+-----
+
+From leaves.
+"""
+
+WRITE = {
+    "a.html": lambda path: path.write_text(PAGE),
+    "a.docx": write_docx,
+    "a.epub": write_epub,
+    "a.pdf": write_pdf,
+    "a.ipynb": write_notebook,
+    "a.rst": lambda path: path.write_text(RST),
+    "a.md": lambda path: path.write_text("# Tea\nTea is brewed.\n\n## Green\nFrom leaves.\n"),
+}
+
+
+@pytest.mark.parametrize("name", WRITE)
+def test_every_kind_of_document_is_split_at_its_headings(tmp_path, name):
+    WRITE[name](tmp_path / name)
+    [whole] = Corpus(tmp_path).check()
+    assert (whole.id, whole.metadata) == (name, {"file": name})
+    long = ReadOptions(split="headings", chunk_tokens=12)
+    parts = list(Corpus(tmp_path, long).check())
+    headings = list(dict.fromkeys(part.metadata["heading"] for part in parts))
+    assert headings == ["Tea", "Green"]
+    assert any("Tea is brewed" in part.text or "brewed with hot water" in part.text for part in parts)
+    unwanted = ("<", "menu", "alert", "imprint", "¶", "printed", "raw", "comment", "maxdepth", "_tea", "p{}")
+    assert not [word for word in unwanted for part in parts if word in part.text]
+
+
+def test_a_page_as_markdown():
+    assert html_as_markdown(PAGE) == (
+        "# Tea\n\nTea is brewed with hot water.\n\n## Green\n\nFrom leaves.\n\n* one\n\n   * inner\n\n* two\n\n"
+        "```py\n# no heading\nx = 1\n```\n\n| a | b |\n|---|---|\n| 1\\|2 | x y |\n\n\\# 5 is no heading\n"
+    )
+    assert html_as_markdown("<title>Tea</title><h2>Green</h2>x") == "# Tea\n\n## Green\n\nx\n"
+    assert html_as_markdown("") == ""
+    assert html_as_markdown("<p>a<br>b</p>") == "a\nb\n"
+    assert html_as_markdown("a < b &lt;c&gt;") == "a < b <c>\n"
+
+
+@pytest.mark.parametrize(
+    "page", ["<div>" * 100_000 + "x", "<table><tr><td>" * 20_000, "<" * 200_000, "<p>x" * 50_000, "<ul><li>" * 400]
+)  # fmt: skip
+def test_pages_that_nest_without_end_take_no_longer_than_others(tmp_path, page):
+    (tmp_path / "a.html").write_text(page)
+    try:
+        Corpus(tmp_path, ReadOptions(split="headings", skip_empty=True)).check()
+    except CorpusFileError as error:
+        assert "nested more than 5,000 levels deep" in str(error) or "holds no documents" in str(error)  # noqa: PT017
+
+
+def test_titles_of_restructured_text():
+    text = "====\nBook\n====\n\nPart\n====\n\nA::\n\n  # code\n\nChapter\n-------\n\n"
+    text += ".. note:: Take care.\n   Now.\n\n# five\n"
+    shown = [line for line in rst_as_markdown(text).split("\n") if line]
+    assert shown == [
+        *("# Book", "## Part", "A:", "```", "# code", "```", "### Chapter", "Take care.", "Now.", "\\# five")
+    ]
+
+
+def test_source_code_is_read_by_itself_and_has_no_headings(tmp_path):
+    (tmp_path / "a.py").write_text("# a comment\nx = 1\n\n\nclass A:\n    y = 1\n\n    z = 2\n")
+    parts = list(Corpus(tmp_path, ReadOptions(split="headings", max_words=8)).check())
+    assert {part.metadata.get("heading") for part in parts} == {None}
+    assert any(part.text.endswith("    z = 2") for part in parts)
+    assert len(list(Corpus(tmp_path / "a.py"))) == 1
+    (tmp_path / "b.md").write_text("text")
+    assert [document.id for document in Corpus(tmp_path)] == ["b.md"]
+    assert len(list(Corpus(tmp_path, ReadOptions(endings=(".py", ".md"))))) == 2
+
+
+def test_a_json_array_is_rows(tmp_path):
+    (tmp_path / "a.json").write_text('[{"id": "x", "text": "tea", "metadata": {"n": 1}}, {"id": "y", "text": "rail"}]')
+    found = list(Corpus(tmp_path).check())
+    assert [(d.id, d.text) for d in found] == [("x", "tea"), ("y", "rail")]
+    assert found[0].metadata == {"file": "a.json", "row": 1, "n": 1}
+    (tmp_path / "a.md").write_text("settings lie beside documents")
+    assert [d.id for d in Corpus(tmp_path)] == ["a.md"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"text": "x"}', r"a\.json is a JSON dict; give an array of objects"),
+        ('[{"text": "x"}, 5]', r"a\.json:2 is a JSON int"),
+        ('{"text": "x"}\n{"text": "y"}', r"not valid JSON: Extra data.*--format jsonl\)"),
+        ("", r"has no rows"),
+        ("[" * 5_000, r"not valid JSON"),
+    ],
+)
+def test_other_json_names_the_way_out(tmp_path, content, message):
+    (tmp_path / "a.json").write_text(content)
+    with pytest.raises(CorpusFileError, match=message):
+        Corpus(tmp_path / "a.json").check()
+
+
+# What cannot be read
+
+
+@pytest.mark.parametrize(
+    ("name", "module"), [("a.html", "selectolax"), ("a.pdf", "pypdf"), ("a.docx", "mammoth"), ("a.epub", "selectolax")]
+)
+def test_a_missing_package_names_the_extra(tmp_path, monkeypatch, name, module):
+    WRITE[name](tmp_path / name)
+    monkeypatch.setitem(sys.modules, module, None)
+    for reading in (ReadOptions(), ReadOptions(skip_errors=True)):
+        with pytest.raises(MissingDependencyError, match=r"pip install 'cde-retrievers\[docs\]'"):
+            Corpus(tmp_path, reading).check()
+
+
+@pytest.mark.parametrize("name", ["a.docx", "a.epub", "a.pdf", "a.ipynb"])
+@pytest.mark.parametrize(
+    "damage", [lambda whole: whole[: len(whole) // 2], lambda whole: b"", lambda whole: b"no such file"]
+)
+def test_a_damaged_file_is_named_with_the_way_out(tmp_path, name, damage):
+    WRITE[name](tmp_path / name)
+    (tmp_path / name).write_bytes(damage((tmp_path / name).read_bytes()))
+    with pytest.raises(CorpusFileError, match=rf"{name} cannot be read as .*--skip-errors"):
+        Corpus(tmp_path).check()
+
+
+def test_a_word_document_that_declares_entities_is_refused(tmp_path):
+    write_docx(tmp_path / "a.docx")
+    with zipfile.ZipFile(tmp_path / "a.docx", "a") as archive:
+        archive.writestr("word/footnotes.xml", '<!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]><x>&a;</x>')
+    with pytest.raises(CorpusFileError, match=r"has a document type declaration"):
+        Corpus(tmp_path).check()
+
+
+@pytest.mark.parametrize("name", ["a.docx", "a.epub"])
+def test_an_archive_that_unpacks_to_more_than_allowed_is_refused(tmp_path, name):
+    WRITE[name](tmp_path / name)
+    with zipfile.ZipFile(tmp_path / name, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("word/media/x.bin", bytes(200_000))
+    with pytest.raises(CorpusFileError, match=r"unpacked, is longer than 100,000 characters"):
+        Corpus(tmp_path, ReadOptions(max_characters=100_000)).check()
+
+
+def test_a_protected_pdf_is_named(tmp_path):
+    from pypdf import PdfReader, PdfWriter
+
+    write_pdf(tmp_path / "a.pdf")
+    writer = PdfWriter(clone_from=PdfReader(tmp_path / "a.pdf"))
+    writer.encrypt("secret", algorithm="RC4-128")
+    writer.write(tmp_path / "a.pdf")
+    with pytest.raises(CorpusFileError, match=r"protected by a password"):
+        Corpus(tmp_path).check()
+
+
+def test_files_that_cannot_be_read_are_left_out_whole_on_request_and_named(tmp_path, caplog):
+    (tmp_path / "a.md").write_text("tea")
+    (tmp_path / "b.md").write_bytes(b"caf\xe9")
+    (tmp_path / "c.pdf").write_bytes(b"no PDF")
+    with pytest.raises(CorpusFileError, match=r"b\.md is not utf-8 text.*--encoding.*--skip-errors"):
+        Corpus(tmp_path).check()
+    with caplog.at_level(logging.WARNING):
+        corpus = Corpus(tmp_path, ReadOptions(skip_errors=True)).check()
+    assert [document.id for document in corpus] == ["a.md"]
+    assert list(corpus.corpus.unreadable) == ["b.md", "c.pdf"]
+    assert caplog.text.count("cannot be read") >= 2
+    rows = tmp_path / "rows"
+    rows.mkdir()
+    (rows / "a.jsonl").write_text('{"text": "kept"}\n')
+    (rows / "b.jsonl").write_text('{"text": "left out with its file"}\nbroken\n')
+    assert [document.text for document in Corpus(rows, ReadOptions(skip_errors=True)).check()] == ["kept"]
