@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cde_retrievers.context.context import CorpusContext
+from cde_retrievers.encoder.cut_texts import cut_texts_told_once
 from cde_retrievers.encoder.embedder import Embedder
 from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.index.build import embedded, size_of
@@ -72,7 +73,7 @@ class IndexWriter:
         if isinstance(documents, Sequence):
             admitted = list(admitted)  # so that a bad document at the end is found before the first is embedded
         ids: list[str] = []
-        with progress_bar(size_of(documents), show_progress, "Indexing", "document") as bar:
+        with cut_texts_told_once(), progress_bar(size_of(documents), show_progress, "Indexing", "document") as bar:
             for batch in batches(admitted, batch_size):
                 vectors = embedded(self._embedder(), batch, self.generation.context, self.generation.width, bar)
                 self._commit_documents(batch, vectors, validator.named)

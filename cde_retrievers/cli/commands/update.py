@@ -42,24 +42,24 @@ def add(
     if prune and not upsert:
         raise BadParameter("it makes the index match the source, and so needs --upsert", param_hint="--prune")
     with session(output) as run:
-        from cde_retrievers.cli.loading import open_index
+        from cde_retrievers.cli.loading import cut_texts_said, open_index
         from cde_retrievers.corpora import CorpusSync
 
-        index, encoder = open_index(path, model, run)
+        index, _ = open_index(path, model, run)
         documents = read_once(reading, run, () if upsert else index)
         before = len(index)
         run.if_interrupted = lambda: _state_of(index, before)
         changes = CorpusSync(documents, index)
         # Without --upsert the check has refused known ids, so that everything is new.
-        (index.upsert if upsert else index.add)(changes, show_progress=run.show_progress)
+        with cut_texts_said(run, reading) as counted:
+            (index.upsert if upsert else index.add)(changes, show_progress=run.show_progress)
         removed = index.delete(changes.vanished(reading.id_prefix)) if prune else []
-        encoder.warn_of_cut(run)
         data = {
             "index": str(path),
             "documents": len(index),
             **changes.to_dict(),
             "removed": len(removed),
-            "cut": encoder.cut,
+            "cut": counted.cut,
             "left_out": documents.left_out,
             "context": index.context.fingerprint,
             "generation": index.generation,
@@ -100,7 +100,7 @@ def refit(
     same command continues where it stopped. With --model the index changes to another model.
     """
     with session(output) as run:
-        from cde_retrievers.cli.loading import load_encoder, open_index
+        from cde_retrievers.cli.loading import cut_texts_said, load_encoder, open_index
         from cde_retrievers.context.context import CorpusContext
         from cde_retrievers.corpora import judged_queries
 
@@ -109,18 +109,17 @@ def refit(
         target = load_encoder(model) if model.model else encoder
         queries = judged_queries(judged, index, judged_split) if judged else None
         run.if_interrupted = lambda: _state_of_refit(path)
-        report = index.refit(
-            embedder=target,
-            context=given,
-            size=choice.size,
-            strategy=choice.strategy,
-            seed=choice.seed,
-            judged=queries,
-            batch_size=batch_size,
-            show_progress=run.show_progress,
-        )
-        target.warn_of_cut(run)
-        run.answer({"index": str(path), **report.to_dict(), "cut": target.cut}, str(report))
+        terms = index.context.terms
+        with cut_texts_said(run) as counted:
+            report = index.refit(
+                embedder=target,
+                context=given,
+                **choice.arguments(language=terms.language if terms else "english"),
+                judged=queries,
+                batch_size=batch_size,
+                show_progress=run.show_progress,
+            )
+        run.answer({"index": str(path), **report.to_dict(), "cut": counted.cut}, str(report))
 
 
 def _state_of_refit(path: Path) -> str:
