@@ -2,12 +2,14 @@
 
 from collections.abc import Set
 from dataclasses import dataclass
-from typing import Literal, Self, cast
+from typing import TYPE_CHECKING, Literal, Self, cast
 
-from cde_retrievers.encoder.delegating import DelegatingEmbedder
 from cde_retrievers.encoder.embedder import Embedder
 from cde_retrievers.encoder.vector_settings import vector_settings_of
 from cde_retrievers.errors import ContextMismatchError
+
+if TYPE_CHECKING:
+    from cde_retrievers.encoder.delegating import DelegatingEmbedder
 
 CONTEXT_KEY = "cde_context"
 """Metadata key of the context's fingerprint in a store or document, or of what stands for plain vectors."""
@@ -30,7 +32,7 @@ def plain_stamp(embedder: Embedder) -> str | None:
     """
     if vector_settings_of(embedder).side == "both":
         return None
-    return f"{_PLAIN}{cast(DelegatingEmbedder, embedder).plain_fingerprint}"
+    return _PLAIN + cast("DelegatingEmbedder", embedder).plain_fingerprint
 
 
 def is_plain(stamp: str) -> bool:

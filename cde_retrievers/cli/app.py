@@ -6,8 +6,11 @@ from cde_retrievers.util.imports import require
 for _package in ("typer", "rich"):
     require(_package, "the command line", extra="cli")
 
+from typing import Annotated
+
 import typer
 
+import cde_retrievers
 from cde_retrievers.cli.commands.build import fit, index
 from cde_retrievers.cli.commands.evaluate import eval, report
 from cde_retrievers.cli.commands.inspect import check, drift, info
@@ -42,13 +45,28 @@ app = typer.Typer(
     "shared, and for a look at what there is. `eval` and `report` say what context does for your documents. `train` "
     "makes a model of your own.",
     epilog="Exit codes: 0 all is well, 1 an error, 2 the command was not understood, 3 the answer is one to act on "
-    "(`check`: another context; `drift`: refit), 130 interrupted.",
+    "(`check`: another context; `drift`: refit), 130 interrupted, 141 the reader of the output has closed it.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"cde-retrievers {cde_retrievers.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _program(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    pass
 
 
 def _register(command: Command, example: str) -> None:

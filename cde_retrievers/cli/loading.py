@@ -1,92 +1,75 @@
-"""Load the models and indexes that are named on the command line."""
+"""Load the models and indexes that are named on the command line; torch is imported only where a model is."""
 
-import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cde_retrievers.context.context import CorpusContext
-from cde_retrievers.encoder.encoder import ContextualEncoder
+from cde_retrievers.encoder.cut_texts import CutTexts, counted_cut_texts
 from cde_retrievers.errors import CheckpointError, IndexFileError
 from cde_retrievers.index import ContextualIndex
 from cde_retrievers.index.contexts import read_context
 from cde_retrievers.index.embedder import require_loadable
 from cde_retrievers.index.store import IndexStore
-from cde_retrievers.model.pretrained import BUILT_IN
-from cde_retrievers.validation.vectors import Embeddings
 
 if TYPE_CHECKING:
-    from cde_retrievers.cli.options.common import ModelOptions
+    from cde_retrievers.cli.options.common import ModelOptions, ReadingOptions
     from cde_retrievers.cli.session import Session
+    from cde_retrievers.encoder.encoder import ContextualEncoder
 
 
 _DEFAULT = "minilm"
 
 
-class CountingEncoder(ContextualEncoder):
-    """An encoder that counts documents longer than the model reads.
-
-    Attributes:
-        documents: embedded so far.
-        cut: of these, documents whose end the model did not read.
-    """
-
-    documents = 0
-    cut = 0
-
-    def encode_documents(
-        self, texts: Iterable[str], context: CorpusContext, show_progress: bool | None = None
-    ) -> Embeddings:
-        """As `ContextualEncoder.encode_documents`."""
-        with _counted() as counter:
-            vectors = super().encode_documents(texts, context, show_progress)
-        self.documents += len(vectors)
-        self.cut += counter.cut
-        return vectors
-
-    def warn_of_cut(self, session: "Session") -> None:
-        """Warn of documents whose end cannot be found."""
-        if self.cut:
-            session.warn(
-                f"{self.cut:,} of {self.documents:,} documents are longer than the {self.config.max_length} tokens "
-                f"that the model reads, so the text after those cannot be found; split them with --split"
-            )
-
-
-def load_encoder(options: "ModelOptions", made_with: str | None = None) -> CountingEncoder:
+def load_encoder(options: "ModelOptions", made_with: str | None = None) -> "ContextualEncoder":
     """Load the model that the options name, or else the one that a context was made with.
 
     Raises:
         As `ContextualEncoder.from_pretrained`.
     """
+    from cde_retrievers.encoder.encoder import ContextualEncoder
+    from cde_retrievers.model.pretrained import BUILT_IN
+
     name = options.model or made_with or _DEFAULT
     if name not in BUILT_IN and Path(name).is_dir():
         # The name is kept in contexts and indexes, which are used from other directories too.
         name = str(Path(name).resolve())
-    return CountingEncoder.from_pretrained(name, options.device, options.dtype)
-
-
-class _CutTexts(logging.Handler):
-    """Counts the texts that the tokenizer logs as cut."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.cut = 0
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if isinstance(record.args, tuple) and "were cut" in record.msg:
-            self.cut += int(str(record.args[0]))
+    return ContextualEncoder.from_pretrained(name, options.device, options.dtype)
 
 
 @contextmanager
-def _counted() -> Iterator[_CutTexts]:
-    counter, tokenizer = _CutTexts(), logging.getLogger("cde_retrievers.encoder.tokenizer")
-    tokenizer.addHandler(counter)
-    try:
-        yield counter
-    finally:
-        tokenizer.removeHandler(counter)
+def cut_texts_said(run: "Session", reading: "ReadingOptions | None" = None) -> Iterator[CutTexts]:
+    """Count the texts that are embedded in the block, and say at its end how many were cut.
+
+    Args:
+        run: where to say it.
+        reading: how the texts were read, and so how they could be shorter; None if that was done earlier.
+    """
+    with counted_cut_texts() as counted:
+        try:
+            yield counted
+        finally:
+            if counted.cut:
+                run.warn(
+                    f"{counted.cut:,} of {counted.texts:,} texts are longer than the {counted.max_length} tokens that "
+                    f"the model reads; what comes after those cannot be found. {_remedy(reading)}"
+                )
+
+
+def _remedy(reading: "ReadingOptions | None") -> str:
+    if reading is None:
+        return "Index the documents again in smaller parts, or use a model that reads longer texts."
+    if reading.split is None:
+        return "Split long texts with --split headings or --split paragraphs."
+    return "Make smaller parts with --max-words, or use a --model that reads longer texts."
+
+
+def say_cut_texts(
+    encoder: "ContextualEncoder", texts: Iterable[str], run: "Session", reading: "ReadingOptions"
+) -> None:
+    """Say how many documents are longer than the model reads, before they are embedded several times."""
+    with cut_texts_said(run, reading):
+        encoder.tokenizer.encode([encoder.config.document_prompt + text for text in texts])
 
 
 WAYS_OUT = {
@@ -97,7 +80,7 @@ WAYS_OUT = {
 
 def open_index(
     path: Path, options: "ModelOptions", run: "Session", *, read_only: bool = False
-) -> tuple[ContextualIndex, CountingEncoder]:
+) -> tuple[ContextualIndex, "ContextualEncoder"]:
     """Open the index, with its model on the device that the options name.
 
     Raises:

@@ -24,12 +24,27 @@ def _printable(character: str) -> str:
     return " " if character.isspace() else _escaped(character)
 
 
-def printable_json(data: Mapping[str, Any]) -> str:
-    """Return the data as one line of JSON; reading it back gives exactly the same."""
+def printable_json(data: Mapping[str, Any], encoding: str | None = None) -> str:
+    """Return the data as one line of JSON; reading it back gives exactly the same.
+
+    Args:
+        data: values of JSON.
+        encoding: of the stream that it is written to; None for one that can hold every character.
+    """
     text = json.dumps(data, ensure_ascii=False)
-    if text.isprintable():
+    if text.isprintable() and _can_hold(encoding, text):
         return text
-    return "".join(character if character.isprintable() else json.dumps(character)[1:-1] for character in text)
+    return "".join(
+        character if character.isprintable() and _can_hold(encoding, character) else json.dumps(character)[1:-1]
+        for character in text
+    )
+
+
+def _can_hold(encoding: str | None, text: str) -> bool:
+    try:
+        return encoding is None or isinstance(text.encode(encoding), bytes)
+    except UnicodeEncodeError:
+        return False
 
 
 def _escaped(character: str) -> str:

@@ -29,8 +29,8 @@ class Session:
 
     def __init__(self, options: OutputOptions) -> None:
         self._options = options
-        self._stdout = Console(highlight=False, markup=False, emoji=False)
-        self._stderr = Console(stderr=True, highlight=False, markup=False, emoji=False)
+        self._stdout = _Console(highlight=False, markup=False, emoji=False)
+        self._stderr = _Console(stderr=True, highlight=False, markup=False, emoji=False)
         self.if_interrupted: Callable[[], str] = lambda: "Nothing was changed."
         self.way_out: Mapping[type[CDEError], str] = {}
 
@@ -56,7 +56,7 @@ class Session:
         """
         try:
             if self._options.as_json:
-                typer.echo(printable_json(data))
+                typer.echo(printable_json(data, getattr(sys.stdout, "encoding", None)))
                 return
             for line in lines:
                 self._stdout.print(Printable(line), soft_wrap=isinstance(line, str))
@@ -87,6 +87,11 @@ class Session:
             self._stderr.print(Printable(message), soft_wrap=True)
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        raise  # the base class would end the program, even if it is only stderr that was closed
+
+
 @contextmanager
 def session(options: OutputOptions) -> Iterator[Session]:
     """Run a command's work: errors and Ctrl-C end in one line and an exit code; unexpected errors are named as such.
@@ -103,7 +108,7 @@ def session(options: OutputOptions) -> Iterator[Session]:
     except KeyboardInterrupt as error:
         current.say(f"interrupted. {current.if_interrupted()}")
         raise typer.Exit(INTERRUPTED) from error
-    except BrokenPipeError:  # the reader of the output has closed it; typer handles that
+    except BrokenPipeError:  # the reader of the output has closed it: `main` knows what to do
         raise
     except (typer.Exit, typer.Abort, typer.BadParameter):
         raise

@@ -8,7 +8,6 @@ import heapq
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-import faiss
 import numpy as np
 from numpy.typing import NDArray
 
@@ -156,6 +155,8 @@ def _nearest_to_centroids(vectors: Vectors, size: int, seed: int) -> Indices:
     """Choose the member nearest the centroid of each of `size` k-means clusters, large clusters first."""
     if size == len(vectors):
         return np.arange(size)
+    import faiss
+
     kmeans = faiss.Kmeans(
         vectors.shape[1],
         size,

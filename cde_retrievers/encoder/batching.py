@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from cde_retrievers.encoder.cut_texts import cut_texts_told_once
 from cde_retrievers.encoder.device import default_token_budget
 from cde_retrievers.encoder.tokenizer import TextTokenizer
 from cde_retrievers.errors import DeviceMemoryError
@@ -65,7 +66,7 @@ class BatchRunner:
             positions_before_text: positions that the model reads before each text; batch sizes account for them.
         """
         result = np.empty((len(texts), width), dtype=np.float32)
-        with progress_bar(len(texts), show_progress) as bar:
+        with cut_texts_told_once(), progress_bar(len(texts), show_progress) as bar:
             for start, stop in text_windows(texts):
                 for indices, vectors in self._run_window(texts[start:stop], forward, positions_before_text):
                     result[start + np.asarray(indices)] = vectors

@@ -3,7 +3,6 @@
 Axes: B texts, L tokens.
 """
 
-import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,12 +13,11 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from cde_retrievers.encoder.cut_texts import cut_texts_told_once
 from cde_retrievers.errors import CheckpointError, ConfigurationError
 from cde_retrievers.model.config import ContextualConfig, JointConditioning
 from cde_retrievers.model.hub import hub_file
 from cde_retrievers.storage.hashing import sha256_of_json
-
-logger = logging.getLogger(__name__)
 
 TokenIds = NDArray[np.int64]
 TOKENIZER_FILE = "tokenizer.json"
@@ -92,13 +90,11 @@ class TextTokenizer:
         return found
 
     def encode(self, texts: Sequence[str]) -> list[TokenIds]:
-        """Return token ids of each text; long texts are cut at the end, and their number is logged."""
+        """Return token ids of each text; long texts are cut at the end, and counted (`cut_texts`)."""
         encodings = self._tokenizer.encode_batch_fast(list(texts))
         cut = sum(bool(encoding.overflowing) for encoding in encodings)
-        if cut:
-            logger.warning(
-                "%d of %d texts are longer than %d tokens and were cut", cut, len(encodings), self.max_length
-            )
+        with cut_texts_told_once() as counted:
+            counted.add(len(encodings), cut, self.max_length)
         return [np.asarray(encoding.ids, dtype=np.int64) for encoding in encodings]
 
     def pad(self, rows: Sequence[TokenIds]) -> tuple[Tensor, Tensor]:

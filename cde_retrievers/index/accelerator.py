@@ -9,8 +9,8 @@ Axes: Q queries, R rows, W width, C candidates.
 import math
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import faiss
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,7 +19,13 @@ from cde_retrievers.index.manifest import AcceleratorEntry, AcceleratorFile, Kin
 from cde_retrievers.index.ownership import OwnedDirectory
 from cde_retrievers.index.symlinks import new_file
 from cde_retrievers.storage.sync import sync_file
+from cde_retrievers.util.imports import imported_when_used
 from cde_retrievers.validation.vectors import Embeddings
+
+if TYPE_CHECKING:
+    import faiss
+else:
+    faiss = imported_when_used("faiss")  # most indexes are flat, and need none of it
 
 MIN_ROWS = 10_000
 """Number of rows below which exact search is as fast."""

@@ -3,12 +3,12 @@
 import hashlib
 import time
 from collections.abc import Callable, Iterable, Sequence, Sized
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from tqdm import tqdm
 
 from cde_retrievers.context.context import CorpusContext
+from cde_retrievers.encoder.cut_texts import cut_texts_told_once
 from cde_retrievers.encoder.embedder import Embedder
 from cde_retrievers.index.compaction import accelerated, merged_tail
 from cde_retrievers.index.incoming_documents import batches
@@ -19,6 +19,9 @@ from cde_retrievers.retrieval.document import Document, to_line
 from cde_retrievers.util.progress import progress_bar
 from cde_retrievers.validation.signatures import is_iterable
 from cde_retrievers.validation.vectors import Embeddings, checked_embeddings
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 
 class SourceChangedError(Exception):
@@ -55,7 +58,7 @@ def build_generation(
     """
     staging = staged.staging or Staging(settings={}, batch=1)
     done, skipped, digest = staging.consumed, 0, ""
-    with progress_bar(total, show_progress, "Indexing", "document") as bar:
+    with cut_texts_told_once(), progress_bar(total, show_progress, "Indexing", "document") as bar:
         for batch in batches(documents, staging.batch):
             digest = _chained(digest, batch)
             if skipped < done:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import get_args
 
 from cde_retrievers.context.context import CorpusContext, checked_context
+from cde_retrievers.encoder.cut_texts import counted_cut_texts
 from cde_retrievers.encoder.embedder import Embedder, checked_embedder, fitted_context
 from cde_retrievers.errors import ConfigurationError, IndexFileError, PathInUseError, shown
 from cde_retrievers.index.build import SourceChangedError, build_generation, size_of
@@ -60,7 +61,8 @@ class BuildRequest:
         if self.context is not None:
             return self.context
         choice = (self.size, self.strategy, self.seed, show_progress, self.language)
-        return fitted_context(self.embedder, texts, *choice)
+        with counted_cut_texts():  # the same texts are embedded again, and counted then
+            return fitted_context(self.embedder, texts, *choice)
 
 
 def create_index(

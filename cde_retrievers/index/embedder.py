@@ -4,7 +4,6 @@ from threading import Lock
 
 from cde_retrievers.context.context import CorpusContext
 from cde_retrievers.encoder.embedder import Embedder
-from cde_retrievers.encoder.encoder import ContextualEncoder
 from cde_retrievers.errors import ConfigurationError
 
 
@@ -27,6 +26,8 @@ class EmbedderLoader:
             wanted = context.model_fingerprint
             if wanted not in self._loaded:
                 require_loadable(context)
+                from cde_retrievers.encoder.encoder import ContextualEncoder  # torch, for the first time perhaps
+
                 loaded = ContextualEncoder.from_pretrained(context.model_name)
                 loaded.check_context(context)
                 self._loaded[wanted] = loaded

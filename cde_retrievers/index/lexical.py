@@ -2,14 +2,17 @@
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
 
 from cde_retrievers.index.snapshot import Snapshot
 from cde_retrievers.retrieval.exact_search import Rows, Scores
 from cde_retrievers.retrieval.fusion import best_of_few, lexical_bonus, query_mass
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,7 +28,7 @@ class LexicalScores:
     mass: Scores
 
     @classmethod
-    def of(cls, snapshot: Snapshot, queries: csr_matrix, allowed: NDArray[np.bool_]) -> "LexicalScores":
+    def of(cls, snapshot: Snapshot, queries: "csr_matrix", allowed: NDArray[np.bool_]) -> "LexicalScores":
         """Score the rows of a generation.
 
         Args:

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
-
-from scipy.sparse import csr_matrix
+from typing import TYPE_CHECKING, Literal
 
 from cde_retrievers.validation.vectors import Embeddings
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
 
 Mode = Literal["hybrid", "dense", "lexical"]
 _SCORES = 1 << 23  # lexical scores in memory at a time: 32 MB
@@ -22,7 +23,7 @@ class EncodedQueries:
     """
 
     dense: Embeddings | None
-    sparse: csr_matrix | None
+    sparse: "csr_matrix | None"
 
     def __len__(self) -> int:
         return len(self.dense) if self.dense is not None else self.sparse.shape[0] if self.sparse is not None else 0

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cde_retrievers.encoder.cut_texts import cut_texts_told_once
 from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.index.build import embedded, size_of
 from cde_retrievers.index.compaction import compacted, partly_compacted
@@ -68,7 +69,7 @@ class IndexWriter:
             admitted = list(admitted)  # so that a bad document at the end is found before the first is embedded
         ids: list[str] = []
         before = self._snapshot if replacing else None  # a text may move into a later batch than the one that drops it
-        with progress_bar(size_of(documents), show_progress, "Indexing", "document") as bar:
+        with cut_texts_told_once(), progress_bar(size_of(documents), show_progress, "Indexing", "document") as bar:
             for batch in batches(admitted, batch_size):
                 self._commit_documents(batch, self._vectors(batch, before, bar), validator.named, by_text=True)
                 ids += [str(document.id) for document in batch]

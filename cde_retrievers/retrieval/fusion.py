@@ -9,9 +9,13 @@ how much of the query's words, the rare ones above all, a document has. The powe
 has most of them, and hardly count where it has a few. Axes: Q queries, R rows.
 """
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
 
 LEXICAL_WEIGHT = 0.8
 """The a above: what all words of a query count at most, beside a cosine."""
@@ -20,7 +24,7 @@ LEXICAL_POWER = 1.5
 Scores = NDArray[np.float32]
 
 
-def query_mass(queries: csr_matrix) -> Scores:
+def query_mass(queries: "csr_matrix") -> Scores:
     """Return the mass (Q,) of queries, given as sparse rows (Q, 2^24)."""
     return np.asarray(queries.sum(axis=1), dtype=np.float32).ravel()
 

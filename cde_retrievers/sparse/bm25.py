@@ -7,18 +7,21 @@ Framework: BM25 and Beyond", section 3.4.
 
 from collections import Counter
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
 
 from cde_retrievers.sparse.analyzer import TERM_LIMIT
 from cde_retrievers.sparse.term_statistics import TermStatistics
 
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
+
 Values = NDArray[np.float64]
 
 
-def document_rows(texts: Iterable[str], statistics: TermStatistics, b: float | None = None) -> csr_matrix:
+def document_rows(texts: Iterable[str], statistics: TermStatistics, b: float | None = None) -> "csr_matrix":
     """Return rows (n, 2^24) float32 of f / (f + k1 (1 - b + b length / mean length)), f the occurrences of a term.
 
     Args:
@@ -35,7 +38,7 @@ def document_rows(texts: Iterable[str], statistics: TermStatistics, b: float | N
     return _matrix(frequencies / (frequencies + np.repeat(norms, np.diff(ends))), columns, ends)
 
 
-def query_rows(texts: Iterable[str], statistics: TermStatistics) -> csr_matrix:
+def query_rows(texts: Iterable[str], statistics: TermStatistics) -> "csr_matrix":
     """Return rows (n, 2^24) float32 of idf times the occurrences of a term in the query."""
     analyzer = statistics.installed_analyzer()
     columns, frequencies, ends = _counted([analyzer.terms(text) for text in texts])
@@ -50,7 +53,9 @@ def _counted(rows: list[list[int]]) -> tuple[NDArray[np.int32], Values, NDArray[
     return pairs[:, 0].astype(np.int32), pairs[:, 1].astype(np.float64), bounds
 
 
-def _matrix(values: Values, columns: NDArray[np.int32], bounds: NDArray[np.int64]) -> csr_matrix:
+def _matrix(values: Values, columns: NDArray[np.int32], bounds: NDArray[np.int64]) -> "csr_matrix":
+    from scipy.sparse import csr_matrix
+
     matrix = csr_matrix((values.astype(np.float32), columns, bounds), shape=(len(bounds) - 1, TERM_LIMIT))
     matrix.has_sorted_indices = True
     return matrix

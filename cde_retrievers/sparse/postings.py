@@ -5,13 +5,15 @@ Axes: R rows, T distinct terms, P postings.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
 
 from cde_retrievers.sparse.analyzer import TERM_LIMIT
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
 
 Numbers = NDArray[np.int32]
 Weights = NDArray[np.float32]
@@ -34,7 +36,7 @@ class Postings:
     weights: Weights
 
     @classmethod
-    def of(cls, matrix: csr_matrix) -> Self:
+    def of(cls, matrix: "csr_matrix") -> Self:
         """Return the postings of sparse rows (R, 2^24)."""
         rows = np.repeat(np.arange(matrix.shape[0], dtype=np.int32), np.diff(matrix.indptr))
         return cls._sorted(matrix.indices, rows, matrix.data)

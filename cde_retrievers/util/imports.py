@@ -33,6 +33,16 @@ def imported(module: str, what: str, extra: str | None = None, package: str | No
     return import_module(module)
 
 
+def imported_when_used(module: str) -> ModuleType:
+    """Return a stand-in for a module, which is imported when the first of its names is read."""
+    return _Later(module)
+
+
+class _Later(ModuleType):
+    def __getattr__(self, name: str) -> object:
+        return getattr(import_module(self.__name__), name)
+
+
 def importer(module: str, homes: Mapping[str, str]) -> Callable[[str], object]:
     """Return a `__getattr__` for a module whose names are defined elsewhere.
 

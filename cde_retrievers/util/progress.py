@@ -1,8 +1,9 @@
 """Progress bars for long work, shown in terminals only."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tqdm.auto import tqdm
+if TYPE_CHECKING:
+    from tqdm.auto import tqdm
 
 _LONG_WORK = 1_000  # items from which a bar is worth its line
 
@@ -18,6 +19,8 @@ def progress_bar(
         task: label of the bar.
         unit: name of one item.
     """
+    from tqdm.auto import tqdm
+
     is_long = total is None or total >= _LONG_WORK
     hidden = not show_progress if show_progress is not None else (None if is_long else True)
     return tqdm(total=total, desc=task, unit=unit, disable=hidden)

@@ -146,12 +146,25 @@ def test_documents_longer_than_the_model_reads_are_counted_once(run, answer, sou
     with source.open("a") as file:
         file.writelines(json.dumps(row) + "\n" for row in rows)
     result = run("index", source, "--out", tmp_path / "index", "--model", model_folder, "--batch-size", 10, "--json")
-    assert json.loads(result.stdout)["cut"] == 3
-    assert "3 of 57 documents are longer than the 32 tokens that the model reads" in result.stderr
-    assert "--split" in result.stderr
+    assert (json.loads(result.stdout)["cut"], json.loads(result.stdout)["embedded"]) == (3, 57)
+    (warning,) = (line for line in result.stderr.splitlines() if "longer than the" in line)
+    assert "3 of 57 texts are longer than the 32 tokens that the model reads" in warning
+    assert "--split headings" in warning
     split = ["--split", "paragraphs", "--max-words", 20]
     found = answer("index", source, "--out", tmp_path / "parts", "--model", model_folder, *split)
     assert (found["cut"], found["documents"]) == (0, 54 + 3 * 6)
+
+
+def test_the_remedy_for_long_texts_is_one_that_was_not_taken(run, source, model_folder, tmp_path, indexed):
+    long = write_rows(tmp_path / "long.jsonl", [{"id": "long", "text": "the cat sleeps " * 30}])
+    for command, remedy in [
+        (["add", indexed, long], "Split long texts with --split headings or --split paragraphs."),
+        (["add", indexed, long, "--split", "paragraphs", "--max-words", 60], "Make smaller parts with --max-words"),
+        (["refit", indexed, "--seed", 3], "Index the documents again in smaller parts"),
+    ]:
+        said = [line for line in run(*command).stderr.splitlines() if "longer than the 32 tokens" in line]
+        assert len(said) == 1
+        assert remedy in said[0]
 
 
 def test_search_gives_the_hits_of_the_library(answer, indexed, model_folder):
@@ -214,10 +227,11 @@ def test_search_shows_rank_score_id_source_parts_and_the_first_words(run, indexe
     hit = ContextualIndex.open(indexed).search(CORPUS[3], k=1)[0]
     result = run("search", indexed, CORPUS[3], "-k", 2)
     first, text, blank, second = result.stdout.splitlines()[:4]
-    assert first.split() == [
+    assert first.split("(")[0].split() == [
         *("1.", f"{hit.score:.3f}", "d3", "corpus.jsonl:4"),
         *("cosine", "1.000,", "BM25", f"{hit.lexical:.2f}"),
     ]
+    assert first.endswith(f"({', '.join(word for word in CORPUS[3].split() if word not in {'a', 'in', 'the'})})")
     assert (text.strip(), blank.strip()) == (CORPUS[3], "")
     assert second.startswith(" 2. ")
 

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
+import tqdm.auto
 from tiny import CORPUS, QUERIES, build_tokenizer
 from torch.nn.functional import normalize
 
@@ -21,7 +22,6 @@ from cde_retrievers.errors import (
     InvalidTextError,
     PathInUseError,
 )
-from cde_retrievers.util import progress
 
 TEXTS = [*CORPUS, *QUERIES, "", "a " * 100]
 
@@ -193,8 +193,8 @@ def test_progress_bar_on_request(make_encoder, capsys, show_progress, texts, exp
 
 def test_one_bar_for_long_work_only(make_encoder, monkeypatch):
     bars = []
-    original = progress.tqdm
-    monkeypatch.setattr(progress, "tqdm", lambda **options: bars.append(options) or original(**options))
+    original = tqdm.auto.tqdm
+    monkeypatch.setattr(tqdm.auto, "tqdm", lambda **options: bars.append(options) or original(**options))
     model = make_encoder()
     model.first_stage_vectors(CORPUS)
     model.first_stage_vectors(CORPUS * 30)

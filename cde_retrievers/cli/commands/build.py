@@ -1,7 +1,6 @@
 """`fit` and `index`: a context and an index out of documents in files."""
 
 from collections.abc import Callable, Container, Sequence
-from dataclasses import asdict
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -31,7 +30,7 @@ def fit(
     An index fits its own. Fit one apart to share it between several, or with a vector store of another library.
     """
     with session(output) as run:
-        from cde_retrievers.cli.loading import load_encoder
+        from cde_retrievers.cli.loading import cut_texts_said, load_encoder
         from cde_retrievers.storage.disk_errors import disk_errors_explained
 
         refuse_inside(out, reading.source)
@@ -40,7 +39,8 @@ def fit(
         load = cache(partial(load_encoder, model))
         documents = read_once(reading, run, encoder=load)
         encoder = load()
-        fitted = encoder.fit_context(documents.texts(), context.size, context.strategy, context.seed, run.show_progress)
+        with cut_texts_said(run, reading):
+            fitted = encoder.fit_context(documents.texts(), **context.arguments(), show_progress=run.show_progress)
         with disk_errors_explained(out, "no context was written"):
             fitted.save(out)
         data = {
@@ -81,7 +81,7 @@ def index(
     interrupted, the same command continues where it stopped.
     """
     with session(output) as run:
-        from cde_retrievers.cli.loading import load_encoder
+        from cde_retrievers.cli.loading import cut_texts_said, load_encoder
         from cde_retrievers.context.context import CorpusContext
         from cde_retrievers.corpora.recorded_source import recorded_source
         from cde_retrievers.index import ContextualIndex
@@ -96,23 +96,23 @@ def index(
             run.say(f"{out}: continuing where it was interrupted, with {done:,} of {len(documents):,} documents done")
         encoder = load()
         run.if_interrupted = lambda: _state_of(out)
-        made = ContextualIndex.build(
-            documents,
-            encoder,
-            out,
-            context=given,
-            **asdict(choice),
-            kind=kind,
-            batch_size=batch_size,
-            show_progress=run.show_progress,
-            source=recorded_source(documents.corpus),
-        )
-        encoder.warn_of_cut(run)
+        with cut_texts_said(run, reading) as counted:
+            made = ContextualIndex.build(
+                documents,
+                encoder,
+                out,
+                context=given,
+                **choice.arguments(),
+                kind=kind,
+                batch_size=batch_size,
+                show_progress=run.show_progress,
+                source=recorded_source(documents.corpus),
+            )
         data = {
             "index": str(out),
             "documents": len(made),
-            "embedded": encoder.documents,
-            "cut": encoder.cut,
+            "embedded": counted.texts,
+            "cut": counted.cut,
             "left_out": documents.left_out,
             "context": made.context.fingerprint,
             "model": made.context.model_name,

@@ -10,6 +10,7 @@ from cde_retrievers.cli.commands.build import refuse_inside
 from cde_retrievers.cli.options.common import ModelOptions, OutputOptions
 from cde_retrievers.cli.options.evaluation import ComparisonOptions, EvaluationSource
 from cde_retrievers.cli.session import session
+from cde_retrievers.encoder.cut_texts import counted_cut_texts
 from cde_retrievers.errors import CDEError, EvaluationDataError, PathInUseError
 
 if TYPE_CHECKING:
@@ -38,14 +39,17 @@ def eval(
     from cde_retrievers.cli.evaluation_tables import inputs, lines, summary
 
     with session(output) as run:
-        from cde_retrievers.cli.loading import load_encoder
+        from cde_retrievers.cli.loading import load_encoder, say_cut_texts
         from cde_retrievers.evaluation.comparison_run import compare
         from cde_retrievers.storage.disk_errors import disk_errors_explained
 
         _prepare(run, reading.source, out, replace)
         load = cache(partial(load_encoder, model))
         data, compared = inputs(reading, choice, run, load)
-        comparison = compare(load(), data, **compared, show_progress=run.show_progress)
+        encoder = load()
+        say_cut_texts(encoder, data.texts, run, reading)
+        with counted_cut_texts():
+            comparison = compare(encoder, data, **compared, show_progress=run.show_progress)
         if out is not None:
             with disk_errors_explained(out, "the result was not written"):
                 comparison.save(out)
@@ -70,13 +74,16 @@ def report(
     from cde_retrievers.cli.evaluation_tables import inputs, lines, summary
 
     with session(output) as run:
-        from cde_retrievers.cli.loading import load_encoder
+        from cde_retrievers.cli.loading import load_encoder, say_cut_texts
         from cde_retrievers.report import report as write_report
 
         _prepare(run, reading.source, out, replace)
         load = cache(partial(load_encoder, model))
         data, compared = inputs(reading, choice, run, load)
-        comparison = write_report(load(), data, out, **compared, show_progress=run.show_progress)
+        encoder = load()
+        say_cut_texts(encoder, data.texts, run, reading)
+        with counted_cut_texts():
+            comparison = write_report(encoder, data, out, **compared, show_progress=run.show_progress)
         told = f"{out}: open it in a browser"
         run.answer({**summary(data, comparison), "report": str(out)}, *lines(data, comparison), told)
 

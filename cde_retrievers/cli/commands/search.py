@@ -1,29 +1,34 @@
-"""`search`, and how hits look."""
+"""`search`, for one query or for many."""
 
-import json
-from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from rich.padding import Padding
 from rich.text import Text
 from typer import Argument, BadParameter, Option
 
 from cde_retrievers.cli.options.common import IndexPath, Mode, ModelOptions, OutputOptions
+from cde_retrievers.cli.queries import are_typed, checked_query, piped_queries, typed_queries
 from cde_retrievers.cli.session import Session, session
 from cde_retrievers.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from cde_retrievers.index import ContextualIndex, Hit
-
-
-_BOLD_WORDS, _WORDS = 8, 45
+    from cde_retrievers.index import ContextualIndex
 
 
 def search(
     path: IndexPath,
-    query: Annotated[str, Argument(metavar="QUERY", help="What you look for, in words.", show_default=False)],
     model: ModelOptions,
     output: OutputOptions,
+    query: Annotated[
+        str | None,
+        Argument(
+            metavar="QUERY",
+            help="What you look for, in words. '-' reads queries from standard input, one a line; if left out, so does "
+            "a pipe, and a terminal asks for them.",
+            show_default=False,
+        ),
+    ] = None,
     k: Annotated[int, Option("-k", min=1, metavar="NUMBER", help="Documents to show.")] = 10,
     mode: Annotated[
         Mode | None,
@@ -44,42 +49,87 @@ def search(
 ) -> None:
     """Find the documents of INDEX that answer QUERY best, best first.
 
-    Beside the score of each document stands what it is made of: the cosine of the vectors, and BM25 of the words.
+    Beside the score of each document stands what it is made of: the cosine of the vectors, and BM25 of the words with
+    those that matched. Several queries load the model once; with --json each is answered by one line.
     """
     wanted = _parsed(filter)
+    given = checked_query(query)
     with session(output) as run:
-        from cde_retrievers.cli.loading import open_index
+        searches = _Searches(path, _opened(path, model, run, mode), k, mode, wanted, full)
+        if given is not None:
+            searches.answer(run, given)
+        elif are_typed(query):
+            run.say(f"{path}: {len(searches.index):,} documents; an empty line ends")
+            for each in typed_queries():
+                searches.answer(run, each)
+        else:
+            for each in piped_queries():
+                searches.answer(run, each, titled=True)
 
+
+def _opened(path: Path, model: ModelOptions, run: Session, mode: Mode | None) -> "ContextualIndex":
+    from cde_retrievers.cli.loading import WAYS_OUT, open_index
+    from cde_retrievers.index import ContextualIndex
+
+    run.way_out = WAYS_OUT
+    if mode == "lexical":  # words need no model
+        index = ContextualIndex.open(path, read_only=True)
+    else:
         index, _ = open_index(path, model, run, read_only=True)
-        if index.mode == "dense" and mode not in (None, "dense"):
-            way_out = f"`cde-retrievers refit {path}` adds the words, --mode dense does without"
-            run.way_out = {**run.way_out, ConfigurationError: way_out}
-        hits = index.search(query, k=k, filter=wanted, mode=mode)
+    if index.mode == "dense" and mode not in (None, "dense"):
+        way_out = f"`cde-retrievers refit {path}` adds the words, --mode dense does without"
+        run.way_out = {**run.way_out, ConfigurationError: way_out}
+    return index
+
+
+@dataclass(frozen=True)
+class _Searches:
+    """Searches of one index; fields as the options of the command."""
+
+    path: Path
+    index: "ContextualIndex"
+    k: int
+    mode: Mode | None
+    filter: Any
+    full: bool
+
+    def answer(self, run: Session, query: str, *, titled: bool = False) -> None:
+        """Search for one query, and show what is found, below the query itself if `titled`."""
+        from cde_retrievers.cli.hits import lines_of
+        from cde_retrievers.cli.matches import QueryWords
+
+        hits = self.index.search(query, k=self.k, filter=self.filter, mode=self.mode)
+        mode = self.mode or self.index.mode
+        words = None if mode == "dense" else QueryWords.of(query, self.index.context.term_statistics())
         found = [
             {
                 "rank": rank,
                 "score": hit.score,
                 "dense": hit.dense,
                 "lexical": hit.lexical,
+                "matched": None if words is None else words.shared_with(hit.text),
                 "id": hit.id,
                 "text": hit.text,
                 "metadata": dict(hit.metadata),
             }
             for rank, hit in enumerate(hits, start=1)
         ]
-        run.answer({"index": str(path), "query": query, "mode": mode or index.mode, "hits": found}, *_lines(hits, full))
+        run.answer(
+            {"index": str(self.path), "query": query, "mode": mode, "hits": found},
+            *([Text(f"> {query}", style="bold")] if titled else []),
+            *lines_of(hits, words, full=self.full),
+        )
         if not hits:
-            _say_why(run, index, wanted, by_words=mode == "lexical")
+            self._say_why(run)
 
-
-def _say_why(run: Session, index: "ContextualIndex", wanted: Any, *, by_words: bool) -> None:
-    """Say why nothing was found."""
-    if len(index) == 0:
-        run.say("the index is empty")
-    elif next(index.documents(wanted), None) is None:
-        run.say("no document passes the filter")
-    elif by_words:
-        run.say(f"no document{' that passes the filter' if wanted else ''} shares a word with the query")
+    def _say_why(self, run: Session) -> None:
+        """Say why nothing was found."""
+        if len(self.index) == 0:
+            run.say("the index is empty")
+        elif next(self.index.documents(self.filter), None) is None:
+            run.say("no document passes the filter")
+        elif self.mode == "lexical":
+            run.say(f"no document{' that passes the filter' if self.filter else ''} shares a word with the query")
 
 
 def _parsed(text: str | None) -> Any:
@@ -91,44 +141,3 @@ def _parsed(text: str | None) -> Any:
         return parse_json(text)
     except ValueError as error:
         raise BadParameter(f"it is not valid JSON: {error}", param_hint="--filter") from error
-
-
-def _lines(hits: "list[Hit]", full: bool) -> Iterator[Text | Padding]:
-    for rank, hit in enumerate(hits, start=1):
-        source = source_of(hit.metadata)
-        head = Text.assemble((f"{rank:>2}. ", "bold"), (f"{hit.score:.3f}  ", "cyan"), (hit.id, "green"))
-        if source and source != hit.id:
-            head.append(f"  {source}", style="dim")
-        head.append(f"  {_parts(hit)}", style="dim")
-        yield head
-        yield Padding(_whole(hit) if full else excerpt(hit.text), (0, 0, 1, 4), expand=False)
-
-
-def _parts(hit: "Hit") -> str:
-    """What vectors and words gave, as far as they were searched."""
-    cosine = "" if hit.dense is None else f"cosine {hit.dense:.3f}"
-    words = "" if hit.lexical is None else f"BM25 {hit.lexical:.2f}"
-    return ", ".join(part for part in (cosine, words) if part)
-
-
-def source_of(metadata: Mapping[str, Any]) -> str:
-    """Return file and row that a document was read from, as far as its metadata says so."""
-    parts = (metadata.get("file"), metadata.get("row"))
-    return ":".join(str(part) for part in parts if part is not None)
-
-
-def excerpt(text: str) -> Text:
-    """Return the first words, the very first ones bold."""
-    words = text.split()
-    shown = Text(" ".join(words[:_BOLD_WORDS]), style="bold")
-    rest = words[_BOLD_WORDS:_WORDS]
-    if rest:
-        shown.append(" " + " ".join(rest), style="not bold")
-    if len(words) > _WORDS:
-        shown.append(" …", style="not bold dim")
-    return shown
-
-
-def _whole(hit: "Hit") -> Text:
-    metadata = json.dumps(dict(hit.metadata), ensure_ascii=False)
-    return Text.assemble(hit.text.strip(), "\n", (metadata, "dim"))

@@ -37,7 +37,7 @@ def sync(
     continues with the rest.
     """
     with session(output) as run:
-        from cde_retrievers.cli.loading import open_index
+        from cde_retrievers.cli.loading import cut_texts_said, open_index
 
         index, encoder = open_index(path, model, run, read_only=dry_run)
         records = _records(index, source)
@@ -53,11 +53,11 @@ def sync(
             )
             if source is not None:
                 _record_move(index, records)
-            for update in updates:
-                update.apply(index, update.gone, show_progress=run.show_progress)
-            data["embedded"] = encoder.documents
+            with cut_texts_said(run) as counted:
+                for update in updates:
+                    update.apply(index, update.gone, show_progress=run.show_progress)
+            data["embedded"] = counted.texts
             data["reused"] = data["added"] + data["changed"] - data["embedded"]
-            encoder.warn_of_cut(run)
         counts = ", ".join(f"{data[name]:,} {name}" for name in _COUNTS)
         run.answer(
             {

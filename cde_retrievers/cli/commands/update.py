@@ -51,7 +51,7 @@ def add(
     if prune and not upsert:
         raise BadParameter("it makes the index match the source, and so needs --upsert", param_hint="--prune")
     with session(output) as run:
-        from cde_retrievers.cli.loading import open_index
+        from cde_retrievers.cli.loading import cut_texts_said, open_index
         from cde_retrievers.corpora.recorded_source import absolute
         from cde_retrievers.corpora.sync import check_removal, plan_update
 
@@ -67,22 +67,22 @@ def add(
             check_removal(index, removed)
         before = len(index)
         run.if_interrupted = lambda: _state_of(index, before)
-        changes = update.apply(
-            index,
-            removed,
-            replacing=upsert,
-            instead_of=[record.path for record in records] if prune and not reading.id_prefix else (),
-            show_progress=run.show_progress,
-        )
-        encoder.warn_of_cut(run)
+        with cut_texts_said(run, reading) as counted:
+            changes = update.apply(
+                index,
+                removed,
+                replacing=upsert,
+                instead_of=[record.path for record in records] if prune and not reading.id_prefix else (),
+                show_progress=run.show_progress,
+            )
         data = {
             "index": str(path),
             "documents": len(index),
             **changes.to_dict(),
             "removed": len(removed),
-            "embedded": encoder.documents,
-            "reused": changes.added + changes.replaced - encoder.documents,
-            "cut": encoder.cut,
+            "embedded": counted.texts,
+            "reused": changes.added + changes.replaced - counted.texts,
+            "cut": counted.cut,
             "left_out": documents.left_out,
             "context": index.context.fingerprint,
             "generation": index.generation,
@@ -128,7 +128,7 @@ def refit(
     same command continues where it stopped. With --model the index changes to another model.
     """
     with session(output) as run:
-        from cde_retrievers.cli.loading import load_encoder, open_index
+        from cde_retrievers.cli.loading import cut_texts_said, load_encoder, open_index
         from cde_retrievers.context.context import CorpusContext
         from cde_retrievers.corpora import judged_queries
 
@@ -138,18 +138,17 @@ def refit(
         queries = judged_queries(judged, index, judged_split) if judged else None
         _warn_of_changed_sources(index, run)
         run.if_interrupted = lambda: _state_of_refit(path)
-        report = index.refit(
-            embedder=target,
-            context=given,
-            size=choice.size,
-            strategy=choice.strategy,
-            seed=choice.seed,
-            judged=queries,
-            batch_size=batch_size,
-            show_progress=run.show_progress,
-        )
-        target.warn_of_cut(run)
-        run.answer({"index": str(path), **report.to_dict(), "cut": target.cut}, str(report))
+        terms = index.context.terms
+        with cut_texts_said(run) as counted:
+            report = index.refit(
+                embedder=target,
+                context=given,
+                **choice.arguments(language=terms.language if terms else "english"),
+                judged=queries,
+                batch_size=batch_size,
+                show_progress=run.show_progress,
+            )
+        run.answer({"index": str(path), **report.to_dict(), "cut": counted.cut}, str(report))
 
 
 def _warn_of_changed_sources(index: "ContextualIndex", run: Session) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from typer import Argument, BadParameter, Option
 
@@ -216,6 +216,20 @@ class ContextOptions:
     seed: Annotated[
         int, Option(metavar="NUMBER", rich_help_panel=_CONTEXT, help="The same one chooses the same documents.")
     ] = 0
+    language: Annotated[
+        str | None,
+        Option(
+            metavar="NAME",
+            rich_help_panel=_CONTEXT,
+            help="Of stems and stop words, such as 'german'; 'none' for words as they are, which suits any. If left "
+            "out: that of the index, for something new 'english'.",
+        ),
+    ] = None
+
+    def arguments(self, language: str | None = "english") -> dict[str, Any]:
+        """Return the options as arguments of the library; `language` is for where none was given."""
+        chosen = language if self.language is None else None if self.language == "none" else self.language
+        return {"size": self.size, "strategy": self.strategy, "seed": self.seed, "language": chosen}
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,139 @@
+"""`search`: one query or many, what matched, and the part of a text that is shown."""
+
+import json
+
+import pytest
+
+pytest.importorskip("typer")
+from rich.console import Console
+from typer.testing import CliRunner
+
+from cde_retrievers import ContextualEncoder
+from cde_retrievers.cli.app import app
+from cde_retrievers.cli.hits import excerpt, heading_of, lines_of
+from cde_retrievers.cli.matches import QueryWords
+from cde_retrievers.index import Hit
+from cde_retrievers.sparse import Analyzer, TermStatistics
+
+GUIDE = "# Grinder\n\nBurr grinders cut.\n\n    set(size=3)\n\nBlades chop and hack."
+STATISTICS = TermStatistics.of([GUIDE, "Tea is steeped."], Analyzer("english"))
+
+
+def piped(text, *arguments):
+    return CliRunner(env={"COLUMNS": "200"}).invoke(app, ["search", *map(str, arguments)], input=text)
+
+
+def shown(hit, query, *, full=False):
+    console = Console(width=120, record=True, color_system=None)
+    with console.capture() as capture:
+        for line in lines_of([hit], QueryWords.of(query, STATISTICS) if query else None, full=full):
+            console.print(line)
+    return [line.rstrip() for line in capture.get().splitlines()]
+
+
+@pytest.mark.parametrize("dash", [[], ["-"]])
+def test_queries_on_standard_input_are_answered_one_by_one(indexed, dash):
+    result = piped("\ufeffcat\n\n  dog \r\n", indexed, *dash, "--mode", "lexical", "-k", "1", "--json")
+    answers = [json.loads(line) for line in result.stdout.splitlines()]
+    assert result.exit_code == 0
+    assert [answer["query"] for answer in answers] == ["cat", "dog"]
+    assert [answer["hits"][0]["matched"] for answer in answers] == [["cat"], ["dog"]]
+    read = piped("cat\ndog\n", indexed, *dash, "--mode", "lexical", "-k", "1").stdout.splitlines()
+    assert [line for line in read if line.startswith(">")] == ["> cat", "> dog"]
+
+
+def test_the_model_is_loaded_once_for_many_queries_and_never_for_words(indexed, monkeypatch):
+    loaded = []
+    original = ContextualEncoder.from_pretrained.__func__
+    monkeypatch.setattr(
+        ContextualEncoder, "from_pretrained", classmethod(lambda *given: loaded.append(given) or original(*given))
+    )
+    assert piped("cat\ndog\n", indexed, "--mode", "lexical").exit_code == 0
+    assert loaded == []
+    assert piped("cat\ndog\n", indexed).exit_code == 0
+    assert len(loaded) == 1
+
+
+@pytest.mark.parametrize("query", ["", " \t"])
+def test_an_empty_query_is_refused(indexed, query):
+    result = piped("", indexed, query)
+    assert result.exit_code == 2
+    assert "the query is empty" in result.stderr
+
+
+@pytest.mark.parametrize("text", ["", "\n \n"])
+def test_no_query_at_all_is_refused(indexed, text):
+    result = piped(text, indexed)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "queries on standard input" in result.stderr
+
+
+def test_bytes_that_are_no_text_are_refused_after_the_answers_before_them(indexed):
+    result = piped(b"cat\n\xff\n", indexed, "--mode", "lexical", "--json")
+    assert result.exit_code == 1
+    assert "error: " in result.stderr
+    assert "unexpected" not in result.stderr
+
+
+def test_a_hit_shows_its_headings_its_lines_and_what_matched():
+    hit = Hit("guide.md#2", GUIDE, {"file": "guide.md", "heading_path": ["Guide", "Grinder"]}, 1.5, 0.5, 3.25)
+    assert shown(hit, "the grinder, or set.size?") == [
+        " 1. 1.500  guide.md#2  cosine 0.500, BM25 3.25 (grinder, set.size)",
+        "    Guide > Grinder",
+        "    Burr grinders cut.",
+        "        set(size=3)",
+        "    Blades chop and hack.",
+        "",
+    ]
+    assert "    # Grinder" in shown(hit, None, full=True)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "heading"),
+    [
+        ({}, ""),
+        ({"heading": "Use"}, "Use"),
+        ({"heading": "Use", "heading_path": "A > Use"}, "A > Use"),
+        ({"heading_path": ["A", "Use"]}, "A > Use"),
+        ({"heading": None}, ""),
+    ],
+)
+def test_headings_come_from_the_metadata(metadata, heading):
+    assert heading_of(metadata) == heading
+
+
+def test_a_source_that_the_id_names_is_not_repeated():
+    assert "a.md#3" in shown(Hit("a.md#3", "x", {"file": "a.md"}, 0.5, 0.5), None)[0]
+    assert shown(Hit("a.md#3", "x", {"file": "a.md"}, 0.5, 0.5), None)[0].count("a.md") == 1
+    assert "a.csv:4" in shown(Hit("d3", "x", {"file": "a.csv", "row": 4}, 0.5, 0.5), None)[0]
+
+
+@pytest.mark.parametrize("word", ["\n", " "])
+def test_an_excerpt_begins_near_the_first_match(word):
+    text = word.join(["filler"] * 200 + ["grinders"] + ["more"] * 200)
+    words = QueryWords.of("grinder", STATISTICS)
+    found = excerpt(text, words)
+    assert found.startswith("... filler")
+    assert found.endswith(" ...")
+    if word == " ":
+        assert "grinders" in found
+    assert excerpt(text).startswith("filler")
+    assert excerpt("grinders  grind\n\n\n  beans", words) == "grinders  grind\n  beans"
+
+
+def test_places_are_those_of_words_in_any_form():
+    words = QueryWords.of("What grinders?", STATISTICS)
+    text = "A grinder and Grinding, what-ever."
+    assert [text[start:stop] for start, stop in words.places_in(text)] == ["grinder", "what-ever."]
+    assert words.shared_with("Grinder") == ["grinders"]
+    assert QueryWords.of("the of ?!", STATISTICS).shared_with(text) == []
+
+
+def test_the_language_of_words_is_chosen_and_kept(answer, source, model_folder, tmp_path):
+    index = tmp_path / "german"
+    answer("index", source, "--out", index, "--model", model_folder, "--language", "german")
+    assert answer("info", index)["language"] == "german"
+    answer("refit", index, "--seed", 3)
+    assert answer("info", index)["language"] == "german"
+    answer("refit", index, "--language", "none")
+    assert answer("info", index)["language"] == "none"
