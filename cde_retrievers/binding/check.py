@@ -32,7 +32,7 @@ def plain_stamp(embedder: Embedder) -> str | None:
     """
     if vector_settings_of(embedder).side == "both":
         return None
-    return _PLAIN + cast("DelegatingEmbedder", embedder).plain_fingerprint
+    return f"{_PLAIN}{cast('DelegatingEmbedder', embedder).plain_fingerprint}"
 
 
 def is_plain(stamp: str) -> bool:
