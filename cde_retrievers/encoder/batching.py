@@ -5,7 +5,6 @@ Axes: B texts of a batch, L tokens, W width.
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from threading import Lock
 from typing import TypeVar
 
 import numpy as np
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from cde_retrievers.encoder.cut_texts import cut_texts_told_once
 from cde_retrievers.encoder.device import default_token_budget
+from cde_retrievers.encoder.forked import ForkSafeLock
 from cde_retrievers.encoder.tokenizer import TextTokenizer
 from cde_retrievers.errors import DeviceMemoryError
 from cde_retrievers.util.progress import progress_bar
@@ -33,7 +33,7 @@ class BatchRunner:
     def __init__(self, tokenizer: TextTokenizer, device: torch.device) -> None:
         self._tokenizer = tokenizer
         self._device = device
-        self._lock = Lock()
+        self._lock = ForkSafeLock(device)
 
     def run(
         self,
