@@ -137,3 +137,15 @@ def test_the_language_of_words_is_chosen_and_kept(answer, source, model_folder, 
     assert answer("info", index)["language"] == "german"
     answer("refit", index, "--language", "none")
     assert answer("info", index)["language"] == "none"
+
+
+def test_errors_speak_of_the_command_line_alone(run, source, indexed, tmp_path):
+    for arguments, expected, python in [
+        (["info", tmp_path], "`cde-retrievers index` makes an index", "ContextualIndex.build"),
+        (["index", source, "--out", tmp_path / "new", "--ending", ".txt"], "--ending selects files", "endings="),
+        (["add", indexed, source], "--upsert", "upsert()"),
+    ]:
+        result = run(*arguments)
+        assert result.exit_code == 1
+        assert expected in result.stderr
+        assert python not in result.stderr
