@@ -1,6 +1,7 @@
 """`search`: one query or many, what matched, and the part of a text that is shown."""
 
 import json
+import sys
 
 import pytest
 
@@ -149,3 +150,11 @@ def test_errors_speak_of_the_command_line_alone(run, source, indexed, tmp_path):
         assert result.exit_code == 1
         assert expected in result.stderr
         assert python not in result.stderr
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
+@pytest.mark.parametrize("command", ["index", "fit"])
+def test_a_place_where_nothing_can_be_made_is_named(run, source, model_folder, command):
+    result = run(command, source, "--out", "/proc/new", "--model", model_folder)
+    assert result.exit_code == 1
+    assert "cannot write to /proc/new: no directory can be made there; use another place" in result.stderr
