@@ -1,6 +1,7 @@
 """The frame of every command: answers on stdout, everything else on stderr, errors in one line, Ctrl-C in order."""
 
 import logging
+import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -17,6 +18,17 @@ from cde_retrievers.errors import CDEError, WriteError
 
 ERROR, ANOTHER, INTERRUPTED = 1, 3, 130
 """Exit codes: something was wrong; the answer is one that a script should notice; Ctrl-C."""
+
+
+# "endings= (--ending)" and "upsert() (--upsert)" name the argument and the option.
+_OPTION_BESIDE = re.compile(r"\w+(?:=|\(\)) \((--[a-z-]+)\)")
+_CALL = re.compile(r"\w\([^()]*\)")
+
+
+def _without_python(message: str) -> str:
+    """Return an error's message without the way out at its end, if that is a call in Python."""
+    rule, _, way_out = message.rpartition("; ")
+    return rule if rule and _CALL.search(way_out) else message
 
 
 class Session:
@@ -72,13 +84,13 @@ class Session:
         """Print what went wrong in one line."""
         if self._options.verbose:
             self.say("".join(traceback.format_exception(error)).rstrip(), style="dim")
-        message = " ".join(str(error).split())
+        message = _OPTION_BESIDE.sub(r"\1", " ".join(str(error).split()))
         if not isinstance(error, CDEError | OSError):
             message = f"unexpected {type(error).__name__}: {message}"
             message += "" if self._options.verbose else " (--verbose shows where it arose; please report it)"
         for kind, way_out in self.way_out.items():
             if isinstance(error, kind):
-                message += f" (on the command line: {way_out})"
+                message = f"{_without_python(message)}; {way_out}"
         self._tell(Text.assemble(("error: ", "red"), message))
 
     def _tell(self, message: Text) -> None:

@@ -1,5 +1,6 @@
 """The result of a drift measurement."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -7,6 +8,13 @@ from cde_retrievers.drift.expectation import REFIT_SHARE, expectation
 from cde_retrievers.drift.two_sample import LEVEL
 
 DriftVerdict = Literal["as expected", "drifting", "refit"]
+
+_ONE_KIND = "documents of one kind alone, such as the chapters of one book, differ from a mixed corpus in any case"
+_ADVICE: Mapping[DriftVerdict, str] = {
+    "as expected": "add the new documents; the context fits them",
+    "drifting": f"add the new documents, and measure again as more come in; the context still fits most ({_ONE_KIND})",
+    "refit": f"add the new documents and refit, if more of their kind will come ({_ONE_KIND})",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +58,32 @@ class DriftReport:
         """The effect of refitting on retrieval measured at this distance."""
         return expectation(self.share if self.verdict != "as expected" else 0.0, self.model_name)
 
+    @property
+    def advice(self) -> str:
+        """What to do with the new documents and with the context."""
+        return _ADVICE[self.verdict]
+
     def to_dict(self) -> dict[str, Any]:
-        """Return all fields in JSON types, verdict and expectation first."""
-        return {"verdict": self.verdict, "expectation": self.expectation, **asdict(self)}
+        """Return all fields in JSON types, verdict, expectation and advice first."""
+        return {"verdict": self.verdict, "expectation": self.expectation, "advice": self.advice, **asdict(self)}
 
     def __str__(self) -> str:
-        left_out = f", {self.left_out:,} more are already in the corpus's sample" if self.left_out else ""
-        found = f"about {self.share:.0%} of the new documents are unlike the corpus"
+        left_out = f"; {self.left_out:,} more are in that sample already" if self.left_out else ""
         return (
-            f"{self.verdict}: {'no difference beyond chance' if self.verdict == 'as expected' else found} "
-            f"(distance {self.statistic / self.threshold:.2f} of what chance allows, p = {self.p_value:.3f})\n"
-            f"compared: {self.new_sample:,} of {self.new_texts:,} new documents with {self.corpus_sample:,} of the "
-            f"corpus{left_out}\n"
-            f"retrieval: {self.expectation}"
+            f"{self.verdict}: {self._finding}\n"
+            f"compared: {self.new_sample:,} of {self.new_texts:,} new documents with a sample of "
+            f"{self.corpus_sample:,} documents of the corpus{left_out}\n"
+            f"retrieval: {self.expectation}\n"
+            f"what to do: {self.advice}"
         )
+
+    @property
+    def _finding(self) -> str:
+        rarity = f"random draws from one corpus differ as much in {_of_a_hundred(self.p_value)}"
+        if self.verdict == "as expected":
+            return f"the new documents look like those of the corpus ({rarity})"
+        return f"about {self.share:.0%} of the new documents look unlike those of the corpus ({rarity})"
+
+
+def _of_a_hundred(share: float) -> str:
+    return f"{share:.1%} of all cases" if share < 0.1 else f"{share:.0%} of all cases"

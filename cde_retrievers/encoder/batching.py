@@ -5,7 +5,6 @@ Axes: B texts of a batch, L tokens, W width.
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from threading import Lock
 from typing import Any, TypeVar
 
 import numpy as np
@@ -15,6 +14,7 @@ from torch.nn.functional import normalize
 
 from cde_retrievers.encoder.cut_texts import cut_texts_told_once
 from cde_retrievers.encoder.device import default_token_budget
+from cde_retrievers.encoder.forked import ForkSafeLock
 from cde_retrievers.encoder.tokenizer import TextTokenizer
 from cde_retrievers.errors import DeviceMemoryError
 from cde_retrievers.model.second_stage import SecondStage
@@ -46,7 +46,7 @@ class BatchRunner:
     def __init__(self, tokenizer: TextTokenizer, device: torch.device) -> None:
         self._tokenizer = tokenizer
         self._device = device
-        self._lock = Lock()
+        self._lock = ForkSafeLock(device)
 
     def run(
         self,

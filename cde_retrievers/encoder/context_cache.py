@@ -2,12 +2,12 @@
 
 from collections import OrderedDict
 from collections.abc import Callable
-from threading import Lock
 from typing import Any, Generic, TypeVar
 
 import torch
 
 from cde_retrievers.context.context import CorpusContext
+from cde_retrievers.encoder.forked import ForkSafeLock
 from cde_retrievers.model.second_stage import SecondStage
 
 Prepared = TypeVar("Prepared")
@@ -20,7 +20,7 @@ class PreparedContextCache(Generic[Prepared]):
     def __init__(self, prepare: Callable[[CorpusContext], Prepared]) -> None:
         self._prepare = prepare
         self._prepared: OrderedDict[tuple[str, str], Prepared] = OrderedDict()
-        self._lock = Lock()
+        self._lock = ForkSafeLock()
 
     def __len__(self) -> int:
         return len(self._prepared)

@@ -7,6 +7,7 @@ Axes: Q queries, R rows, W width, C candidates.
 """
 
 import math
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -101,6 +102,7 @@ class Accelerator:
     def __init__(self, directory: Path, entry: AcceleratorEntry, kind: Kind, width: int) -> None:
         self.rows = entry.rows
         self._kind = kind
+        self._opened_in = os.getpid()
         path = directory / entry.file.name
         try:
             self._index = faiss.read_index(str(path))
@@ -125,6 +127,8 @@ class Accelerator:
         wanted = min(self.rows, max(_MIN_CANDIDATES, _CANDIDATES_PER_HIT * k))
         bits = np.packbits(allowed[: self.rows], bitorder="little")
         selector = None if allowed[: self.rows].all() else faiss.IDSelectorBitmap(bits)
+        if os.getpid() != self._opened_in:
+            faiss.omp_set_num_threads(1)  # in a forked process it would wait for threads that its parent has
         _, rows = self._index.search(queries, wanted, params=self._effort(wanted, selector))
         found: NDArray[np.int64] = rows
         return found

@@ -71,7 +71,11 @@ def _reason(path: Path, error: Exception) -> str | None:
     named = [Path(name) for name in (error.filename, error.filename2) if isinstance(name, str | os.PathLike)]
     if not named:
         return _REASONS.get(number)
-    return (_REASONS | _REASONS_OF_PATHS).get(number) if any(_concerns(path, name) for name in named) else None
+    if not any(_concerns(path, name) for name in named):
+        return None
+    if number == errno.ENOENT and not path.exists():  # as everywhere in /proc
+        return "no directory can be made there; use another place"
+    return (_REASONS | _REASONS_OF_PATHS).get(number)
 
 
 def _number_in_words(error: Exception) -> int:

@@ -202,7 +202,8 @@ def test_an_index_without_words_says_how_to_get_them(run, answer, indexed_withou
     result = run("search", indexed_without_words, QUERIES[1], "--mode", "lexical")
     assert (result.exit_code, result.stdout) == (1, "")
     assert "this index holds vectors alone" in result.stderr
-    assert f"on the command line: `cde-retrievers refit {indexed_without_words}` adds the words" in result.stderr
+    assert f"; `cde-retrievers refit {indexed_without_words}` adds the words" in result.stderr
+    assert "refit()" not in result.stderr
     about = answer("info", indexed_without_words)
     assert (about["mode"], about["language"], about["terms"], about["mean_length"]) == ("dense", None, None, None)
     shown = run("info", indexed_without_words)

@@ -1,6 +1,7 @@
 """`search`: one query or many, what matched, and the part of a text that is shown."""
 
 import json
+import sys
 
 import pytest
 
@@ -137,3 +138,23 @@ def test_the_language_of_words_is_chosen_and_kept(answer, source, model_folder, 
     assert answer("info", index)["language"] == "german"
     answer("refit", index, "--language", "none")
     assert answer("info", index)["language"] == "none"
+
+
+def test_errors_speak_of_the_command_line_alone(run, source, indexed, tmp_path):
+    for arguments, expected, python in [
+        (["info", tmp_path], "`cde-retrievers index` makes an index", "ContextualIndex.build"),
+        (["index", source, "--out", tmp_path / "new", "--ending", ".txt"], "--ending selects files", "endings="),
+        (["add", indexed, source], "--upsert", "upsert()"),
+    ]:
+        result = run(*arguments)
+        assert result.exit_code == 1
+        assert expected in result.stderr
+        assert python not in result.stderr
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
+@pytest.mark.parametrize("command", ["index", "fit"])
+def test_a_place_where_nothing_can_be_made_is_named(run, source, model_folder, command):
+    result = run(command, source, "--out", "/proc/new", "--model", model_folder)
+    assert result.exit_code == 1
+    assert "cannot write to /proc/new: no directory can be made there; use another place" in result.stderr

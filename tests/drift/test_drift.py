@@ -137,12 +137,23 @@ def test_new_texts_are_read_once_and_repeated_or_known_ones_do_not_count(encoder
     assert report.p_value == drift.measure(context, new, encoder).p_value
 
 
-def test_the_report_reads_in_three_lines(encoder, context):
+def test_the_report_says_in_plain_words_what_was_found_and_what_to_do(encoder, context):
     report = drift.measure(context, numbers(200, seed=1), encoder)
-    first, second, third = str(report).splitlines()
-    assert first.startswith(f"refit: about {report.share:.0%} of the new documents are unlike the corpus")
-    assert second == "compared: 200 of 200 new documents with 128 of the corpus"
+    first, second, third, last = str(report).splitlines()
+    assert first == (
+        f"refit: about {report.share:.0%} of the new documents look unlike those of the corpus (random draws from one "
+        f"corpus differ as much in 0.2% of all cases)"
+    )
+    assert second == "compared: 200 of 200 new documents with a sample of 128 documents of the corpus"
     assert third == f"retrieval: {report.expectation}"
+    assert last.startswith("what to do: add the new documents and refit")
+
+
+def test_each_verdict_has_its_advice():
+    advice = [report_of(p_value=p, share=share).advice for p, share in ((0.5, 0.9), (0.002, 0.1), (0.002, 0.9))]
+    assert len(set(advice)) == 3
+    assert "the context fits them" in str(report_of(p_value=0.5, share=0.9))
+    assert "differ as much in 50% of all cases" in str(report_of(p_value=0.5, share=0.9))
 
 
 def test_the_report_is_json(encoder, context):
@@ -180,12 +191,14 @@ def test_the_expectation_is_what_was_measured_at_that_share(share, gain):
 
 def test_without_a_difference_beyond_chance_nothing_is_said_of_shares():
     report = report_of(p_value=0.5, share=0.7)
-    assert str(report).startswith("as expected: no difference beyond chance")
+    assert str(report).startswith("as expected: the new documents look like those of the corpus (")
     assert report.expectation == report_of(share=0.0).expectation
 
 
 def test_documents_left_out_are_reported():
-    assert "with 512 of the corpus, 7 more are already in the corpus's sample\n" in str(report_of(left_out=7))
+    assert "with a sample of 512 documents of the corpus; 7 more are in that sample already\n" in str(
+        report_of(left_out=7)
+    )
 
 
 def test_the_gains_are_those_of_the_committed_measurement():
