@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from cde_retrievers import ContextualEncoder
-from cde_retrievers.index import ContextualIndex
+from cde_retrievers.index import ContextualIndex, Document
 
 TOPICS = ["tea", "coffee", "rails", "whales", "bread", "stars", "rivers", "clocks"]
 
@@ -100,8 +100,6 @@ def test_a_missing_source_empties_nothing(run, answer, docs, made, tmp_path):
 
 
 def test_documents_of_no_source_and_of_other_sources_stay(answer, docs, made, more, tmp_path):
-    from cde_retrievers.index import Document
-
     index = ContextualIndex.open(made)
     index.upsert([Document("from a program", "mine")])
     answer("add", made, more, "--as-given")
