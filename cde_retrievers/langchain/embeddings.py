@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
@@ -12,11 +12,16 @@ from pydantic import ConfigDict, Field, PrivateAttr
 
 from cde_retrievers.binding.binding import ContextBinding
 from cde_retrievers.binding.mixin import ContextBoundMixin
+from cde_retrievers.binding.tokens import ModelTokens
 from cde_retrievers.encoder.embedder import Embedder
 from cde_retrievers.encoder.encoder import ContextualEncoder
 from cde_retrievers.errors import ConfigurationError
+from cde_retrievers.util.imports import imported
 from cde_retrievers.validation.signatures import validated
 from cde_retrievers.validation.texts import read_texts
+
+if TYPE_CHECKING:
+    from langchain_text_splitters import RecursiveCharacterTextSplitter
 
 _REMEDY = "embeddings.fit(documents)  # the same documents that go into the vector store"
 _STORE_BATCH = 100  # the largest batch that LangChain makes of a corpus by itself, in `index()`
@@ -155,6 +160,26 @@ class ContextualEmbeddings(ContextBoundEmbeddings):
     def model_post_init(self, context: Any, /) -> None:
         """Load the model, and the context if one is named."""
         self._bind(self._loader()() if self.encoder is None else self.encoder)
+
+    @validated
+    def text_splitter(self, overlap: int | None = None, **options: Any) -> "RecursiveCharacterTextSplitter":
+        """Return a splitter whose parts the model reads whole.
+
+        Args:
+            overlap: tokens that a part repeats of the one before; an eighth of its length if None.
+            options: passed to LangChain's `RecursiveCharacterTextSplitter`.
+
+        Raises:
+            ConfigurationError: `overlap` is impossible, or `encoder` is of a class that states no tokens.
+            MissingDependencyError: langchain-text-splitters is not installed.
+        """
+        splitters = imported("langchain_text_splitters", "text_splitter()", package="langchain-text-splitters")
+        tokens = ModelTokens.of(self.embedder)
+        settings = {"chunk_size": tokens.room, "chunk_overlap": tokens.checked_overlap(overlap)}
+        made: RecursiveCharacterTextSplitter = splitters.RecursiveCharacterTextSplitter(
+            **{**settings, "length_function": tokens.count, **options}
+        )
+        return made
 
     def _loader(self) -> Callable[[], Embedder]:
         options = (self.model_name, self.device, self.dtype, self.cache_folder, self.variant)

@@ -15,6 +15,7 @@ from cde_retrievers.langchain.guards import add_documents, build_store
 from cde_retrievers.langchain.search_types import SearchType
 from cde_retrievers.langchain.vector_documents import checked_documents
 from cde_retrievers.langchain.vector_store import ContextualVectorStore
+from cde_retrievers.validation.numbers import is_number
 from cde_retrievers.validation.signatures import validated
 
 
@@ -159,7 +160,7 @@ def _check_search(store_class: type[VectorStore], search_type: SearchType | None
             f"search_kwargs must leave out {fields[0]!r}; give it to the retriever itself or to invoke()"
         )
     threshold = options.get("score_threshold")
-    if search_type == "similarity_score_threshold" and not (isinstance(threshold, int | float) and 0 <= threshold <= 1):
+    if search_type == "similarity_score_threshold" and not (is_number(threshold) and 0 <= threshold <= 1):
         raise ConfigurationError(
             f'search_type "similarity_score_threshold" needs a number from 0 to 1, found {shown(threshold)}; give '
             f'search_kwargs={{"score_threshold": 0.7}}, for example'

@@ -8,14 +8,17 @@ from typing import Any, Self
 
 from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding
 from llama_index.core.bridge.pydantic import ConfigDict, Field, PrivateAttr
+from llama_index.core.node_parser import SentenceSplitter
 from llama_index.core.schema import BaseNode, MetadataMode
 from llama_index.core.storage.kvstore.types import BaseKVStore
 
 from cde_retrievers.binding.binding import ContextBinding
 from cde_retrievers.binding.mixin import ContextBoundMixin
+from cde_retrievers.binding.tokens import ModelTokens
 from cde_retrievers.encoder.embedder import Embedder, checked_embedder
 from cde_retrievers.encoder.encoder import ContextualEncoder
 from cde_retrievers.llama_index.caches import CachedEmbedder
+from cde_retrievers.llama_index.splitter import ModelSentenceSplitter
 from cde_retrievers.llama_index.stamps import refuse_other_stamps
 from cde_retrievers.validation.signatures import validated
 from cde_retrievers.validation.texts import read_texts
@@ -148,8 +151,9 @@ class ContextualEmbedding(ContextBoundEmbedding):
 
     Example:
         ```python
-        embed_model = ContextualEmbedding("minilm").fit(nodes)
-        index = VectorStoreIndex(nodes, embed_model=embed_model)
+        embed_model = ContextualEmbedding("minilm")
+        nodes = embed_model.node_parser()(documents)
+        index = VectorStoreIndex(nodes, embed_model=embed_model.fit(nodes))
         embed_model.save_context("my_index/context")  # and later: ContextualEmbedding(context_path=...)
         ```
 
@@ -191,6 +195,21 @@ class ContextualEmbedding(ContextBoundEmbedding):
         path = None if context_path is None else str(context_path)
         super().__init__(model_name=name, context_path=path, **settings)
         self._bind(self._loader()() if encoder is None else encoder, embeddings_cache)
+
+    @validated
+    def node_parser(self, overlap: int | None = None, **options: Any) -> SentenceSplitter:
+        """Return a splitter whose nodes the model reads whole; LlamaIndex's own makes nodes of 1,024 tokens.
+
+        Args:
+            overlap: tokens that a node repeats of the one before; an eighth of its length if None.
+            options: passed to LlamaIndex's `SentenceSplitter`.
+
+        Raises:
+            ConfigurationError: `overlap` is impossible, or `encoder` is of a class that states no tokens.
+        """
+        tokens = ModelTokens.of(self.embedder)
+        settings = {"chunk_size": tokens.room, "chunk_overlap": tokens.checked_overlap(overlap), "tokenizer": tokens}
+        return ModelSentenceSplitter(**{**settings, **options})
 
     def _loader(self) -> Callable[[], Embedder]:
         options = (self.model_name, self.device, self.dtype, self.cache_folder, self.variant)

@@ -9,7 +9,7 @@ from llama_index.core.vector_stores.types import VectorStoreQuery, VectorStoreQu
 from cde_retrievers.errors import ConfigurationError, shown
 from cde_retrievers.index.queries import Mode
 from cde_retrievers.llama_index.vector_checks import query_vector
-from cde_retrievers.validation.numbers import check_whole
+from cde_retrievers.validation.numbers import check_whole, is_number
 from cde_retrievers.validation.texts import checked_texts
 from cde_retrievers.validation.vectors import Embeddings
 
@@ -65,7 +65,7 @@ def _mode(query: VectorStoreQuery) -> Mode:
         )
     if query.mode != VectorStoreQueryMode.HYBRID or query.alpha is None:
         return _MODES[query.mode]
-    if isinstance(query.alpha, bool) or not (isinstance(query.alpha, int | float) and 0 <= query.alpha <= 1):
+    if not (is_number(query.alpha) and 0 <= query.alpha <= 1):
         raise ConfigurationError(
             f"alpha must be a number from 0 (words only) to 1 (vectors only), found {shown(query.alpha)}; leave it out "
             f"for the index's own fusion"

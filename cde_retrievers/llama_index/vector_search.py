@@ -24,7 +24,7 @@ from cde_retrievers.llama_index.ranking import ranked
 from cde_retrievers.llama_index.vector_documents import SOURCE_FIELD, TYPE_FIELD
 from cde_retrievers.llama_index.vector_filters import to_index_filter
 from cde_retrievers.retrieval.document import checked_ids
-from cde_retrievers.validation.numbers import check_whole
+from cde_retrievers.validation.numbers import check_whole, is_number
 from cde_retrievers.validation.vectors import Embeddings
 
 _OBJECTS = {ImageNode.class_name(), IndexNode.class_name()}
@@ -148,7 +148,7 @@ class IndexSearch:
         prefetched = options.get("mmr_prefetch_k", max(_MIN_PREFETCH, _PREFETCH_PER_HIT * request.k))
         check_whole("mmr_prefetch_k", prefetched, 1)
         threshold = options.get("mmr_threshold", query.mmr_threshold)
-        if threshold is not None and not (isinstance(threshold, int | float | np.floating) and 0 <= threshold <= 1):
+        if threshold is not None and not (is_number(threshold) and 0 <= threshold <= 1):
             raise ConfigurationError(f"mmr_threshold must be a number from 0 to 1, found {shown(threshold)}")
         hits = {hit.id: hit for hit in self._best(query, replace(request, k=prefetched), fingerprint)}
         vector: Any = np.asarray(request.vector, dtype=np.float64)

@@ -10,7 +10,9 @@ from typing import Any, Self
 import torch
 from sentence_transformers.base.model import BaseModel
 from sentence_transformers.base.modules import InputModule
+from tokenizers import Tokenizer
 from torch import Tensor, nn
+from transformers import PreTrainedTokenizerFast
 
 from cde_retrievers.context.context import CorpusContext
 from cde_retrievers.encoder.encoder import ContextualEncoder
@@ -80,6 +82,25 @@ class ContextualModule(InputModule):
             f"encoder with max_length={value}, and fit its context"
         )
 
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerFast:
+        """A copy of the model's tokenizer, as transformers has it; it cuts nothing unless asked to.
+
+        Raises:
+            ConfigurationError: on setting it.
+        """
+        backend = Tokenizer.from_str(self.encoder.tokenizer.backend_tokenizer.to_str())
+        backend.no_truncation()
+        pad = backend.id_to_token(self.encoder.config.backbone["pad_token_id"] or 0)
+        return PreTrainedTokenizerFast(tokenizer_object=backend, model_max_length=self.max_seq_length, pad_token=pad)
+
+    @tokenizer.setter
+    def tokenizer(self, value: object) -> None:
+        raise ConfigurationError(
+            "the tokenizer belongs to the encoder, with which the context was fitted; make an encoder with another "
+            "one, and fit its context"
+        )
+
     def get_embedding_dimension(self) -> int:
         """W, the length of an embedding."""
         return self.encoder.width
@@ -108,10 +129,14 @@ class ContextualModule(InputModule):
         return {"input_ids": input_ids, "attention_mask": attention_mask}
 
     def forward(self, features: dict[str, Tensor], **kwargs: Any) -> dict[str, Tensor]:
-        """Adds `sentence_embedding`, (B, W) float32 unit rows, to `input_ids` and `attention_mask`, each (B, L)."""
+        """Adds `sentence_embedding`, (B, W) float32 unit rows, to `input_ids` and `attention_mask`, each (B, L).
+
+        Raises:
+            ConfigurationError: later, if `token_embeddings` are read, as by `encode(output_value="token_embeddings")`.
+        """
         embed = self.encoder.forward_under(self.context)
         tokens = (features[name].to(self.encoder.device) for name in ("input_ids", "attention_mask"))
-        return {**features, "sentence_embedding": embed(*tokens)}
+        return _Features({**features, "sentence_embedding": embed(*tokens)})
 
     def save(self, output_path: str, *args: Any, safe_serialization: bool = True, **kwargs: Any) -> None:
         """Write `encoder/` and `context/` into the directory; weights as safetensors always.
@@ -172,6 +197,18 @@ class ContextualModule(InputModule):
             "a ContextualModule cannot be sent to other processes, so encode() takes one device; "
             "save the model, and load it in each process"
         )
+
+
+class _Features(dict[str, Tensor]):
+    """Features of a batch, without those of each token."""
+
+    def __missing__(self, name: str) -> Tensor:
+        if name == "token_embeddings":
+            raise ConfigurationError(
+                "a ContextualModule embeds whole texts: under a context a token has no embedding of its own; leave "
+                "output_value out"
+            )
+        raise KeyError(name)
 
 
 def _place(device: torch.device) -> nn.Parameter:

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from langchain_core.documents import Document
@@ -21,6 +22,7 @@ from cde_retrievers.langchain import (
     stamped,
     write_context,
 )
+from cde_retrievers.langchain.stores.registry import kind_of
 
 pytestmark = pytest.mark.slow
 NO_EXTENSION = {"create_extension": False}
@@ -171,3 +173,23 @@ def test_a_store_in_async_mode_cannot_be_asked_and_says_so(server, guarded, capl
     assert "opened with async_mode=True" in caplog.text
     assert context_filter(embeddings, store) == {CONTEXT_KEY: embeddings.context_fingerprint}
     assert ContextualRetriever(embeddings=embeddings, vectorstore=store).k == 4
+
+
+@pytest.mark.parametrize(("strategy", "score"), [("cosine", 0.75), ("l2", 0.5**0.5), ("inner", -0.25)])
+def test_scores_of_every_distance_become_the_cosine(strategy, score):
+    langchain_postgres = pytest.importorskip("langchain_postgres.vectorstores")
+    store = SimpleNamespace(_distance_strategy=langchain_postgres.DistanceStrategy(strategy))
+    expected = {"cosine": 0.25, "l2": 0.75, "inner": 0.25}[strategy]
+    assert kind_of("pgvector").cosine(store)(score) == pytest.approx(expected)
+
+
+def test_relevance_scores_are_those_of_every_store(pgvector, engine, guarded, documents):
+    postgres = pytest.importorskip("langchain_postgres")
+    embeddings = guarded()
+    options = {"connection": engine, "collection_name": "relevance", **NO_EXTENSION}
+    store = ContextualRetriever.from_documents(
+        documents, embeddings=embeddings, vectorstore_class=postgres.PGVector, **options
+    ).vectorstore
+    (found, score), *_, (_, worst) = store.similarity_search_with_relevance_scores(documents[0].page_content, k=54)
+    assert (found.page_content, score) == (documents[0].page_content, pytest.approx(1))
+    assert 0 <= worst < 0.5

@@ -204,3 +204,25 @@ def test_a_damaged_file_of_a_saved_module_is_refused(make_encoder, tmp_path, fil
     (tmp_path / "module" / file).write_bytes(content[:-9] + bytes([content[-9] ^ 1]) + content[-8:])
     with pytest.raises((CheckpointError, ContextFileError), match=r"(is damaged|is truncated, damaged)"):
         ContextualModule.load(tmp_path / "module")
+
+
+def test_the_tokenizer_is_a_copy_of_the_encoders_and_cannot_be_replaced(module):
+    model = sentence_transformer(module)
+    tokenizer = model.tokenizer
+    ids, mask = module.encoder.tokenize(CORPUS[:3])
+    found = tokenizer(CORPUS[:3], padding=True, return_tensors="pt")
+    assert found["input_ids"].tolist() == ids.tolist()
+    assert found["attention_mask"].tolist() == mask.tolist()
+    assert len(tokenizer(LONG)["input_ids"]) > module.max_seq_length
+    assert len(tokenizer(LONG, truncation=True)["input_ids"]) == module.max_seq_length
+    tokenizer.backend_tokenizer.enable_truncation(3)
+    assert_same(model.encode_document(TEXTS), module.encoder.encode_documents(TEXTS, module.context))
+    with pytest.raises(ConfigurationError, match="the tokenizer belongs to the encoder"):
+        model.tokenizer = tokenizer
+
+
+def test_tokens_have_no_embeddings_and_it_says_so(module):
+    model = sentence_transformer(module)
+    with pytest.raises(ConfigurationError, match="embeds whole texts"):
+        model.encode(TEXTS, output_value="token_embeddings")
+    assert_same(model.encode(TEXTS[:1], output_value=None)[0]["sentence_embedding"], model.encode(TEXTS[:1])[0])

@@ -1,0 +1,30 @@
+"""LlamaIndex's splitter by the tokens of the model that embeds the nodes."""
+
+from typing import Any
+
+from llama_index.core.bridge.pydantic import PrivateAttr
+from llama_index.core.node_parser import SentenceSplitter
+
+from cde_retrievers.binding.tokens import ModelTokens
+
+
+class ModelSentenceSplitter(SentenceSplitter):
+    """A `SentenceSplitter` that keeps its tokenizer in other processes, where LlamaIndex's falls back to tiktoken's.
+
+    Args:
+        tokenizer: the tokens of the model.
+        options: passed to `SentenceSplitter`.
+    """
+
+    _given: dict[str, Any] = PrivateAttr()
+
+    def __init__(self, tokenizer: ModelTokens, **options: Any) -> None:
+        super().__init__(tokenizer=tokenizer, **options)
+        self._given = {"tokenizer": tokenizer, **options}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore, (type(self), self._given)
+
+
+def _restore(kind: type[ModelSentenceSplitter], given: dict[str, Any]) -> ModelSentenceSplitter:
+    return kind(**given)
