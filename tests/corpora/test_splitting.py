@@ -173,6 +173,10 @@ def test_no_part_is_longer_than_allowed(tmp_path, make_encoder, chunk_tokens, ov
             assert count.size(document.text) <= chunk_tokens
 
 
+def test_a_run_of_letters_is_not_one_word_however_long(tmp_path):
+    assert len(parts(tmp_path, "x" * 100_000)) > 20
+
+
 def test_a_last_part_is_evened_out_only_where_both_fit(tmp_path):
     sized = [" ".join(["word"] * size) for size in (10, 85, 20)]
     found = parts(tmp_path, "\n\n".join(sized), chunk_tokens=100)
