@@ -34,7 +34,7 @@ def chunks_of(blocks: Sequence[Block], head: str, limit: int, overlap: int, toke
 
     packed = list(_packed(list(pieces_of(blocks, room, tokens)), room, fits))
     repeated: list[Piece] = []
-    for group in _evened(packed, room):
+    for group in _evened(packed, room, fits):
         while repeated and not fits([*repeated, *group]):
             repeated = repeated[1:]
         yield head + joined([*repeated, *group])
@@ -84,7 +84,7 @@ def _without_last_headings(pieces: list[Piece]) -> list[Piece]:
     return pieces[:end]
 
 
-def _evened(groups: list[list[Piece]], room: int) -> list[list[Piece]]:
+def _evened(groups: list[list[Piece]], room: int, fits: Fits) -> list[list[Piece]]:
     """Share the pieces of the last two groups between both if the last is small."""
     if len(groups) < 2 or sum(piece.size for piece in groups[-1]) * _LEAST_FILLED > room:
         return groups
@@ -95,7 +95,8 @@ def _evened(groups: list[list[Piece]], room: int) -> list[list[Piece]]:
         filled += sizes[cut]
         cut += 1
     first = _without_last_headings(pieces[:cut])
-    return [*groups[:-2], first, pieces[len(first) :]] if first else groups
+    rest = pieces[len(first) :]
+    return [*groups[:-2], first, rest] if first and sum(piece.size for piece in rest) <= room and fits(rest) else groups
 
 
 def _end_of(group: Sequence[Piece], overlap: int, tokens: TokenCount) -> list[Piece]:

@@ -14,7 +14,7 @@ from cde_retrievers.model.config import ContextualConfig
 # Punctuation counts too: tables and code have much of it, and to a model each mark is a token.
 _COUNTED = re.compile(r"[^\W_]+|[^\w\s]|_")
 _WORDS_PER_PART = 150
-# Some tokenizers take any run of letters that they do not know, however long, as one token.
+# A run of letters counts as one word or as one unknown token, however long it is.
 _LONGEST_TOKEN = 32  # characters
 
 
@@ -58,7 +58,7 @@ def token_count(counted_by: CountedBy | None) -> TokenCount:
         ConfigurationError: it can count nothing.
     """
     if counted_by is None:
-        return TokenCount(lambda texts: [sum(1 for _ in _COUNTED.finditer(text)) for text in texts], _WORDS_PER_PART)
+        return TokenCount(lambda texts: [_at_least(_words(text), text) for text in texts], _WORDS_PER_PART)
     if isinstance(counted_by, HasTokenizer):
         return _of_model(counted_by.tokenizer, counted_by.config.document_prompt)
     if not callable(counted_by):
@@ -76,6 +76,14 @@ def _of_model(tokenizer: TextTokenizer, prompt: str) -> TokenCount:
 
     def sizes(texts: Sequence[str]) -> list[int]:
         encoded = whole.encode_batch_fast(list(texts), add_special_tokens=False)
-        return [max(len(each.ids), len(text) // _LONGEST_TOKEN) for each, text in zip(encoded, texts, strict=True)]
+        return [_at_least(len(each.ids), text) for each, text in zip(encoded, texts, strict=True)]
 
     return TokenCount(sizes, tokenizer.room_after(prompt))
+
+
+def _words(text: str) -> int:
+    return sum(1 for _ in _COUNTED.finditer(text))
+
+
+def _at_least(count: int, text: str) -> int:
+    return max(count, len(text) // _LONGEST_TOKEN)

@@ -160,6 +160,7 @@ def test_a_page_as_markdown():
         "```py\n# no heading\nx = 1\n```\n\n| a | b |\n|---|---|\n| 1\\|2 | x y |\n\n\\# 5 is no heading\n"
     )
     assert html_as_markdown("<title>Tea</title><h2>Green</h2>x") == "# Tea\n\n## Green\n\nx\n"
+    assert html_as_markdown("<title>Tea | The site</title><h2>Tea</h2>x") == "## Tea\n\nx\n"
     assert html_as_markdown("") == ""
     assert html_as_markdown("<p>a<br>b</p>") == "a\nb\n"
     assert html_as_markdown("a < b &lt;c&gt;") == "a < b <c>\n"

@@ -173,6 +173,19 @@ def test_no_part_is_longer_than_allowed(tmp_path, make_encoder, chunk_tokens, ov
             assert count.size(document.text) <= chunk_tokens
 
 
+def test_a_run_of_letters_is_not_one_word_however_long(tmp_path):
+    assert len(parts(tmp_path, "x" * 100_000)) > 20
+
+
+def test_a_last_part_is_evened_out_only_where_both_fit(tmp_path):
+    sized = [" ".join(["word"] * size) for size in (10, 85, 20)]
+    found = parts(tmp_path, "\n\n".join(sized), chunk_tokens=100)
+    assert [words(d.text) for d in found] == [95, 20]
+    sized = [" ".join(["word"] * size) for size in (40, 50, 20)]
+    found = parts(tmp_path, "\n\n".join(sized), chunk_tokens=100)
+    assert [words(d.text) for d in found] == [40, 70]
+
+
 def test_parts_are_as_long_as_the_model_reads_with_its_prompt(tmp_path, make_encoder):
     encoder = make_encoder(document_prompt="read: ")
     found = parts(tmp_path, "# Guide\n\n" + "the cat sleeps. " * 200, tokens=encoder)

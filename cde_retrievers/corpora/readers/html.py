@@ -50,7 +50,7 @@ _NESTING = re.compile(
 
 
 def html_as_markdown(html: str) -> str:
-    """Return what a page shows as Markdown; its title stands above if no heading of the first level does.
+    """Return what a page shows as Markdown; its title stands above if no heading says it.
 
     Raises:
         MissingDependencyError: selectolax is not installed; names the extra.
@@ -63,7 +63,9 @@ def html_as_markdown(html: str) -> str:
     node = next((found for name in _MAIN if (found := page.css_first(name)) is not None and found.text().strip()), None)
     text = "" if node is None else _Page().read(node)
     named = " ".join(title.text().split()) if title is not None else ""
-    return text if not named or re.search(r"^# ", text, re.MULTILINE) else f"# {named}\n\n{text}"
+    headings = [line.lstrip("#").strip() for line in text.split("\n") if re.match(r"#{1,6} ", line)]
+    is_named = re.search(r"^# ", text, re.MULTILINE) or (headings and headings[0] in named)
+    return text if is_named or not named else f"# {named}\n\n{text}"
 
 
 def _check_depth(html: str) -> None:
