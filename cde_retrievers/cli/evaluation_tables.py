@@ -13,12 +13,14 @@ from typer import BadParameter
 from cde_retrievers.cli.commands.build import read_once
 from cde_retrievers.cli.options.evaluation import ComparisonOptions, EvaluationSource
 from cde_retrievers.cli.session import Session
+from cde_retrievers.corpora.questions import read_questions
 from cde_retrievers.evaluation.bm25 import BM25
 from cde_retrievers.evaluation.comparison import Comparison, in_points
 from cde_retrievers.evaluation.contexts import NamedCorpus
 from cde_retrievers.evaluation.dataset import RetrievalDataset
 from cde_retrievers.evaluation.known_item_queries import known_items
 from cde_retrievers.evaluation.metrics import MAIN, MEASURES
+from cde_retrievers.evaluation.question_set import own_questions
 from cde_retrievers.report.findings import headline
 from cde_retrievers.util.imports import require
 
@@ -37,7 +39,7 @@ def inputs(
     """
     for package in ("ir_measures", *(("bm25s", "Stemmer") if choice.bm25 else ())):
         require(package, "this comparison", extra="eval")
-    data = _judged(source, choice, run) if _has_judgements(source.source) else _made(source, choice, run)
+    data = _searched(source, choice, run)
     compared = {
         **({"modes": [name.value for name in dict.fromkeys(choice.mode)]} if choice.mode else {}),
         "foreign": _other_corpora(source, choice.context_of or [], run),
@@ -47,6 +49,21 @@ def inputs(
         "others": [BM25()] if choice.bm25 else [],
     }
     return replace(data, name=source.source.resolve().name), compared
+
+
+def _searched(source: EvaluationSource, choice: ComparisonOptions, run: Session) -> RetrievalDataset:
+    if choice.queries is not None:
+        return _asked(source, choice.queries, choice.qrels, run)
+    return _judged(source, choice, run) if _has_judgements(source.source) else _made(source, choice, run)
+
+
+def _asked(source: EvaluationSource, queries: Path, qrels: str | None, run: Session) -> RetrievalDataset:
+    read_questions(queries)  # before the documents, which are many
+    data = own_questions(read_once(source, run), queries, qrels)
+    run.say(f"{queries}: {len(data.judged.queries):,} questions{'' if qrels is None else ' with a marked answer'}")
+    if data.note:
+        run.warn(data.note)
+    return data
 
 
 def _has_judgements(source: Path) -> bool:

@@ -1,9 +1,9 @@
 """`eval` and `report`: what context does for a corpus."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
-from typer import Option
+from typer import BadParameter, Option
 
 from cde_retrievers.cli.commands.build import refuse_inside
 from cde_retrievers.cli.options.common import ModelOptions, OutputOptions
@@ -13,10 +13,17 @@ from cde_retrievers.errors import CDEError, EvaluationDataError, PathInUseError
 
 if TYPE_CHECKING:
     from cde_retrievers.cli.session import Session
+    from cde_retrievers.evaluation.dataset import RetrievalDataset
 
+_COMPARED_CONTEXTS = ("foreign", "sizes", "strategies", "seeds")
 _WAYS_OUT: dict[type[CDEError], str] = {
     EvaluationDataError: "judged queries come in a BEIR folder with queries.jsonl and qrels/"
 }
+
+_UNMARKED = (
+    "nothing says which hits are right for {queries}; mark them in the page that `cde-retrievers report SOURCE "
+    "--queries {queries} --out marking.html` writes, and give the file that the page saves"
+)
 
 
 def eval(
@@ -41,6 +48,8 @@ def eval(
         from cde_retrievers.evaluation.comparison_run import compare
         from cde_retrievers.storage.disk_errors import disk_errors_explained
 
+        if choice.queries is not None and choice.qrels is None:
+            raise BadParameter(_UNMARKED.format(queries=choice.queries), param_hint="--qrels")
         _prepare(run, reading.source, out, replace)
         data, compared = inputs(reading, choice, run)
         comparison = compare(load_encoder(model), data, **compared, show_progress=run.show_progress)
@@ -64,6 +73,9 @@ def report(
 
     It shows the figures, the queries won and lost, and the documents that the context is made of. It is one HTML file
     without scripts, which loads nothing. It holds texts of the documents and of the queries.
+
+    With --queries and no --qrels, the page shows the first hits of every search for your questions, to mark the right
+    ones and save them.
     """
     from cde_retrievers.cli.evaluation_tables import inputs, lines, summary
 
@@ -73,9 +85,37 @@ def report(
 
         _prepare(run, reading.source, out, replace)
         data, compared = inputs(reading, choice, run)
+        if choice.queries is not None and choice.qrels is None:
+            _write_marking_page(run, data, compared, out, model, reading.source, choice.queries)
+            return
         comparison = write_report(load_encoder(model), data, out, **compared, show_progress=run.show_progress)
         told = f"{out}: open it in a browser"
         run.answer({**summary(data, comparison), "report": str(out)}, *lines(data, comparison), told)
+
+
+def _write_marking_page(
+    run: "Session",
+    data: "RetrievalDataset",
+    compared: "dict[str, Any]",
+    out: Path,
+    model: ModelOptions,
+    source: Path,
+    queries: Path,
+) -> None:
+    """Write the page on which the right hits are marked, and say what to do with it."""
+    from cde_retrievers.cli.loading import load_encoder
+    from cde_retrievers.report import marking_page
+
+    idle = [name for name in _COMPARED_CONTEXTS if compared[name]]
+    if idle:
+        raise BadParameter("the page for marking shows no other contexts; give it together with --qrels")
+    modes = {"modes": compared["modes"]} if "modes" in compared else {}
+    marking_page(load_encoder(model), data, out, others=compared["others"], **modes, show_progress=run.show_progress)
+    run.answer(
+        {"data": data.name, "documents": len(data.texts), "queries": len(data.judged.queries), "report": str(out)},
+        f"{out}: open it in a browser, mark the right hits and save them, then evaluate with them:",
+        f"cde-retrievers eval {source} --queries {queries} --qrels marked.tsv",
+    )
 
 
 def _prepare(run: "Session", source: Path, out: Path | None, replace: bool) -> None:
