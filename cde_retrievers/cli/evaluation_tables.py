@@ -13,6 +13,8 @@ from typer import BadParameter
 from cde_retrievers.cli.commands.build import read_once
 from cde_retrievers.cli.options.evaluation import ComparisonOptions, EvaluationSource
 from cde_retrievers.cli.session import Session
+from cde_retrievers.corpora import CheckedCorpus
+from cde_retrievers.corpora.questions import read_questions
 from cde_retrievers.encoder.encoder import ContextualEncoder
 from cde_retrievers.evaluation.bm25 import BM25
 from cde_retrievers.evaluation.comparison import Comparison, in_points
@@ -20,6 +22,7 @@ from cde_retrievers.evaluation.contexts import NamedCorpus
 from cde_retrievers.evaluation.dataset import RetrievalDataset
 from cde_retrievers.evaluation.known_item_queries import known_items
 from cde_retrievers.evaluation.metrics import MAIN, MEASURES
+from cde_retrievers.evaluation.question_set import own_questions
 from cde_retrievers.report.findings import headline
 from cde_retrievers.util.imports import require
 
@@ -44,7 +47,7 @@ def inputs(
     """
     for package in ("ir_measures", *(("bm25s", "Stemmer") if choice.bm25 else ())):
         require(package, "this comparison", extra="eval")
-    data = _judged(source, choice, run) if _has_judgements(source.source) else _made(source, choice, run, encoder)
+    data = _searched(source, choice, run, encoder)
     compared = {
         **({"modes": [name.value for name in dict.fromkeys(choice.mode)]} if choice.mode else {}),
         "foreign": _other_corpora(source, choice.context_of or [], run, encoder),
@@ -54,6 +57,23 @@ def inputs(
         "others": [BM25()] if choice.bm25 else [],
     }
     return replace(data, name=source.source.resolve().name), compared
+
+
+def _searched(
+    source: EvaluationSource, choice: ComparisonOptions, run: Session, encoder: Callable[[], ContextualEncoder]
+) -> RetrievalDataset:
+    if choice.queries is not None:
+        read_questions(choice.queries)  # before the documents, which are many
+        return _asked(read_once(source, run, encoder=encoder), choice.queries, choice.qrels, run)
+    return _judged(source, choice, run) if _has_judgements(source.source) else _made(source, choice, run, encoder)
+
+
+def _asked(documents: CheckedCorpus, queries: Path, qrels: str | None, run: Session) -> RetrievalDataset:
+    data = own_questions(documents, queries, qrels)
+    run.say(f"{queries}: {len(data.judged.queries):,} questions{'' if qrels is None else ' with a marked answer'}")
+    if data.note:
+        run.warn(data.note)
+    return data
 
 
 def _has_judgements(source: Path) -> bool:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from cde_retrievers.evaluation.known_item_queries import known_items
     from cde_retrievers.evaluation.matrix import ContextMatrix, context_matrix
     from cde_retrievers.evaluation.metrics import Interval
+    from cde_retrievers.evaluation.question_set import own_questions
     from cde_retrievers.evaluation.rank_fusion import ReciprocalRankFusion
     from cde_retrievers.evaluation.results import Evaluation, mean_difference, mean_over_sets
     from cde_retrievers.evaluation.searchers import BiEncoder, Contextual, Plain, PlainEmbedding, Searcher
@@ -53,6 +54,7 @@ _HOMES = {
     "known_items": "cde_retrievers.evaluation.known_item_queries",
     "mean_difference": "cde_retrievers.evaluation.results",
     "mean_over_sets": "cde_retrievers.evaluation.results",
+    "own_questions": "cde_retrievers.evaluation.question_set",
 }
 
 __all__ = [
@@ -82,6 +84,7 @@ __all__ = [
     "known_items",
     "mean_difference",
     "mean_over_sets",
+    "own_questions",
 ]
 
 

@@ -76,6 +76,7 @@ class Plan:
         _check_modes(modes)
         encoder = model if isinstance(model, ContextualEncoder) else ContextualEncoder.from_pretrained(model)
         judged = data if isinstance(data, RetrievalDataset) else RetrievalDataset.read(data, split)
+        judged.check_judged()
         _check_sizes(encoder, sizes)
         searchers = tuple(searcher_of(other) for other in others)
         own = list(_own_contexts(strategies, seeds, sizes))

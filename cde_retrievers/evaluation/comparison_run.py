@@ -70,6 +70,7 @@ def compare(
         ConfigurationError: a mode, strategy, seed or size is impossible, or none this model can read; or one of
             `foreign` or `others` is of no use.
         CorpusFileError: a folder's files are missing or not as they should be.
+        EvaluationDataError: the corpus has fewer than two different documents, or no query has an answer.
         ContextTooSmallError: another corpus has fewer than two different texts.
         CheckpointError: there is no model of such a name.
         MissingDependencyError: ir-measures, or what BM25 needs, is not installed; names the extra.

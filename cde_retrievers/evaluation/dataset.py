@@ -60,6 +60,14 @@ class RetrievalDataset:
         for _ in checked_texts(self.judged.queries.values()):
             pass
 
+    def check_judged(self) -> None:
+        """Raise EvaluationDataError unless a query has an answer."""
+        if not any(grade > 0 for grades in self.judged.relevant.values() for grade in grades.values()):
+            raise EvaluationDataError(
+                f"{self.name}: none of the {len(self.judged.queries)} queries has an answer, so that nothing can be "
+                f"measured; mark answers first, with marking_page() or `cde-retrievers report --queries`"
+            )
+
     @property
     def caveat(self) -> str:
         """What a sentence about figures must say of the queries, to stand at its beginning; empty for real ones."""

@@ -43,7 +43,7 @@ def evaluate(
 
     Raises:
         CorpusFileError: the folder's files are missing or not as they should be.
-        EvaluationDataError: the corpus has fewer than two different documents.
+        EvaluationDataError: the corpus has fewer than two different documents, or no query has an answer.
         ConfigurationError: the model is not supported, or it takes no context or mode but one is given.
         ContextMismatchError: the context was fitted by another model, or carries no term statistics and words are
             searched.
@@ -51,6 +51,7 @@ def evaluate(
     """
     require("ir_measures", "evaluation", extra="eval")
     judged = data if isinstance(data, RetrievalDataset) else RetrievalDataset.read(data, split)
+    judged.check_judged()
     return evaluation_of(searcher_of(model, context, mode), judged, show_progress)
 
 

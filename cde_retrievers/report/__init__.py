@@ -7,15 +7,17 @@ from cde_retrievers.util.imports import importer
 if TYPE_CHECKING:
     from cde_retrievers.report.findings import Findings
     from cde_retrievers.report.html import page
+    from cde_retrievers.report.marking import marking_page
     from cde_retrievers.report.writer import report
 
 _HOMES = {
     "Findings": "cde_retrievers.report.findings",
+    "marking_page": "cde_retrievers.report.marking",
     "page": "cde_retrievers.report.html",
     "report": "cde_retrievers.report.writer",
 }
 
-__all__ = ["Findings", "page", "report"]
+__all__ = ["Findings", "marking_page", "page", "report"]
 
 
 __getattr__ = importer(__name__, _HOMES)

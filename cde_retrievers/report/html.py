@@ -42,14 +42,9 @@ def page(findings: Findings) -> str:
         ConfigurationError: the comparison has no row without a context.
         MissingDependencyError: jinja2 or matplotlib is not installed; names the extra.
     """
-    jinja2 = imported("jinja2", "a report", extra="eval")
-    folder = files("cde_retrievers") / "report" / "templates"
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    environment.filters |= {"excerpt": excerpt, "signed": signed, "points": points}
-    template = environment.from_string((folder / "page.html").read_text(encoding="utf-8"))
     data, comparison = findings.data, findings.comparison
-    written: str = template.render(
-        style=(folder / "page.css").read_text(encoding="utf-8"),
+    return rendered(
+        "page.html",
         data=data,
         model=comparison.model,
         headline=headline(comparison, data.caveat),
@@ -66,6 +61,20 @@ def page(findings: Findings) -> str:
         map=map_of(findings.context),
         version=cde_retrievers.__version__,
     )
+
+
+def rendered(name: str, **values: object) -> str:
+    """Return a template filled with these values, all of which are escaped, and the style sheet.
+
+    Raises:
+        MissingDependencyError: jinja2 is not installed; names the extra.
+    """
+    jinja2 = imported("jinja2", "a report", extra="eval")
+    folder = files("cde_retrievers") / "report" / "templates"
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    environment.filters |= {"excerpt": excerpt, "signed": signed, "points": points}
+    template = environment.from_string((folder / name).read_text(encoding="utf-8"))
+    written: str = template.render(style=(folder / "page.css").read_text(encoding="utf-8"), **values)
     return written
 
 

@@ -82,10 +82,19 @@ def report(
     comparison = run_plan(plan, embedder, show_progress)
     context = MappedContext.of(embedder, plan.data, show_progress)
     written = page(Findings(plan.data, comparison, context, matrix))
+    write_page(target, written)
+    return comparison
+
+
+def write_page(target: Path, written: str) -> None:
+    """Write a page, whole or not at all.
+
+    Raises:
+        WriteError: it cannot be written there.
+    """
     # A folder's name may hold bytes that are not text.
     with disk_errors_explained(target, "the page was not written"):
         replace_bytes(target, written.encode("utf-8", "replace"))
-    return comparison
 
 
 def checked_target(path: str | Path) -> Path:

@@ -225,3 +225,30 @@ def test_modes_may_be_chosen(answer, judged, model_folder, tmp_path, command):
         "no context (generic texts), lexical",
         "no context (its bi-encoder), dense",
     ]
+
+
+@pytest.fixture
+def questions(tmp_path):
+    (tmp_path / "questions.txt").write_text("who has number 3?\nwhere is the dog?\n")
+    return tmp_path / "questions.txt"
+
+
+def test_questions_are_marked_in_a_page_and_then_evaluated(run, answer, stories, questions, model_folder, tmp_path):
+    options = [stories, "--model", model_folder, "--queries", questions]
+    found = answer("report", *options, "--out", tmp_path / "marking.html")
+    assert (found["queries"], found["documents"]) == (2, 12)
+    assert "Which hits are right?" in (tmp_path / "marking.html").read_text(encoding="utf-8")
+    shown = run("report", *options, "--out", tmp_path / "marking.html", "--replace").stdout
+    assert "--qrels marked.tsv" in " ".join(shown.split())
+    (tmp_path / "marked.tsv").write_text("query-id\tcorpus-id\tscore\nwho has number 3?\ts3\t1\n")
+    found = answer("eval", *options, "--qrels", tmp_path / "marked.tsv")
+    assert (found["queries"], found["queries_are_made"], len(found["rows"])) == (1, False, USUAL)
+    assert found["note"] == "1 of 2 questions have no answer marked and are left out."
+    answer("report", *options, "--qrels", tmp_path / "marked.tsv", "--out", tmp_path / "report.html")
+    assert "Query by query" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_questions_without_marks_are_refused_with_the_way_to_mark_them(run, stories, questions):
+    assert_refused(run("eval", stories, "--queries", questions), "nothing says which hits are right", exit_code=2)
+    result = run("report", stories, "--queries", questions, "--out", questions.parent / "page.html", "--size", 4)
+    assert_refused(result, "the page for marking shows no other contexts", exit_code=2)

@@ -3,12 +3,12 @@
 import re
 from base64 import b64decode
 from dataclasses import replace
-from html.parser import HTMLParser
 from importlib.resources import files
 
 import numpy as np
 import pytest
 from evaluated import matrix
+from pages import EVIL, Read
 from reported import DOCUMENTS, compared, evaluated, findings, searched
 
 pytest.importorskip("jinja2")
@@ -19,41 +19,6 @@ from cde_retrievers.report.figures import DARK_INK, LIGHT_INK
 from cde_retrievers.report.html import excerpt, origin
 from cde_retrievers.retrieval.judgements import JudgedQueries
 from cde_retrievers.sparse import Analyzer, TermStatistics
-
-EVIL = "<script>alert('x')</script> & \"<b>bold</b>\" {{ 7 * 7 }}"
-VOID = {"meta", "img", "source", "br"}
-
-
-class Read(HTMLParser):
-    """What a browser would see: elements, their attributes, and the words outside styles."""
-
-    def __init__(self, written: str) -> None:
-        super().__init__()
-        self.elements, self.words, self._open = [], "", []
-        self.feed(written)
-        self.close()
-        assert self._open == [], "elements are not closed"
-
-    def handle_starttag(self, tag, attrs):
-        self.elements.append((tag, dict(attrs)))
-        if tag in ("td", "th"):
-            self.words += " "
-        if tag not in VOID:
-            self._open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self._open.pop() == tag
-
-    def handle_data(self, data):
-        if "style" not in self._open:
-            self.words += data
-
-    def of(self, tag):
-        return [attributes for name, attributes in self.elements if name == tag]
-
-    @property
-    def line(self):
-        return " ".join(self.words.split())
 
 
 @pytest.fixture

@@ -2,9 +2,9 @@
 
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
-from typer import Option
+from typer import BadParameter, Option
 
 from cde_retrievers.cli.commands.build import refuse_inside
 from cde_retrievers.cli.options.common import ModelOptions, OutputOptions
@@ -15,10 +15,18 @@ from cde_retrievers.errors import CDEError, EvaluationDataError, PathInUseError
 
 if TYPE_CHECKING:
     from cde_retrievers.cli.session import Session
+    from cde_retrievers.encoder.encoder import ContextualEncoder
+    from cde_retrievers.evaluation.dataset import RetrievalDataset
 
+_COMPARED_CONTEXTS = ("foreign", "sizes", "strategies", "seeds")
 _WAYS_OUT: dict[type[CDEError], str] = {
     EvaluationDataError: "judged queries come in a BEIR folder with queries.jsonl and qrels/"
 }
+
+_UNMARKED = (
+    "nothing says which hits are right for {queries}; mark them in the page that `cde-retrievers report SOURCE "
+    "--queries {queries} --out marking.html` writes, and give the file that the page saves"
+)
 
 
 def eval(
@@ -43,6 +51,8 @@ def eval(
         from cde_retrievers.evaluation.comparison_run import compare
         from cde_retrievers.storage.disk_errors import disk_errors_explained
 
+        if choice.queries is not None and choice.qrels is None:
+            raise BadParameter(_UNMARKED.format(queries=choice.queries), param_hint="--qrels")
         _prepare(run, reading.source, out, replace)
         load = cache(partial(load_encoder, model))
         data, compared = inputs(reading, choice, run, load)
@@ -70,6 +80,9 @@ def report(
 
     It shows the figures, the queries won and lost, and the documents that the context is made of. It is one HTML file
     without scripts, which loads nothing. It holds texts of the documents and of the queries.
+
+    With --queries and no --qrels, the page shows the first hits of every search for your questions, to mark the right
+    ones and save them.
     """
     from cde_retrievers.cli.evaluation_tables import inputs, lines, summary
 
@@ -83,9 +96,37 @@ def report(
         encoder = load()
         say_cut_texts(encoder, data.texts, run, reading)
         with counted_cut_texts():
+            if choice.queries is not None and choice.qrels is None:
+                _write_marking_page(run, encoder, data, compared, out, reading.source, choice.queries)
+                return
             comparison = write_report(encoder, data, out, **compared, show_progress=run.show_progress)
         told = f"{out}: open it in a browser"
         run.answer({**summary(data, comparison), "report": str(out)}, *lines(data, comparison), told)
+
+
+def _write_marking_page(
+    run: "Session",
+    encoder: "ContextualEncoder",
+    data: "RetrievalDataset",
+    compared: "dict[str, Any]",
+    out: Path,
+    source: Path,
+    queries: Path,
+) -> None:
+    """Write the page on which the right hits are marked, and say what to do with it."""
+    from cde_retrievers.report import marking_page
+
+    idle = [name for name in _COMPARED_CONTEXTS if compared[name]]
+    if idle:
+        raise BadParameter("the page for marking shows no other contexts; give it together with --qrels")
+    modes = {"modes": compared["modes"]} if "modes" in compared else {}
+    marking_page(encoder, data, out, others=compared["others"], **modes, show_progress=run.show_progress)
+    run.answer(
+        {"data": data.name, "documents": len(data.texts), "queries": len(data.judged.queries), "report": str(out)},
+        f"{out}: open it in a browser, mark the right hits and save them; then evaluate with them, and with the same "
+        f"options for reading:",
+        f"cde-retrievers eval {source} --queries {queries} --qrels marked.tsv",
+    )
 
 
 def _prepare(run: "Session", source: Path, out: Path | None, replace: bool) -> None:

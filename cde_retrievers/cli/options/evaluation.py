@@ -47,12 +47,22 @@ class EvaluationSource(ReadingOptions):
 class ComparisonOptions:
     """The searches that are compared, besides those under the corpus' own context and without one."""
 
+    queries: Annotated[
+        Path | None,
+        Option(
+            metavar="FILE",
+            rich_help_panel=_COMPARED,
+            help="Your own questions, one a line of a text file. `report` writes a page to mark the right hits on, and "
+            "--qrels takes what the page saves.",
+        ),
+    ] = None
     qrels: Annotated[
         str | None,
         Option(
             metavar="NAME",
             rich_help_panel=_COMPARED,
-            help="Whose judgements of a BEIR folder: qrels/NAME.tsv ('test' if left out).",
+            help="Whose judgements of a BEIR folder: qrels/NAME.tsv ('test' if left out). With --queries: the file of "
+            "marks.",
         ),
     ] = None
     mode: Annotated[
