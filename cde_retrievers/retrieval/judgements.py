@@ -15,6 +15,7 @@ DEPTH = 10
 """Hits per query that nDCG@10 looks at."""
 HIGHEST_GRADE = 1_000_000
 """A grade is at most this; the program that computes nDCG makes a table of as many rows."""
+_LONGEST_ID = 64  # bits: Python does not write numbers of any length
 Run = Mapping[str, Mapping[str, float]]
 Values = NDArray[np.float64]
 
@@ -157,7 +158,7 @@ def text_id(setting: str, identity: object) -> str:
     """
     if isinstance(identity, str) and identity:
         return str(identity)
-    if is_whole(identity):
+    if is_whole(identity) and int(identity).bit_length() <= _LONGEST_ID:
         return str(identity)
     raise ConfigurationError(f"{setting} has {shown(identity)} as an id; an id is a text or a whole number")
 

@@ -41,6 +41,7 @@ def test_answers_may_be_any_collection_of_ids(answers):
         ({"queries": {**QUERIES, "q2": " "}}, InvalidTextError, r"query 'q2' has ' ' as its text; give a text"),
         ({"queries": {**QUERIES, "q2": ["a", "tree"]}}, InvalidTextError, r"query 'q2' has \['a', 'tree'\] as its"),
         ({"queries": {1.5: "a red cat"}}, ConfigurationError, r"queries has 1.5 as an id; an id is a text or a whole"),
+        ({"queries": {10**5_000: "a red cat"}}, ConfigurationError, r"queries has an object of type int as an id"),
         ({"queries": {True: "a red cat"}}, ConfigurationError, r"queries has True as an id"),
         ({"queries": {"": "a red cat"}}, ConfigurationError, r"queries has '' as an id"),
         ({"corpus": {**CORPUS, None: "a"}}, ConfigurationError, r"corpus has None as an id"),
