@@ -61,7 +61,7 @@ def _remedy(reading: "ReadingOptions | None") -> str:
         return "Index the documents again in smaller parts, or use a model that reads longer texts."
     if reading.split is None:
         return "Split long texts with --split headings or --split paragraphs."
-    return "Make smaller parts with --max-words, or use a --model that reads longer texts."
+    return "Leave --max-words out: parts are then as long as the model reads. Or use a --model that reads longer texts."
 
 
 def say_cut_texts(

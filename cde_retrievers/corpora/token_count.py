@@ -3,13 +3,13 @@
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from tokenizers import Tokenizer
-
-from cde_retrievers.encoder.tokenizer import TextTokenizer
 from cde_retrievers.errors import ConfigurationError
-from cde_retrievers.model.config import ContextualConfig
+
+if TYPE_CHECKING:
+    from cde_retrievers.encoder.tokenizer import TextTokenizer
+    from cde_retrievers.model.config import ContextualConfig
 
 # Punctuation counts too: tables and code have much of it, and to a model each mark is a token.
 _COUNTED = re.compile(r"[^\W_]+|[^\w\s]|_")
@@ -23,11 +23,11 @@ class HasTokenizer(Protocol):
     """An embedder whose tokens can be counted, such as `ContextualEncoder`."""
 
     @property
-    def tokenizer(self) -> TextTokenizer:
+    def tokenizer(self) -> "TextTokenizer":
         """Turns texts into token ids."""
 
     @property
-    def config(self) -> ContextualConfig:
+    def config(self) -> "ContextualConfig":
         """Has the prompt before every document."""
 
 
@@ -70,7 +70,9 @@ def token_count(counted_by: CountedBy | None) -> TokenCount:
     return TokenCount(lambda texts: [count(text) for text in texts], None)
 
 
-def _of_model(tokenizer: TextTokenizer, prompt: str) -> TokenCount:
+def _of_model(tokenizer: "TextTokenizer", prompt: str) -> TokenCount:
+    from tokenizers import Tokenizer
+
     whole = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
     whole.no_truncation()
 

@@ -159,7 +159,7 @@ def test_the_remedy_for_long_texts_is_one_that_was_not_taken(run, source, model_
     long = write_rows(tmp_path / "long.jsonl", [{"id": "long", "text": "the cat sleeps " * 30}])
     for command, remedy in [
         (["add", indexed, long], "Split long texts with --split headings or --split paragraphs."),
-        (["add", indexed, long, "--split", "paragraphs", "--max-words", 60], "Make smaller parts with --max-words"),
+        (["add", indexed, long, "--split", "paragraphs", "--max-words", 60, "--as-given"], "Leave --max-words out"),
         (["refit", indexed, "--seed", 3], "Index the documents again in smaller parts"),
     ]:
         said = [line for line in run(*command).stderr.splitlines() if "longer than the 32 tokens" in line]

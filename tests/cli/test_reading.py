@@ -44,7 +44,7 @@ def test_an_id_that_is_missing_is_not_called_a_number(build, tmp_path):
     result, _ = build(tmp_path / "a.csv")
     assert result.exit_code == 1
     assert "--ids-as-text" not in result.stderr
-    assert "--id)" in result.stderr
+    assert "another column with --id" in result.stderr
     result, texts = build(tmp_path / "a.csv", "--id", "key")
     assert (result.exit_code, texts) == (0, ["the red cat", "a green dog"])
 

@@ -8,6 +8,7 @@ import pytest
 from cde_retrievers import ContextualEncoder
 from cde_retrievers.index import ContextualIndex, Document
 
+SPLIT = ("--split", "headings", "--max-words", 60)  # the model reads few tokens
 TOPICS = ["tea", "coffee", "rails", "whales", "bread", "stars", "rivers", "clocks"]
 
 
@@ -24,7 +25,7 @@ def docs(tmp_path):
 
 @pytest.fixture
 def made(answer, docs, model_folder, tmp_path):
-    answer("index", docs, "--out", tmp_path / "made", "--split", "headings", "--model", model_folder)
+    answer("index", docs, "--out", tmp_path / "made", *SPLIT, "--model", model_folder)
     return tmp_path / "made"
 
 
@@ -55,7 +56,7 @@ def test_sync_brings_the_index_to_what_a_new_one_would_be(answer, docs, made, mo
     assert found["removed"] == 3
     assert found["embedded"] == 2, "the part in front and the new file; what moved keeps its vector"
     assert found["sources"][0]["changed_files"] == ["bread.md", "moons.md", "tea.md"]
-    answer("index", docs, "--out", tmp_path / "twin", "--split", "headings", "--model", model_folder)
+    answer("index", docs, "--out", tmp_path / "twin", *SPLIT, "--model", model_folder)
     assert contents(made) == contents(tmp_path / "twin")
     assert counts(answer("sync", made))["unchanged"] == found["documents"]
 
@@ -146,7 +147,7 @@ def test_an_interrupted_sync_continues(run, answer, docs, made, monkeypatch):
 
 def test_a_source_is_read_as_before_and_other_options_are_refused(run, answer, docs, made):
     assert answer("add", made, docs, "--upsert")["unchanged"] == 24
-    assert answer("add", made, docs, "--upsert", "--split", "headings")["unchanged"] == 24
+    assert answer("add", made, docs, "--upsert", *SPLIT)["unchanged"] == 24
     for command in (("add", made, docs, "--upsert"), ("drift", made, docs)):
         result = run(*command, "--split", "paragraphs")
         assert result.exit_code == 1
@@ -180,14 +181,14 @@ def test_an_index_without_a_record_gets_one_by_an_upsert(run, answer, docs, made
     result = run("sync", made)
     assert result.exit_code == 1
     assert "records no sources" in result.stderr
-    found = answer("add", made, docs, "--upsert", "--split", "headings")
+    found = answer("add", made, docs, "--upsert", *SPLIT)
     assert (found["unchanged"], found["embedded"]) == (24, 0)
     assert answer("sync", made)["unchanged"] == 24
 
 
 def test_refit_keeps_the_record_and_warns_of_changed_files(run, answer, docs, made):
     assert "changed since they were read" not in run("refit", made, "--seed", "1").stderr
-    (docs / "tea.md").write_text("# tea\nOther words.\n")
+    (docs / "tea.md").write_text("# tea use\nOther words.\n")
     result = run("refit", made, "--seed", "2")
     assert result.exit_code == 0
     assert "1 files changed since they were read, such as tea.md" in result.stderr
