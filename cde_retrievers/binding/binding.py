@@ -34,6 +34,7 @@ class ContextBinding:
         self._remedy = remedy
         self._context: CorpusContext | None = None
         self._used = False
+        self._replaced = False
         self._running = 0
         self._lock = Lock()
 
@@ -41,6 +42,11 @@ class ContextBinding:
     def is_fitted(self) -> bool:
         """Whether there is a context."""
         return self._context is not None
+
+    @property
+    def has_had_others(self) -> bool:
+        """Whether texts were embedded under an earlier context, whose vectors may still be about."""
+        return self._replaced
 
     @property
     def context(self) -> CorpusContext:
@@ -109,6 +115,7 @@ class ContextBinding:
         with self._lock:
             if context != self._context:
                 self._refuse_to_lose(refit)
+                self._replaced = self._replaced or self._used or self._running > 0
                 self._used = False
             self._expected_fingerprint = None
             self._context = context
@@ -171,7 +178,7 @@ class ContextBinding:
     def copy(self) -> Self:
         """Return a binding of the same encoder to the same context; refitting one does not affect the other."""
         twin = type(self)(self.encoder, self._remedy, self._expected_fingerprint)
-        twin._context, twin._used = self._context, self._used
+        twin._context, twin._used, twin._replaced = self._context, self._used, self._replaced
         return twin
 
     @contextmanager

@@ -33,7 +33,8 @@ def plain_stamp(embedder: Embedder) -> str | None:
     return f"{_PLAIN}{cast(ClosedFormEmbedder, embedder).plain_fingerprint}"
 
 
-def _is_plain(stamp: str) -> bool:
+def is_plain(stamp: str) -> bool:
+    """Whether a stamp stands for plain vectors of a model, in place of a context."""
     return stamp.startswith(_PLAIN)
 
 
@@ -67,8 +68,8 @@ class ContextCheck:
         """One of the verdicts."""
         if self.theirs is None:
             return "index carries no context"
-        if _is_plain(self.theirs):
-            other = _is_plain(self.yours) and self.theirs != self.yours
+        if is_plain(self.theirs):
+            other = is_plain(self.yours) and self.theirs != self.yours
             return "plain vectors of another model" if other else "plain vectors"
         return "same context" if self.theirs == self.yours else "another context"
 
@@ -86,7 +87,7 @@ class ContextCheck:
 
         Where the context acts on queries alone, raise it if the index states anything but plain vectors of your model.
         """
-        if _is_plain(self.yours):
+        if is_plain(self.yours):
             self._raise_unless_plain()
         elif self.verdict == "plain vectors":
             raise ContextMismatchError(

@@ -4,15 +4,22 @@
     {"year": {"$gte": 2020, "$lt": 2024}}           several conditions on a field, all of which must hold
     {"$or": [{"topic": "tea"}, {"topic": "coffee"}]}   "$and", "$or", "$not"
 
-A document without the field passes only "$ne", "$nin", and {"$exists": False}.
+A document without the field passes only "$ne", "$nin", and {"$exists": False}. A field that no document has is likely
+misspelt, so that it is an error, unless the filter has an "$exists" for it, which says that it may be missing:
+
+    {"owner": {"$eq": "me", "$exists": True}}       nothing is found as long as no document has an owner
+
+Dates and times are compared as the ISO 8601 texts that metadata hold.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any
 
+import numpy as np
+
 from cde_retrievers.errors import FilterError, shown
-from cde_retrievers.retrieval.document import MAX_DEPTH
+from cde_retrievers.retrieval.document import MAX_DEPTH, as_plain
 from cde_retrievers.validation.signatures import is_iterable
 
 Filter = Mapping[str, Any]
@@ -73,16 +80,20 @@ def compile_filter(query_filter: Filter, known_fields: Collection[str]) -> Predi
         known_fields: all metadata fields in the index.
 
     Raises:
-        FilterError: an operator is unknown, an operand is of the wrong kind, or no document has a field named in it.
+        FilterError: an operator is unknown, an operand is of the wrong kind, or no document has a field named in it,
+            and the filter has no "$exists" for that field.
     """
     if not isinstance(query_filter, Mapping):
         raise FilterError(f"a filter is a mapping such as {{'year': 2024}}, found {type(query_filter).__name__}")
     _check_depth(query_filter, 1)
-    unknown = sorted(set(fields_of(query_filter)) - set(known_fields), key=shown)
+    named = list(_conditions(query_filter))
+    optional = {field for field, condition in named if isinstance(condition, Mapping) and "$exists" in condition}
+    unknown = sorted({field for field, _ in named} - optional - set(known_fields), key=shown)
     if unknown:
         raise FilterError(
             f"no document has the metadata field {shown(unknown[0])}; the fields of this index are "
-            f"{sorted(known_fields)}"
+            f"{sorted(known_fields)}. If it may be missing, add '$exists' to its condition: "
+            f'{{"owner": {{"$eq": "me", "$exists": True}}}}'
         )
     return _all([_compile_entry(key, value) for key, value in query_filter.items()])
 
@@ -96,16 +107,16 @@ def _check_depth(value: object, depth: int) -> None:
         _check_depth(part, depth + 1)
 
 
-def fields_of(query_filter: Filter) -> Iterator[str]:
-    """Yield every metadata field that the filter names."""
+def _conditions(query_filter: Filter) -> Iterator[tuple[str, Any]]:
+    """Yield every metadata field that the filter names with its condition."""
     for key, value in query_filter.items():
         if key in ("$and", "$or"):
             for part in _parts(key, value):
-                yield from fields_of(part)
+                yield from _conditions(part)
         elif key == "$not":
-            yield from fields_of(_part(key, value))
+            yield from _conditions(_part(key, value))
         else:
-            yield key
+            yield key, value
 
 
 def _compile_entry(key: str, value: Any) -> Predicate:
@@ -132,6 +143,7 @@ def _compile(part: Filter) -> Predicate:
 
 def _condition(field: str, operator: str, wanted: Any) -> Predicate:
     if operator == "$exists":
+        wanted = as_plain(wanted)
         if not isinstance(wanted, bool):
             raise FilterError(f"'$exists' on {field!r} takes True or False, found {shown(wanted)}")
         return lambda metadata: (field in metadata) == wanted
@@ -161,7 +173,7 @@ def _is_list(wanted: object) -> bool:
 
 
 def _as_stored(wanted: Any, field: str) -> Any:
-    """Convert the value to its form in metadata: a tuple to a list, numpy's numbers to Python's.
+    """Convert the value to its form in metadata: a tuple to a list, numpy's scalars to Python's, times to texts.
 
     Raises:
         FilterError: metadata cannot hold it.
@@ -170,9 +182,10 @@ def _as_stored(wanted: Any, field: str) -> Any:
         return {key: _as_stored(value, field) for key, value in wanted.items()}
     if isinstance(wanted, list | tuple):
         return [_as_stored(value, field) for value in wanted]
+    wanted = as_plain(wanted)
     if wanted is None or isinstance(wanted, str | bool):
         return wanted
-    if isinstance(wanted, Real):
+    if isinstance(wanted, Real) and not isinstance(wanted, np.timedelta64):  # a number to Python
         try:
             return int(wanted) if isinstance(wanted, Integral) else float(wanted)
         except OverflowError as error:

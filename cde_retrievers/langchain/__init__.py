@@ -17,6 +17,7 @@ from cde_retrievers.langchain.caches import (
 from cde_retrievers.langchain.embeddings import ContextualEmbeddings
 from cde_retrievers.langchain.guards import check_index, read_context, write_context
 from cde_retrievers.langchain.hybrid_retriever import ContextualHybridRetriever
+from cde_retrievers.langchain.relevance import with_cosine_relevance
 from cde_retrievers.langchain.retriever import ContextualRetriever
 from cde_retrievers.langchain.stamps import collection_metadata, context_filter, stamped
 from cde_retrievers.langchain.vector_store import ContextualVectorStore
@@ -52,6 +53,7 @@ __all__ = [
     "read_context",
     "record_manager_namespace",
     "stamped",
+    "with_cosine_relevance",
     "write_context",
 ]
 

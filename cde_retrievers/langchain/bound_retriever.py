@@ -2,18 +2,21 @@
 
 from typing import Any
 
+from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever, LangSmithRetrieverParams
 from langchain_core.vectorstores import VectorStore
 from pydantic import ConfigDict, Field, PrivateAttr
 
+from cde_retrievers.binding.hits import HitCheck
 from cde_retrievers.binding.mixin import ContextBoundMixin
 from cde_retrievers.errors import ConfigurationError, ContextMismatchError
 from cde_retrievers.langchain.embeddings import ContextBoundEmbeddings
 from cde_retrievers.langchain.guards import refuse_another_context
+from cde_retrievers.langchain.vector_store import ContextualVectorStore
 
 
 class ContextBoundRetriever(BaseRetriever):
-    """A retriever that refuses a store of another context, and names model and context in every trace."""
+    """A retriever that refuses a store and hits of another context, and names model and context in every trace."""
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
 
@@ -25,6 +28,7 @@ class ContextBoundRetriever(BaseRetriever):
     """Number of documents per query."""
 
     _stamp: str = PrivateAttr()
+    _hits: HitCheck | None = PrivateAttr()
 
     def model_post_init(self, context: Any, /) -> None:
         """Compare the contexts of store and embeddings.
@@ -48,10 +52,19 @@ class ContextBoundRetriever(BaseRetriever):
                 f"this store embeds queries by its own {type(theirs).__name__}, without the context; open it with the "
                 f"embeddings of this retriever, which search its plain vectors under their context"
             )
-        refuse_another_context(self.vectorstore, self.embeddings)
+        is_known = refuse_another_context(self.vectorstore, self.embeddings)
         self._stamp = self.embeddings.stamp
+        # A ContextualVectorStore vouches for its documents, whose metadata may name an earlier context.
+        is_own = isinstance(self.vectorstore, ContextualVectorStore)
+        self._hits = None if is_own else HitCheck(type(self.vectorstore).__name__, self._stamp, is_known)
         identity = {"embedding_model": self.embeddings.model_name, "context_fingerprint": self._stamp}
         self.metadata = {**identity, **(self.metadata or {})}
+
+    def _checked(self, documents: list[Document]) -> list[Document]:
+        """Return the hits, or raise ContextMismatchError if one is stamped with another context."""
+        if self._hits is not None:
+            self._hits.check(document.metadata for document in documents)
+        return documents
 
     def _get_ls_params(self, **options: Any) -> LangSmithRetrieverParams:
         return {

@@ -6,15 +6,18 @@ from typing import Any
 from langchain_core.documents import Document
 from langchain_core.vectorstores import VectorStore
 
-from cde_retrievers.binding.check import ContextCheck
+from cde_retrievers.binding.check import CONTEXT_KEY, ContextCheck
 from cde_retrievers.binding.mixin import ContextBoundMixin
 from cde_retrievers.errors import ConfigurationError, ContextMismatchError
 from cde_retrievers.index import context_of_index
 from cde_retrievers.index.reader import IndexReader
 from cde_retrievers.langchain.embeddings import ContextBoundEmbeddings
+from cde_retrievers.langchain.relevance import with_cosine_relevance
 from cde_retrievers.langchain.stamps import stamped
 from cde_retrievers.langchain.stores.interface import StoreKind
 from cde_retrievers.langchain.stores.registry import find_kind, is_readable, readable_kind_of
+from cde_retrievers.langchain.stores.sample import stamps_of
+from cde_retrievers.langchain.vector_store import ContextualVectorStore
 
 Index = VectorStore | IndexReader | str | Path
 """A vector store, a ContextualIndex, or the directory of one."""
@@ -26,18 +29,15 @@ def read_context(index: Index) -> str | None:
     A store of plain vectors may state that in its place.
 
     Args:
-        index: a store of Chroma, Qdrant or PGVector, an InMemoryVectorStore, a ContextualVectorStore; a
+        index: a store of Chroma, FAISS, Qdrant or PGVector, an InMemoryVectorStore, a ContextualVectorStore; a
             ContextualIndex, or its directory.
 
     Raises:
         ConfigurationError: a store of this kind cannot state its context; the message names an alternative.
-        ContextMismatchError: the documents of an InMemoryVectorStore name several contexts.
+        ContextMismatchError: the documents of an InMemoryVectorStore or FAISS store name several contexts.
     """
-    # A ContextualVectorStore has an index of its own.
-    own = getattr(index, "index", None) if isinstance(index, VectorStore) else index
-    if isinstance(own, IndexReader | str | Path):
-        return context_of_index(own)
-    return readable_kind_of(index).read(index)
+    own = _own_index(index)
+    return readable_kind_of(index).read(index) if own is None else context_of_index(own)
 
 
 def write_context(store: VectorStore, embeddings: ContextBoundMixin, *, replace: bool = False) -> None:
@@ -49,7 +49,7 @@ def write_context(store: VectorStore, embeddings: ContextBoundMixin, *, replace:
 
     Args:
         store: a store of Chroma, Qdrant (server and client from 1.16) or PGVector, whose collection carries the
-            context; or an InMemoryVectorStore, whose documents carry it.
+            context; or an InMemoryVectorStore or FAISS store, whose documents carry it.
         embeddings: the embeddings of its documents.
         replace: write it even if the store states another context, because everything in it was embedded again.
 
@@ -76,6 +76,11 @@ def write_context(store: VectorStore, embeddings: ContextBoundMixin, *, replace:
 def check_index(index: Index, embeddings: ContextBoundMixin) -> ContextCheck:
     """Compare the context under which an index states it was built with the embeddings' context.
 
+    Collections of Chroma, Qdrant and PGVector state it themselves, other stores by the stamps of their documents: of
+    all in an InMemoryVectorStore or FAISS store, of the hundred that a search finds in any other. One document of
+    another context makes the result "another context"; else one without a stamp makes it "index carries no context". A
+    store that cannot be asked carries none, and the reason is logged.
+
     Embeddings with `side="query"` accept an index that states no context, or plain vectors of their model.
 
     Example:
@@ -85,16 +90,30 @@ def check_index(index: Index, embeddings: ContextBoundMixin) -> ContextCheck:
 
     Raises:
         ContextNotFittedError: the context is not fitted yet.
-        ConfigurationError: a store of this kind cannot state its context; the message names an alternative.
-        ContextMismatchError: the documents of an InMemoryVectorStore name several contexts.
+        ConfigurationError: `index` is neither a vector store nor an index.
     """
-    return ContextCheck(theirs=read_context(index), yours=embeddings.stamp)
+    yours = embeddings.stamp
+    own = _own_index(index)
+    if own is not None:
+        return ContextCheck(context_of_index(own), yours)
+    if not isinstance(index, VectorStore):
+        raise ConfigurationError(
+            f"a vector store, a ContextualIndex or its directory is expected, found {type(index).__name__}"
+        )
+    return ContextCheck.of_stamps(stamps_of(index, embeddings), yours)
 
 
-def refuse_another_context(store: VectorStore, embeddings: ContextBoundMixin) -> None:
-    """Raise ContextMismatchError if the store states another context; many stores cannot state any."""
-    if is_readable(store):
-        check_index(store, embeddings).raise_if_another()
+def refuse_another_context(store: VectorStore, embeddings: ContextBoundMixin) -> bool:
+    """Raise ContextMismatchError if the store states another context; nothing is searched.
+
+    Returns:
+        Whether it states the embeddings' own. Many stores cannot state any.
+    """
+    if _own_index(store) is None and not is_readable(store):
+        return False
+    check = ContextCheck(read_context(store), embeddings.stamp)
+    check.raise_if_another()
+    return check.theirs is not None
 
 
 def build_store(
@@ -110,13 +129,15 @@ def build_store(
     """
     kind = find_kind(store_class)
     if kind is None:
-        return store_class.from_documents(documents, embeddings, **options)
+        # The store may have no other place for the context than its documents.
+        kept = documents if issubclass(store_class, ContextualVectorStore) else stamped(documents, embeddings)
+        return store_class.from_documents(kept, embeddings, **options)
     adding = {name: value for name, value in options.items() if name in kind.options_of_adding}
     opening = {name: value for name, value in options.items() if name not in adding}
     store = kind.open(store_class, embeddings, opening)
     _claim(store, kind, embeddings)
     _add(store, kind, documents, embeddings, adding)
-    return store
+    return store if "relevance_score_fn" in options else with_cosine_relevance(store)
 
 
 def add_documents(
@@ -125,7 +146,13 @@ def add_documents(
     """Call `store.add_documents`, after `refuse_another_context`."""
     refuse_another_context(store, embeddings)
     kind = find_kind(store)
-    return _add(store, kind, documents, embeddings, options) if kind else store.add_documents(documents, **options)
+    if kind is not None:
+        return _add(store, kind, documents, embeddings, options)
+    if isinstance(store, ContextualVectorStore):
+        return store.add_documents(documents, **options)
+    found = stamps_of(store, embeddings)
+    ContextCheck.of_stamps(found, embeddings.stamp).raise_if_another()
+    return store.add_documents(_restamped(documents, embeddings, every=None not in found), **options)
 
 
 def _claim(store: VectorStore, kind: StoreKind, embeddings: ContextBoundMixin) -> None:
@@ -151,5 +178,20 @@ def _add(
     options: dict[str, Any],
 ) -> list[str]:
     # A store with stamped and unstamped documents would seem to be of two contexts.
-    to_be_stamped = kind.stamps_documents and (kind.count(store) == 0 or kind.read(store) is not None)
-    return kind.add(store, stamped(documents, embeddings) if to_be_stamped else documents, options)
+    every = kind.stamps_documents and (kind.count(store) == 0 or kind.read(store) is not None)
+    return kind.add(store, _restamped(documents, embeddings, every), options)
+
+
+def _restamped(documents: list[Document], embeddings: ContextBoundMixin, every: bool) -> list[Document]:
+    """Return the documents with the stamp: every one, or only those that have one, of an earlier embedding."""
+    return [
+        found
+        for document in documents
+        for found in (stamped([document], embeddings) if every or CONTEXT_KEY in document.metadata else [document])
+    ]
+
+
+def _own_index(index: Index) -> IndexReader | str | Path | None:
+    """Return an index of our own, or a directory for one; None for any other store."""
+    own = index.index if isinstance(index, ContextualVectorStore) else index
+    return own if isinstance(own, IndexReader | str | Path) else None

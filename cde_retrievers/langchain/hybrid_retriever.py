@@ -171,7 +171,7 @@ class ContextualHybridRetriever(ContextBoundRetriever):
         """Return the best documents for a query with their scores, best first; arguments as those of `invoke`.
 
         Raises:
-            ContextMismatchError: the embeddings were refitted since.
+            ContextMismatchError: the embeddings were refitted since, or a document is stamped with another context.
             ConfigurationError: `k` is not a positive whole number, or the store returns documents without ids.
             InvalidTextError: the query is not a text.
         """
@@ -179,7 +179,9 @@ class ContextualHybridRetriever(ContextBoundRetriever):
         check_whole("k", count, 1)
         context = self.embeddings.use_context(self._fingerprint)
         given = {**self.search_kwargs, **options}
-        return self._search.best(checked_text(query, 0), context, count, max(count, self.fetch_k), given)
+        found = self._search.best(checked_text(query, 0), context, count, max(count, self.fetch_k), given)
+        self._checked([document for document, _ in found])
+        return found
 
     def _get_relevant_documents(
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun, k: int | None = None, **options: Any

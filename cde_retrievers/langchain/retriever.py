@@ -15,6 +15,7 @@ from cde_retrievers.langchain.guards import add_documents, build_store
 from cde_retrievers.langchain.search_types import SearchType
 from cde_retrievers.langchain.vector_documents import checked_documents
 from cde_retrievers.langchain.vector_store import ContextualVectorStore
+from cde_retrievers.validation.numbers import is_number
 from cde_retrievers.validation.signatures import validated
 
 
@@ -28,6 +29,9 @@ class ContextualRetriever(ContextBoundRetriever):
         ```
 
     `invoke` also takes `k`, `search_type`, and further arguments of the store's search, for that call.
+
+    Every hit that is stamped with another context is refused with a ContextMismatchError. If hits carry no stamp, and
+    the store does not state its context either, that is logged once.
     """
 
     search_type: SearchType | None = None
@@ -62,8 +66,9 @@ class ContextualRetriever(ContextBoundRetriever):
     ) -> Self:
         """Fit a context on the documents, index them under it, and retrieve from that index.
 
-        The context is recorded in the metadata of a Chroma, Qdrant or PGVector collection, and of every document in an
-        InMemoryVectorStore, so that the index can be checked when it is loaded again.
+        The context is recorded in the metadata of a Chroma, Qdrant or PGVector collection, and of every document in any
+        other store, so that the index can be checked when it is loaded again. Relevance scores of these, of FAISS and
+        of an InMemoryVectorStore are (1 + cosine) / 2, as `with_cosine_relevance` makes them.
 
         Args:
             documents: the documents to search, on which the context is also fitted.
@@ -118,8 +123,8 @@ class ContextualRetriever(ContextBoundRetriever):
     ) -> list[Document]:
         given, wanted = self._search_options(k, options), search_type or self.search_type
         if wanted is None:
-            return self.vectorstore.similarity_search(query, **given)
-        return self.vectorstore.search(query, wanted, **given)
+            return self._checked(self.vectorstore.similarity_search(query, **given))
+        return self._checked(self.vectorstore.search(query, wanted, **given))
 
     async def _aget_relevant_documents(
         self,
@@ -132,8 +137,8 @@ class ContextualRetriever(ContextBoundRetriever):
     ) -> list[Document]:
         given, wanted = self._search_options(k, options), search_type or self.search_type
         if wanted is None:
-            return await self.vectorstore.asimilarity_search(query, **given)
-        return await self.vectorstore.asearch(query, wanted, **given)
+            return self._checked(await self.vectorstore.asimilarity_search(query, **given))
+        return self._checked(await self.vectorstore.asearch(query, wanted, **given))
 
     def _search_options(self, k: int | None, options: dict[str, Any]) -> dict[str, Any]:
         """Return the arguments of a search, unless the embeddings were refitted."""
@@ -155,7 +160,7 @@ def _check_search(store_class: type[VectorStore], search_type: SearchType | None
             f"search_kwargs must leave out {fields[0]!r}; give it to the retriever itself or to invoke()"
         )
     threshold = options.get("score_threshold")
-    if search_type == "similarity_score_threshold" and not (isinstance(threshold, int | float) and 0 <= threshold <= 1):
+    if search_type == "similarity_score_threshold" and not (is_number(threshold) and 0 <= threshold <= 1):
         raise ConfigurationError(
             f'search_type "similarity_score_threshold" needs a number from 0 to 1, found {shown(threshold)}; give '
             f'search_kwargs={{"score_threshold": 0.7}}, for example'

@@ -1,7 +1,7 @@
 """LangChain's search types as modes of an index, and scores on LangChain's scale from 0 to 1."""
 
 from collections.abc import Mapping
-from typing import Literal, TypeGuard, get_args
+from typing import Any, Literal, TypeGuard, get_args
 
 from cde_retrievers.errors import ConfigurationError, shown
 from cde_retrievers.index import Hit
@@ -30,6 +30,16 @@ def is_ranked(search_type: str) -> TypeGuard[RankedSearch]:
             f"search_type {shown(search_type)} is unknown; use one of {', '.join(get_args(SearchType))}"
         )
     return search_type in MODES
+
+
+def refuse_options(options: dict[str, Any]) -> None:
+    """Raise ConfigurationError if there are options: a misspelt one would have no effect."""
+    if options:
+        raise ConfigurationError(
+            f"option {sorted(options)[0]!r} is unknown to ContextualVectorStore here; a search takes k and filter "
+            f"(by a text search_type too, by 'mmr' fetch_k and lambda_mult, by 'similarity_score_threshold' "
+            f"score_threshold), adding takes ids and batch_size, a new store path and kind"
+        )
 
 
 def refuse_unbounded(mode: Mode) -> None:

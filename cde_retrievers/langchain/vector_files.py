@@ -11,7 +11,7 @@ from cde_retrievers.index.incoming_documents import DocumentValidator
 from cde_retrievers.index.manifest import Kind
 from cde_retrievers.index.store import IndexStore
 from cde_retrievers.index.temporary import in_temporary_directory
-from cde_retrievers.langchain.embeddings import ContextBoundEmbeddings
+from cde_retrievers.langchain.embeddings import ContextBoundEmbeddings, ContextualEmbeddings
 
 
 def bound_to_context(embeddings: Embeddings) -> ContextBoundEmbeddings:
@@ -46,6 +46,21 @@ def open_or_create_index(
         return ContextualIndex.create(embeddings.embedder, context, folder, kind=kind or "flat")
 
     return in_temporary_directory(create) if path is None else create(Path(path))
+
+
+def open_index(
+    path: str | Path, embeddings: ContextBoundEmbeddings | None, read_only: bool
+) -> tuple[ContextBoundEmbeddings, ContextualIndex]:
+    """Open the index at `path`, and return it after the embeddings under its context.
+
+    Those are the given ones, a view of them if they have no context, or the model that the index names if None.
+
+    Raises:
+        CDEError: as `ContextualIndex.open`.
+    """
+    index = ContextualIndex.open(path, None if embeddings is None else embeddings.embedder, read_only=read_only)
+    bound = ContextualEmbeddings(encoder=index.embedder) if embeddings is None else embeddings
+    return (bound if bound.is_fitted else bound.with_context(index.context)), index
 
 
 def build_index(

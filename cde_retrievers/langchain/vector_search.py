@@ -1,129 +1,108 @@
-"""The searches of LangChain's vector store interface by search type, over an index that carries its context."""
+"""Searches of an index by text, vector and marginal relevance, under the context of LangChain's embeddings.
 
-from typing import Any
+Axes: W width.
+"""
 
-from langchain_core.documents import Document
-from langchain_core.runnables import run_in_executor
-from langchain_core.vectorstores import VectorStoreRetriever
+from collections.abc import Sequence
 
-from cde_retrievers.index import Filter, Hit
-from cde_retrievers.index.queries import Mode
-from cde_retrievers.langchain.dense_search import DenseSearch, refuse_options, scored
-from cde_retrievers.langchain.search_types import (
-    MODES,
-    SEARCHES,
-    RankedSearch,
-    is_ranked,
-    refuse_unbounded,
-    relevance,
-)
-from cde_retrievers.langchain.vector_documents import from_index_document
-from cde_retrievers.langchain.vector_retriever import ContextualVectorStoreRetriever
-from cde_retrievers.validation.signatures import validated
+from langchain_core.vectorstores.utils import maximal_marginal_relevance
+
+from cde_retrievers.binding.check import ContextCheck
+from cde_retrievers.context.context import CorpusContext
+from cde_retrievers.errors import ConfigurationError, shown
+from cde_retrievers.index import ContextualIndex, Filter, Hit
+from cde_retrievers.langchain.embeddings import ContextBoundEmbeddings
+from cde_retrievers.langchain.search_types import MODES, RankedSearch, refuse_unbounded, relevance
+from cde_retrievers.validation.numbers import check_whole
+from cde_retrievers.validation.vectors import Embeddings, checked_embeddings, checked_vectors, checked_width
 
 
-class ContextualSearch(DenseSearch):
-    """The reading half of `ContextualVectorStore`: arguments and errors as `DenseSearch`.
+class IndexSearch:
+    """Searches an index with queries embedded under its own context; errors are those of `ContextualVectorStore`.
 
-    A query given as a text is searched by its vector and its words, unless `search_type` says otherwise.
+    Args:
+        embeddings: embeddings under the index's context.
+        index: the index to search.
+
+    Raises:
+        ContextNotFittedError: the embeddings have no context.
+        ContextMismatchError: the index was built under another context.
     """
 
-    @validated
-    def similarity_search(
-        self,
-        query: str,
-        k: int = 4,
-        *,
-        filter: Filter | None = None,
-        search_type: RankedSearch | None = None,
-        **unknown: Any,
-    ) -> list[Document]:
-        """Return the best documents for a query, best first; arguments as `similarity_search_with_score`."""
-        refuse_options(unknown)
-        return [from_index_document(hit) for hit in self._ranked(query, k, filter, self._mode(search_type))]
+    def __init__(self, embeddings: ContextBoundEmbeddings, index: ContextualIndex) -> None:
+        self.embeddings = embeddings
+        self.index = index
+        self.check_context()
+        if len(index) > 0:
+            self.use_context()
 
-    @validated
-    def similarity_search_with_score(
-        self,
-        query: str,
-        k: int = 4,
-        *,
-        filter: Filter | None = None,
-        search_type: RankedSearch | None = None,
-        **unknown: Any,
-    ) -> list[tuple[Document, float]]:
-        """Return the best documents for a query with their scores, best first.
+    def check_context(self) -> None:
+        """Raise ContextMismatchError if index and embeddings are of different contexts."""
+        ContextCheck(
+            theirs=self.index.context.fingerprint, yours=self.embeddings.context.fingerprint
+        ).raise_if_different()
 
-        Args:
-            query: a question.
-            k: number of documents.
-            filter: a filter that the documents pass.
-            search_type: "hybrid" for vectors and words together, scored by the fusion of both; "similarity" for vectors
-                alone, scored by the cosine; "lexical" for words alone, scored by BM25, which finds only documents that
-                share a word with the query. None is "hybrid", or "similarity" in an index that was built without words.
-            unknown: refused.
+    def use_context(self) -> CorpusContext:
+        """Return the context of index and embeddings, and mark it as used; raises as `check_context`."""
+        self.check_context()
+        return self.embeddings.use_context(self.index.context.fingerprint)
 
-        Raises:
-            ConfigurationError: the index was built without words, and the search needs them.
-        """
-        refuse_options(unknown)
-        return scored(self._ranked(query, k, filter, self._mode(search_type)))
-
-    def search(self, query: str, search_type: str, **kwargs: Any) -> list[Document]:
-        """Search by "hybrid", "similarity", "lexical", "mmr" or "similarity_score_threshold".
-
-        Raises:
-            ConfigurationError: the search type is another.
-        """
-        if is_ranked(search_type):
-            return self.similarity_search(query, search_type=search_type, **kwargs)
-        return super().search(query, search_type, **kwargs)
-
-    async def asearch(self, query: str, search_type: str, **kwargs: Any) -> list[Document]:
-        """Call `search` without blocking the event loop."""
-        if is_ranked(search_type):
-            return await self.asimilarity_search(query, search_type=search_type, **kwargs)
-        return await super().asearch(query, search_type, **kwargs)
-
-    def as_retriever(self, **kwargs: Any) -> VectorStoreRetriever:
-        """Return a retriever over this store.
-
-        Args:
-            kwargs: fields of the retriever: `search_type`, one of those of `search`, by default "hybrid", or
-                "similarity" over an index that was built without words; `search_kwargs`, arguments of that search.
-        """
-        tags = kwargs.pop("tags", None) or self._get_retriever_tags()
-        options = {"search_type": SEARCHES[self._index.mode], **kwargs}
-        return ContextualVectorStoreRetriever(vectorstore=self, tags=tags, **options)
-
-    @validated
-    def _similarity_search_with_relevance_scores(
-        self,
-        query: str,
-        k: int = 4,
-        *,
-        filter: Filter | None = None,
-        search_type: RankedSearch | None = None,
-        **unknown: Any,
-    ) -> list[tuple[Document, float]]:
-        refuse_options(unknown)
-        mode = self._mode(search_type)
-        refuse_unbounded(mode)
-        hits = self._ranked(query, k, filter, mode)
-        return [(from_index_document(hit), relevance(hit)) for hit in hits]
-
-    async def _asimilarity_search_with_relevance_scores(
-        self, query: str, k: int = 4, **kwargs: Any
-    ) -> list[tuple[Document, float]]:
-        return await run_in_executor(None, self._similarity_search_with_relevance_scores, query, k, **kwargs)
-
-    def _ranked(self, query: str, k: int, allowed: Filter | None, mode: Mode) -> list[Hit]:
-        """Return the best documents for a query."""
-        context = self._context()
+    def ranked(self, query: str, k: int, allowed: Filter | None, search_type: RankedSearch | None) -> list[Hit]:
+        """Return the best documents for a query; without a search type, in the index's own mode."""
+        mode = self.index.mode if search_type is None else MODES[search_type]
+        context = self.use_context()
         if mode == "lexical":
-            return self._index.search(query, k, allowed, mode=mode)
+            return self.index.search(query, k, allowed, mode=mode)
         texts = [query] if mode == "hybrid" else None
         return self._hits(self._embedded(query, context), context, k, allowed, texts)
 
-    def _mode(self, search_type: RankedSearch | None) -> Mode:
-        return self._index.mode if search_type is None else MODES[search_type]
+    def relevant(
+        self, query: str, k: int, allowed: Filter | None, search_type: RankedSearch | None
+    ) -> list[tuple[Hit, float]]:
+        """Return the best documents for a query with their relevance from 0 to 1."""
+        refuse_unbounded(self.index.mode if search_type is None else MODES[search_type])
+        return [(hit, relevance(hit)) for hit in self.ranked(query, k, allowed, search_type)]
+
+    def nearest(self, vector: Sequence[float], k: int, allowed: Filter | None) -> list[Hit]:
+        """Return the documents nearest to a query's vector (W,)."""
+        return self._hits(_query_row(vector), self.use_context(), k, allowed)
+
+    def diverse(
+        self, query: str | Sequence[float], k: int, fetch_k: int, lambda_mult: float, allowed: Filter | None
+    ) -> list[Hit]:
+        """Return documents by maximal marginal relevance, for a query's text or vector (W,)."""
+        check_whole("k", k, 1)
+        if not 0 <= lambda_mult <= 1:
+            raise ConfigurationError(f"lambda_mult must be a number from 0 to 1, found {shown(lambda_mult)}")
+        context = self.use_context()
+        row = self._embedded(query, context) if isinstance(query, str) else _query_row(query)
+        hits, vectors = self._candidates(row, context, max(k, fetch_k), allowed)
+        return [hits[position] for position in maximal_marginal_relevance(row[0], vectors.tolist(), lambda_mult, k)]
+
+    def _candidates(
+        self, query: Embeddings, context: CorpusContext, count: int, allowed: Filter | None
+    ) -> tuple[list[Hit], Embeddings]:
+        """Return the documents nearest to a query (1, W) and their vectors (n, W)."""
+        while True:
+            hits = self._hits(query, context, count, allowed)
+            try:
+                vectors = self.index.vectors([hit.id for hit in hits])
+            except KeyError:  # another thread deleted one of them
+                continue
+            self.check_context()  # another thread may have refitted the index
+            return hits, vectors
+
+    def _hits(
+        self, query: Embeddings, context: CorpusContext, k: int, allowed: Filter | None, texts: list[str] | None = None
+    ) -> list[Hit]:
+        """Return the best documents for a query (1, W) under the context; its text makes the search hybrid."""
+        return self.index.search_embedded(query, context.fingerprint, k, allowed, texts=texts)[0]
+
+    def _embedded(self, query: str, context: CorpusContext) -> Embeddings:
+        embedder = self.embeddings.embedder
+        answer = embedder.encode_queries([query], context, show_progress=False)
+        return checked_embeddings(answer, 1, checked_width(embedder.width))
+
+
+def _query_row(vector: Sequence[float]) -> Embeddings:
+    return checked_vectors([vector], 1, None, ConfigurationError)

@@ -44,8 +44,11 @@ def check_index(index: Index, embed_model: ContextBoundMixin) -> ContextCheck:
     return ContextCheck.of_stamps(stamps_of(vector_store_of(index), embed_model.embedder), yours)
 
 
-def refuse_another_context(index: VectorStoreIndex, embed_model: ContextBoundMixin) -> None:
+def refuse_another_context(index: VectorStoreIndex, embed_model: ContextBoundMixin) -> bool:
     """Raise ContextMismatchError if the index states another context; its vector store is not queried.
+
+    Returns:
+        Whether it states the embedding's own. Many stores cannot state any.
 
     Raises:
         ContextNotFittedError: the embedding has no context.
@@ -55,7 +58,9 @@ def refuse_another_context(index: VectorStoreIndex, embed_model: ContextBoundMix
     theirs = getattr(index, "_embed_model", None)
     if isinstance(theirs, ContextBoundMixin):
         theirs.check_context(stamp)
-    ContextCheck.of_stamps(known_stamps(index.vector_store), stamp).raise_if_another()
+    check = ContextCheck.of_stamps(known_stamps(index.vector_store), stamp)
+    check.raise_if_another()
+    return check.theirs is not None
 
 
 def refuse_to_mix(store: BasePydanticVectorStore, embed_model: ContextBoundMixin) -> None:

@@ -1,15 +1,15 @@
 """LlamaIndex's queries as searches of an index by vectors, by words, or by both. Axis: W width."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 from llama_index.core.vector_stores.types import VectorStoreQuery, VectorStoreQueryMode
 
 from cde_retrievers.errors import ConfigurationError, shown
 from cde_retrievers.index.queries import Mode
 from cde_retrievers.llama_index.vector_checks import query_vector
-from cde_retrievers.validation.numbers import check_whole
+from cde_retrievers.validation.numbers import check_whole, is_number
 from cde_retrievers.validation.texts import checked_texts
 from cde_retrievers.validation.vectors import Embeddings
 
@@ -20,6 +20,8 @@ _MODES: Mapping[str, Mode] = {
     VectorStoreQueryMode.TEXT_SEARCH: "lexical",
     VectorStoreQueryMode.HYBRID: "hybrid",
 }
+MMR_OPTIONS = ("mmr_threshold", "mmr_prefetch_k")
+"""Options of a query in mode "mmr"."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,7 +65,7 @@ def _mode(query: VectorStoreQuery) -> Mode:
         )
     if query.mode != VectorStoreQueryMode.HYBRID or query.alpha is None:
         return _MODES[query.mode]
-    if isinstance(query.alpha, bool) or not (isinstance(query.alpha, int | float) and 0 <= query.alpha <= 1):
+    if not (is_number(query.alpha) and 0 <= query.alpha <= 1):
         raise ConfigurationError(
             f"alpha must be a number from 0 (words only) to 1 (vectors only), found {shown(query.alpha)}; leave it out "
             f"for the index's own fusion"
@@ -87,3 +89,13 @@ def _text(query: VectorStoreQuery) -> str:
             "vector alone"
         )
     return next(iter(checked_texts([query.query_str])))
+
+
+def refuse_options(options: Mapping[str, Any], known: Sequence[str] = ()) -> None:
+    """Raise ConfigurationError if there are unknown options: a misspelt one would have no effect."""
+    unknown = sorted(set(options) - set(known))
+    if unknown:
+        raise ConfigurationError(
+            f"option {unknown[0]!r} is unknown to ContextualVectorStore; "
+            + (f"use {known}" if known else "leave it out")
+        )

@@ -10,6 +10,7 @@ from llama_index.core.retrievers import BaseRetriever
 from llama_index.core.schema import BaseNode, Document, NodeWithScore, QueryBundle, TransformComponent
 from llama_index.core.vector_stores.types import VectorStoreQueryMode
 
+from cde_retrievers.binding.hits import HitCheck
 from cde_retrievers.errors import ConfigurationError, shown
 from cde_retrievers.llama_index.embeddings import ContextBoundEmbedding, ContextualEmbedding
 from cde_retrievers.llama_index.guards import refuse_another_context
@@ -21,6 +22,9 @@ from cde_retrievers.validation.texts import check_collection
 
 class ContextualRetriever(BaseRetriever):
     """A retriever of the best nodes for a query, both embedded under the context of the corpus.
+
+    Every hit that is stamped with another context is refused with a ContextMismatchError. If hits carry no stamp, and
+    the store does not state its context either, that is logged once.
 
     Args:
         index: an index built with `embed_model`.
@@ -48,8 +52,11 @@ class ContextualRetriever(BaseRetriever):
         **settings: Any,
     ) -> None:
         super().__init__(**settings)
-        refuse_another_context(index, embed_model)
+        is_known = refuse_another_context(index, embed_model)
         self._stamp = embed_model.stamp
+        # A ContextualVectorStore vouches for its nodes.
+        is_own = isinstance(index.vector_store, ContextualVectorStore)
+        self._hits = None if is_own else HitCheck(type(index.vector_store).__name__, self._stamp, is_known)
         self.index = index
         self.embed_model = embed_model
         mode = _checked_mode(vector_store_query_mode)
@@ -128,11 +135,16 @@ class ContextualRetriever(BaseRetriever):
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         self.embed_model.check_context(self._stamp)
-        return self._searching.retrieve(query_bundle)
+        return self._checked(self._searching.retrieve(query_bundle))
 
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         self.embed_model.check_context(self._stamp)
-        return await self._searching.aretrieve(query_bundle)
+        return self._checked(await self._searching.aretrieve(query_bundle))
+
+    def _checked(self, found: list[NodeWithScore]) -> list[NodeWithScore]:
+        if self._hits is not None:
+            self._hits.check(hit.node.metadata for hit in found)
+        return found
 
 
 def _checked_mode(mode: VectorStoreQueryMode | str | None) -> VectorStoreQueryMode | None:

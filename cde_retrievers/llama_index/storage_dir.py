@@ -1,7 +1,8 @@
 """The directory of a persisted index: LlamaIndex's files, the context, and a seal with the checksums of the files."""
 
+from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from llama_index.core.vector_stores.simple import DEFAULT_VECTOR_STORE, NAMESPACE_SEP, SimpleVectorStore
 from llama_index.core.vector_stores.types import DEFAULT_PERSIST_FNAME
@@ -40,6 +41,12 @@ def sealed_context(folder: Path) -> CorpusContext:
     for name, sha256 in content["files"].items():
         _check_file(folder / name, sha256)
     return context
+
+
+def sealed_files(folder: Path) -> Collection[str]:
+    """Return the names of the files that were sealed with a context; none in any other directory."""
+    path = folder / SEAL_FILE
+    return cast(dict[str, str], _read_seal(path)["files"]) if path.is_file() else ()
 
 
 def context_in(folder: Path) -> CorpusContext | None:

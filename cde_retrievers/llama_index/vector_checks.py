@@ -17,6 +17,9 @@ from cde_retrievers.validation.vectors import Embeddings, checked_vectors, unit_
 _SAME = 0.99
 """Least cosine of two vectors of a text that differ only in number format and batch."""
 _QUERIES_PER_CHECK = 100
+_SAMPLE = 100
+_SURELY_SAME = 0.999
+"""Least cosine of two vectors of a text where nothing else tells their context."""
 
 
 def node_vectors(nodes: Sequence[BaseNode], width: int) -> Embeddings:
@@ -46,6 +49,33 @@ def query_vector(vector: Sequence[float] | None, width: int) -> Embeddings:
         )
     unit: Embeddings = unit_rows(checked_vectors([vector], 1, width, ConfigurationError))[0]
     return unit
+
+
+def find_foreign(
+    nodes: Sequence[BaseNode], vectors: Sequence[Sequence[float]], embed_model: ContextBoundEmbedding
+) -> BaseNode | None:
+    """Return a node whose vector was not made by the embedding, or None.
+
+    Args:
+        nodes: n nodes, of which a hundred, spread evenly, are embedded again and compared.
+        vectors: their vectors (n, W).
+        embed_model: the embedding.
+    """
+    rows = sorted({round(row) for row in np.linspace(0, len(nodes) - 1, min(_SAMPLE, len(nodes)))})
+    texts = [embedded_text(nodes[row]) for row in rows]
+    expected = embed_model._binding.encode_documents(texts, show_progress=False)
+    found = [np.asarray(vectors[row], dtype=np.float32) for row in rows]
+    same = (
+        one.shape == each.shape and _cosine(one, each) >= _SURELY_SAME
+        for one, each in zip(found, expected, strict=True)
+    )
+    return next((nodes[row] for row, is_same in zip(rows, same, strict=True) if not is_same), None)
+
+
+def _cosine(vector: Embeddings, unit: Embeddings) -> float:
+    """Return the cosine of a vector and a unit vector; NaN for a vector of zeros."""
+    with np.errstate(invalid="ignore"):
+        return float(vector @ unit / np.linalg.norm(vector))
 
 
 def _length(vector: object) -> int:

@@ -40,7 +40,8 @@ def to_index_documents(nodes: Iterable[BaseNode], fingerprint: str) -> list[Inde
     """Return documents of an index for nodes.
 
     The text is the one that is embedded, so that embedding the index again makes the same vectors. The node's metadata
-    stay separate fields, to filter by; one more field has the whole node.
+    stay separate fields, to filter by; one more field has the whole node. numpy's numbers and times in the metadata are
+    kept as in an index's `Document`.
 
     Args:
         nodes: nodes of LlamaIndex's own classes.
@@ -67,12 +68,11 @@ def _to_index_document(node: BaseNode, fingerprint: str) -> IndexDocument:
         )
     own = {field: value for field, value in node.metadata.items() if field != SOURCE_FIELD}
     try:
-        checked_document(IndexDocument("", metadata=own), 0)
-        written = node_to_metadata_dict(node)
+        own = dict(checked_document(IndexDocument("", metadata=own), 0).metadata)
+        written = node_to_metadata_dict(node.model_copy(update={"metadata": {**node.metadata, **own}}))
     except (InvalidDocumentError, PydanticSerializationError) as error:
         raise InvalidDocumentError(f"node {node.node_id} cannot be stored: {error}; use JSON values") from error
-    # For a node without a source LlamaIndex writes the text "None", which could be taken for a document's id. It also
-    # converts metadata to JSON, times to texts for example, while the index refuses what it would not return unchanged.
+    # For a node without a source LlamaIndex writes the text "None", which could be taken for a document's id.
     kept = (_CONTENT_FIELD, TYPE_FIELD, *(_SOURCE_FIELDS if node.ref_doc_id is not None else ()))
     metadata = {**own, **{field: written[field] for field in kept}}
     return IndexDocument(embedded_text(node), node.node_id, metadata)

@@ -12,7 +12,7 @@ from cde_retrievers.index.copy import copy_files, is_only_index
 from cde_retrievers.index.inspection import holds_index
 from cde_retrievers.index.lock import writer_lock
 from cde_retrievers.index.temporary import in_temporary_directory
-from cde_retrievers.llama_index.embeddings import ContextBoundEmbedding
+from cde_retrievers.llama_index.embeddings import ContextBoundEmbedding, ContextualEmbedding
 from cde_retrievers.storage.atomic import atomic_directory
 from cde_retrievers.storage.disk_errors import disk_errors_explained
 
@@ -33,6 +33,21 @@ def create_index(embed_model: ContextBoundEmbedding, path: str | Path | None) ->
         return ContextualIndex.create(embed_model.embedder, context, folder)
 
     return in_temporary_directory(create) if path is None else create(Path(path))
+
+
+def open_index(
+    path: str | Path, embed_model: ContextBoundEmbedding | None, read_only: bool
+) -> tuple[ContextBoundEmbedding, ContextualIndex]:
+    """Open the index at `path`, and return it after the embedding under its context.
+
+    That is the given one, a view of it if it has no context, or the model that the index names if None.
+
+    Raises:
+        CDEError: as `ContextualIndex.open`.
+    """
+    index = ContextualIndex.open(path, None if embed_model is None else embed_model.embedder, read_only=read_only)
+    bound = ContextualEmbedding(encoder=index.embedder) if embed_model is None else embed_model
+    return (bound if bound.is_fitted else bound.with_context(index.context)), index
 
 
 def persisted_path(persist_dir: str | Path, namespace: str) -> Path:

@@ -5,22 +5,29 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from llama_index.core.bridge.pydantic import PrivateAttr
+from llama_index.core.bridge.pydantic import Field, PrivateAttr
 from llama_index.core.schema import BaseNode
 from llama_index.core.vector_stores.simple import DEFAULT_VECTOR_STORE
-from llama_index.core.vector_stores.types import DEFAULT_PERSIST_DIR, MetadataFilters
+from llama_index.core.vector_stores.types import (
+    DEFAULT_PERSIST_DIR,
+    BasePydanticVectorStore,
+    MetadataFilters,
+    VectorStoreQuery,
+    VectorStoreQueryResult,
+)
 
 from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.index import ContextualIndex
-from cde_retrievers.llama_index.embeddings import ContextBoundEmbedding, ContextualEmbedding
-from cde_retrievers.llama_index.vector_checks import node_vectors
-from cde_retrievers.llama_index.vector_documents import checked_nodes, to_index_documents
-from cde_retrievers.llama_index.vector_files import copy_index, create_index, persisted_path, require_local
-from cde_retrievers.llama_index.vector_search import ContextualSearch, refuse_options
+from cde_retrievers.llama_index.embeddings import ContextBoundEmbedding
+from cde_retrievers.llama_index.query_modes import MMR_OPTIONS, SearchRequest, refuse_options
+from cde_retrievers.llama_index.vector_checks import SampleCheck, node_vectors
+from cde_retrievers.llama_index.vector_documents import checked_nodes, from_index_document, to_index_documents
+from cde_retrievers.llama_index.vector_files import copy_index, create_index, open_index, persisted_path, require_local
+from cde_retrievers.llama_index.vector_search import IndexSearch
 from cde_retrievers.validation.signatures import validated
 
 
-class ContextualVectorStore(ContextualSearch):
+class ContextualVectorStore(BasePydanticVectorStore):
     """Nodes, vectors and the context they were embedded under, in one directory; nothing in it is pickled.
 
     Example:
@@ -37,7 +44,7 @@ class ContextualVectorStore(ContextualSearch):
     Every change is on disk when the call returns. Without a `path` the index is in a temporary directory, which is
     removed with the object. Once the embedding or the index is refitted, searching and adding raise
     ContextMismatchError until the store is opened again. Safe to use from several threads; one process writes at a
-    time.
+    time. Asynchronous methods run in a thread.
 
     LlamaIndex passes vectors without their model or context. The store therefore embeds a sample itself and compares:
     one node of each call of `add`, the first query, and one query in a hundred after it.
@@ -55,6 +62,12 @@ class ContextualVectorStore(ContextualSearch):
         ConfigurationError: both `path` and `index` are given, or `embed_model` has `side="query"`.
     """
 
+    stores_text: bool = True
+    is_embedding_query: bool = True
+    verify: bool = Field(default=True, description="Compare a sample of the vectors with those of embed_model.")
+
+    _search: IndexSearch = PrivateAttr()
+    _sample: SampleCheck = PrivateAttr()
     _is_temporary: bool = PrivateAttr()
 
     @validated
@@ -69,7 +82,10 @@ class ContextualVectorStore(ContextualSearch):
         embed_model.require_contextual_documents("ContextualVectorStore")
         if path is not None and index is not None:
             raise ConfigurationError("give the path of a new index or an open one, not both")
-        super().__init__(embed_model, create_index(embed_model, path) if index is None else index, verify)
+        super().__init__(stores_text=True)
+        self.verify = verify
+        self._search = IndexSearch(embed_model, create_index(embed_model, path) if index is None else index)
+        self._sample = SampleCheck(embed_model)
         self._is_temporary = path is None and index is None
 
     @classmethod
@@ -95,9 +111,7 @@ class ContextualVectorStore(ContextualSearch):
             IndexFileError, ContextFileError: the index does not exist, is unfinished, or has damaged files.
             ContextMismatchError: `embed_model` is of another model or context.
         """
-        index = ContextualIndex.open(path, None if embed_model is None else embed_model.embedder, read_only=read_only)
-        bound = ContextualEmbedding(encoder=index.embedder) if embed_model is None else embed_model
-        bound = bound if bound.is_fitted else bound.with_context(index.context)
+        bound, index = open_index(path, embed_model, read_only)
         return cls(bound, index=index, verify=verify)
 
     @classmethod
@@ -121,6 +135,68 @@ class ContextualVectorStore(ContextualSearch):
         """Return the name under which LlamaIndex serialises this class."""
         return "ContextualVectorStore"
 
+    @property
+    def client(self) -> ContextualIndex:
+        """The index, for operations that LlamaIndex does not have, such as `refresh()` and `optimize()`."""
+        return self._search.index
+
+    @property
+    def embed_model(self) -> ContextBoundEmbedding:
+        """The embedding of queries and nodes."""
+        return self._search.embed_model
+
+    @property
+    def context_fingerprint(self) -> str:
+        """Fingerprint of the index's context."""
+        return self.client.context.fingerprint
+
+    def query(self, query: VectorStoreQuery, **kwargs: Any) -> VectorStoreQueryResult:
+        """Return the best nodes for a query with their scores, best first.
+
+        Args:
+            query: mode "default" by the cosine of the vectors; "hybrid" by vectors and words together; "sparse" or
+                "text_search" by words alone, which finds only nodes that share a word with the query; "mmr" for nodes
+                near to the query and different from each other. `filters` are those of `vector_filters`; `doc_ids`
+                and `node_ids` restrict the search, unless they are empty. `similarity_top_k` nodes are returned, unless
+                `hybrid_top_k` ("hybrid") or `sparse_top_k` ("sparse", "text_search") is given. Without `alpha`,
+                "hybrid" is the index's own fusion. With it the score is alpha s + (1 - alpha) l / M, s the cosine, l
+                the node's BM25 and M the best one: 1 is vectors alone, 0 words alone.
+            kwargs: for "mmr", by `vector_store_kwargs` of `as_retriever`: `mmr_threshold`, the weight of the nearness
+                from 0 to 1 (.5 by default), and `mmr_prefetch_k`, the number of nearest nodes to select from (four
+                times `similarity_top_k` by default, and at least 100).
+
+        Raises:
+            ContextMismatchError: `embed_model` was refitted, or the query's vector is not the one of its text.
+            ConfigurationError: another mode, no vector or one of another width, no text where words are searched, an
+                index that was built without words, or an unknown option.
+            FilterError: a filter is impossible, or names a field that no node has.
+        """
+        self._search.check_context()
+        refuse_options(kwargs, known=MMR_OPTIONS)
+        request = SearchRequest.of(query, self.embed_model.embedder.width)
+        if self.verify and query.query_str and request.vector is not None:
+            self._sample.check_query(query.query_str, request.vector)
+        hits = self._search.hits(query, request, kwargs)
+        return VectorStoreQueryResult(
+            nodes=[from_index_document(hit) for hit in hits],
+            similarities=[hit.score for hit in hits],
+            ids=[hit.id for hit in hits],
+        )
+
+    async def aquery(self, query: VectorStoreQuery, **kwargs: Any) -> VectorStoreQueryResult:
+        """Call `query` in a thread."""
+        return await asyncio.to_thread(self.query, query, **kwargs)
+
+    def get_nodes(self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None) -> list[BaseNode]:
+        """Return nodes without their vectors, restricted to these ids and filters if given; ignores unknown ids."""
+        return [from_index_document(found) for found in self._search.select(node_ids, filters)]
+
+    async def aget_nodes(
+        self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None
+    ) -> list[BaseNode]:
+        """Call `get_nodes` in a thread."""
+        return await asyncio.to_thread(self.get_nodes, node_ids, filters)
+
     def add(self, nodes: Sequence[BaseNode], **add_kwargs: Any) -> list[str]:
         """Add nodes with their vectors; each replaces the node that had its id.
 
@@ -135,16 +211,16 @@ class ContextualVectorStore(ContextualSearch):
             IndexLockedError, ReadOnlyError, WriteError: as `ContextualIndex.add`.
         """
         refuse_options(add_kwargs)
-        fingerprint = self._check_context()
+        fingerprint = self._search.check_context()
         nodes = checked_nodes(nodes)
         if not nodes:
             return []
         documents = to_index_documents(nodes, fingerprint)
-        vectors = node_vectors(nodes, self._embed_model.embedder.width)
+        vectors = node_vectors(nodes, self.embed_model.embedder.width)
         if self.verify:
             self._sample.check_nodes(nodes, vectors)
-        with self._lock:
-            return self._index.add_embedded(documents, vectors, fingerprint)
+        with self._search.lock:
+            return self.client.add_embedded(documents, vectors, fingerprint)
 
     async def async_add(self, nodes: Sequence[BaseNode], **kwargs: Any) -> list[str]:
         """Call `add` in a thread."""
@@ -153,10 +229,10 @@ class ContextualVectorStore(ContextualSearch):
     def delete(self, ref_doc_id: str, **delete_kwargs: Any) -> None:
         """Remove the nodes of a document."""
         refuse_options(delete_kwargs)
-        with self._lock:
-            source = self._of_source([ref_doc_id])
+        with self._search.lock:
+            source = self._search.of_source([ref_doc_id])
             if source is not None:
-                self._index.delete(self._index.ids(source))
+                self.client.delete(self.client.ids(source))
 
     async def adelete(self, ref_doc_id: str, **delete_kwargs: Any) -> None:
         """Call `delete` in a thread."""
@@ -173,8 +249,8 @@ class ContextualVectorStore(ContextualSearch):
         refuse_options(delete_kwargs)
         if node_ids is None and not (filters and filters.filters):
             raise ConfigurationError("delete_nodes() needs node_ids or filters; to remove all nodes call clear()")
-        with self._lock:
-            self._index.delete([str(found.id) for found in self._select(node_ids, filters)])
+        with self._search.lock:
+            self.client.delete([str(found.id) for found in self._search.select(node_ids, filters)])
 
     async def adelete_nodes(
         self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None, **delete_kwargs: Any
@@ -184,8 +260,8 @@ class ContextualVectorStore(ContextualSearch):
 
     def clear(self) -> None:
         """Remove all nodes; the index and its context stay."""
-        with self._lock:
-            self._index.delete(self._index.ids())
+        with self._search.lock:
+            self.client.delete(self.client.ids())
 
     async def aclear(self) -> None:
         """Call `clear` in a thread."""
@@ -203,7 +279,7 @@ class ContextualVectorStore(ContextualSearch):
             IndexLockedError, WriteError: another process is writing to the index, or the copy cannot be written.
         """
         require_local(fs)
-        copy_index(self._index, persist_path)
+        copy_index(self.client, persist_path)
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
         # The index is on disk; copies share it.
@@ -216,7 +292,7 @@ class ContextualVectorStore(ContextualSearch):
                 "this store is in a temporary directory, which is removed with it; to use it in another process, "
                 "create it with ContextualVectorStore(embed_model, path)"
             )
-        return _reopen, (type(self), self._index.path, self._embed_model, self._index.read_only, self.verify)
+        return _reopen, (type(self), self.client.path, self.embed_model, self.client.read_only, self.verify)
 
 
 def _reopen(

@@ -5,7 +5,10 @@ import math
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time
 from typing import Any, TypeVar
+
+import numpy as np
 
 from cde_retrievers.errors import ConfigurationError, InvalidDocumentError, InvalidTextError, shown
 from cde_retrievers.validation.signatures import is_iterable
@@ -27,7 +30,9 @@ class Document:
         text: the text that is embedded and shown.
         id: unique in its index; an index assigns one to a document without.
         metadata: further fields as JSON values, nested at most 64 deep; searches can filter by them. A tuple becomes
-            a list.
+            a list, a number of numpy one of Python, and a date or time its ISO 8601 text, which is what comes back:
+            "2024-05-01", or "2024-05-01T12:00:00+00:00", times with a time zone in UTC, so that texts are ordered as
+            times are.
     """
 
     text: str
@@ -111,12 +116,37 @@ def _check_id(found: object, position: int) -> None:
         raise InvalidDocumentError(f"the id of document {position} cannot be stored: {error}") from error
 
 
+def as_plain(value: object) -> object:
+    """Return numpy's scalars as Python's, and dates and times as ISO 8601 texts, those with a time zone in UTC.
+
+    Any other value is returned as it is; so are "not a time" and durations, which have no such form.
+    """
+    if isinstance(value, np.datetime64) and not np.isnat(value):
+        exact = value.item()  # a whole number, if in units finer than Python's
+        value = value.astype("datetime64[us]").item() if isinstance(exact, int) else exact
+    if isinstance(value, np.bool_ | np.number) and not isinstance(value, np.timedelta64):
+        return float(value) if isinstance(value, np.floating) else value.item()
+    if isinstance(value, date | time) and value == value:  # pandas' "not a time" differs from itself
+        return (_in_utc(value) if isinstance(value, datetime) else value).isoformat()
+    return value
+
+
+def _in_utc(moment: datetime) -> datetime:
+    if moment.tzinfo is None:
+        return moment
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:  # within a day of the first or last year
+        return moment
+
+
 def _as_json(value: object, where: str, depth: int) -> Any:
     """Return the value as JSON would read it back, sharing nothing that the caller may change later.
 
     Raises:
         InvalidDocumentError: JSON cannot represent the value.
     """
+    value = as_plain(value)
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):

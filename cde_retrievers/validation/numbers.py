@@ -1,6 +1,6 @@
-"""Checks of whole numbers."""
+"""Checks of numbers."""
 
-from numbers import Integral
+from numbers import Integral, Real
 from typing import TypeGuard
 
 from cde_retrievers.errors import ConfigurationError, shown
@@ -9,6 +9,11 @@ from cde_retrievers.errors import ConfigurationError, shown
 def is_whole(value: object) -> TypeGuard[int]:
     """Whether a value is a whole number of Python or numpy; True and False are not."""
     return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def is_number(value: object) -> TypeGuard[float]:
+    """Whether a value is a real number of Python or numpy; True and False are not."""
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def check_whole(name: str, number: object, least: int) -> None:

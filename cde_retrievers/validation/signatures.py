@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from inspect import Parameter, signature
-from numbers import Real
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, ParamSpec, TypeGuard, TypeVar, Union, cast, get_args, get_origin
@@ -14,7 +13,7 @@ from typing import Any, Literal, ParamSpec, TypeGuard, TypeVar, Union, cast, get
 import numpy as np
 
 from cde_retrievers.errors import ConfigurationError, InvalidTextError, shown
-from cde_retrievers.validation.numbers import is_whole
+from cde_retrievers.validation.numbers import is_number, is_whole
 from cde_retrievers.validation.paths import checked_path
 
 P = ParamSpec("P")
@@ -114,14 +113,10 @@ def described(value: object) -> str:
     return f"{shown(value)} ({type(value).__name__})"
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)
-
-
 _KINDS: Mapping[type, Callable[[object], bool]] = {
     bool: lambda value: isinstance(value, bool | np.bool_),
     int: is_whole,
-    float: _is_number,
+    float: is_number,
     str: lambda value: isinstance(value, str),
     Path: lambda value: False,  # checked before
     NoneType: lambda value: value is None,

@@ -2,7 +2,7 @@
 
 import json
 import threading
-from datetime import date
+from datetime import UTC, date, datetime, time, timedelta, timezone
 
 import numpy as np
 import pytest
@@ -325,14 +325,79 @@ def test_values_are_compared_as_they_are_stored(embedder, tmp_path, query_filter
     ("query_filter", "message"),
     [
         ({"row": {"gte": 3}}, r"write '\$gte' in the filter on 'row'"),
-        ({"row": date(2026, 1, 1)}, r"compares with a date, which metadata cannot hold"),
-        ({"row": {"$in": [date(2026, 1, 1)]}}, r"compares with a date"),
+        ({"row": timedelta(1)}, r"compares with a timedelta, which metadata cannot hold"),
+        ({"row": {"$in": [np.datetime64("NaT")]}}, r"compares with a datetime64"),
+        ({"row": np.timedelta64(1)}, r"compares with a timedelta64"),
         ({"row": np.arange(2)}, r"compares with a ndarray"),
     ],
 )
 def test_a_filter_that_nothing_could_pass_is_refused(index, query_filter, message):
     with pytest.raises(FilterError, match=message):
         index.search("red cat", filter=query_filter)
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        (np.bool_(True), True),
+        (np.int64(3), 3),
+        (np.uint8(3), 3),
+        (np.float32(0.5), 0.5),
+        (np.longdouble(0.5), 0.5),
+        ([np.int8(1), {"a": np.bool_(False)}], [1, {"a": False}]),
+        (date(2024, 5, 1), "2024-05-01"),
+        (time(12, 30), "12:30:00"),
+        (datetime(2024, 5, 1, 12), "2024-05-01T12:00:00"),
+        (datetime(2024, 5, 1, 1, tzinfo=timezone(timedelta(hours=2))), "2024-04-30T23:00:00+00:00"),
+        (datetime.min.replace(tzinfo=timezone(timedelta(hours=2))), "0001-01-01T00:00:00+02:00"),
+        (np.datetime64("2024-05-01"), "2024-05-01"),
+        (np.datetime64("2024-05-01T12:00"), "2024-05-01T12:00:00"),
+        (np.datetime64(1714564800000000000, "ns"), "2024-05-01T12:00:00"),
+    ],
+)
+def test_scalars_of_numpy_and_times_are_kept_as_json_and_compared_so(index, given, kept):
+    index.add([Document("a purple whale", id="new", metadata={"at": given})])
+    (found,) = index.get(["new"])
+    assert found.metadata == {"at": kept}
+    assert type(found.metadata["at"]) is type(kept)
+    assert index.ids({"at": given}) == index.ids({"at": {"$in": [given]}}) == ["new"]
+
+
+def test_texts_of_times_are_ordered_as_times_are(index):
+    hours = [datetime(2024, 5, 1, hour, tzinfo=timezone(timedelta(hours=hour))) for hour in range(9)]
+    index.add([Document("a purple whale", id=str(hour), metadata={"at": at}) for hour, at in enumerate(hours)])
+    for at in (*hours, datetime(2024, 5, 1, 0, 0, 0, 1, tzinfo=UTC)):
+        expected = {str(hour) for hour, one in enumerate(hours) if one >= at}
+        assert set(index.ids({"at": {"$gte": at}})) == expected
+
+
+@pytest.mark.parametrize("value", [timedelta(1), np.timedelta64(1), np.datetime64("NaT"), np.complex64(1), np.array(3)])
+def test_what_has_no_form_in_json_is_refused(index, value):
+    with pytest.raises(InvalidDocumentError, match="JSON cannot hold"):
+        index.add([Document("a purple whale", metadata={"at": value})])
+
+
+@pytest.mark.parametrize(
+    "query_filter",
+    [
+        {"owner": {"$eq": "me", "$exists": True}},
+        {"row": {"$gte": 0}, "owner": {"$in": ["me"], "$exists": np.bool_(True)}},
+        {"$and": [{"owner": "me"}, {"owner": {"$exists": True}}]},
+        {"$and": [{"owner": "me"}, {"$not": {"owner": {"$exists": False}}}]},
+    ],
+)
+def test_a_field_that_may_be_missing_is_named_with_exists(index, query_filter):
+    assert index.search("red cat", filter=query_filter) == []
+    with pytest.raises(FilterError, match=r"no document has the metadata field 'owner'.*add '\$exists'"):
+        index.search("red cat", filter={"owner": "me"})
+    index.add([Document("a purple whale", id="new", metadata={"owner": "me", "row": 99})])
+    assert [hit.id for hit in index.search("red cat", filter=query_filter)] == ["new"]
+    assert [hit.id for hit in index.search("red cat", filter={"owner": "me"})] == ["new"]
+
+
+def test_an_empty_index_is_searched_by_any_field(embedder, tmp_path):
+    index = ContextualIndex.create(embedder, embedder.fit_context(CORPUS), tmp_path / "index")
+    assert index.search("red cat", filter={"owner": "me"}) == index.ids({"owner": "me"}) == []
 
 
 def test_documents_and_ids_can_be_listed_by_a_filter(index):

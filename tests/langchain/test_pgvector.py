@@ -161,11 +161,13 @@ def test_a_deleted_collection_is_named(pgvector, guarded):
         read_context(store)
 
 
-def test_a_store_in_async_mode_cannot_be_asked_and_says_so(server, guarded):
+def test_a_store_in_async_mode_cannot_be_asked_and_says_so(server, guarded, caplog):
     postgres = pytest.importorskip("langchain_postgres")
     embeddings, address = guarded(), f"postgresql+psycopg://postgres@/postgres?host={server}"
     store = postgres.PGVector(embeddings, connection=address, async_mode=True, **NO_EXTENSION)
     with pytest.raises(ConfigurationError, match="opened with async_mode=True; open it again without that"):
-        check_index(store, embeddings)
+        read_context(store)
+    assert check_index(store, embeddings).verdict == "index carries no context"
+    assert "opened with async_mode=True" in caplog.text
     assert context_filter(embeddings, store) == {CONTEXT_KEY: embeddings.context_fingerprint}
     assert ContextualRetriever(embeddings=embeddings, vectorstore=store).k == 4

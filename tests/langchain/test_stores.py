@@ -72,17 +72,15 @@ def test_without_a_fit_nothing_is_written(new_store, encoder, documents):
 
 def test_an_unsupported_store_is_refused_with_a_way_out(guarded, documents):
     embeddings = guarded()
-    for ask in (
-        read_context,
-        lambda store: write_context(store, embeddings),
-        lambda store: check_index(store, embeddings),
-    ):
+    for ask in (read_context, lambda store: write_context(store, embeddings)):
         with pytest.raises(
             ConfigurationError, match=r"Unknown is not a supported vector store.*add stamped\(documents"
         ):
             ask(Unknown())
-    with pytest.raises(ConfigurationError, match="'faiss' is not a supported vector store"):
-        context_filter(embeddings, "faiss")
+    with pytest.raises(ConfigurationError, match="'annoy' is not a supported vector store"):
+        context_filter(embeddings, "annoy")
+    with pytest.raises(ConfigurationError, match=r"a vector store, a ContextualIndex or its directory .*found int"):
+        check_index(4, embeddings)
     assert isinstance(ContextualRetriever(embeddings=embeddings, vectorstore=Unknown()).vectorstore, Unknown)
     assert isinstance(
         ContextualRetriever.from_documents(documents, embeddings=embeddings, vectorstore_class=Unknown).vectorstore,

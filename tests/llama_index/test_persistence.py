@@ -64,8 +64,9 @@ def test_only_the_context_it_was_built_under_is_saved(index, embed_model, make_e
     assert list(tmp_path.iterdir()) == []
 
 
-def test_nodes_without_a_stamp_are_not_vouched_for(index, embed_model, tmp_path):
-    index.insert_nodes([TextNode(text="one more cat")])
+def test_nodes_without_a_stamp_are_not_vouched_for(index, embed_model, make_embedding, tmp_path):
+    other = make_embedding().fit(CORPUS[:9])
+    index.insert_nodes(other([TextNode(text="one more cat")]))
     with pytest.raises(ContextMismatchError, match=r"nodes that carry no context.*stamped\(nodes, embed_model\)"):
         persist_index(index, embed_model, tmp_path / "index")
 

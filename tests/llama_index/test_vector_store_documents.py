@@ -1,7 +1,7 @@
 """A node comes out of a vector store as it went in."""
 
 import math
-from datetime import date
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
@@ -102,9 +102,9 @@ class Opaque:
         (TextNode(text="red", id_="x", metadata={"o": Opaque()}), InvalidDocumentError, "node x cannot be stored"),
         (TextNode(text="red", metadata={"share": math.nan}), InvalidDocumentError, "which JSON cannot hold"),
         (
-            TextNode(text="red", metadata={"on": date(2024, 1, 1)}),
+            TextNode(text="red", metadata={"on": timedelta(1)}),
             InvalidDocumentError,
-            r"\['on'\] is a date, which JSON",
+            r"\['on'\] is a timedelta, which JSON",
         ),
         (TextNode(text="red \ud800 cat"), InvalidTextError, "lone surrogate"),
         (TextNode(text="red", id_=""), InvalidDocumentError, "must be a non-empty string"),
@@ -116,6 +116,18 @@ def test_what_could_not_be_given_back_is_refused(fitted, node, error, message):
     with pytest.raises(error, match=message):
         store.add([TextNode(text="fine", embedding=node.embedding), node])
     assert len(store.client) == 0
+
+
+def test_numbers_of_numpy_and_times_come_back_as_json_has_them_and_are_filtered_by(fitted):
+    store = ContextualVectorStore(fitted)
+    at = datetime(2024, 5, 1, 12, tzinfo=UTC)
+    node = TextNode(text="red cat", metadata={"at": at, "row": np.int64(3), "even": np.bool_(False)})
+    node.excluded_embed_metadata_keys = list(node.metadata)
+    store.add(fitted([node]))
+    (found,) = store.get_nodes()
+    assert found.metadata == {"at": "2024-05-01T12:00:00+00:00", "row": 3, "even": False}
+    assert node.metadata["at"] is at
+    assert store.client.ids({"at": at, "row": np.int64(3), "even": np.bool_(False)}) == [node.node_id]
 
 
 def test_vectors_must_be_there_and_of_the_index_width(store):

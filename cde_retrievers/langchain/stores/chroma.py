@@ -1,12 +1,18 @@
 """Chroma: the context is in the collection's metadata."""
 
+from collections.abc import Callable
 from typing import Any
 
 from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import VectorStore
 
 from cde_retrievers.binding.check import CONTEXT_KEY
-from cde_retrievers.langchain.stores.interface import StoreKind, checked_filter
+from cde_retrievers.langchain.stores.interface import (
+    StoreKind,
+    checked_filter,
+    cosine_of_cosine_distance,
+    cosine_of_squared_distance,
+)
 
 
 class Chroma(StoreKind):
@@ -49,6 +55,12 @@ class Chroma(StoreKind):
         ours: dict[str, Any] = {CONTEXT_KEY: fingerprint}
         also = checked_filter(also, dict, "a dictionary", self.name)
         return {"$and": [ours, also]} if also else ours
+
+    def cosine(self, store: Any) -> Callable[[float], float]:
+        """Return the function for the collection's distance: "l2", which is squared, "cosine" or "ip"."""
+        configuration = store._collection.configuration_json  # without loading embedding functions
+        settings = configuration.get("hnsw") or configuration.get("spann") or {}
+        return cosine_of_squared_distance if settings.get("space", "l2") == "l2" else cosine_of_cosine_distance
 
 
 def _metadata(store: Any) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The interface of a LangChain vector store that can carry a context: to be read, written and filtered by."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Set
 from typing import Any, ClassVar
 
 from langchain_core.documents import Document
@@ -46,6 +47,14 @@ class StoreKind(ABC):
         `store` is None where only the kind of the store is known.
         """
 
+    @abstractmethod
+    def cosine(self, store: Any) -> Callable[[float], float]:
+        """Return the function from a score of the store's search to the cosine of query and document."""
+
+    def stamps(self, store: Any) -> Set[str | None]:
+        """Return all stamps that the store states; None stands for documents without one."""
+        return {self.read(store)}
+
     def unreadable_reason(self, store: Any) -> str | None:
         """Return why this particular store cannot be read or written, or None if it can."""
         return None
@@ -68,6 +77,26 @@ class StoreKind(ABC):
             chosen = {} if ids is None else {"ids": ids[start : start + size]}
             added += store.add_documents(documents[start : start + size], **chosen, **given)
         return added
+
+
+def cosine_itself(score: float) -> float:
+    """Return the score, which is the cosine."""
+    return score
+
+
+def cosine_of_cosine_distance(distance: float) -> float:
+    """Return the cosine for 1 - cosine."""
+    return 1.0 - distance
+
+
+def cosine_of_squared_distance(distance: float) -> float:
+    """Return the cosine of two unit vectors for the square of their distance."""
+    return 1.0 - distance / 2
+
+
+def cosine_of_distance(distance: float) -> float:
+    """Return the cosine of two unit vectors for their distance."""
+    return 1.0 - distance * distance / 2
 
 
 def checked_filter(also: Any, kind: type, example: str, name: str) -> Any:

@@ -1,5 +1,6 @@
 """PGVector: the context is in the collection's row."""
 
+from collections.abc import Callable
 from typing import Any
 
 from langchain_core.embeddings import Embeddings
@@ -7,7 +8,12 @@ from langchain_core.vectorstores import VectorStore
 
 from cde_retrievers.binding.check import CONTEXT_KEY
 from cde_retrievers.errors import ConfigurationError
-from cde_retrievers.langchain.stores.interface import StoreKind, checked_filter
+from cde_retrievers.langchain.stores.interface import (
+    StoreKind,
+    checked_filter,
+    cosine_of_cosine_distance,
+    cosine_of_distance,
+)
 
 
 class PGVector(StoreKind):
@@ -49,6 +55,15 @@ class PGVector(StoreKind):
         ours: dict[str, Any] = {CONTEXT_KEY: fingerprint}
         also = checked_filter(also, dict, "a dictionary", self.name)
         return {"$and": [ours, also]} if also else ours
+
+    def cosine(self, store: Any) -> Callable[[float], float]:
+        """Return the function for the store's distance strategy: "l2", "cosine" or "inner", the negative product."""
+        strategy = store._distance_strategy.value
+        return {"l2": cosine_of_distance, "cosine": cosine_of_cosine_distance, "inner": _negated}[strategy]
+
+
+def _negated(distance: float) -> float:
+    return -distance
 
 
 def _collection(store: Any, session: Any) -> Any:

@@ -1,5 +1,6 @@
 """Qdrant: the context is in the collection's metadata, which servers and clients support from 1.16 on."""
 
+from collections.abc import Callable
 from inspect import signature
 from typing import Any
 
@@ -9,7 +10,7 @@ from langchain_core.vectorstores import VectorStore
 
 from cde_retrievers.binding.check import CONTEXT_KEY
 from cde_retrievers.errors import ConfigurationError
-from cde_retrievers.langchain.stores.interface import StoreKind, checked_filter
+from cde_retrievers.langchain.stores.interface import StoreKind, checked_filter, cosine_itself, cosine_of_distance
 from cde_retrievers.util.imports import imported
 
 
@@ -60,3 +61,7 @@ class Qdrant(StoreKind):
         ours = models.FieldCondition(key=f"{payload}.{CONTEXT_KEY}", match=models.MatchValue(value=fingerprint))
         also = checked_filter(also, models.Filter, "a qdrant_client.models.Filter", self.name)
         return models.Filter(must=[ours] if also is None else [ours, also])
+
+    def cosine(self, store: Any) -> Callable[[float], float]:
+        """Return the function for the store's distance: Euclidean, or else the cosine or the product itself."""
+        return cosine_of_distance if store.distance.value == "Euclid" else cosine_itself

@@ -3,6 +3,7 @@
 from cde_retrievers.binding.check import CONTEXT_KEY
 from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.langchain.stores.chroma import Chroma
+from cde_retrievers.langchain.stores.faiss import FAISS
 from cde_retrievers.langchain.stores.in_memory import InMemory
 from cde_retrievers.langchain.stores.interface import StoreKind
 from cde_retrievers.langchain.stores.pgvector import PGVector
@@ -12,6 +13,7 @@ from cde_retrievers.langchain.stores.qdrant import Qdrant
 STORE_KINDS: dict[str, StoreKind] = {
     "langchain_core.vectorstores.in_memory.InMemoryVectorStore": InMemory(),
     "langchain_chroma.vectorstores.Chroma": Chroma(),
+    "langchain_community.vectorstores.faiss.FAISS": FAISS(),
     "langchain_qdrant.qdrant.QdrantVectorStore": Qdrant(),
     "langchain_postgres.vectorstores.PGVector": PGVector(),
 }
