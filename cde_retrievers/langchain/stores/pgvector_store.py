@@ -47,7 +47,8 @@ class PGVectorStore(StoreKind):
     def count(self, store: Any) -> int:
         """Return the number of documents in the table."""
         inner = _inner(store)
-        return int(_run(store, [(f'SELECT count(*) FROM "{inner.schema_name}"."{inner.table_name}"', {})]))
+        schema, name = (each.replace('"', '""').replace(":", r"\:") for each in (inner.schema_name, inner.table_name))
+        return int(_run(store, [(f'SELECT count(*) FROM "{schema}"."{name}"', {})]))
 
     def read(self, store: Any) -> str | None:
         """Return the fingerprint in the comment on the table, or None."""
