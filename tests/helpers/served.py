@@ -27,12 +27,16 @@ class Service:
 
     Attributes:
         server: name of the fixture that runs its server; None if it runs in this process.
+        carried: where the collection carries its context.
+        llama_index: whether LlamaIndex's store for it is tested, or why not.
         filter_key: the argument of a search that takes a filter; None if it takes none.
         upserts: whether the store itself replaces documents of the same ids.
         lost: what the error says where its server does not answer.
     """
 
     server = None
+    carried = "the collection's metadata"
+    llama_index = "tested"
     filter_key = "filter"
     upserts = True
     lost = ""
@@ -64,6 +68,8 @@ class Service:
 
 class PGVector(Service):
     server = "postgres"
+    carried = "the row of the collection"
+    llama_index = "not tested: it needs SQLAlchemy before 2.1"
     lost = "(?i)connection|terminat"
 
     def __init__(self, server, folder):
@@ -89,6 +95,8 @@ class PGVector(Service):
 
 class PGVectorStore(Service):
     server = "postgres"
+    carried = "the comment on the table"
+    llama_index = "not tested: it needs SQLAlchemy before 2.1"
     lost = "(?i)connection|terminat"
 
     def __init__(self, server, folder):
@@ -137,6 +145,8 @@ class Chroma(Service):
 
 class Milvus(Service):
     server = "milvus"
+    carried = "the collection's properties"
+    llama_index = "not tested: it needs pymilvus 2, langchain-milvus 3"
     filter_key = "expr"
     lost = "(?i)connect|unavailable"
 
@@ -182,6 +192,7 @@ class Qdrant(Service):
 
 
 class LanceDB(Service):
+    carried = "the metadata of the column of vectors"
     filter_key = None
     upserts = False
 
