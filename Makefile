@@ -6,7 +6,7 @@ export HF_HUB_OFFLINE := 1
 # A shell's own settings must not bring another copy of the package, or other options of pytest.
 unexport PYTHONPATH PYTHONHOME PYTEST_ADDOPTS
 
-.PHONY: demo test test-bfloat16 fuzz lint fix
+.PHONY: demo test test-bfloat16 services-test fuzz lint fix
 
 demo: $(VENV)/demo-ready
 	$(PYTHON) examples/quickstart_langchain.py
@@ -22,6 +22,11 @@ test-bfloat16: $(VENV)/test-ready
 	PYTHONPATH=$(CURDIR)/tests/helpers/auto_is_bfloat16 OMP_NUM_THREADS=1 $(PYTHON) -m pytest \
 		--numprocesses 2 --dist loadfile -m "not slow" \
 		tests/cli tests/langchain tests/llama_index tests/st tests/encoder/test_encoder.py tests/encoder/test_minilm.py
+
+# Every store over a real server: PostgreSQL, Chroma and Milvus Lite are started on 127.0.0.1, each in a temporary
+# directory, and stopped again; Qdrant and LanceDB run in the tests' process.
+services-test: $(VENV)/services-ready
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest --numprocesses 2 --dist loadfile -m services tests/services
 
 # The property tests with new cases, again and again until SECONDS are over or one fails.
 SECONDS := 600
@@ -49,4 +54,9 @@ $(VENV)/demo-ready: pyproject.toml constraints.txt
 $(VENV)/test-ready: $(VENV)/demo-ready
 	$(INSTALL) --editable '.[test]'
 	$(INSTALL) --no-deps langchain-huggingface
+	touch $@
+
+# LlamaIndex's stores for Milvus and Postgres are left out: they ask for pymilvus 2 and SQLAlchemy 2.0.
+$(VENV)/services-ready: $(VENV)/test-ready
+	$(INSTALL) --editable '.[test,services]'
 	touch $@

@@ -29,8 +29,8 @@ def read_context(index: Index) -> str | None:
     A store of plain vectors may state that in its place.
 
     Args:
-        index: a store of Chroma, FAISS, Qdrant or PGVector, an InMemoryVectorStore, a ContextualVectorStore; a
-            ContextualIndex, or its directory.
+        index: a store of Chroma, LanceDB, Milvus, PGVector, PGVectorStore or Qdrant, whose collection carries the
+            context; an InMemoryVectorStore, FAISS or ContextualVectorStore; a ContextualIndex, or its directory.
 
     Raises:
         ConfigurationError: a store of this kind cannot state its context; the message names an alternative.
@@ -48,8 +48,8 @@ def write_context(store: VectorStore, embeddings: ContextBoundMixin, *, replace:
     You vouch for it: vectors do not show under which context they were made.
 
     Args:
-        store: a store of Chroma, Qdrant (server and client from 1.16) or PGVector, whose collection carries the
-            context; or an InMemoryVectorStore or FAISS store, whose documents carry it.
+        store: a store of Chroma, LanceDB, Milvus, PGVector, PGVectorStore or Qdrant (server and client from 1.16),
+            whose collection carries the context; or an InMemoryVectorStore or FAISS store, whose documents carry it.
         embeddings: the embeddings of its documents.
         replace: write it even if the store states another context, because everything in it was embedded again.
 
@@ -76,9 +76,9 @@ def write_context(store: VectorStore, embeddings: ContextBoundMixin, *, replace:
 def check_index(index: Index, embeddings: ContextBoundMixin) -> ContextCheck:
     """Compare the context under which an index states it was built with the embeddings' context.
 
-    Collections of Chroma, Qdrant and PGVector state it themselves, other stores by the stamps of their documents: of
-    all in an InMemoryVectorStore or FAISS store, of the hundred that a search finds in any other. One document of
-    another context makes the result "another context"; else one without a stamp makes it "index carries no context". A
+    Collections of the supported databases state it themselves, other stores by the stamps of their documents: of all in
+    an InMemoryVectorStore or FAISS store, of the hundred that a search finds in any other. One document of another
+    context makes the result "another context"; else one without a stamp makes it "index carries no context". A
     store that cannot be asked carries none, and the reason is logged.
 
     Embeddings with `side="query"` accept an index that states no context, or plain vectors of their model.

@@ -15,7 +15,7 @@ def with_cosine_relevance(store: VectorStore) -> VectorStore:
     lie around zero, so that cosines close to 0 are usual.
 
     Args:
-        store: a store of Chroma, FAISS, Qdrant or PGVector, or an InMemoryVectorStore, of any embeddings of length 1.
+        store: a store of a supported kind (docs/stores.md), of any embeddings of length 1.
             `ContextualRetriever.from_documents` makes its stores so; one that is opened again needs this call.
 
     Raises:

@@ -66,9 +66,9 @@ class ContextualRetriever(ContextBoundRetriever):
     ) -> Self:
         """Fit a context on the documents, index them under it, and retrieve from that index.
 
-        The context is recorded in the metadata of a Chroma, Qdrant or PGVector collection, and of every document in any
-        other store, so that the index can be checked when it is loaded again. Relevance scores of these, of FAISS and
-        of an InMemoryVectorStore are (1 + cosine) / 2, as `with_cosine_relevance` makes them.
+        The context is recorded in the collection or table of a supported database, and in the metadata of every
+        document in any other store, so that the index can be checked when it is loaded again. Relevance scores of
+        these, of FAISS and of an InMemoryVectorStore are (1 + cosine) / 2, as `with_cosine_relevance` makes them.
 
         Args:
             documents: the documents to search, on which the context is also fitted.

@@ -54,12 +54,13 @@ def context_filter(embeddings: ContextBoundMixin, store: VectorStore | str, also
 
     Args:
         embeddings: the embeddings of the queries; the filter is made for their present context.
-        store: the store that is searched, or the name of its kind: "chroma", "qdrant", "pgvector", "inmemory".
+        store: the store that is searched, or the name of its kind: "chroma", "qdrant", "pgvector", "inmemory",
+            "milvus", "pgvectorstore".
         also: another filter of that store, which documents must pass too.
 
     Returns:
-        For `filter=`: a dictionary for Chroma and PGVector, a `qdrant_client.models.Filter`, or a function of a
-        document for the store in memory.
+        For `filter=`: a dictionary for Chroma, PGVector and PGVectorStore, a `qdrant_client.models.Filter`, or a
+        function of a document for the store in memory. For `expr=`: an expression for Milvus.
 
     Raises:
         ContextNotFittedError: the context is not fitted yet.

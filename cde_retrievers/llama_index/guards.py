@@ -20,9 +20,9 @@ def check_index(index: Index, embed_model: ContextBoundMixin) -> ContextCheck:
     """Compare the context under which an index states it was built with the embedding's context.
 
     A persisted index has its context in its directory. A vector store states it by the stamps of its nodes, or by a
-    `context_fingerprint` of its own. All nodes of a `SimpleVectorStore` are read, and a hundred of any other store. One
-    node of another context makes the result "another context"; else one without a stamp makes it "index carries no
-    context".
+    `context_fingerprint` of its own. All nodes of a `SimpleVectorStore` are read, and a hundred of any other store,
+    which is then asked for nodes of any other context, if it can filter so. One node of another context makes the
+    result "another context"; else one without a stamp makes it "index carries no context".
 
     An embedding with `side="query"` accepts an index that states no context, or plain vectors of its model.
 
@@ -41,7 +41,7 @@ def check_index(index: Index, embed_model: ContextBoundMixin) -> ContextCheck:
         return ContextCheck(context_of_index(index), yours)
     if isinstance(index, str | Path):
         return ContextCheck.of_stamps(stamps_in_directory(Path(index)), yours)
-    return ContextCheck.of_stamps(stamps_of(vector_store_of(index), embed_model.embedder), yours)
+    return ContextCheck.of_stamps(stamps_of(vector_store_of(index), embed_model.embedder, yours), yours)
 
 
 def refuse_another_context(index: VectorStoreIndex, embed_model: ContextBoundMixin) -> bool:

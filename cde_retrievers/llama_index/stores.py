@@ -4,11 +4,19 @@ Any store works that returns nodes from a query. To support one that states its 
 `known_stamps`.
 """
 
+import logging
+import re
 from collections.abc import Set
+from dataclasses import replace
 from pathlib import Path
 
 from llama_index.core.vector_stores import SimpleVectorStore, VectorStoreQuery
-from llama_index.core.vector_stores.types import BasePydanticVectorStore
+from llama_index.core.vector_stores.types import (
+    BasePydanticVectorStore,
+    FilterOperator,
+    MetadataFilter,
+    MetadataFilters,
+)
 
 from cde_retrievers.binding.check import CONTEXT_KEY
 from cde_retrievers.encoder.embedder import Embedder
@@ -19,7 +27,9 @@ from cde_retrievers.llama_index.storage_dir import context_in, vectors_in
 Stamps = Set[str | None]
 """All fingerprints found; None stands for nodes without one."""
 
+logger = logging.getLogger(__name__)
 _SAMPLE = 100  # nodes read from a store
+_SAYS_NOTHING_THERE = re.compile(r"not found|not initialized|doesn't exist|results are empty", re.IGNORECASE)
 
 
 def vector_store_of(index: object) -> BasePydanticVectorStore:
@@ -43,19 +53,39 @@ def known_stamps(store: object) -> Stamps:
     return {(store.data.metadata_dict.get(node_id) or {}).get(CONTEXT_KEY) for node_id in store.data.embedding_dict}
 
 
-def stamps_of(store: BasePydanticVectorStore, embedder: Embedder) -> Stamps:
+def stamps_of(store: BasePydanticVectorStore, embedder: Embedder, expected: str | None = None) -> Stamps:
     """Return the stamps that a store states, or those of the nodes that a query finds; none if it is empty.
 
     Args:
         store: the store.
         embedder: the embedder of its nodes; its width is read for a query only, since that may load a model or cost a
             call.
+        expected: a stamp; if given, the store is also asked for nodes of any other one, if it can filter so.
     """
     known = known_stamps(store)
     if known or isinstance(store, SimpleVectorStore):  # whose answers to a query have no nodes
         return known
     direction = [1.0] + [0.0] * (embedder.width - 1)
-    found = store.query(VectorStoreQuery(query_embedding=direction, similarity_top_k=_SAMPLE))
+    query = VectorStoreQuery(query_embedding=direction, similarity_top_k=_SAMPLE)
+    found = _stamps_found(store, query)
+    if expected is None or found != {expected}:
+        return found
+    foreign = MetadataFilter(key=CONTEXT_KEY, value=expected, operator=FilterOperator.NE)
+    try:
+        return found | _stamps_found(store, replace(query, filters=MetadataFilters(filters=[foreign])))
+    except Exception as error:  # a store of any maker, which may not filter so
+        logger.info("%s cannot be asked for nodes of another context: %s", type(store).__name__, error)
+        return found
+
+
+def _stamps_found(store: BasePydanticVectorStore, query: VectorStoreQuery) -> Stamps:
+    """Return the stamps of the nodes that a query finds; none for a collection that does not exist yet."""
+    try:
+        found = store.query(query)
+    except Exception as error:
+        if _SAYS_NOTHING_THERE.search(str(error)):  # no two stores raise the same for that
+            return set()
+        raise
     return {node.metadata.get(CONTEXT_KEY) for node in found.nodes or ()}
 
 

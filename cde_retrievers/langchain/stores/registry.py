@@ -6,16 +6,22 @@ from cde_retrievers.langchain.stores.chroma import Chroma
 from cde_retrievers.langchain.stores.faiss import FAISS
 from cde_retrievers.langchain.stores.in_memory import InMemory
 from cde_retrievers.langchain.stores.interface import StoreKind
+from cde_retrievers.langchain.stores.lancedb import LanceDB
+from cde_retrievers.langchain.stores.milvus import Milvus
 from cde_retrievers.langchain.stores.pgvector import PGVector
+from cde_retrievers.langchain.stores.pgvector_store import PGVectorStore
 from cde_retrievers.langchain.stores.qdrant import Qdrant
 
-# By the name of the class, because importing the clients of four databases would take seconds.
+# By the name of the class, because importing the clients of many databases would take seconds.
 STORE_KINDS: dict[str, StoreKind] = {
     "langchain_core.vectorstores.in_memory.InMemoryVectorStore": InMemory(),
     "langchain_chroma.vectorstores.Chroma": Chroma(),
     "langchain_community.vectorstores.faiss.FAISS": FAISS(),
     "langchain_qdrant.qdrant.QdrantVectorStore": Qdrant(),
+    "langchain_lancedb.vectorstores.LanceDB": LanceDB(),
+    "langchain_milvus.vectorstores.milvus.Milvus": Milvus(),
     "langchain_postgres.vectorstores.PGVector": PGVector(),
+    "langchain_postgres.v2.vectorstores.PGVectorStore": PGVectorStore(),
 }
 
 

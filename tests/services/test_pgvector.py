@@ -1,10 +1,5 @@
-"""PGVector over a real PostgreSQL, with stand-ins for the vector type and distance if the extension is missing."""
+"""PGVector's collections and their metadata, in a real PostgreSQL with pgvector."""
 
-import os
-import shutil
-import subprocess
-import tempfile
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -24,67 +19,13 @@ from cde_retrievers.langchain import (
 )
 from cde_retrievers.langchain.stores.registry import kind_of
 
-pytestmark = pytest.mark.slow
-NO_EXTENSION = {"create_extension": False}
-# Text that reads like pgvector's own, and the cosine distance of two such texts.
-STAND_IN = """
-CREATE DOMAIN vector AS text;
-CREATE FUNCTION distance(text, text) RETURNS float8 LANGUAGE sql IMMUTABLE AS $$
-  SELECT 1 - sum(a.v::float8 * b.v::float8) / sqrt(sum(a.v::float8 ^ 2) * sum(b.v::float8 ^ 2))
-  FROM json_array_elements_text($1::json) WITH ORDINALITY AS a (v, i)
-  JOIN json_array_elements_text($2::json) WITH ORDINALITY AS b (v, i) USING (i) $$;
-CREATE OPERATOR <=> (LEFTARG = text, RIGHTARG = text, FUNCTION = distance);
-"""
+pytestmark = [pytest.mark.services, pytest.mark.slow]
 
 
-def postgres_programs():
-    """Where `initdb` and `pg_ctl` are. Debian keeps them off the search path."""
-    found = shutil.which("initdb")
-    folders = [Path(found).parent] if found else sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-    if not folders:
-        pytest.skip("needs PostgreSQL's programs")
-    return folders[-1]
-
-
-def as_postgres():
-    """What to put before a command, since PostgreSQL refuses to run as root."""
-    if os.geteuid() != 0:
-        return []
-    if shutil.which("setpriv") is None:
-        pytest.skip("needs setpriv, since PostgreSQL does not run as root")
-    return ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
-
-
-@pytest.fixture(scope="module")
-def server():
-    """A PostgreSQL that listens on a socket in a directory of its own."""
-    pytest.importorskip("langchain_postgres")
-    pytest.importorskip("psycopg")
-    programs, prefix = postgres_programs(), as_postgres()
-    folder = Path(tempfile.mkdtemp(prefix="cde-"))  # a socket's path must be short
-    folder.chmod(0o777)
-
-    def run(program, *arguments):
-        command = [*prefix, programs / program, "-D", folder / "data", *arguments]
-        subprocess.run(command, check=True, capture_output=True)
-
-    run("initdb", "-U", "postgres", "-A", "trust", "--no-sync")
-    settings = f"-c listen_addresses='' -k {folder} -F"
-    run("pg_ctl", "-o", settings, "-w", "-t", "600", "-l", folder / "log", "start")
-    try:
-        yield folder
-    finally:
-        run("pg_ctl", "-w", "-t", "600", "-m", "immediate", "stop")
-        shutil.rmtree(folder)
-
-
-@pytest.fixture(scope="module")
-def engine(server):
-    """Connections to it, the stand-ins made."""
-    sqlalchemy = pytest.importorskip("sqlalchemy")
-    made = sqlalchemy.create_engine(f"postgresql+psycopg://postgres@/postgres?host={server}")
-    with made.begin() as connection:
-        connection.execute(sqlalchemy.text(STAND_IN))
+@pytest.fixture
+def engine(postgres):
+    """Connections to the server."""
+    made = pytest.importorskip("sqlalchemy").create_engine(postgres.address())
     yield made
     made.dispose()
 
@@ -92,10 +33,10 @@ def engine(server):
 @pytest.fixture
 def pgvector(engine):
     """Opens a collection with some embeddings."""
-    postgres = pytest.importorskip("langchain_postgres")
+    langchain_postgres = pytest.importorskip("langchain_postgres")
 
     def opened(embeddings, name, **options):
-        return postgres.PGVector(embeddings, connection=engine, collection_name=name, **NO_EXTENSION, **options)
+        return langchain_postgres.PGVector(embeddings, connection=engine, collection_name=name, **options)
 
     return opened
 
@@ -136,7 +77,7 @@ def test_a_new_collection_is_created_with_its_context(pgvector, guarded):
 def test_from_documents_refuses_a_collection_of_another_context(pgvector, engine, guarded, documents, other):
     embeddings = guarded()
     kind = type(pgvector(embeddings, "ours"))
-    options = {"vectorstore_class": kind, "connection": engine, **NO_EXTENSION}
+    options = {"vectorstore_class": kind, "connection": engine}
     retriever = ContextualRetriever.from_documents(documents, embeddings=embeddings, collection_name="ours", **options)
     assert retriever.invoke(documents[7].page_content, k=1)[0].metadata == {"row": 7}
     with pytest.raises(ContextMismatchError, match="index was built under context"):
@@ -163,10 +104,11 @@ def test_a_deleted_collection_is_named(pgvector, guarded):
         read_context(store)
 
 
-def test_a_store_in_async_mode_cannot_be_asked_and_says_so(server, guarded, caplog):
-    postgres = pytest.importorskip("langchain_postgres")
-    embeddings, address = guarded(), f"postgresql+psycopg://postgres@/postgres?host={server}"
-    store = postgres.PGVector(embeddings, connection=address, async_mode=True, **NO_EXTENSION)
+def test_a_store_in_async_mode_cannot_be_asked_and_says_so(postgres, guarded, caplog):
+    embeddings = guarded()
+    store = pytest.importorskip("langchain_postgres").PGVector(
+        embeddings, connection=postgres.address(), async_mode=True, create_extension=False
+    )
     with pytest.raises(ConfigurationError, match="opened with async_mode=True; open it again without that"):
         read_context(store)
     assert check_index(store, embeddings).verdict == "index carries no context"
@@ -186,7 +128,7 @@ def test_scores_of_every_distance_become_the_cosine(strategy, score):
 def test_relevance_scores_are_those_of_every_store(pgvector, engine, guarded, documents):
     postgres = pytest.importorskip("langchain_postgres")
     embeddings = guarded()
-    options = {"connection": engine, "collection_name": "relevance", **NO_EXTENSION}
+    options = {"connection": engine, "collection_name": "relevance"}
     store = ContextualRetriever.from_documents(
         documents, embeddings=embeddings, vectorstore_class=postgres.PGVector, **options
     ).vectorstore

@@ -1,0 +1,210 @@
+"""LangChain's stores over servers of this test run, all used in the same way."""
+
+import asyncio
+from contextlib import suppress
+from uuid import uuid4
+
+import pytest
+from langchain_core.embeddings import Embeddings
+from servers import HOST, PASSWORD
+
+
+class UnguardedEmbeddings(Embeddings):
+    """An encoder and a context, with nothing that keeps an index and its context together."""
+
+    def __init__(self, encoder, context):
+        self.encoder, self.context = encoder, context
+
+    def embed_documents(self, texts):
+        return self.encoder.encode_documents(texts, self.context).tolist()
+
+    def embed_query(self, text):
+        return self.encoder.encode_queries([text], self.context)[0].tolist()
+
+
+class Service:
+    """One of LangChain's stores.
+
+    Attributes:
+        server: name of the fixture that runs its server; None if it runs in this process.
+        carried: where the collection carries its context.
+        llama_index: whether LlamaIndex's store for it is tested, or why not.
+        filter_key: the argument of a search that takes a filter; None if it takes none.
+        upserts: whether the store itself replaces documents of the same ids.
+        lost: what the error says where its server does not answer.
+    """
+
+    server = None
+    carried = "the collection's metadata"
+    llama_index = "tested"
+    filter_key = "filter"
+    upserts = True
+    lost = ""
+
+    def __init__(self, server, folder):
+        self.running, self.folder = server, folder
+
+    def name(self):
+        return f"c{uuid4().hex}"
+
+    def store_class(self):
+        raise NotImplementedError
+
+    def options(self, name):
+        """The options of `from_documents` that name a collection; it need not exist."""
+        raise NotImplementedError
+
+    def open(self, embeddings, name):
+        """The store over a collection, empty if it does not exist."""
+        raise NotImplementedError
+
+    def rows_above(self, row):
+        """The store's own filter for later rows."""
+        return {"row": {"$gt": row}}
+
+    def close(self):
+        """Release what was opened."""
+
+
+class PGVector(Service):
+    server = "postgres"
+    carried = "the row of the collection"
+    llama_index = "not tested: it needs SQLAlchemy before 2.1"
+    lost = "(?i)connection|terminat"
+
+    def __init__(self, server, folder):
+        super().__init__(server, folder)
+        self.engines = []
+
+    def store_class(self):
+        return pytest.importorskip("langchain_postgres").PGVector
+
+    def options(self, name, **changes):
+        from sqlalchemy import create_engine
+
+        self.engines.append(create_engine(self.running.address(**changes)))
+        return {"connection": self.engines[-1], "collection_name": name}
+
+    def open(self, embeddings, name, **changes):
+        return self.store_class()(embeddings, **self.options(name, **changes))
+
+    def close(self):
+        for engine in self.engines:
+            engine.dispose()
+
+
+class PGVectorStore(Service):
+    server = "postgres"
+    carried = "the comment on the table"
+    llama_index = "not tested: it needs SQLAlchemy before 2.1"
+    lost = "(?i)connection|terminat"
+
+    def __init__(self, server, folder):
+        super().__init__(server, folder)
+        self.engines = []
+
+    def store_class(self):
+        return pytest.importorskip("langchain_postgres.v2.vectorstores").PGVectorStore
+
+    def engine(self, **changes):
+        from langchain_postgres import PGEngine
+
+        self.engines.append(PGEngine.from_connection_string(self.running.address(**changes)))
+        return self.engines[-1]
+
+    def options(self, name, **changes):
+        from sqlalchemy.exc import ProgrammingError
+
+        engine = self.engine(**changes)
+        with suppress(ProgrammingError):  # it exists
+            engine.init_vectorstore_table(name, 32)
+        return {"engine": engine, "table_name": name}
+
+    def open(self, embeddings, name, **changes):
+        options = self.options(name, **changes)
+        return self.store_class().create_sync(options["engine"], embeddings, options["table_name"])
+
+    def close(self):
+        for engine in self.engines:
+            asyncio.run(engine.close())
+
+
+class Chroma(Service):
+    server = "chroma"
+    lost = "(?i)connect"
+
+    def store_class(self):
+        return pytest.importorskip("langchain_chroma").Chroma
+
+    def options(self, name):
+        return {"host": HOST, "port": self.running.port, "collection_name": name}
+
+    def open(self, embeddings, name):
+        return self.store_class()(embedding_function=embeddings, **self.options(name))
+
+
+class Milvus(Service):
+    server = "milvus"
+    carried = "the collection's properties"
+    llama_index = "not tested: it needs pymilvus 2, langchain-milvus 3"
+    filter_key = "expr"
+    lost = "(?i)connect|unavailable"
+
+    def store_class(self):
+        return pytest.importorskip("langchain_milvus").Milvus
+
+    def options(self, name):
+        connection = {"uri": f"http://{HOST}:{self.running.port}", "timeout": 5}
+        return {"connection_args": connection, "collection_name": name, "consistency_level": "Strong"}
+
+    def open(self, embeddings, name):
+        return self.store_class()(embeddings, **self.options(name))
+
+    def rows_above(self, row):
+        return f"row > {row}"
+
+
+class Qdrant(Service):
+    def __init__(self, server, folder):
+        super().__init__(server, folder)
+        self.client = pytest.importorskip("qdrant_client").QdrantClient(path=str(folder / "qdrant"))
+        # Only one client at a time may have the folder, so that all stores share this one.
+        self.patch = pytest.MonkeyPatch()
+        self.patch.setattr("langchain_qdrant.qdrant.QdrantClient", lambda **options: self.client)
+
+    def store_class(self):
+        return pytest.importorskip("langchain_qdrant").QdrantVectorStore
+
+    def options(self, name):
+        return {"path": str(self.folder / "qdrant"), "collection_name": name}
+
+    def open(self, embeddings, name):
+        return self.store_class().from_documents([], embeddings, **self.options(name))
+
+    def rows_above(self, row):
+        from qdrant_client import models
+
+        return models.Filter(must=[models.FieldCondition(key="metadata.row", range=models.Range(gt=row))])
+
+    def close(self):
+        self.patch.undo()
+        self.client.close()
+
+
+class LanceDB(Service):
+    carried = "the metadata of the column of vectors"
+    filter_key = None
+    upserts = False
+
+    def store_class(self):
+        return pytest.importorskip("langchain_lancedb").LanceDB
+
+    def options(self, name):
+        return {"uri": str(self.folder / "lancedb"), "table_name": name}
+
+    def open(self, embeddings, name):
+        return self.store_class()(embedding_function=embeddings, **self.options(name))
+
+
+KINDS = {kind.__name__: kind for kind in (Chroma, LanceDB, Milvus, PGVector, PGVectorStore, Qdrant)}
+__all__ = ["KINDS", "PASSWORD", "UnguardedEmbeddings"]

@@ -1,0 +1,114 @@
+"""LlamaIndex's stores over real servers: they find what exact search finds, and say under which context."""
+
+from contextlib import suppress
+
+import numpy as np
+import pytest
+from llama_index.core import StorageContext, VectorStoreIndex
+from llama_index.core.schema import TextNode
+from servers import HOST
+from tiny import CORPUS, QUERIES
+
+from cde_retrievers.errors import ContextMismatchError
+from cde_retrievers.llama_index import ContextualEmbedding, ContextualRetriever, check_index, context_filter, stamped
+
+pytestmark = [
+    pytest.mark.services,
+    pytest.mark.slow,
+    # Clients of databases leave sockets to the garbage collector.
+    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:Payload indexes:UserWarning"),
+]
+
+
+def chroma_store(request, tmp_path):
+    module = pytest.importorskip("llama_index.vector_stores.chroma")
+    server = request.getfixturevalue("chroma")
+    client = pytest.importorskip("chromadb").HttpClient(host=HOST, port=server.port)
+    name = f"li{abs(hash(tmp_path))}"
+    made = client.create_collection(name, metadata={"hnsw:space": "cosine"})
+    return module.ChromaVectorStore(chroma_collection=made)
+
+
+def lancedb_store(request, tmp_path):
+    module = pytest.importorskip("llama_index.vector_stores.lancedb")
+    return module.LanceDBVectorStore(uri=str(tmp_path / "lancedb"))
+
+
+def qdrant_store(request, tmp_path):
+    module = pytest.importorskip("llama_index.vector_stores.qdrant")
+    client = pytest.importorskip("qdrant_client").QdrantClient(path=str(tmp_path / "qdrant"))
+    request.addfinalizer(client.close)
+    return module.QdrantVectorStore(client=client, collection_name="nodes")
+
+
+STORES = {"Chroma": chroma_store, "LanceDB": lancedb_store, "Qdrant": qdrant_store}
+
+
+@pytest.fixture(params=list(STORES))
+def store(request, tmp_path):
+    return STORES[request.param](request, tmp_path)
+
+
+@pytest.fixture
+def make_embedding(encoder):
+    return lambda texts=CORPUS: ContextualEmbedding(encoder=encoder).fit(texts)
+
+
+@pytest.fixture
+def nodes():
+    return [TextNode(text=text, metadata={"row": row}) for row, text in enumerate(CORPUS)]
+
+
+def built(store, nodes, embedding):
+    storage = StorageContext.from_defaults(vector_store=store)
+    return VectorStoreIndex(stamped(nodes, embedding), storage_context=storage, embed_model=embedding)
+
+
+def texts_of(hits):
+    return [hit.node.get_content() for hit in hits]
+
+
+def test_a_store_finds_what_exact_search_finds(store, nodes, make_embedding):
+    embedding = make_embedding()
+    stamped_nodes = stamped(nodes, embedding)
+    index = built(store, nodes, embedding)
+    rows = np.asarray([node.embedding for node in embedding(stamped_nodes)])
+    for query in QUERIES:
+        cosines = rows @ np.asarray(embedding.get_query_embedding(query))
+        hits = index.as_retriever(similarity_top_k=10).retrieve(query)
+        found = [cosines[int(hit.node.metadata["row"])] for hit in hits]
+        np.testing.assert_allclose(found, np.sort(cosines)[::-1][:10], atol=1e-5)
+
+
+def test_an_empty_store_states_no_context(store, make_embedding):
+    assert check_index(store, make_embedding()).verdict == "index carries no context"
+
+
+def test_a_store_of_another_context_is_named_and_refused(store, nodes, make_embedding, other):
+    embedding, foreign = make_embedding(), make_embedding(other)
+    built(store, nodes, embedding)
+    assert check_index(store, embedding).verdict == "same context"
+    assert check_index(store, foreign).verdict == "another context"
+    index = VectorStoreIndex.from_vector_store(store, embed_model=foreign)
+    with pytest.raises(ContextMismatchError, match="context"):
+        ContextualRetriever(index=index, embed_model=foreign).retrieve("red cat")
+
+
+def test_a_filter_keeps_to_the_context(store, nodes, make_embedding, other):
+    embedding, foreign = make_embedding(), make_embedding(other)
+    index = built(store, nodes, embedding)
+    found = index.as_retriever(similarity_top_k=99, filters=context_filter(embedding)).retrieve("red cat")
+    assert len(found) == len(nodes)
+    with suppress(Warning):  # which LanceDB's store raises where nothing is found
+        assert index.as_retriever(similarity_top_k=99, filters=context_filter(foreign)).retrieve("red cat") == []
+
+
+def test_one_foreign_node_among_301_is_found(store, make_embedding, other):
+    embedding, foreign = make_embedding(), make_embedding(other)
+    alike = [TextNode(text="red cat", metadata={"row": row}) for row in range(300)]
+    built(store, alike, embedding)
+    assert check_index(store, embedding).verdict == "same context"
+    store.add(foreign(stamped([TextNode(text="map file how", metadata={"row": 300})], foreign)))
+    check = check_index(store, embedding)
+    assert (check.verdict, check.theirs) == ("another context", foreign.context_fingerprint)
