@@ -43,13 +43,18 @@ class LanceDB(StoreKind):
         """Set the fingerprint; LanceDB keeps the column's other metadata.
 
         Raises:
-            ConfigurationError: the table does not exist yet.
+            ConfigurationError: the table does not exist yet, or the installed lancedb cannot write such metadata.
         """
         table = _found_table(store)
         if table is None:
             raise ConfigurationError(
                 f"there is no table {store._full_table_name!r} in this database yet; add documents first, or create it "
                 f"by ContextualRetriever.from_documents(documents, vectorstore_class=LanceDB, ...)"
+            )
+        if not hasattr(table, "update_field_metadata"):
+            raise ConfigurationError(
+                "the installed lancedb does not add to the metadata of a column, in which a LanceDB store carries its "
+                "context; pip install --upgrade 'lancedb>=0.34'"
             )
         table.update_field_metadata({"path": _VECTORS, "metadata": {CONTEXT_KEY: fingerprint}})
 
