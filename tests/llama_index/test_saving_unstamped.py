@@ -26,9 +26,8 @@ def embed_model(make_embedding):
 
 
 def found(index):
-    return [
-        (hit.node_id, pytest.approx(hit.score)) for hit in index.as_retriever(similarity_top_k=3).retrieve("red cat")
-    ]
+    hits = index.as_retriever(similarity_top_k=3).retrieve("red cat")
+    return [(hit.node_id, pytest.approx(hit.score, abs=0.02)) for hit in hits]  # the query may be embedded in bfloat16
 
 
 def test_an_index_of_plain_nodes_is_saved_as_it_stands(embed_model, make_nodes, tmp_path):
