@@ -40,6 +40,7 @@ def contents(path):
 
 
 def test_sync_brings_the_index_to_what_a_new_one_would_be(answer, docs, made, model_folder, tmp_path):
+    assert answer("info", made)["sources"] == [str(docs)]
     nothing = answer("sync", made)
     assert counts(nothing) == dict(added=0, changed=0, removed=0, unchanged=24, embedded=0, reused=0)
     assert nothing["generation"] == 1

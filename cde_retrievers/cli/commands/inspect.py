@@ -164,6 +164,7 @@ def _about_index(path: Path) -> dict[str, Any]:
         "segments": len(manifest.segments),
         "bytes": size + (manifest.accelerator.file.bytes if manifest.accelerator else 0),
         "metadata_fields": sorted(index.fields),
+        "sources": [record.path for record in index.sources],
         "refit_interrupted_at": staged and staged.documents,
         **_about_context(index.context),
     }
