@@ -16,6 +16,7 @@ from cde_retrievers.encoder.batching import BatchRunner, Forward, unit_rows_unde
 from cde_retrievers.encoder.closed_form import ClosedForm, closed_form_over
 from cde_retrievers.encoder.context_cache import PreparedContextCache, by_second_stage
 from cde_retrievers.encoder.device import resolve_device, resolve_dtype
+from cde_retrievers.encoder.forked import prepare_torch
 from cde_retrievers.encoder.loading import load_over_biencoder, load_pretrained
 from cde_retrievers.encoder.publishing import export_together, save_together, upload_together
 from cde_retrievers.encoder.tokenizer import TextTokenizer, check_tokenizer
@@ -57,6 +58,7 @@ class ContextualEncoder:
         name: str = "custom",
     ) -> None:
         self.name = name
+        prepare_torch()
         self.device = resolve_device(device)
         self.dtype = resolve_dtype(dtype, self.device)
         self.config = model.config

@@ -21,6 +21,7 @@ from cde_retrievers.langchain.relevance import with_cosine_relevance
 from cde_retrievers.langchain.retriever import ContextualRetriever
 from cde_retrievers.langchain.stamps import collection_metadata, context_filter, stamped
 from cde_retrievers.langchain.vector_store import ContextualVectorStore
+from cde_retrievers.langchain.verified_hits import verified
 from cde_retrievers.langchain.whitened_embeddings import WhitenedEmbeddings
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ __all__ = [
     "read_context",
     "record_manager_namespace",
     "stamped",
+    "verified",
     "with_cosine_relevance",
     "write_context",
 ]

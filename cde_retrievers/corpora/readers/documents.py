@@ -8,6 +8,7 @@ from cde_retrievers.corpora.paths import refuse_special
 from cde_retrievers.corpora.read_options import ReadOptions
 from cde_retrievers.corpora.readers.epub import epub_as_markdown
 from cde_retrievers.corpora.readers.html import html_as_markdown
+from cde_retrievers.corpora.readers.html_encoding import read_page
 from cde_retrievers.corpora.readers.notebook import notebook_as_markdown
 from cde_retrievers.corpora.readers.pdf import pdf_as_markdown
 from cde_retrievers.corpora.readers.restructured_text import rst_as_markdown
@@ -21,10 +22,9 @@ CODE = (
     *(".cs", ".go", ".rs", ".rb", ".php", ".swift", ".lua", ".pl", ".r", ".jl", ".sh", ".sql"),
 )
 
+_PAGES = (".html", ".htm", ".xhtml")
 _OF_TEXT: Mapping[str, tuple[str, Callable[[str], str]]] = {
-    ".html": ("HTML", html_as_markdown),
-    ".htm": ("HTML", html_as_markdown),
-    ".xhtml": ("HTML", html_as_markdown),
+    **dict.fromkeys(_PAGES, ("HTML", html_as_markdown)),
     ".ipynb": ("a notebook", notebook_as_markdown),
     ".rst": ("reStructuredText", rst_as_markdown),
 }
@@ -53,7 +53,8 @@ def read_document(path: Path, reading: ReadOptions) -> str:
         refuse_special(path)
         what, read = _OF_BYTES[ending]
         return _explained(path, what, lambda: read(path, reading.record_limit))
-    text = read_text(path, reading.encoding, reading.record_limit)
+    read_as_text = read_page if ending in _PAGES else read_text
+    text = read_as_text(path, reading.encoding, reading.record_limit)
     if ending not in _OF_TEXT:
         return text
     what, convert = _OF_TEXT[ending]

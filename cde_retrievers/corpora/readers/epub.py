@@ -10,6 +10,7 @@ from zipfile import ZipFile
 
 from cde_retrievers.corpora.readers.archive import opened
 from cde_retrievers.corpora.readers.html import html_as_markdown
+from cde_retrievers.corpora.readers.html_encoding import decoded_page
 from cde_retrievers.util.imports import imported
 
 _CONTAINER = "META-INF/container.xml"
@@ -27,7 +28,7 @@ def epub_as_markdown(path: Path, limit: int) -> str:
     imported("selectolax.lexbor", "reading EPUB", extra="docs")
     with opened(path, limit) as archive:
         chapters = [
-            html_as_markdown(_SELF_CLOSED.sub(r"<\1\2></\1>", archive.read(name).decode("utf-8-sig")))
+            html_as_markdown(_SELF_CLOSED.sub(r"<\1\2></\1>", decoded_page(archive.read(name))))
             for name in _chapters(archive)
         ]
     return "\n\n".join(chapters)
@@ -44,5 +45,5 @@ def _chapters(archive: ZipFile) -> Iterator[str]:
 def _elements(archive: ZipFile, name: str, tag: str) -> list[dict[str, Any]]:
     """Return the attributes of the elements of a name; a parser of HTML expands no entities of XML's."""
     parser = imported("selectolax.lexbor", "reading EPUB", extra="docs").LexborHTMLParser
-    page = parser(archive.read(name).decode("utf-8-sig"))
+    page = parser(decoded_page(archive.read(name)))
     return [dict(node.attributes) for node in page.root.traverse() if node.tag.rpartition(":")[2] == tag]
