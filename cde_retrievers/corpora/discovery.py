@@ -7,11 +7,11 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cde_retrievers.corpora.files import File
 from cde_retrievers.corpora.formats import BEIR_CORPUS, BEIR_QUERIES, ENDINGS, format_of
 from cde_retrievers.corpora.paths import is_file, is_folder, leads_out, refuse_link_out, special_kind
 from cde_retrievers.corpora.read_options import Format, ReadOptions
 from cde_retrievers.corpora.readers.documents import CODE, is_code
-from cde_retrievers.corpora.records import File
 from cde_retrievers.errors import ConfigurationError, CorpusFileError
 
 logger = logging.getLogger(__name__)

@@ -6,6 +6,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
+from cde_retrievers.corpora.checked_pass import FilesRead
 from cde_retrievers.corpora.corpus import Corpus
 from cde_retrievers.corpora.discovery import find_source
 from cde_retrievers.corpora.read_options import ReadOptions
@@ -17,25 +18,23 @@ from cde_retrievers.storage.hashing import sha256_of_file
 _OWN = {"id_prefix"}  # of one source, to tell it from the others
 
 
-def recorded_source(corpus: Corpus) -> SourceRecord:
-    """Read a source, and return what an index should record of it.
+def recorded_source(corpus: Corpus, read: FilesRead) -> SourceRecord:
+    """Return what an index should record of a source.
+
+    Args:
+        corpus: the source.
+        read: what its files held when they were read.
 
     Raises:
-        CorpusFileError, InvalidTextError, InvalidDocumentError: as `Corpus`.
+        CorpusFileError: the name of a file cannot be recorded.
     """
-    files = file_hashes(corpus)  # first: a file that changes meanwhile differs from what is recorded
     path = absolute(corpus.path)
-    try:
-        for name in (path, *files):
+    for name in (path, *read.hashes):
+        try:
             name.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise CorpusFileError(f"{name!r} is not valid Unicode, so the index cannot record it; rename it") from error
-    return SourceRecord(
-        path=path,
-        reading=_as_json(corpus.reading),
-        files=files,
-        ids=tuple(str(document.id) for document in corpus),
-    )
+        except UnicodeEncodeError as error:
+            raise CorpusFileError(f"{name!r} is not valid Unicode, so the index cannot record it; rename it") from error
+    return SourceRecord.of(path, _as_json(corpus.reading), read.hashes, read.ids)
 
 
 def file_hashes(corpus: Corpus) -> dict[str, str]:

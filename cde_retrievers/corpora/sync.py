@@ -1,16 +1,17 @@
 """Bringing an index up to date with a source that it records."""
 
-from collections.abc import Collection, Iterator, Set
+from collections.abc import Collection, Container, Set
 from dataclasses import dataclass, field
 
-from cde_retrievers.corpora.corpus import CheckedCorpus
+from cde_retrievers.corpora.checked_pass import CheckedPass
+from cde_retrievers.corpora.corpus import Corpus
+from cde_retrievers.corpora.document_spool import DocumentSpool
 from cde_retrievers.corpora.incremental import CorpusSync
 from cde_retrievers.corpora.recorded_source import differing_files, recorded_source
 from cde_retrievers.errors import RemovalRefusedError
 from cde_retrievers.index.contextual_index import ContextualIndex
 from cde_retrievers.index.reader import IndexReader
 from cde_retrievers.index.sources_file import SourceRecord
-from cde_retrievers.retrieval.document import Document
 
 _FEW = 4
 """One document in this many may be removed without consent."""
@@ -21,10 +22,11 @@ class SourceUpdate:
     """What a source would change in an index.
 
     Attributes:
-        corpus: its documents as they are now.
-        before: what the index records of it; None if it is new.
+        read: number of documents that were read.
+        left_out: number of documents without text, which are left out.
+        before: what the index records of the source; None if it is new.
         now: what it is now.
-        theirs: ids of documents that other sources have; those of this source are left out.
+        documents: the new and the changed ones, as they were read: nothing is read again to apply this.
         added: number of new documents.
         changed: number of documents that the index has with other content.
         unchanged: number of documents that the index has as they are.
@@ -32,10 +34,11 @@ class SourceUpdate:
         gone: ids of documents of the index that it had when it was last read, and no longer has.
     """
 
-    corpus: CheckedCorpus
+    read: int
+    left_out: int
     before: SourceRecord | None
     now: SourceRecord
-    theirs: Set[str] = field(repr=False)
+    documents: DocumentSpool = field(repr=False)
     added: int
     changed: int
     unchanged: int
@@ -52,63 +55,84 @@ class SourceUpdate:
         """Names of the files that are new, changed or gone since the source was last read."""
         return differing_files({} if self.before is None else self.before.files, self.now.files)
 
-    def documents(self) -> Iterator[Document]:
-        """Yield its documents."""
-        return (document for document in self.corpus if document.id not in self.theirs)
-
     def apply(
         self,
         index: ContextualIndex,
         removed: Collection[str],
         *,
-        replacing: bool = True,
         instead_of: Collection[str] = (),
         show_progress: bool | None = None,
-    ) -> CorpusSync:
+    ) -> None:
         """Embed what is new, remove documents, and record the source; after an interruption, plan and apply again.
 
         Args:
-            index: the index that it was planned for.
+            index: the index that it was planned for, held since (`ContextualIndex.exclusively`).
             removed: ids of documents to remove.
-            replacing: whether documents may replace those with the same ids.
             instead_of: paths of recorded sources that it takes the place of.
             show_progress: show a bar; None for long work only.
-
-        Returns:
-            The new and changed documents, counted.
         """
-        known = () if self.before is None else self.before.ids
-        started = self.now.model_copy(update={"ids": tuple(dict.fromkeys((*known, *self.now.ids)))})
-        if self.added or self.changed or removed:
+        started = self._started()
+        if self.documents or removed:
             # So that an interruption leaves no document that belongs to no source.
-            files = {} if self.before is None else self.before.files
-            index.record_source(started.model_copy(update={"files": files}), instead_of)
-        changes = CorpusSync(self.documents(), index)
-        (index.upsert if replacing else index.add)(changes, show_progress=show_progress)
+            index.record_source(started, instead_of)
+        index.upsert(self.documents, show_progress=show_progress)
         if removed:
             index.delete(removed)
-        ids = tuple(identity for identity in started.ids if identity in index)
-        index.record_source(started.model_copy(update={"ids": ids}), instead_of)
-        return changes
+        ids = {name: tuple(i for i in found if i in index) for name, found in started.ids_by_file.items()}
+        index.record_source(SourceRecord.of(self.now.path, self.now.reading, self.now.files, ids), instead_of)
+
+    def _started(self) -> SourceRecord:
+        """Return the record of an update that is not complete: its files as they were, with all old and new ids."""
+        before = {} if self.before is None else self.before.ids_by_file
+        now, taken = self.now.ids_by_file, set(self.now.ids)
+        ids = {
+            name: (*now.get(name, ()), *(i for i in before.get(name, ()) if i not in taken))
+            for name in dict.fromkeys((*now, *before))
+        }
+        files = {} if self.before is None else self.before.files
+        return SourceRecord.of(self.now.path, self.now.reading, files, ids)
 
 
 def plan_update(
-    index: IndexReader, corpus: CheckedCorpus, before: SourceRecord | None, theirs: Set[str] = frozenset()
+    index: IndexReader,
+    corpus: Corpus,
+    before: SourceRecord | None,
+    *,
+    theirs: Set[str] = frozenset(),
+    taken: Container[object] = (),
 ) -> SourceUpdate:
-    """Compare a source with an index; nothing is changed.
+    """Read a source, every file once, and compare it with an index; nothing is changed.
 
     Args:
         index: the index.
-        corpus: the documents of the source as they are now.
+        corpus: the source.
         before: what the index records of it; None if it is new.
         theirs: ids of documents that other sources have; this one neither replaces nor removes them.
+        taken: ids that no document may have.
+
+    Raises:
+        As `Corpus.check`; WriteError if there is no room for the new documents in the temporary directory.
     """
-    now = recorded_source(corpus.corpus)
-    changes = CorpusSync((document for document in corpus if document.id not in theirs), index)
-    embedded = sum(not index.has_vector_of(document.text) for document in changes)
+    found = CheckedPass(corpus, taken)
+    changes = CorpusSync((document for document in found if document.id not in theirs), index)
+    documents, embedded = DocumentSpool(), 0
+    for document in changes:
+        documents.append(document)
+        embedded += not index.has_vector_of(document.text)
+    now = recorded_source(corpus, found.read)
     kept = {*now.ids, *theirs}
-    gone = () if before is None else tuple(i for i in before.ids if i not in kept and i in index)
-    return SourceUpdate(corpus, before, now, theirs, changes.added, changes.replaced, changes.unchanged, embedded, gone)
+    return SourceUpdate(
+        read=found.documents,
+        left_out=found.left_out,
+        before=before,
+        now=now,
+        documents=documents,
+        added=changes.added,
+        changed=changes.replaced,
+        unchanged=changes.unchanged,
+        embedded=embedded,
+        gone=() if before is None else tuple(i for i in before.ids if i not in kept and i in index),
+    )
 
 
 def check_removal(index: IndexReader, removed: Collection[str]) -> None:

@@ -203,6 +203,19 @@ class ContextualIndex(IndexReader):
         with self._writing("recording a source") as writer:
             writer.record_source(source, frozenset(instead_of))
 
+    @contextmanager
+    def exclusively(self, task: str) -> Iterator[None]:
+        """Hold the index for several changes, so that no other writer comes between them.
+
+        Within the block the index is at its newest generation. Other threads wait for its end, other processes and
+        other objects of the same index are refused.
+
+        Args:
+            task: the purpose, shown to writers that are refused, such as "following its sources".
+        """
+        with self._locked(task), self._state.held():
+            yield
+
     def optimize(self) -> None:
         """Drop deleted documents from the files, merge small files, and rebuild the accelerator of "ivf" and "hnsw"."""
         with self._writing("optimizing") as writer:
@@ -250,7 +263,17 @@ class ContextualIndex(IndexReader):
 
     @contextmanager
     def _writing(self, task: str) -> Iterator[IndexWriter]:
-        """Hold the index for writing, at its newest generation."""
+        """Hold the index for one change, at its newest generation; a change within a change is refused."""
+        with self._state.changing:
+            if self._state.is_held:
+                with self._state.held(False):
+                    yield IndexWriter(self._state)
+            else:
+                with self._locked(task):
+                    yield IndexWriter(self._state)
+
+    @contextmanager
+    def _locked(self, task: str) -> Iterator[None]:
         if self.read_only:
             raise ReadOnlyError(f"the index in {self.path} was opened for reading; open it without read_only=True")
         state = f"the index is still there, at generation {self.generation} or later"
@@ -262,4 +285,4 @@ class ContextualIndex(IndexReader):
                 store.set_aside_damaged_staging()
                 store.claim()
                 store.sweep()
-                yield IndexWriter(self._state)
+                yield

@@ -1,11 +1,15 @@
 """An index that knows its sources: `sync`, and how `add`, `drift` and `refit` use what is recorded."""
 
+import gzip
 import json
 import shutil
 
 import pytest
+from opened_files import counted_opens
 
+import cde_retrievers.corpora.sync
 from cde_retrievers import ContextualEncoder
+from cde_retrievers.errors import IndexLockedError
 from cde_retrievers.index import ContextualIndex, Document
 
 SPLIT = ("--split", "headings", "--max-words", 60)  # the model reads few tokens
@@ -27,6 +31,12 @@ def docs(tmp_path):
 def made(answer, docs, model_folder, tmp_path):
     answer("index", docs, "--out", tmp_path / "made", *SPLIT, "--model", model_folder)
     return tmp_path / "made"
+
+
+@pytest.fixture
+def opened():
+    with counted_opens() as counted:
+        yield counted
 
 
 def counts(found):
@@ -200,3 +210,106 @@ def test_a_copied_text_is_not_embedded_again_under_another_name(answer, docs, ma
     shutil.copy(docs / "tea.md", docs / "tea_again.md")
     found = answer("sync", made)
     assert (found["added"], found["embedded"], found["reused"]) == (3, 0, 3)
+
+
+@pytest.mark.parametrize("options", [(), ("--skip-errors",), ("--skip-empty",)])
+def test_every_file_is_opened_once(answer, docs, model_folder, tmp_path, opened, options):
+    made = tmp_path / "made"
+    answer("index", docs, "--out", made, *SPLIT, "--model", model_folder, *options)
+
+    def once(*command):
+        opened.clear()
+        found = answer(*command)
+        files = [str(path) for path in docs.iterdir()]
+        assert {path: opened[path] for path in files} == dict.fromkeys(files, 1), command
+        return found
+
+    assert once("sync", made)["unchanged"] == 24
+    (docs / "tea.md").write_text("# tea\nAll is new here.\n")
+    (docs / "moons.md").write_text("# moons\nThey are round.\n")
+    assert once("sync", made, "--dry-run")["added"] == 2
+    assert once("sync", made)["added"] == 2
+    (docs / "orbits.md").write_text("# orbits\nThey are not.\n")
+    assert once("add", made, docs, "--upsert")["added"] == 1
+    once("add", made, docs, "--upsert", "--id-prefix", "again/", "--as-given", *options)
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl", "rows.csv", "rows.json", "rows.jsonl.gz", "rows.parquet"])
+def test_every_file_of_rows_is_opened_once(answer, indexed, tmp_path, opened, name):
+    folder = tmp_path / "rows"
+    folder.mkdir()
+    rows = [{"id": f"r{i}", "text": f"a row about {topic}"} for i, topic in enumerate(TOPICS)]
+    write_rows(folder / name, rows)
+    opened.clear()
+    assert answer("add", indexed, folder, "--as-given")["added"] == len(TOPICS)
+    assert opened[str(folder / name)] == 1
+    write_rows(folder / name, [*rows[:-1], {"id": "new", "text": "another"}])
+    opened.clear()
+    assert counts(answer("sync", indexed)) == dict(added=1, changed=0, removed=1, unchanged=61, embedded=1, reused=0)
+    assert opened[str(folder / name)] == 1
+
+
+def write_rows(path, rows):
+    lines = "".join(json.dumps(row) + "\n" for row in rows).encode()
+    if path.suffix == ".parquet":
+        pyarrow = pytest.importorskip("pyarrow")
+        from pyarrow import parquet
+
+        parquet.write_table(pyarrow.Table.from_pylist(rows), path)
+    elif path.suffix == ".csv":
+        path.write_text("id,text\n" + "".join(f"{row['id']},{row['text']}\n" for row in rows))
+    elif path.suffix == ".json":
+        path.write_text(json.dumps(rows))
+    else:
+        path.write_bytes(gzip.compress(lines) if path.suffix == ".gz" else lines)
+
+
+def test_what_was_planned_is_what_is_embedded(answer, docs, made, monkeypatch):
+    """A file that changes while others are embedded is of the next sync."""
+    for name in ("moons", "zebras"):
+        (docs / f"{name}.md").write_text(f"# {name}\nThey are round.\n")
+    monkeypatch.setattr("cde_retrievers.index.contextual_index.BATCH", 1)
+    encode = ContextualEncoder.encode_documents
+
+    def meanwhile(self, texts, *arguments, **options):
+        (docs / "zebras.md").write_text("# zebras\nThey are striped.\n")
+        return encode(self, texts, *arguments, **options)
+
+    monkeypatch.setattr(ContextualEncoder, "encode_documents", meanwhile)
+    found = answer("sync", made)
+    assert counts(found) == dict(added=2, changed=0, removed=0, unchanged=24, embedded=2, reused=0)
+    assert contents(made)["zebras.md#zebras"][0].endswith("They are round.")
+    found = answer("sync", made)
+    assert found["sources"][0]["changed_files"] == ["zebras.md"]
+    assert (found["changed"], found["added"], found["removed"]) == (1, 0, 0)
+
+
+def test_no_other_writer_comes_between_the_plan_and_the_change(answer, docs, made, monkeypatch):
+    (docs / "tea.md").write_text("# tea\nAll is new here.\n")
+    plan, refused = cde_retrievers.corpora.sync.plan_update, []
+
+    def meanwhile(*arguments, **options):
+        with pytest.raises(IndexLockedError, match="following its sources"):
+            ContextualIndex.open(made).delete(["bread.md#bread use"])
+        refused.append(1)
+        return plan(*arguments, **options)
+
+    monkeypatch.setattr("cde_retrievers.corpora.sync.plan_update", meanwhile)
+    answer("sync", made)
+    assert refused
+    assert "bread.md#bread use" in contents(made)
+
+
+def test_a_change_within_a_change_is_refused_also_while_the_index_is_held(indexed):
+    index = ContextualIndex.open(indexed)
+
+    def documents():
+        index.delete(["d0"])
+        yield Document("a new text", "new")
+
+    with index.exclusively("a test"):
+        with pytest.raises(IndexLockedError):
+            index.upsert(documents())
+        assert index.delete(["d0"]) == ["d0"]
+        assert index.upsert([Document("a new text", "new")]) == ["new"]
+    assert ContextualIndex.open(indexed).delete(["new"]) == ["new"]

@@ -1,6 +1,7 @@
 """`sync`: an index that follows its sources."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -40,24 +41,25 @@ def sync(
         from cde_retrievers.cli.loading import cut_texts_said, open_index
 
         index, encoder = open_index(path, model, run, read_only=dry_run)
-        records = _records(index, source)
-        updates = _planned(index, encoder, records, run)
-        removed = {identity for update in updates for identity in update.gone}
-        data = {name: sum(getattr(update, name) for update in updates) for name in _COUNTS if name != "removed"}
-        data["removed"] = len(removed)
-        if not dry_run:
-            _check_removal(index, removed, yes)
-            run.if_interrupted = lambda: (
-                "The index is whole, and what was committed stays; give the same command again, and it continues with "
-                "the rest."
-            )
-            if source is not None:
-                _record_move(index, records)
-            with cut_texts_said(run) as counted:
-                for update in updates:
-                    update.apply(index, update.gone, show_progress=run.show_progress)
-            data["embedded"] = counted.texts
-            data["reused"] = data["added"] + data["changed"] - data["embedded"]
+        with nullcontext() if dry_run else index.exclusively("following its sources"):
+            records = _records(index, source)
+            updates = _planned(index, encoder, records, run)
+            removed = {identity for update in updates for identity in update.gone}
+            data = {name: sum(getattr(update, name) for update in updates) for name in _COUNTS if name != "removed"}
+            data["removed"] = len(removed)
+            if not dry_run:
+                _check_removal(index, removed, yes)
+                run.if_interrupted = lambda: (
+                    "The index is whole, and what was committed stays; give the same command again, and it continues "
+                    "with the rest."
+                )
+                if source is not None:
+                    _record_move(index, records)
+                with cut_texts_said(run) as counted:
+                    for update in updates:
+                        update.apply(index, update.gone, show_progress=run.show_progress)
+                data["embedded"] = counted.texts
+                data["reused"] = data["added"] + data["changed"] - data["embedded"]
         counts = ", ".join(f"{data[name]:,} {name}" for name in _COUNTS)
         run.answer(
             {
@@ -66,7 +68,7 @@ def sync(
                 **{name: data[name] for name in _COUNTS},
                 "documents": len(index),
                 "sources": [
-                    {"path": update.now.path, "changed_files": update.changed_files, "left_out": update.corpus.left_out}
+                    {"path": update.now.path, "changed_files": update.changed_files, "left_out": update.left_out}
                     for update in updates
                 ],
                 "generation": index.generation,
@@ -119,8 +121,8 @@ def _planned(
     theirs: set[str] = set()
     updates = []
     for record in reversed(records):
-        update = plan_update(index, corpus_of(record, tokens=encoder).check(), record, frozenset(theirs))
-        run.say(f"{record.path}: {len(update.corpus):,} documents, {len(update.changed_files):,} files changed")
+        update = plan_update(index, corpus_of(record, tokens=encoder), record, theirs=frozenset(theirs))
+        run.say(f"{record.path}: {update.read:,} documents, {len(update.changed_files):,} files changed")
         theirs |= {*update.now.ids}
         updates.append(update)
     return updates[::-1]
