@@ -3,6 +3,7 @@
 from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from cde_retrievers.corpora.files import File
@@ -29,6 +30,18 @@ class FilesRead:
     unread: Mapping[str, str] = field(repr=False)
 
 
+def why_unread(name: str, unread: Mapping[str, str]) -> str | None:
+    """Return why a file was not read that is there, or may be; None if it was, or is gone.
+
+    Args:
+        name: of the file.
+        unread: files and folders that were not read, with the reason.
+    """
+    return next(
+        (unread[str(each)] for each in (PurePosixPath(name), *PurePosixPath(name).parents) if str(each) in unread), None
+    )
+
+
 class CheckedPass:
     """One pass over a corpus, in which every file is opened once; iterate it once.
 
@@ -39,7 +52,7 @@ class CheckedPass:
         taken: ids that no document may have.
 
     Attributes:
-        documents: number of documents so far.
+        seen: ids of the documents so far.
         left_out: number of records without text so far, which are left out.
 
     Raises:
@@ -53,7 +66,7 @@ class CheckedPass:
             )
         self._corpus = corpus
         self._taken = taken
-        self._seen: set[str] = set()
+        self.seen: set[str] = set()
         self._hashes: dict[str, str] = {}
         self._ids: dict[str, tuple[str, ...]] = {}
         self.left_out = 0
@@ -61,7 +74,7 @@ class CheckedPass:
     @property
     def documents(self) -> int:
         """Number of documents so far."""
-        return len(self._seen)
+        return len(self.seen)
 
     @property
     def read(self) -> FilesRead:
@@ -78,7 +91,7 @@ class CheckedPass:
         """
         for file in self._corpus.source.files:
             yield from self._documents_of(file)
-        if not self._seen:
+        if not self.seen:
             raise CorpusFileError(f"{self._corpus.path} holds no documents; give a source that does")
 
     def _documents_of(self, file: File) -> Iterator[Document]:
@@ -89,7 +102,7 @@ class CheckedPass:
                 continue
             document = self._checked(record)
             ids.append(str(document.id))
-            self._seen.add(str(document.id))
+            self.seen.add(str(document.id))
             yield document
         if file.name in self._corpus.unreadable:
             self._hashes.pop(file.name, None)
@@ -98,7 +111,7 @@ class CheckedPass:
 
     def _checked(self, record: Record) -> Document:
         identity = record.document.id
-        if identity in self._seen:
+        if identity in self.seen:
             raise DuplicateIdError(
                 f"{record.place} has the id {identity!r}, which {self._corpus.place_of(identity)} already has; give "
                 f"each its own, or name another column with id= (--id)"
@@ -109,6 +122,6 @@ class CheckedPass:
                 f"upsert() (--upsert), or tell sources apart with id_prefix= (--id-prefix)"
             )
         try:
-            return checked_document(record.document, len(self._seen))
+            return checked_document(record.document, len(self.seen))
         except CDEError as error:
             raise type(error)(f"{record.place}: {error}; columns are chosen with metadata= (--metadata)") from error

@@ -88,7 +88,7 @@ class Corpus:
     @property
     def unread(self) -> dict[str, str]:
         """Why files and folders that are there were not read so far, by name."""
-        return self.unreadable
+        return {**self.source.left_out, **self.unreadable}
 
     def __iter__(self) -> Iterator[Document]:
         """Yield the documents, in the order of file names and rows.

@@ -6,9 +6,10 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from cde_retrievers.corpora.checked_pass import FilesRead
+from cde_retrievers.corpora.checked_pass import FilesRead, why_unread
 from cde_retrievers.corpora.corpus import Corpus
 from cde_retrievers.corpora.discovery import find_source
+from cde_retrievers.corpora.kept_files import KeptFiles
 from cde_retrievers.corpora.read_options import ReadOptions
 from cde_retrievers.corpora.token_count import CountedBy
 from cde_retrievers.errors import ConfigurationError, CorpusFileError
@@ -18,12 +19,13 @@ from cde_retrievers.storage.hashing import sha256_of_file
 _OWN = {"id_prefix"}  # of one source, to tell it from the others
 
 
-def recorded_source(corpus: Corpus, read: FilesRead) -> SourceRecord:
+def recorded_source(corpus: Corpus, read: FilesRead, kept: KeptFiles | None = None) -> SourceRecord:
     """Return what an index should record of a source.
 
     Args:
         corpus: the source.
         read: what its files held when they were read.
+        kept: what stays recorded of files that were not read.
 
     Raises:
         CorpusFileError: the name of a file cannot be recorded.
@@ -34,38 +36,26 @@ def recorded_source(corpus: Corpus, read: FilesRead) -> SourceRecord:
             name.encode("utf-8")
         except UnicodeEncodeError as error:
             raise CorpusFileError(f"{name!r} is not valid Unicode, so the index cannot record it; rename it") from error
-    return SourceRecord.of(path, _as_json(corpus.reading), read.hashes, read.ids)
-
-
-def file_hashes(corpus: Corpus) -> dict[str, str]:
-    """Return the SHA-256 of each file of a source by its name, but for those that `skip_errors` leaves out.
-
-    Raises:
-        CorpusFileError: a file cannot be read.
-    """
-    hashes = {}
-    for file in find_source(corpus.path, corpus.reading).files:
-        try:
-            hashes[file.name] = sha256_of_file(file.path)
-        except OSError as error:
-            if corpus.reading.skip_errors:
-                continue
-            raise CorpusFileError(
-                f"{file.path} cannot be read: {error.strerror}; change its permissions, or remove it"
-            ) from error
-    return hashes
+    kept = kept or KeptFiles()
+    return SourceRecord.of(path, _as_json(corpus.reading), {**kept.hashes, **read.hashes}, {**read.ids, **kept.ids})
 
 
 def changed_files(record: SourceRecord) -> list[str]:
     """Return the names of the files of a source that are new, changed or gone since it was recorded.
 
-    All of them are gone if the source cannot be found.
+    All of them are gone if the source cannot be found. A file that cannot be read is not known to be changed.
     """
     try:
-        now = file_hashes(corpus_of(record))
+        source = find_source(Path(record.path), _options(record.reading))
     except CorpusFileError:
-        now = {}
-    return differing_files(record.files, now)
+        return sorted(record.files)
+    hashes, unread = {}, dict(source.left_out)
+    for file in source.files:
+        try:
+            hashes[file.name] = sha256_of_file(file.path)
+        except OSError as error:
+            unread[file.name] = str(error)
+    return [name for name in differing_files(record.files, hashes) if why_unread(name, unread) is None]
 
 
 def differing_files(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:

@@ -1,12 +1,13 @@
 """Bringing an index up to date with a source that it records."""
 
-from collections.abc import Collection, Container, Set
+from collections.abc import Collection, Container, Iterable, Set
 from dataclasses import dataclass, field
 
 from cde_retrievers.corpora.checked_pass import CheckedPass
 from cde_retrievers.corpora.corpus import Corpus
 from cde_retrievers.corpora.document_spool import DocumentSpool
 from cde_retrievers.corpora.incremental import CorpusSync
+from cde_retrievers.corpora.kept_files import KeptFiles, kept_files
 from cde_retrievers.corpora.recorded_source import differing_files, recorded_source
 from cde_retrievers.errors import RemovalRefusedError
 from cde_retrievers.index.contextual_index import ContextualIndex
@@ -32,6 +33,7 @@ class SourceUpdate:
         unchanged: number of documents that the index has as they are.
         embedded: number of new and changed documents whose text must be embedded.
         gone: ids of documents of the index that it had when it was last read, and no longer has.
+        kept: files that were not read and are not gone, so that their documents stay.
     """
 
     read: int
@@ -44,11 +46,21 @@ class SourceUpdate:
     unchanged: int
     embedded: int
     gone: tuple[str, ...] = field(repr=False)
+    kept: KeptFiles
 
     @property
     def reused(self) -> int:
         """Number of new and changed documents whose text has a vector in the index already."""
         return self.added + self.changed - self.embedded
+
+    @property
+    def of_gone_files(self) -> list[str]:
+        """The documents that are gone together with their files."""
+        if self.before is None:
+            return []
+        files = self.now.files
+        lost = {i for name, ids in self.before.ids_by_file.items() if name and name not in files for i in ids}
+        return [identity for identity in self.gone if identity in lost]
 
     @property
     def changed_files(self) -> list[str]:
@@ -119,8 +131,10 @@ def plan_update(
     for document in changes:
         documents.append(document)
         embedded += not index.has_vector_of(document.text)
-    now = recorded_source(corpus, found.read)
-    kept = {*now.ids, *theirs}
+    kept = kept_files(before, found.read, found.seen | theirs)
+    now = recorded_source(corpus, found.read, kept)
+    there = {*now.ids, *theirs}
+    gone = () if before is None else tuple(i for i in before.ids if i not in there and i in index)
     return SourceUpdate(
         read=found.documents,
         left_out=found.left_out,
@@ -131,8 +145,22 @@ def plan_update(
         changed=changes.replaced,
         unchanged=changes.unchanged,
         embedded=embedded,
-        gone=() if before is None else tuple(i for i in before.ids if i not in kept and i in index),
+        gone=gone,
+        kept=kept,
     )
+
+
+def check_sources(updates: Iterable[SourceUpdate]) -> None:
+    """Raise RemovalRefusedError if more than a quarter of a source's documents are gone together with their files."""
+    for update in updates:
+        lost = update.of_gone_files
+        known = 0 if update.before is None else len(update.before.ids)
+        if _FEW * len(lost) > known:
+            raise RemovalRefusedError(
+                f"{len(lost):,} of the {known:,} documents of {update.now.path} are of files that are not there any "
+                f"more, such as {lost[0]!r}; nothing was changed; look whether all of it is there, and remove them "
+                f"with --yes"
+            )
 
 
 def check_removal(index: IndexReader, removed: Collection[str]) -> None:

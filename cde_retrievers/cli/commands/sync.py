@@ -39,6 +39,7 @@ def sync(
     """
     with session(output) as run:
         from cde_retrievers.cli.loading import cut_texts_said, open_index
+        from cde_retrievers.corpora.sync import check_removal, check_sources
 
         index, encoder = open_index(path, model, run, read_only=dry_run)
         with nullcontext() if dry_run else index.exclusively("following its sources"):
@@ -48,7 +49,9 @@ def sync(
             data = {name: sum(getattr(update, name) for update in updates) for name in _COUNTS if name != "removed"}
             data["removed"] = len(removed)
             if not dry_run:
-                _check_removal(index, removed, yes)
+                if not yes:
+                    check_removal(index, removed)
+                    check_sources(updates)
                 run.if_interrupted = lambda: (
                     "The index is whole, and what was committed stays; give the same command again, and it continues "
                     "with the rest."
@@ -66,9 +69,15 @@ def sync(
                 "index": str(path),
                 "dry_run": dry_run,
                 **{name: data[name] for name in _COUNTS},
+                "kept": sum(update.kept.documents for update in updates),
                 "documents": len(index),
                 "sources": [
-                    {"path": update.now.path, "changed_files": update.changed_files, "left_out": update.left_out}
+                    {
+                        "path": update.now.path,
+                        "changed_files": update.changed_files,
+                        "left_out": update.left_out,
+                        "kept": dict(update.kept.reasons),
+                    }
                     for update in updates
                 ],
                 "generation": index.generation,
@@ -123,13 +132,18 @@ def _planned(
     for record in reversed(records):
         update = plan_update(index, corpus_of(record, tokens=encoder), record, theirs=frozenset(theirs))
         run.say(f"{record.path}: {update.read:,} documents, {len(update.changed_files):,} files changed")
+        say_kept(update, run)
         theirs |= {*update.now.ids}
         updates.append(update)
     return updates[::-1]
 
 
-def _check_removal(index: "ContextualIndex", removed: set[str], yes: bool) -> None:
-    from cde_retrievers.corpora.sync import check_removal
-
-    if not yes:
-        check_removal(index, removed)
+def say_kept(update: "SourceUpdate", run: Session) -> None:
+    """Say which documents stay in the index although their files were not read."""
+    for name, reason in update.kept.reasons.items():
+        run.say(f"kept: {len(update.kept.ids[name]):,} documents of {name or update.now.path}: {reason}")
+    if update.kept.documents:
+        run.warn(
+            f"{update.now.path}: {update.kept.documents:,} documents stay as they are, since their files are there but "
+            f"were not read; documents are removed when their file is"
+        )

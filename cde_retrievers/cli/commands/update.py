@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from typer import BadParameter, Option
 
 from cde_retrievers.cli.commands.build import opened_source, say_what_was_read
-from cde_retrievers.cli.commands.sync import Yes
+from cde_retrievers.cli.commands.sync import Yes, say_kept
 from cde_retrievers.cli.options.common import ContextOptions, IndexPath, ModelOptions, OutputOptions, ReadingOptions
 from cde_retrievers.cli.session import Session, session
 
@@ -62,6 +62,7 @@ def add(
             own = next((record for record in records if record.path == absolute(reading.source)), None)
             update = plan_update(index, corpus, own, taken=() if upsert else index)
             say_what_was_read(run, corpus, update.read, update.left_out)
+            say_kept(update, run)
             removed = _not_in(update.now.ids, index, reading.id_prefix) if prune else []
             if not yes:
                 check_removal(index, removed)
