@@ -1,5 +1,6 @@
 """What an index records of a source, and reading a source again as it was read before."""
 
+import codecs
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
@@ -17,6 +18,7 @@ from cde_retrievers.index.sources_file import SourceRecord
 from cde_retrievers.storage.hashing import sha256_of_file
 
 _OWN = {"id_prefix"}  # of one source, to tell it from the others
+_INSTEAD = {"chunk_tokens": "max_words", "max_words": "chunk_tokens"}  # one is given in place of the other
 
 
 def recorded_source(corpus: Corpus, read: FilesRead, kept: KeptFiles | None = None) -> SourceRecord:
@@ -77,34 +79,38 @@ def corpus_of(record: SourceRecord, tokens: CountedBy | None = None) -> Corpus:
     return Corpus(record.path, _options(record.reading), tokens=tokens)
 
 
-def options_like_before(path: Path, given: ReadOptions, records: Sequence[SourceRecord]) -> ReadOptions:
+def options_like_before(path: Path, given: Mapping[str, Any], records: Sequence[SourceRecord]) -> ReadOptions:
     """Return how to read a source for an index: as it was read before, or a new one as the others were.
 
     Options of a new source may add to those that were given for the others, but not differ from them.
 
     Args:
         path: the source.
-        given: options that were given for it; one at its default counts as left out.
+        given: the options that were given for it.
         records: what the index records.
 
     Raises:
         ConfigurationError: an option is given that differs from the recorded one, or the index has sources that were
             read in different ways.
     """
+    asked = {name: list(value) if isinstance(value, tuple) else value for name, value in given.items()}
     own = next((record for record in records if record.path == absolute(path)), None)
     if own is not None:
-        return _merged(path, given, own, own.reading, own.reading)
+        _check_given(path, asked, own, own.reading)
+        return _options({**own.reading, **asked})
     ways = [{name: value for name, value in record.reading.items() if name not in _OWN} for record in records]
     if not ways:
-        return given
+        return ReadOptions(**given)
     if any(way != ways[0] for way in ways):
         raise ConfigurationError(
             f"the index has sources that were read in different ways, {_shown(records, ways)}; say how to read {path}: "
             f"give its options, and --as-given"
         )
     default = _as_json(ReadOptions())
-    chosen = {name: value for name, value in ways[0].items() if value != default.get(name)}
-    return _merged(path, given, records[0], ways[0], chosen)
+    _check_given(
+        path, asked, records[0], {name: value for name, value in ways[0].items() if value != default.get(name)}
+    )
+    return _options({**ways[0], **asked})
 
 
 def absolute(path: Path) -> str:
@@ -112,21 +118,38 @@ def absolute(path: Path) -> str:
     return os.path.abspath(path)
 
 
-def _merged(
-    path: Path, given: ReadOptions, record: SourceRecord, recorded: dict[str, Any], binding: dict[str, Any]
-) -> ReadOptions:
-    """Return the recorded options with the given ones, which must not differ from those that are binding."""
-    default = _as_json(ReadOptions())
-    asked = {name: value for name, value in _as_json(given).items() if value != default[name]}
-    differing = [name for name, value in asked.items() if name in binding and value != binding[name]]
+def _check_given(path: Path, asked: Mapping[str, Any], record: SourceRecord, binding: Mapping[str, Any]) -> None:
+    """Raise ConfigurationError, with both, if options differ from those that are binding."""
+    differing: dict[str, Any] = {}
+    for name, value in asked.items():
+        rival = _INSTEAD.get(name, "")
+        if binding.get(rival) is not None:
+            differing[rival] = binding[rival]
+        elif name in binding and not _is_same(name, value, binding[name], record):
+            differing[name] = binding[name]
     if differing:
-        before = ", ".join(f"{name}={recorded[name]!r}" for name in differing)
-        now = ", ".join(f"{name}={asked[name]!r}" for name in differing)
+        before = ", ".join(f"{name}={value!r}" for name, value in differing.items())
+        now = ", ".join(f"{name}={asked[name]!r}" for name in asked if {name, _INSTEAD.get(name)} & differing.keys())
         raise ConfigurationError(
             f"{record.path} was read for this index with {before}, but {now} is given for {path}; leave that out to "
             f"read it as before, or give --as-given to go by the options of this command alone"
         )
-    return _options({**recorded, **asked})
+
+
+def _is_same(option: str, given: object, recorded: object, record: SourceRecord) -> bool:
+    """Whether two values of an option mean the same: two names of an encoding, or the format that was found."""
+    if option == "encoding":
+        return _codec(given) == _codec(recorded)
+    if option == "format" and recorded is None:
+        return given == find_source(Path(record.path), _options(record.reading)).format
+    return given == recorded
+
+
+def _codec(encoding: object) -> str:
+    try:
+        return codecs.lookup(str(encoding)).name
+    except (LookupError, ValueError):  # refused when it is to be used
+        return str(encoding)
 
 
 def _options(recorded: dict[str, Any]) -> ReadOptions:

@@ -167,6 +167,39 @@ def test_a_source_is_read_as_before_and_other_options_are_refused(run, answer, d
     assert len(ContextualIndex.open(made)) == 24
 
 
+@pytest.mark.parametrize(("before", "now"), [(("--overlap", 5), ("--overlap", 0)), ((), ("--encoding", "latin-1"))])
+def test_an_option_that_is_given_as_its_default_is_given(run, answer, docs, model_folder, tmp_path, before, now):
+    made = tmp_path / "made"
+    answer("index", docs, "--out", made, *SPLIT, *before, "--model", model_folder)
+    for command in (("add", made, docs, "--upsert"), ("drift", made, docs)):
+        result = run(*command, *now)
+        assert result.exit_code == 1
+        assert f"was read for this index with {now[0][2:]}=" in result.stderr
+    assert answer("add", made, docs, "--upsert", *before)["unchanged"] == 24
+    result = run("drift", made, docs, *SPLIT, *now, "--as-given")
+    assert "24 documents in 8 files" in result.stderr, "it was read, if too short to be compared"
+
+
+def test_an_option_that_a_new_source_has_no_use_for_is_explained(run, docs, model_folder, tmp_path):
+    made = tmp_path / "made"
+    run("index", docs, "--out", made, *SPLIT, "--ending", ".md", "--model", model_folder)
+    result = run("add", made, docs / "tea.md", "--upsert")
+    assert result.exit_code == 1
+    assert "--ending" in result.stderr
+    assert "come from how the sources of the index were read, and --as-given" in result.stderr
+
+
+def test_prune_without_the_prefix_repeated_leaves_other_sources_alone(answer, made, docs, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "moons.md").write_text("# moons\nThey are round.\n\n# orbits\nThey are not.\n")
+    assert answer("add", made, other, "--id-prefix", "other/")["added"] == 2
+    (other / "moons.md").write_text("# moons\nThey are round.\n")
+    found = answer("add", made, other, "--upsert", "--prune", "--yes")
+    assert (found["removed"], found["documents"]) == (1, 25)
+    assert len(ContextualIndex.open(made).sources) == 2
+
+
 def test_a_new_source_is_read_as_the_others_were(run, answer, made, tmp_path):
     other = tmp_path / "other"
     other.mkdir()

@@ -1,6 +1,7 @@
 """`fit` and `index`: a context and an index out of documents in files."""
 
 from collections.abc import Callable, Container, Sequence
+from dataclasses import fields
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,7 +10,7 @@ from typer import BadParameter, Option
 
 from cde_retrievers.cli.options.common import ContextOptions, Kind, ModelOptions, OutputOptions, ReadingOptions
 from cde_retrievers.cli.session import Session, session
-from cde_retrievers.errors import IndexFileError, PathInUseError
+from cde_retrievers.errors import ConfigurationError, IndexFileError, PathInUseError
 
 if TYPE_CHECKING:
     from cde_retrievers.corpora import CheckedCorpus, Corpus
@@ -166,8 +167,18 @@ def opened_source(
     from cde_retrievers.corpora import Corpus
     from cde_retrievers.corpora.recorded_source import options_like_before
 
-    options = options_like_before(reading.source, reading.options(), records)
-    corpus = Corpus(reading.source, options)  # before a model is loaded: what is wrong with the source is soon said
+    given = reading.given()
+    options = options_like_before(reading.source, given, records)
+    try:
+        # Before a model is loaded: what is wrong with the source is soon said.
+        corpus = Corpus(reading.source, options)
+    except ConfigurationError as error:
+        if all(each.name in given or getattr(options, each.name) == each.default for each in fields(options)):
+            raise
+        raise ConfigurationError(
+            f"{error}; some options come from how the sources of the index were read, and --as-given goes by the "
+            f"options of this command alone"
+        ) from error
     if encoder is not None and options.counts_tokens:
         corpus = Corpus(reading.source, options, tokens=encoder())
     return corpus

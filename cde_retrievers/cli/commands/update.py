@@ -8,7 +8,14 @@ from typer import BadParameter, Option
 
 from cde_retrievers.cli.commands.build import opened_source, say_what_was_read
 from cde_retrievers.cli.commands.sync import Yes, say_kept
-from cde_retrievers.cli.options.common import ContextOptions, IndexPath, ModelOptions, OutputOptions, ReadingOptions
+from cde_retrievers.cli.options.common import (
+    AsGiven,
+    ContextOptions,
+    IndexPath,
+    ModelOptions,
+    OutputOptions,
+    ReadingOptions,
+)
 from cde_retrievers.cli.session import Session, session
 
 if TYPE_CHECKING:
@@ -35,12 +42,7 @@ def add(
             "source; with --id-prefix only among those whose ids begin so, as an index of several sources needs it.",
         ),
     ] = False,
-    as_given: Annotated[
-        bool,
-        Option(
-            "--as-given", help="Read SOURCE by the options of this command alone, not as the index's sources were read."
-        ),
-    ] = False,
+    as_given: AsGiven = False,
     yes: Yes = False,
 ) -> None:
     """Embed the documents of SOURCE under the context of INDEX, and add them.
@@ -63,7 +65,7 @@ def add(
             update = plan_update(index, corpus, own, taken=() if upsert else index)
             say_what_was_read(run, corpus, update.read, update.left_out)
             say_kept(update, run)
-            removed = _not_in(update.now.ids, index, reading.id_prefix) if prune else []
+            removed = _not_in(update.now.ids, index, corpus.reading.id_prefix) if prune else []
             if not yes:
                 check_removal(index, removed)
             before = len(index)
@@ -72,7 +74,7 @@ def add(
                 update.apply(
                     index,
                     removed,
-                    instead_of=[record.path for record in records] if prune and not reading.id_prefix else (),
+                    instead_of=[record.path for record in records] if prune and not corpus.reading.id_prefix else (),
                     show_progress=run.show_progress,
                 )
         data = {
