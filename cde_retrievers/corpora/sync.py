@@ -1,7 +1,7 @@
 """Bringing an index up to date with a source that it records."""
 
-from collections.abc import Collection, Container, Iterable, Set
-from dataclasses import dataclass, field
+from collections.abc import Collection, Container, Iterable, Sequence, Set
+from dataclasses import dataclass, field, replace
 
 from cde_retrievers.corpora.checked_pass import CheckedPass
 from cde_retrievers.corpora.corpus import Corpus
@@ -148,6 +148,25 @@ def plan_update(
         gone=gone,
         kept=kept,
     )
+
+
+def plan_updates(index: IndexReader, sources: Sequence[tuple[Corpus, SourceRecord]]) -> list[SourceUpdate]:
+    """Compare all sources with an index; a document of two sources is taken from the later one.
+
+    Args:
+        index: the index.
+        sources: every source and what the index records of it.
+
+    Raises:
+        As `plan_update`.
+    """
+    theirs: set[str] = set()
+    updates = []
+    for corpus, before in reversed(sources):
+        updates.append(plan_update(index, corpus, before, theirs=frozenset(theirs)))
+        theirs |= {*updates[-1].now.ids}
+    # What one source has no longer, another may have.
+    return [replace(update, gone=tuple(i for i in update.gone if i not in theirs)) for update in reversed(updates)]
 
 
 def check_sources(updates: Iterable[SourceUpdate]) -> None:

@@ -123,19 +123,15 @@ def _record_move(index: "ContextualIndex", records: "Sequence[SourceRecord]") ->
 def _planned(
     index: "ContextualIndex", encoder: "ContextualEncoder", records: "Sequence[SourceRecord]", run: Session
 ) -> "list[SourceUpdate]":
-    """Read every source, and compare it with the index; a document of two sources is taken from the later one."""
+    """Read every source, and compare it with the index."""
     from cde_retrievers.corpora.recorded_source import corpus_of
-    from cde_retrievers.corpora.sync import plan_update
+    from cde_retrievers.corpora.sync import plan_updates
 
-    theirs: set[str] = set()
-    updates = []
-    for record in reversed(records):
-        update = plan_update(index, corpus_of(record, tokens=encoder), record, theirs=frozenset(theirs))
-        run.say(f"{record.path}: {update.read:,} documents, {len(update.changed_files):,} files changed")
+    updates = plan_updates(index, [(corpus_of(record, tokens=encoder), record) for record in records])
+    for update in updates:
+        run.say(f"{update.now.path}: {update.read:,} documents, {len(update.changed_files):,} files changed")
         say_kept(update, run)
-        theirs |= {*update.now.ids}
-        updates.append(update)
-    return updates[::-1]
+    return updates
 
 
 def say_kept(update: "SourceUpdate", run: Session) -> None:
