@@ -3,10 +3,13 @@
 import codecs
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, fields
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import cde_retrievers
 from cde_retrievers.corpora.checked_pass import FilesRead, why_unread
 from cde_retrievers.corpora.corpus import Corpus
 from cde_retrievers.corpora.discovery import find_source
@@ -17,6 +20,7 @@ from cde_retrievers.errors import ConfigurationError, CorpusFileError
 from cde_retrievers.index.sources_file import SourceRecord
 from cde_retrievers.storage.hashing import sha256_of_file
 
+_READERS = ("mammoth", "markdown-it-py", "pyarrow", "pypdf", "selectolax")
 _OWN = {"id_prefix"}  # of one source, to tell it from the others
 _INSTEAD = {"chunk_tokens": "max_words", "max_words": "chunk_tokens"}  # one is given in place of the other
 
@@ -39,7 +43,27 @@ def recorded_source(corpus: Corpus, read: FilesRead, kept: KeptFiles | None = No
         except UnicodeEncodeError as error:
             raise CorpusFileError(f"{name!r} is not valid Unicode, so the index cannot record it; rename it") from error
     kept = kept or KeptFiles()
-    return SourceRecord.of(path, _as_json(corpus.reading), {**kept.hashes, **read.hashes}, {**read.ids, **kept.ids})
+    bare = SourceRecord(path=path, reading=_as_json(corpus.reading), files={}, ids=(), read_by=reading_versions())
+    return bare.with_files({**kept.hashes, **read.hashes}, {**read.ids, **kept.ids})
+
+
+def reading_versions() -> dict[str, str]:
+    """Return the versions of this package and of the installed ones that read and split files, by name."""
+    found = {"cde-retrievers": cde_retrievers.__version__}
+    for package in _READERS:
+        with suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
+
+
+def version_changes(before: SourceRecord, now: SourceRecord) -> list[str]:
+    """Describe each package that had another version when a source was read before; none if that is not recorded."""
+    names = sorted(before.read_by.keys() | now.read_by.keys()) if before.read_by else []
+    return [
+        f"{name} {before.read_by.get(name, 'not installed')} then, {now.read_by.get(name, 'not installed')} now"
+        for name in names
+        if before.read_by.get(name) != now.read_by.get(name)
+    ]
 
 
 def changed_files(record: SourceRecord) -> list[str]:

@@ -1,6 +1,6 @@
 """Bringing an index up to date with a source that it records."""
 
-from collections.abc import Collection, Container, Iterable, Sequence, Set
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 
 from cde_retrievers.corpora.checked_pass import CheckedPass
@@ -34,6 +34,8 @@ class SourceUpdate:
         embedded: number of new and changed documents whose text must be embedded.
         gone: ids of documents of the index that it had when it was last read, and no longer has.
         kept: files that were not read and are not gone, so that their documents stay.
+        reread: number of new, changed and gone documents of files that are as they were, by their names: what reads and
+            splits them has changed, or the index.
     """
 
     read: int
@@ -47,6 +49,7 @@ class SourceUpdate:
     embedded: int
     gone: tuple[str, ...] = field(repr=False)
     kept: KeptFiles
+    reread: Mapping[str, int] = field(repr=False)
 
     @property
     def reused(self) -> int:
@@ -91,7 +94,7 @@ class SourceUpdate:
         if removed:
             index.delete(removed)
         ids = {name: tuple(i for i in found if i in index) for name, found in started.ids_by_file.items()}
-        index.record_source(SourceRecord.of(self.now.path, self.now.reading, self.now.files, ids), instead_of)
+        index.record_source(self.now.with_files(self.now.files, ids), instead_of)
 
     def _started(self) -> SourceRecord:
         """Return the record of an update that is not complete: its files as they were, with all old and new ids."""
@@ -101,8 +104,9 @@ class SourceUpdate:
             name: (*now.get(name, ()), *(i for i in before.get(name, ()) if i not in taken))
             for name in dict.fromkeys((*now, *before))
         }
-        files = {} if self.before is None else self.before.files
-        return SourceRecord.of(self.now.path, self.now.reading, files, ids)
+        if self.before is None:
+            return self.now.with_files({}, ids)
+        return self.now.with_files(self.before.files, ids).model_copy(update={"read_by": self.before.read_by})
 
 
 def plan_update(
@@ -127,9 +131,10 @@ def plan_update(
     """
     found = CheckedPass(corpus, taken)
     changes = CorpusSync((document for document in found if document.id not in theirs), index)
-    documents, embedded = DocumentSpool(), 0
+    documents, differing, embedded = DocumentSpool(), set[str](), 0
     for document in changes:
         documents.append(document)
+        differing.add(str(document.id))
         embedded += not index.has_vector_of(document.text)
     kept = kept_files(before, found.read, found.seen | theirs)
     now = recorded_source(corpus, found.read, kept)
@@ -147,7 +152,18 @@ def plan_update(
         embedded=embedded,
         gone=gone,
         kept=kept,
+        reread={} if before is None else _reread(before, now, differing.union(gone)),
     )
+
+
+def _reread(before: SourceRecord, now: SourceRecord, differing: set[str]) -> dict[str, int]:
+    """Count the documents that differ although their file and its options do not, by file."""
+    if before.reading != now.reading:
+        return {}
+    old, new = before.ids_by_file, now.ids_by_file
+    same = [name for name, digest in now.files.items() if before.files.get(name) == digest]
+    counts = {name: len(differing.intersection((*old.get(name, ()), *new.get(name, ())))) for name in same}
+    return {name: count for name, count in counts.items() if count}
 
 
 def plan_updates(index: IndexReader, sources: Sequence[tuple[Corpus, SourceRecord]]) -> list[SourceUpdate]:

@@ -27,6 +27,7 @@ class SourceRecord(BaseModel):
         reading: the options that it was read with, as JSON values.
         files: SHA-256 of each of its files by their names.
         ids: ids of its documents, file by file.
+        read_by: versions of the packages that read and split them, by name; empty if that was not recorded.
         counts: number of these that each file has, in their order; ids behind them are of files that are not known.
     """
 
@@ -37,6 +38,7 @@ class SourceRecord(BaseModel):
     files: dict[str, Sha256]
     ids: tuple[str, ...]
     counts: dict[str, Count] = Field(default_factory=dict)
+    read_by: dict[str, str] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _counts_its_ids(self) -> Self:
@@ -44,18 +46,15 @@ class SourceRecord(BaseModel):
             raise ValueError(f"{sum(self.counts.values())} ids are counted, but there are {len(self.ids)}")
         return self
 
-    @classmethod
-    def of(
-        cls, path: str, reading: Mapping[str, Any], files: Mapping[str, str], ids: Mapping[str, Sequence[str]]
-    ) -> Self:
-        """Return a record with the ids of the documents of each file; those below "" are of files not known."""
+    def with_files(self, files: Mapping[str, str], ids: Mapping[str, Sequence[str]]) -> Self:
+        """Return this record with other files, and the ids of each; those below "" are of files not known."""
         known = {name: found for name, found in ids.items() if name and found}
-        return cls(
-            path=path,
-            reading=dict(reading),
-            files=dict(files),
-            ids=tuple(chain(*known.values(), ids.get("", ()))),
-            counts={name: len(found) for name, found in known.items()},
+        return self.model_copy(
+            update={
+                "files": dict(files),
+                "ids": tuple(chain(*known.values(), ids.get("", ()))),
+                "counts": {name: len(found) for name, found in known.items()},
+            }
         )
 
     @property

@@ -7,6 +7,7 @@ import shutil
 import pytest
 from opened_files import counted_opens
 
+import cde_retrievers.corpora.corpus
 import cde_retrievers.corpora.sync
 from cde_retrievers import ContextualEncoder
 from cde_retrievers.errors import IndexLockedError
@@ -295,6 +296,20 @@ def write_rows(path, rows):
         path.write_text(json.dumps(rows))
     else:
         path.write_bytes(gzip.compress(lines) if path.suffix == ".gz" else lines)
+
+
+def test_a_dry_run_says_when_what_splits_has_changed(run, answer, made, monkeypatch):
+    parts = cde_retrievers.corpora.corpus.split_record
+    monkeypatch.setattr(
+        "cde_retrievers.corpora.corpus.split_record", lambda r, by_headings, rules: parts(r, False, rules)
+    )
+    monkeypatch.setattr("cde_retrievers.corpora.recorded_source.reading_versions", lambda: {"cde-retrievers": "99.1"})
+    result = run("sync", made, "--dry-run")
+    assert "of 8 files that did not change, such as" in result.stderr
+    assert f"cde-retrievers {cde_retrievers.__version__} then, 99.1 now" in result.stderr
+    [source] = answer("sync", made, "--dry-run")["sources"]
+    assert (source["changed_files"], source["reread"]) == ([], 32)
+    assert "did not change" in run("sync", made).stderr, "it is said before the removal is refused"
 
 
 def test_what_was_planned_is_what_is_embedded(answer, docs, made, monkeypatch):

@@ -2,12 +2,14 @@
 
 import os
 import shutil
+from dataclasses import replace
 
 import pytest
 from bag_of_words import BagOfWords
 
+import cde_retrievers.corpora.corpus
 from cde_retrievers.corpora import Corpus, ReadOptions
-from cde_retrievers.corpora.recorded_source import corpus_of, recorded_source
+from cde_retrievers.corpora.recorded_source import corpus_of, recorded_source, version_changes
 from cde_retrievers.corpora.sync import plan_update, plan_updates
 from cde_retrievers.index import ContextualIndex, Document
 from cde_retrievers.index.store import IndexStore
@@ -130,3 +132,48 @@ def test_a_source_of_any_name_is_found_from_anywhere_also_by_an_index_that_was_m
     (tmp_path / "here" / name / "tea.md").unlink()
     [update] = sync(index)
     assert (update.unchanged, len(update.gone), len(index)) == (14, 2, 14)
+
+
+def resplit(monkeypatch, packages):
+    """Split as another release might, with other versions of packages."""
+    parts = cde_retrievers.corpora.corpus.split_record
+
+    def split(record, by_headings, rules):
+        return (
+            replace(part, document=replace(part.document, text=part.document.text + "!"))
+            for part in parts(record, by_headings, rules)
+        )
+
+    monkeypatch.setattr("cde_retrievers.corpora.corpus.split_record", split)
+    monkeypatch.setattr("cde_retrievers.corpora.recorded_source.reading_versions", lambda: packages)
+
+
+def test_another_way_to_split_is_told_from_changed_files(tmp_path, monkeypatch):
+    docs = write(tmp_path / "docs")
+    index = build(docs, tmp_path / "index")
+    (docs / "tea.md").write_text("# tea\nAll is new here.\n")
+    [record] = index.sources
+    now = {**record.read_by, "markdown-it-py": "99.1"}
+    resplit(monkeypatch, now)
+    [update] = plan_updates(index, [(corpus_of(record), record)])
+    assert update.changed == 15
+    assert update.reread == {f"{topic}.md": 2 for topic in TOPICS if topic != "tea"}
+    [change] = version_changes(update.before, update.now)
+    assert change == f"markdown-it-py {record.read_by['markdown-it-py']} then, 99.1 now"
+    update.apply(index, update.gone)
+    assert index.sources[0].read_by == now
+    [update] = sync(index)
+    assert (update.unchanged, update.reread) == (15, {})
+
+
+def test_changed_files_and_options_are_no_other_way_to_split(tmp_path):
+    docs = write(tmp_path / "docs")
+    index = build(docs, tmp_path / "index")
+    (docs / "tea.md").write_text("# tea\nAll is new here.\n")
+    (docs / "moons.md").write_text("# moons\nThey are round.\n")
+    (docs / "clocks.md").unlink()
+    [record] = index.sources
+    assert plan_update(index, corpus_of(record), record).reread == {}
+    assert plan_update(index, Corpus(docs, replace(SPLIT, split="paragraphs")), record).reread == {}
+    index.delete(["bread.md#bread"])
+    assert plan_update(index, corpus_of(record), record).reread == {"bread.md": 1}

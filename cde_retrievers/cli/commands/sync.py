@@ -77,6 +77,7 @@ def sync(
                         "changed_files": update.changed_files,
                         "left_out": update.left_out,
                         "kept": dict(update.kept.reasons),
+                        "reread": sum(update.reread.values()),
                     }
                     for update in updates
                 ],
@@ -131,7 +132,23 @@ def _planned(
     for update in updates:
         run.say(f"{update.now.path}: {update.read:,} documents, {len(update.changed_files):,} files changed")
         say_kept(update, run)
+        _say_reread(update, run)
     return updates
+
+
+def _say_reread(update: "SourceUpdate", run: Session) -> None:
+    """Say how many documents differ although their files do not, and why that may be."""
+    from cde_retrievers.corpora.recorded_source import version_changes
+
+    if update.reread and update.before is not None:
+        reasons = version_changes(update.before, update.now) or [
+            "the index was changed by something else, or another model counts the tokens"
+        ]
+        run.warn(
+            f"{update.now.path}: {sum(update.reread.values()):,} of the added, changed and removed documents are of "
+            f"{len(update.reread):,} files that did not change, such as {next(iter(update.reread))}; they are read or "
+            f"split differently than before: {'; '.join(reasons)}"
+        )
 
 
 def say_kept(update: "SourceUpdate", run: Session) -> None:
