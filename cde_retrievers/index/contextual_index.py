@@ -153,6 +153,8 @@ class ContextualIndex(IndexReader):
     def add(self, documents: Iterable[Document | str], *, show_progress: bool | None = None) -> list[str]:
         """Embed documents under the index's context, append them in commits of 2,048, and return their ids in order.
 
+        Every text is embedded. `upsert` reuses the vectors of texts that are there, and reads them all once for that.
+
         Raises:
             DuplicateIdError: an id occurs twice or is already in the index; `upsert` replaces.
             InvalidDocumentError, InvalidTextError: a document cannot be stored; raised before any of a list is added.

@@ -361,3 +361,15 @@ def test_a_change_within_a_change_is_refused_also_while_the_index_is_held(indexe
         assert index.delete(["d0"]) == ["d0"]
         assert index.upsert([Document("a new text", "new")]) == ["new"]
     assert ContextualIndex.open(indexed).delete(["new"]) == ["new"]
+
+
+def test_add_embeds_no_text_that_the_index_has(answer, docs, made, tmp_path):
+    other = shutil.copytree(docs, tmp_path / "other")
+    (other / "moons.md").write_text("# moons\nThey are round.\n")
+    found = answer("add", made, other, "--id-prefix", "copy/")
+    assert (found["added"], found["embedded"], found["reused"]) == (25, 1, 24)
+    index = ContextualIndex.open(made)
+    ids = index.ids()
+    copies = [identity for identity in ids if f"copy/{identity}" in ids]
+    assert len(copies) == 24
+    assert (index.vectors(copies) == index.vectors([f"copy/{identity}" for identity in copies])).all()
