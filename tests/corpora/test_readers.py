@@ -6,11 +6,13 @@ import sys
 import zipfile
 
 import pytest
+from opened_files import counted_opens
 
 from cde_retrievers.corpora import Corpus, ReadOptions
 from cde_retrievers.corpora.readers.html import html_as_markdown
 from cde_retrievers.corpora.readers.restructured_text import rst_as_markdown
 from cde_retrievers.errors import CorpusFileError, MissingDependencyError
+from cde_retrievers.storage.hashing import sha256_of_file
 
 pytest.importorskip("selectolax")
 pytest.importorskip("pypdf")
@@ -340,3 +342,18 @@ def test_a_page_that_names_no_encoding_or_a_wrong_one_is_refused_and_a_given_one
         list(Corpus(tmp_path))
     (document,) = Corpus(tmp_path, reading=ReadOptions(encoding="latin-1"))
     assert "thé" in document.text
+
+
+@pytest.mark.parametrize("reading", [ReadOptions(), ReadOptions(skip_errors=True)])
+def test_every_kind_of_file_is_opened_once(tmp_path, reading):
+    write_docx(tmp_path / "a.docx")
+    write_epub(tmp_path / "b.epub")
+    write_pdf(tmp_path / "c.pdf")
+    (tmp_path / "d.html").write_text("<p>tea</p>")
+    (tmp_path / "e.md").write_text("tea")
+    with counted_opens() as opened:
+        checked = Corpus(tmp_path, reading).check()
+    files = {path.name: path for path in tmp_path.iterdir()}
+    assert {name: opened[str(path)] for name, path in files.items()} == dict.fromkeys(files, 1)
+    assert checked.read.hashes == {name: sha256_of_file(path) for name, path in files.items()}
+    assert checked.read.ids == {name: (name,) for name in files}

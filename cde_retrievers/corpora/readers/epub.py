@@ -3,8 +3,7 @@
 import posixpath
 import re
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import unquote
 from zipfile import ZipFile
 
@@ -18,7 +17,7 @@ _CONTAINER = "META-INF/container.xml"
 _SELF_CLOSED = re.compile(r"<(title|script|style|textarea|iframe|a|p|div|span|td|th|li)(\s[^<>]*)?/>", re.IGNORECASE)
 
 
-def epub_as_markdown(path: Path, limit: int) -> str:
+def epub_as_markdown(file: BinaryIO, limit: int) -> str:
     """Return the chapters of a book.
 
     Raises:
@@ -26,7 +25,7 @@ def epub_as_markdown(path: Path, limit: int) -> str:
         Exception: it is damaged, or larger than `limit` bytes when unpacked.
     """
     imported("selectolax.lexbor", "reading EPUB", extra="docs")
-    with opened(path, limit) as archive:
+    with opened(file, limit) as archive:
         chapters = [
             html_as_markdown(_SELF_CLOSED.sub(r"<\1\2></\1>", decoded_page(archive.read(name))))
             for name in _chapters(archive)

@@ -2,9 +2,9 @@
 
 import codecs
 import re
-from pathlib import Path
 
 from cde_retrievers.corpora.decoding import read_text
+from cde_retrievers.corpora.files import File
 from cde_retrievers.errors import CorpusFileError
 
 _HEAD = 1024  # bytes in which a page must name its encoding
@@ -30,11 +30,11 @@ _OF_PAGES = re.compile("ascii|iso8859|cp|koi8|mac|tis|gb|hz|big5|shift_jis|euc|i
 _ESCAPE = "\x1b"  # ISO-2022-JP is written in ASCII, and so in UTF-8, with this between its scripts
 
 
-def read_page(path: Path, encoding: str, limit: int) -> str:
+def read_page(file: File, encoding: str, limit: int) -> str:
     """Return the text of a page.
 
     Args:
-        path: the file.
+        file: of the page; opened a second time only if it is not UTF-8.
         encoding: "utf-8" for UTF-8 or, if it is not that, what the page names; any other is taken as it is.
         limit: the highest number of characters.
 
@@ -43,16 +43,16 @@ def read_page(path: Path, encoding: str, limit: int) -> str:
     """
     may_differ = codecs.lookup(encoding).name == "utf-8"
     try:
-        text = read_text(path, encoding, limit)
+        text = read_text(file, encoding, limit)
     except CorpusFileError as error:
         if not (may_differ and isinstance(error.__cause__, UnicodeError)):
             raise
-        named = _named_in(path)
+        named = _named_in(file)
         if named is None:
             raise
-        return read_text(path, named, limit)
-    named = _named_in(path) if may_differ and _ESCAPE in text else None
-    return text if named is None else read_text(path, named, limit)
+        return read_text(file, named, limit)
+    named = _named_in(file) if may_differ and _ESCAPE in text else None
+    return text if named is None else read_text(file, named, limit)
 
 
 def decoded_page(data: bytes) -> str:
@@ -94,12 +94,12 @@ def named_encoding(head: bytes) -> str | None:
     return _AS_BROWSERS.get(name, name)
 
 
-def _named_in(path: Path) -> str | None:
+def _named_in(file: File) -> str | None:
     try:
-        with path.open("rb") as file:
-            return named_encoding(file.read(_HEAD))
+        with file.opened() as content:
+            return named_encoding(content.read(_HEAD))
     except ValueError as error:
         raise CorpusFileError(
-            f"{path} is not UTF-8 text, and {error}; convert it to UTF-8, or name its encoding, such as latin-1, with "
-            f"encoding= (--encoding), or leave such files out with skip_errors=True (--skip-errors)"
+            f"{file.path} is not UTF-8 text, and {error}; convert it to UTF-8, or name its encoding, such as latin-1, "
+            f"with encoding= (--encoding), or leave such files out with skip_errors=True (--skip-errors)"
         ) from error

@@ -2,8 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from cde_retrievers.corpora.decoding import too_long
 from cde_retrievers.util.imports import imported
@@ -12,14 +11,14 @@ _MARK = re.compile(r"^([ \t]*)(#|```|~~~|={3,}|-{3,})", re.MULTILINE)
 _DEEPEST = 6
 
 
-def pdf_as_markdown(path: Path, limit: int) -> str:
+def pdf_as_markdown(file: BinaryIO, limit: int) -> str:
     """Return the text of all pages.
 
     Raises:
         MissingDependencyError: pypdf is not installed; names the extra.
         Exception: it is damaged or protected by a password, or its text is longer than `limit` characters.
     """
-    reader = imported("pypdf", "reading PDF", extra="docs").PdfReader(path)
+    reader = imported("pypdf", "reading PDF", extra="docs").PdfReader(file)
     if reader.is_encrypted and not reader.decrypt(""):
         raise ValueError("it is protected by a password")
     headings = _headings(reader)
@@ -28,7 +27,7 @@ def pdf_as_markdown(path: Path, limit: int) -> str:
         text = _MARK.sub(r"\1\\\2", page.extract_text())
         left -= len(text)
         if left < 0:
-            raise too_long(str(path), limit)
+            raise too_long(file.name, limit)
         pages.append(_with_headings(text, headings.get(number, [])))
     return "\n\n".join(pages) + "\n"
 
