@@ -15,6 +15,7 @@ from cde_retrievers.index.sources_file import SourceRecord
 from cde_retrievers.storage.hashing import sha256_of_file
 
 _OWN = {"id_prefix"}  # of one source, to tell it from the others
+_IN_PLACE_OF = {"max_words": "chunk_tokens", "chunk_tokens": "max_words"}
 
 
 def recorded_source(corpus: Corpus) -> SourceRecord:
@@ -88,26 +89,27 @@ def corpus_of(record: SourceRecord, tokens: CountedBy | None = None) -> Corpus:
     return Corpus(record.path, _options(record.reading), tokens=tokens)
 
 
-def options_like_before(path: Path, given: ReadOptions, records: Sequence[SourceRecord]) -> ReadOptions:
+def options_like_before(path: Path, given: Mapping[str, Any], records: Sequence[SourceRecord]) -> ReadOptions:
     """Return how to read a source for an index: as it was read before, or a new one as the others were.
 
     Options of a new source may add to those that were given for the others, but not differ from them.
 
     Args:
         path: the source.
-        given: options that were given for it; one at its default counts as left out.
+        given: arguments of `ReadOptions` that were given for it; one at its default counts as left out. They need not
+            be whole: `max_words` without `split` splits as before.
         records: what the index records.
 
     Raises:
         ConfigurationError: an option is given that differs from the recorded one, or the index has sources that were
-            read in different ways.
+            read in different ways; or as `ReadOptions`.
     """
     own = next((record for record in records if record.path == absolute(path)), None)
     if own is not None:
         return _merged(path, given, own, own.reading, own.reading)
     ways = [{name: value for name, value in record.reading.items() if name not in _OWN} for record in records]
     if not ways:
-        return given
+        return ReadOptions(**given)
     if any(way != ways[0] for way in ways):
         raise ConfigurationError(
             f"the index has sources that were read in different ways, {_shown(records, ways)}; say how to read {path}: "
@@ -124,14 +126,19 @@ def absolute(path: Path) -> str:
 
 
 def _merged(
-    path: Path, given: ReadOptions, record: SourceRecord, recorded: dict[str, Any], binding: dict[str, Any]
+    path: Path, given: Mapping[str, Any], record: SourceRecord, recorded: dict[str, Any], binding: dict[str, Any]
 ) -> ReadOptions:
     """Return the recorded options with the given ones, which must not differ from those that are binding."""
     default = _as_json(ReadOptions())
-    asked = {name: value for name, value in _as_json(given).items() if value != default[name]}
-    differing = [name for name, value in asked.items() if name in binding and value != binding[name]]
+    asked = {name: value for name, value in _in_json(given).items() if value != default[name]}
+    differing = [
+        name
+        for name, value in asked.items()
+        if value != binding.get(name, value) or binding.get(_IN_PLACE_OF.get(name, "")) is not None
+    ]
     if differing:
-        before = ", ".join(f"{name}={recorded[name]!r}" for name in differing)
+        others = [other for other in map(_IN_PLACE_OF.get, differing) if other and recorded.get(other) is not None]
+        before = ", ".join(f"{name}={recorded.get(name)!r}" for name in dict.fromkeys((*differing, *others)))
         now = ", ".join(f"{name}={asked[name]!r}" for name in differing)
         raise ConfigurationError(
             f"{record.path} was read for this index with {before}, but {now} is given for {path}; leave that out to "
@@ -151,7 +158,11 @@ def _options(recorded: dict[str, Any]) -> ReadOptions:
 
 
 def _as_json(reading: ReadOptions) -> dict[str, Any]:
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(reading).items()}
+    return _in_json(asdict(reading))
+
+
+def _in_json(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in arguments.items()}
 
 
 def _shown(records: Sequence[SourceRecord], ways: Sequence[dict[str, Any]]) -> str:

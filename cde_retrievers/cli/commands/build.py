@@ -149,7 +149,7 @@ def read_once(
     from cde_retrievers.corpora import Corpus
     from cde_retrievers.corpora.recorded_source import options_like_before
 
-    options = options_like_before(reading.source, reading.options(), records)
+    options = options_like_before(reading.source, reading.arguments(), records)
     corpus = Corpus(reading.source, options)  # before a model is loaded: what is wrong with the source is soon said
     if encoder is not None and options.counts_tokens:
         corpus = Corpus(reading.source, options, tokens=encoder())

@@ -156,7 +156,11 @@ class ReadingOptions:
         """Return how to read it; raises as `ReadOptions`."""
         from cde_retrievers.corpora import ReadOptions
 
-        return ReadOptions(
+        return ReadOptions(**self.arguments())
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the options as arguments of `ReadOptions`, which may refuse them as long as an index adds none."""
+        return dict(
             format=self.format,
             encoding=self.encoding,
             endings=tuple(self.ending or ()),
