@@ -218,6 +218,26 @@ def test_a_new_source_is_read_as_the_others_were(run, answer, made, tmp_path):
     assert answer("add", made, third, "--id-prefix", "third/", "--split", "headings", "--as-given")["added"] == 2
 
 
+def test_the_length_of_parts_needs_no_split_where_one_is_recorded(run, answer, docs, made, model_folder, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "moons.md").write_text("# moons\nThey are round.\n\n# orbits\nThey are not.\n")
+    assert answer("add", made, docs, "--upsert", "--max-words", 60)["unchanged"] == 24
+    assert answer("add", made, other, "--max-words", 60)["added"] == 2
+    for command in (("add", made, docs, "--upsert"), ("add", made, tmp_path / "third")):
+        for option, shown in (("--max-words", "max_words=30"), ("--chunk-tokens", "chunk_tokens=30")):
+            shutil.copytree(other, tmp_path / "third", dirs_exist_ok=True)
+            result = run(*command, option, 30)
+            assert result.exit_code == 1
+            assert "max_words=60" in result.stderr
+            assert f"but {shown} is given" in result.stderr
+    by_tokens = tmp_path / "by_tokens"
+    answer("index", docs, "--out", by_tokens, "--model", model_folder, "--split", "headings")
+    assert answer("add", by_tokens, other, "--max-words", 60)["added"] == 2
+    result = run("add", made, other, "--upsert", "--max-words", 60, "--as-given")
+    assert "split='headings'" in result.stderr
+
+
 def test_an_index_without_a_record_gets_one_by_an_upsert(run, answer, docs, made):
     manifest = json.loads((made / "index.json").read_text())
     assert manifest["sources"]["name"].startswith("sources-")
