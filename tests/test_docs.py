@@ -211,9 +211,16 @@ def test_the_readme_is_short():
 # Figures
 
 
+_NEEDED_BY = {
+    "builtin_model/train": "accelerate",
+    "any_embedding": "langchain_huggingface",
+    "splitting_judged": "langchain_text_splitters",
+}
+
+
 def table_of(script: str, result: str, monkeypatch) -> list[str]:
     """The rows that `table` of `benchmarks/<script>.py` makes of `benchmarks/results/<result>.json`."""
-    needed = {"builtin_model/train": "accelerate", "any_embedding": "langchain_huggingface"}.get(script, "matplotlib")
+    needed = _NEEDED_BY.get(script, "matplotlib")
     pytest.importorskip(needed, reason="needs the packages of an extra")
     path = BENCHMARKS / f"{script}.py"
     monkeypatch.syspath_prepend(str(path.parent))
@@ -289,6 +296,18 @@ def test_the_tables_of_hybrid_search_are_the_committed_results(script, result, m
         assert table in page
     assert f"python benchmarks/{script}.py" in page
     assert f"](../benchmarks/results/{result}.json)" in page
+
+
+@NEEDS_RESULTS
+def test_the_table_of_splitting_is_the_committed_result(monkeypatch):
+    page = TEXTS[ROOT / "docs" / "documents.md"]
+    assert "\n".join(table_of("splitting_judged", "splitting_judged", monkeypatch)) in page
+    manuals, questions = result_of("splitting_judged")["sets"]
+    assert f"{manuals['ways']['whole']['cut']} of {manuals['documents']:,} sections" in flowing(page)
+    assert f"it cuts {questions['ways']['whole']['cut']}, and {questions['queries']} questions" in flowing(page)
+    for data, rows in ((questions, ("plain", "contextual", "hybrid")), (manuals, ("BM25", "hybrid"))):
+        for row in rows:
+            assert f"{abs(data['ways']['ours'][row]['gain']['mean']):.3f}"[1:] in page
 
 
 @NEEDS_RESULTS
