@@ -110,6 +110,10 @@ class DeviceMemoryError(CDEError, MemoryError):
     """One text alone does not fit into the device's memory."""
 
 
+class WorkerError(CDEError, RuntimeError):
+    """A process that embedded a part of the texts ended before it was done."""
+
+
 class MissingDependencyError(CDEError, ImportError):
     """An optional package is not installed."""
 

@@ -311,6 +311,13 @@ def test_the_table_of_splitting_is_the_committed_result(monkeypatch):
 
 
 @NEEDS_RESULTS
+def test_the_tables_of_what_a_context_costs_are_the_committed_result(monkeypatch):
+    page = TEXTS[ROOT / "docs" / "models.md"]
+    for table in "\n".join(table_of("cost_of_context", "cost_of_context", monkeypatch)).split("\n\n"):
+        assert table in page
+
+
+@NEEDS_RESULTS
 def test_the_settings_of_hybrid_search_are_those_that_were_chosen():
     chosen, page = result_of("hybrid_choice")["chosen"], TEXTS[ROOT / "docs" / "hybrid.md"]
     assert chosen["fusion"] == "power of the mass"
@@ -361,6 +368,9 @@ def sentences() -> Iterator[tuple[str, str]]:
     yield "models.md", f"on texts of mixed lengths it is {forward['16, 64 and 256 mixed']:.1f} times as fast"
     ratio = max(row["peak_mb"] / row["file_mb"] for row in result_of("load_memory"))
     yield "models.md", f"Loading peaks at {ratio:.1f} times the size of the file"
+    memory = result_of("cost_of_context")["memory_mb"]
+    shared = f"takes {memory['conditioned']:.0f} MB beside the weights, as plain texts take {memory['plain']:.0f} MB"
+    yield "models.md", f"{shared}; copied it takes {memory['copied']:.0f} MB"
     gains = {row["name"]: 100 * row["gain"]["mean"] for row in result_of("stronger_base")["rows"] if row["gain"]}
     theirs, ours = (gains[f"{name}, closed form"] for name in ("all-mpnet-base-v2", "all-MiniLM-L6-v2"))
     yield "models.md", f"all-mpnet-base-v2 gains {theirs:.1f} points, MiniLM on the same sets {ours:.1f}"

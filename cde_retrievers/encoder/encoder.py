@@ -1,6 +1,6 @@
 """The encoder: tokenizer, model, device and batching behind one interface."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Any, Self
@@ -20,6 +20,7 @@ from cde_retrievers.encoder.forked import prepare_torch
 from cde_retrievers.encoder.loading import load_over_biencoder, load_pretrained
 from cde_retrievers.encoder.publishing import export_together, save_together, upload_together
 from cde_retrievers.encoder.tokenizer import TextTokenizer, check_tokenizer
+from cde_retrievers.encoder.workers import Given, devices_of, encode_in_processes
 from cde_retrievers.model.config import Conditioning
 from cde_retrievers.model.contextual import ContextualModel
 from cde_retrievers.sparse.bm25 import document_rows, query_rows
@@ -237,15 +238,34 @@ class ContextualEncoder:
 
     @validated
     def encode_documents(
-        self, texts: Iterable[str], context: CorpusContext, show_progress: bool | None = None
+        self,
+        texts: Iterable[str],
+        context: CorpusContext,
+        show_progress: bool | None = None,
+        workers: int | Sequence[str] = 1,
     ) -> Embeddings:
         """Embed documents under a context -> (n, width) float32 unit rows in the order given.
+
+        Args:
+            texts: the documents.
+            context: of their corpus.
+            show_progress: None shows a bar for long work in a terminal only.
+            workers: 1 embeds in this process. A larger number starts so many processes on this encoder's device, which
+                share its threads; a list of devices starts one on each. Every call starts them, and each loads the
+                model, so this is for large corpora. A script must start its work below `if __name__ == "__main__":`.
 
         Raises:
             InvalidTextError: `texts` is not a collection of texts.
             ContextMismatchError: the context was fitted by another model.
+            ConfigurationError: there is not one worker.
+            DeviceError: a device of `workers` is not available here.
+            WorkerError: a worker ended before its time; names the texts it had.
         """
-        return self._encode(texts, self.config.document_prompt, context, show_progress)
+        if workers == 1:
+            return self._encode(texts, self.config.document_prompt, context, show_progress)
+        self.check_context(checked_context(context))
+        given = Given(context, self.dtype, devices_of(workers, self.device))
+        return encode_in_processes(self.save, given, list(checked_texts(texts)), self.width, show_progress)
 
     @validated
     def encode_queries(
