@@ -23,7 +23,7 @@ from cde_retrievers.storage.hashing import sha256_of_json
 logger = logging.getLogger(__name__)
 
 _CALIBRATION_TEXTS = 300
-_CACHE = Path(".cache") / "cde_retrievers" / "exports"
+_CACHE = Path("cde_retrievers") / "exports"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +102,14 @@ class Export:
         A damaged export is written again, and files of others are left alone: the export is then put beside them.
 
         Args:
-            cache_folder: the cache is in its directory `cde_retrievers_exports`; None for `~/.cache`.
+            cache_folder: the cache is in its directory `cde_retrievers_exports`; None for the user's, which is
+                `$XDG_CACHE_HOME` or else `~/.cache`.
 
         Raises:
             MissingDependencyError, ConfigurationError: as `write`.
             WriteError: the cache cannot be written to.
         """
-        root = Path.home() / _CACHE if cache_folder is None else Path(cache_folder) / "cde_retrievers_exports"
+        root = _user_cache() / _CACHE if cache_folder is None else Path(cache_folder) / "cde_retrievers_exports"
         name = self.record.key()
         number = 1
         while _is_foreign(root / name):
@@ -126,6 +127,10 @@ class Export:
             return checked_export(folder) == self.record
         except CheckpointError:
             return False
+
+
+def _user_cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 
 
 def first_stage_fingerprint(model: ContextualModel, tokenizer: TextTokenizer) -> str:
