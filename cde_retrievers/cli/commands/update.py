@@ -137,7 +137,9 @@ def refit(
         from cde_retrievers.corpora import judged_queries
 
         given = CorpusContext.load(context) if context else None
-        index, encoder = open_index(path, ModelOptions(device=model.device, dtype=model.dtype), run)
+        # With another model, backend and precision are that one's: the index may have been made in others.
+        now = ModelOptions(device=model.device, dtype=model.dtype) if model.model else model
+        index, encoder = open_index(path, now, run)
         target = load_encoder(model) if model.model else encoder
         queries = judged_queries(judged, index, judged_split) if judged else None
         _warn_of_changed_sources(index, run)

@@ -17,6 +17,8 @@ Split = Literal["paragraphs", "headings"]
 Strategy = Literal["random", "kmeans", "diverse"]
 Kind = Literal["flat", "hnsw", "ivf"]
 Mode = Literal["hybrid", "dense", "lexical"]
+Backend = Literal["torch", "onnx", "openvino"]
+Precision = Literal["auto", "float32", "bfloat16", "int8"]
 
 _READING, _MODEL, _CONTEXT, _OUTPUT = "How the source is read", "Model", "Choice of the context", "Output"
 
@@ -199,7 +201,22 @@ class ModelOptions:
         Option(
             metavar="FORMAT",
             rich_help_panel=_MODEL,
-            help="'auto' (float32 on a CPU), 'float32', 'bfloat16' or 'float16'.",
+            help="Of torch: 'auto' (float32 on a CPU), 'float32', 'bfloat16' or 'float16'.",
+        ),
+    ] = "auto"
+    backend: Annotated[
+        Backend | None,
+        Option(
+            rich_help_panel=_MODEL,
+            help="The library that embeds texts, onnx and openvino on the CPU. If left out: the one that the model was "
+            "exported to, else torch.",
+        ),
+    ] = None
+    precision: Annotated[
+        Precision,
+        Option(
+            rich_help_panel=_MODEL,
+            help="Of the backend. An index made in int8 is searched in int8 alone: give the same every time.",
         ),
     ] = "auto"
 
