@@ -322,7 +322,8 @@ class ContextualEncoder:
         if workers == 1:
             return self._encode(texts, self.config.document_prompt, context, show_progress)
         self.check_context(checked_context(context))
-        given = Given(context, self.dtype, devices_of(workers, self.device))
+        dtype = self.dtype if self._exported is None else "auto"  # `save` writes the export, which is in its own format
+        given = Given(context, dtype, devices_of(workers, self.device))
         return encode_in_processes(self.save, given, list(checked_texts(texts)), self.width, show_progress)
 
     @validated

@@ -35,12 +35,12 @@ class Given:
 
     Attributes:
         context: the context of all texts.
-        dtype: number format of the forward pass.
+        dtype: number format of the forward pass; "auto" for an encoder that runs in another backend than torch.
         devices: one for each worker.
     """
 
     context: CorpusContext
-    dtype: torch.dtype
+    dtype: torch.dtype | str
     devices: Sequence[str]
 
 
@@ -50,7 +50,7 @@ class _Job:
 
     folder: Path
     context: CorpusContext
-    dtype: torch.dtype
+    dtype: torch.dtype | str
     device: str
     threads: int
 

@@ -129,6 +129,15 @@ def test_a_text_alone_is_that_text_in_a_batch(backend, load):
 
 
 @pytest.mark.slow
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_several_processes_compute_in_the_same_backend(backend, load):
+    encoder = load(backend=backend, precision="int8")
+    context = encoder.fit_context(CORPUS)
+    expected = encoder.encode_documents(TEXTS, context)
+    np.testing.assert_allclose(encoder.encode_documents(TEXTS, context, workers=2), expected, atol=1e-5)
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_as_many_threads_as_torch_uses(backend, load, monkeypatch):
     encoder, asked = load(backend), []
