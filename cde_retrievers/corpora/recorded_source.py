@@ -32,7 +32,7 @@ def recorded_source(corpus: Corpus) -> SourceRecord:
         raise CorpusFileError(f"{name!r} is not valid Unicode, so the index cannot record it; rename it") from error
     return SourceRecord(
         path=path,
-        reading=_as_json(corpus.reading),
+        reading=reading_as_json(corpus.reading),
         files=files,
         ids=tuple(str(document.id) for document in corpus),
     )
@@ -113,7 +113,7 @@ def options_like_before(path: Path, given: ReadOptions, records: Sequence[Source
             f"the index has sources that were read in different ways, {_shown(records, ways)}; say how to read {path}: "
             f"give its options, and --as-given"
         )
-    default = _as_json(ReadOptions())
+    default = reading_as_json(ReadOptions())
     chosen = {name: value for name, value in ways[0].items() if value != default.get(name)}
     return _merged(path, given, records[0], ways[0], chosen)
 
@@ -127,8 +127,8 @@ def _merged(
     path: Path, given: ReadOptions, record: SourceRecord, recorded: dict[str, Any], binding: dict[str, Any]
 ) -> ReadOptions:
     """Return the recorded options with the given ones, which must not differ from those that are binding."""
-    default = _as_json(ReadOptions())
-    asked = {name: value for name, value in _as_json(given).items() if value != default[name]}
+    default = reading_as_json(ReadOptions())
+    asked = {name: value for name, value in reading_as_json(given).items() if value != default[name]}
     differing = [name for name, value in asked.items() if name in binding and value != binding[name]]
     if differing:
         before = ", ".join(f"{name}={recorded[name]!r}" for name in differing)
@@ -150,7 +150,8 @@ def _options(recorded: dict[str, Any]) -> ReadOptions:
     return ReadOptions(**recorded)
 
 
-def _as_json(reading: ReadOptions) -> dict[str, Any]:
+def reading_as_json(reading: ReadOptions) -> dict[str, Any]:
+    """Return options for reading in JSON types."""
     return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(reading).items()}
 
 
