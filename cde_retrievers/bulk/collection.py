@@ -32,14 +32,16 @@ class CollectReport:
 
 @validated
 def collect(plan: Plan | str | Path, into: object, *, show_progress: bool | None = None) -> CollectReport:
-    """Add all shards of a plan to an index, in order; one shard at a time is in memory.
+    """Add all shards of a plan to an index or a store, in order; one shard at a time is in memory.
 
     Every value of every shard is checked. After an interruption the same call continues: rows that are there as they
     are in the plan are left alone, so each is there once.
 
     Args:
         plan: the plan, or its directory.
-        into: a `ContextualIndex` of the plan's context, or the path of a directory of its own for Parquet files.
+        into: a `ContextualIndex` of the plan's context; a vector store of LangChain or a `VectorStoreIndex` of
+            LlamaIndex whose embeddings have that context, which is given the vectors and embeds nothing; or the path of
+            a directory of its own for Parquet files.
         show_progress: None shows a bar for long work only.
 
     Raises:

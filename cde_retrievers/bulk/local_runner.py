@@ -150,15 +150,15 @@ def _serve(connection: Connection, plan: str, device: str, threads: int) -> None
     import torch
     from tqdm import tqdm
 
-    from cde_retrievers.bulk.worker import Worker
+    from cde_retrievers.bulk.worker import attempts_at
 
     tqdm.set_lock(RLock())  # its own is a semaphore of the system, which a killed process would leave behind
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all: the process that waits ends the others
     torch.set_num_threads(threads)
-    worker = Worker(plan, device)
+    attempt = attempts_at(plan, device)
     with suppress(EOFError, OSError):
         while True:
-            connection.send(worker.attempt(connection.recv()))
+            connection.send(attempt(connection.recv()))
 
 
 def _ending(code: int | None) -> str:

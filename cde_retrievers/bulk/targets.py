@@ -1,9 +1,11 @@
 """Where embedded shards go: an index or a directory of Parquet files. Axes: n documents, W width."""
 
 import os
+import sys
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
+from cde_retrievers.bulk.framework_targets import LangChainTarget, LlamaIndexTarget
 from cde_retrievers.bulk.paths import file_system_path
 from cde_retrievers.bulk.plan_file import Plan
 from cde_retrievers.bulk.shard_file import Shard, read_shard, write_shard
@@ -11,6 +13,10 @@ from cde_retrievers.errors import ConfigurationError, ContextMismatchError, Path
 from cde_retrievers.index import ContextualIndex
 from cde_retrievers.retrieval.document import Document, is_same
 from cde_retrievers.storage.sync import make_directory
+
+if TYPE_CHECKING:
+    from langchain_core.vectorstores import VectorStore
+    from llama_index.core import VectorStoreIndex
 
 
 class Target(Protocol):
@@ -99,15 +105,27 @@ def _is_of(path: Path, plan: Plan, number: int) -> bool:
 
 
 def target_of(into: object) -> Target:
-    """Return the target for an index or a path.
+    """Return the target for an index, a store or a path.
 
     Raises:
-        ConfigurationError: it is something else.
+        ConfigurationError: it is something else, or its embeddings are not of this library.
     """
-    if isinstance(into, ContextualIndex):
-        return IndexTarget(into)
     if isinstance(into, str | Path):
         return ParquetTarget(into)
+    if isinstance(into, ContextualIndex):
+        return IndexTarget(into)
+    if isinstance(own := getattr(into, "index", None), ContextualIndex):  # a vector store over it
+        return IndexTarget(own)
+    if _is_a("langchain_core.vectorstores", "VectorStore", into):
+        return LangChainTarget(cast("VectorStore", into))
+    if _is_a("llama_index.core", "VectorStoreIndex", into):
+        return LlamaIndexTarget(cast("VectorStoreIndex", into))
     raise ConfigurationError(
-        f"into must be a ContextualIndex or the path of a directory for Parquet files, found {type(into).__name__}"
+        f"into must be a ContextualIndex, a vector store of LangChain, a VectorStoreIndex of LlamaIndex, or the path "
+        f"of a directory for Parquet files, found {type(into).__name__}"
     )
+
+
+def _is_a(module: str, name: str, value: object) -> bool:
+    """Whether a value is of a framework's class; a framework that nobody has imported made none."""
+    return module in sys.modules and isinstance(value, getattr(sys.modules[module], name))

@@ -117,6 +117,15 @@ class Worker:
         return encoder, context
 
 
+def attempts_at(plan: str, device: str) -> Callable[[int], Outcome]:
+    """Return a worker's `attempt`, or, if there can be no worker here, a function that says why for every shard."""
+    try:
+        return Worker(plan, device).attempt
+    except CDEError as error:
+        reason = error
+        return lambda number: ShardFailed(number, str(reason), reason)
+
+
 def failing(documents: Sequence[Document], work: Callable[[Sequence[Document]], object]) -> Document | None:
     """Return a document that `work` fails at; None if it does not fail at all of them together."""
     if not _fails(documents, work):

@@ -137,5 +137,85 @@ def test_other_targets_are_refused(embedded, into):
 
 
 def test_an_object_store_is_refused(embedded):
-    with pytest.raises(ConfigurationError, match="into must be .* file system"):
+    with pytest.raises(ConfigurationError, match=r"into must be .* file system"):
         collect(embedded, "s3://bucket/rows")
+
+
+def never_embeds(encoder):
+    """The encoder, but for documents: those are embedded already."""
+
+    class Silent(type(encoder)):
+        def encode_documents(self, texts, context, show_progress=None):
+            raise AssertionError("embedded again")
+
+    silent = Silent.__new__(Silent)
+    silent.__dict__.update(encoder.__dict__)
+    return silent
+
+
+def test_a_langchain_store_is_given_the_vectors(embedded, encoder):
+    from langchain_core.vectorstores import InMemoryVectorStore
+
+    from cde_retrievers.langchain import ContextualEmbeddings
+
+    embeddings = ContextualEmbeddings(encoder=never_embeds(encoder), context_path=embedded.directory / "context")
+    store = InMemoryVectorStore(embeddings)
+    assert collect(embedded, store).added == 12
+    assert collect(embedded, store).added == 0
+    assert [found.id for found in store.similarity_search(ROWS[3].text, k=1)] == ["row-3"]
+    [found] = store.get_by_ids(["row-3"])
+    assert found.metadata == {"n": 3, "cde_context": embedded.context_fingerprint}
+    texts = [row.text for row in ROWS]
+    expected = encoder.encode_documents(texts, embeddings.context)
+    np.testing.assert_allclose([store.store[row.id]["vector"] for row in ROWS], expected, atol=1e-6)
+    with pytest.raises(AssertionError, match="embedded again"):
+        embeddings.embed_documents(texts)
+
+
+def test_a_langchain_store_over_our_index_is_that_index(embedded, encoder, index):
+    from cde_retrievers.langchain import ContextualEmbeddings, ContextualVectorStore
+
+    embeddings = ContextualEmbeddings(encoder=encoder, context_path=embedded.directory / "context")
+    collect(embedded, ContextualVectorStore(embeddings, index=index))
+    assert list(index.documents()) == ROWS
+
+
+def test_a_llama_index_is_given_the_vectors(embedded, encoder):
+    from llama_index.core import VectorStoreIndex
+
+    from cde_retrievers.llama_index import ContextualEmbedding
+
+    embed_model = ContextualEmbedding(encoder=never_embeds(encoder), context_path=embedded.directory / "context")
+    index = VectorStoreIndex([], embed_model=embed_model)
+    assert collect(embedded, index).added == 12
+    assert collect(embedded, index).added == 0
+    [found] = index.as_retriever(similarity_top_k=1).retrieve(ROWS[3].text)
+    assert (found.node.node_id, found.node.text) == ("row-3", ROWS[3].text)
+    assert found.node.metadata == {"n": 3, "cde_context": embedded.context_fingerprint}
+    vectors = index.vector_store.data.embedding_dict
+    expected = encoder.encode_documents([row.text for row in ROWS], embed_model.context)
+    np.testing.assert_allclose([vectors[row.id] for row in ROWS], expected, atol=1e-6)
+
+
+def test_a_store_of_another_context_is_refused(embedded, encoder):
+    from langchain_core.vectorstores import InMemoryVectorStore
+    from llama_index.core import VectorStoreIndex
+
+    from cde_retrievers.langchain import ContextualEmbeddings
+    from cde_retrievers.llama_index import ContextualEmbedding
+
+    texts = [f"the old bird {number}" for number in range(20)]
+    for store in (
+        InMemoryVectorStore(ContextualEmbeddings(encoder=encoder).fit(texts)),
+        VectorStoreIndex([], embed_model=ContextualEmbedding(encoder=encoder).fit(texts)),
+    ):
+        with pytest.raises(ContextMismatchError, match="store's embeddings give those of"):
+            collect(embedded, store)
+
+
+def test_a_store_with_other_embeddings_is_refused(embedded):
+    from langchain_core.embeddings import DeterministicFakeEmbedding
+    from langchain_core.vectorstores import InMemoryVectorStore
+
+    with pytest.raises(ConfigurationError, match="if its embeddings are of this library"):
+        collect(embedded, InMemoryVectorStore(DeterministicFakeEmbedding(size=32)))
