@@ -55,7 +55,7 @@ def collect(plan: Plan | str | Path, into: object, *, show_progress: bool | None
     """
     require_parquet()
     known, target = loaded_plan(plan), target_of(into)
-    _refuse_missing(known)
+    refuse_missing(known)
     target.check(known)
     added = 0
     with progress_bar(known.rows, show_progress, "Collecting", "document") as bar:
@@ -70,7 +70,8 @@ def missing_shards(plan: Plan) -> list[int]:
     return [number for number in range(len(plan.shards)) if not shard_file(plan.directory, number).is_file()]
 
 
-def _refuse_missing(plan: Plan) -> None:
+def refuse_missing(plan: Plan) -> None:
+    """Raise ShardError, which names them, if shards are not embedded yet."""
     missing = missing_shards(plan)
     if missing:
         some = ", ".join(map(str, missing[:_NAMED])) + (" and others" if len(missing) > _NAMED else "")
