@@ -7,9 +7,11 @@ killed by SIGKILL; a driver that was killed or gave up is started again until th
 same texts by itself: the vectors are compared, and the ids counted. Here the model is a small random one, and texts are
 cut at their first words, since the machine matters more than the model. Its memory (Linux) is read after every shard.
 
+With `--small-disk`, a directory on a small file system, shards are written there until it is full, then moved, and the
+run is continued.
+
 Rates: the built-in model with one and with two workers in turn, by the time spent embedding and writing; starting is
-left out. `full_disk`: with `--small-disk`, a directory on a small file system, shards are written there until it is
-full, then moved, and the run is continued.
+left out.
 """
 
 import argparse
@@ -23,6 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -43,7 +46,7 @@ from tiny import build_tokenizer, tiny_bert, write_biencoder
 
 WORKERS, WORDS, SEED = 2, 12, 0
 DRIVER_SHARE = 0.2  # of the kills
-PAUSE = (5.0, 70.0)  # seconds between kills
+PAUSE = 4.0  # seconds, at most, from the first shard after a kill to the next kill
 WORKER_PROCESS = b"ray::RayWorker"
 # What is killed: exit code 0 if the plan is done.
 DRIVER = """
@@ -93,32 +96,43 @@ def wait_until_gone(processes: set[int], seconds: float = 30) -> set[int]:
 
 
 def kill_until_done(made: Plan, kills: int) -> dict[str, Any]:
-    """Run the plan on Ray, killing, until it is done."""
+    """Run the plan on Ray, and kill after the next shard and a random pause, again and again, until it is done."""
     chance, done = random.Random(SEED), {"driver": 0, "worker": 0}
     starts, left_behind, begun = 0, 0, time.monotonic()
     while True:
         starts += 1
         driver = subprocess.Popen([sys.executable, "-c", DRIVER, str(made.directory), str(WORKERS)])
-        while driver.poll() is None and sum(done.values()) < kills:
-            try:
-                driver.wait(chance.uniform(*PAUSE))
-                continue
-            except subprocess.TimeoutExpired:
-                pass
+        while sum(done.values()) < kills and wait_for_a_shard(made, driver):
+            time.sleep(chance.uniform(0, PAUSE))
             family = children_of(driver.pid)
             workers = [process for process, command in family.items() if command.startswith(WORKER_PROCESS)]
-            if chance.random() < DRIVER_SHARE:
+            if chance.random() < DRIVER_SHARE and driver.poll() is None:
                 driver.kill()
                 driver.wait()
                 done["driver"] += 1
                 left_behind += len(wait_until_gone(set(family)))
-            elif workers:
+                break
+            if workers:
                 os.kill(chance.choice(workers), signal.SIGKILL)
                 done["worker"] += 1
-            print(done, file=sys.stderr, flush=True)
         if driver.wait() == 0:
             seconds = time.monotonic() - begun
             return {"kills": done, "driver_starts": starts, "left_behind": left_behind, "seconds": round(seconds)}
+
+
+def wait_for_a_shard(made: Plan, driver: "subprocess.Popen[bytes]") -> bool:
+    """Wait until there is one shard more; False if the driver ends before."""
+    before = len(shards_of(made))
+    while driver.poll() is None:
+        if len(shards_of(made)) > before:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def shards_of(made: Plan) -> list[Path]:
+    """The shards that are embedded so far."""
+    return list((made.directory / "shards").glob("*.parquet"))
 
 
 def memory_in_mebibytes() -> float:
@@ -214,8 +228,9 @@ def costs(made: Plan, encoder: ContextualEncoder, folder: Path) -> dict[str, flo
     sizes = {
         name: sum(path.stat().st_size for path in (made.directory / name).iterdir()) for name in ("inputs", "shards")
     }
-    begun = time.process_time()
     worker = Worker(made)
+    assert worker.has(0)  # and everything that this needs is imported
+    begun = time.process_time()
     assert all(worker.has(number) for number in range(len(made.shards)))
     checked = time.process_time() - begun
     index = ContextualIndex.create(encoder, CorpusContext.load(made.directory / "context"), folder / "index")
@@ -231,67 +246,60 @@ def costs(made: Plan, encoder: ContextualEncoder, folder: Path) -> dict[str, flo
     }
 
 
-def measured(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """All figures."""
+def survived(arguments: argparse.Namespace, folder: Path) -> Iterator[dict[str, Any]]:
+    """What one process does, and what becomes of the same plan under kills and on a full disk."""
     texts = texts_of(arguments.data, arguments.rows)
     small = write_biencoder(folder / "small", tiny_bert(), build_tokenizer())
-    random_encoder = ContextualEncoder.from_biencoder(small, device="cpu", dtype="float32")
-    context = random_encoder.fit_context(texts, show_progress=False)
+    encoder = ContextualEncoder.from_biencoder(small, device="cpu", dtype="float32")
+    context = encoder.fit_context(texts, show_progress=False)
     begun = time.process_time()
-    made = plan(texts, random_encoder, context, folder / "plan", arguments.rows // arguments.shards)
-    planned = 1e6 * (time.process_time() - begun) / len(texts)
-    result: dict[str, Any] = {
-        "machine": f"{platform.machine()}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f} when it began",
-        "words": WORDS,
-        "microseconds_to_plan": round(planned, 1),
-    }
-
-    encoder = ContextualEncoder.from_pretrained("minilm", "cpu", "float32")
-    some = texts[:: max(1, len(texts) // arguments.rated_rows)][: arguments.rated_rows]
-    fitted = encoder.fit_context(some, show_progress=False)
-    built_in = plan(some, "minilm", fitted, folder / "rated", arguments.rated_rows // 8, device="cpu", dtype="float32")
-    result["rates"] = rates(built_in, arguments.rounds)
-    result["costs"] = costs(built_in, encoder, folder)
-    save(arguments.output, result)
-
+    made = plan(texts, encoder, context, folder / "plan", arguments.rows // arguments.shards)
+    seconds = time.process_time() - begun
+    yield {"words": WORDS, "microseconds_to_plan": round(1e6 * seconds / made.rows, 1)}
     one = twin(made, "one")
-    result["one_process"] = in_a_process("--alone", one.directory)
-    save(arguments.output, result)
-    result["killed"] = kill_until_done(made, arguments.kills)
-    result["killed"] |= difference(made, one)
-    save(arguments.output, result)
+    yield {"one_process": in_a_process("--alone", one.directory)}
+    yield {"killed": kill_until_done(made, arguments.kills) | difference(made, one)}
     if arguments.small_disk is not None:
-        result["full_disk"] = fill_disk(made, arguments.small_disk)
-        result["full_disk"] |= difference(made, one)
-    return result
+        yield {"full_disk": fill_disk(made, arguments.small_disk) | difference(made, one)}
 
 
-def save(output: Path | None, result: dict[str, Any]) -> None:
-    """Write what there is so far."""
-    text = json.dumps(result, indent=1) + "\n"
-    if output is not None:
-        output.write_text(text, encoding="utf-8")
+def rated(arguments: argparse.Namespace, folder: Path) -> Iterator[dict[str, Any]]:
+    """Rates of the built-in model, and the costs of a row of its vectors."""
+    texts = texts_of(arguments.data, arguments.rows)
+    some = texts[:: max(1, len(texts) // arguments.rated_rows)][: arguments.rated_rows]
+    encoder = ContextualEncoder.from_pretrained("minilm", "cpu", "float32")
+    context = encoder.fit_context(some, show_progress=False)
+    made = plan(some, "minilm", context, folder / "rated", arguments.rated_rows // 8, device="cpu", dtype="float32")
+    yield {"rates": rates(made, arguments.rounds)}
+    yield {"costs": costs(made, encoder, folder)}
 
 
 def main() -> None:
-    """Measure, and write the result."""
+    """Measure, and write the result after every part of it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path)
     parser.add_argument("--output", type=Path)
+    parser.add_argument("--parts", nargs="+", choices=["survived", "rated"], default=["survived", "rated"])
     parser.add_argument("--rows", type=int, default=200_000)
-    parser.add_argument("--shards", type=int, default=100)
-    parser.add_argument("--rated-rows", type=int, default=8_000)
-    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--shards", type=int, default=200)
     parser.add_argument("--kills", type=int, default=30)
     parser.add_argument("--small-disk", type=Path)
+    parser.add_argument("--rated-rows", type=int, default=1_600)
+    parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--alone", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.alone:
         print(json.dumps(one_process(arguments.alone)))
         return
-    with tempfile.TemporaryDirectory() as folder:
-        result = measured(arguments, Path(folder))
-    save(arguments.output, result)
+    result: dict[str, Any] = {}
+    if arguments.output.exists():
+        result = json.loads(arguments.output.read_text(encoding="utf-8"))
+    result["machine"] = f"{platform.machine()}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}"
+    for part in arguments.parts:
+        with tempfile.TemporaryDirectory() as folder:
+            for found in {"survived": survived, "rated": rated}[part](arguments, Path(folder)):
+                result |= found
+                arguments.output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(result, indent=1))
 
 

@@ -20,7 +20,8 @@ def id_hashes(documents: Sequence[Document]) -> Hashes:
 
 def repeated_hashes(parts: Sequence[Hashes]) -> frozenset[int]:
     """Return the hashes that come more than once."""
-    together = np.sort(np.concatenate(parts))
+    together = np.concatenate(parts)
+    together.sort()
     return frozenset(together[1:][together[1:] == together[:-1]].tolist())
 
 

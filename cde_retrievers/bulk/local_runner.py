@@ -99,12 +99,13 @@ class LocalPool:
             try:
                 outcome: Outcome = ready.recv()
             except (EOFError, OSError):
-                code = process.end()
-                self._idle_devices.append(process.device)
-                yield ShardFailed(number, f"the worker died ({_ending(code)})"), True
+                yield ShardFailed(number, f"the worker died ({_ending(self._replace(process))})"), True
+                continue
+            if isinstance(outcome, ShardFailed):  # what a GPU refused once, it may refuse from then on
+                self._replace(process)
             else:
                 self._idle.append(process)
-                yield outcome, False
+            yield outcome, False
 
     def close(self) -> None:
         """End all processes."""
@@ -112,6 +113,11 @@ class LocalPool:
             process.terminate()
         for process in (*self._idle, *(process for process, _ in self._busy.values())):
             process.end()
+
+    def _replace(self, process: "_Process") -> int | None:
+        """End a process, so that a new one takes its place; return its exit code."""
+        self._idle_devices.append(process.device)
+        return process.end()
 
     def _started(self) -> "_Process":
         return _Process(self._plan, self._idle_devices.pop(), self._threads)

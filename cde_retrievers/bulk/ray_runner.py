@@ -81,18 +81,23 @@ def _connected(ray: ModuleType, address: str | None) -> Iterator[None]:
             )
         yield
         return
+    if address is None:
+        _start(ray)
+    else:
+        _connect(ray, address)
     try:
-        if address is None:
-            _start(ray)
-        else:
-            ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
         yield
+    finally:
+        ray.shutdown()
+
+
+def _connect(ray: ModuleType, address: str) -> None:
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
     except ConnectionError as error:
         raise ConfigurationError(
             f"there is no Ray cluster at {address!r} ({error}); start one with `ray start --head`, or leave address out"
         ) from error
-    finally:
-        ray.shutdown()
 
 
 def _start(ray: ModuleType) -> None:
@@ -167,9 +172,12 @@ class RayPool:
             except self._ray.exceptions.RayError as error:
                 self._ray.kill(actor)
                 yield ShardFailed(number, f"the worker died ({_first_line(error)})"), True
+                continue
+            if isinstance(outcome, ShardFailed):  # what a GPU refused once, it may refuse from then on
+                self._ray.kill(actor)
             else:
                 self._idle.append(actor)
-                yield outcome, False
+            yield outcome, False
 
     def close(self) -> None:
         """End all actors."""

@@ -49,6 +49,7 @@ class Worker:
         if self.has(number):
             return ShardDone(number, expected.rows, was_there=True)
         documents = read_input(input_file(self.plan.directory, number), expected)
+        self._loaded  # noqa: B018 - is not part of the time
         begun = time.monotonic()
         with counted_cut_texts() as counted:
             shard = self._embedded(documents)
@@ -78,8 +79,8 @@ class Worker:
             return ShardFailed(number, str(error))
         try:
             self._loaded  # noqa: B018 - what cannot be loaded fails every shard
-        except CDEError as for_all:
-            return ShardFailed(number, str(for_all), for_all)
+        except Exception as for_all:
+            return _failed_for_all(number, for_all)
         culprit = self._culprit(number)
         where = "" if culprit is None else f"; it arises at document {culprit.id!r}: {shown(culprit.text)}"
         return ShardFailed(number, reason + where)
@@ -121,9 +122,16 @@ def attempts_at(plan: str, device: str) -> Callable[[int], Outcome]:
     """Return a worker's `attempt`, or, if there can be no worker here, a function that says why for every shard."""
     try:
         return Worker(plan, device).attempt
-    except CDEError as error:
+    except Exception as error:
         reason = error
-        return lambda number: ShardFailed(number, str(reason), reason)
+        return lambda number: _failed_for_all(number, reason)
+
+
+def _failed_for_all(number: int, error: Exception) -> ShardFailed:
+    known = (
+        error if isinstance(error, CDEError) else ShardError(f"no worker can start: {type(error).__name__}: {error}")
+    )
+    return ShardFailed(number, str(known), known)
 
 
 def failing(documents: Sequence[Document], work: Callable[[Sequence[Document]], object]) -> Document | None:

@@ -11,7 +11,7 @@ from cde_retrievers import ContextualEncoder, bulk
 from cde_retrievers.bulk.paths import input_file, shard_file
 from cde_retrievers.bulk.probe import TOLERANCES, check_probe
 from cde_retrievers.bulk.shard_file import read_shard
-from cde_retrievers.bulk.worker import Worker, failing
+from cde_retrievers.bulk.worker import Worker, attempts_at, failing
 from cde_retrievers.errors import (
     CheckpointError,
     ConfigurationError,
@@ -313,3 +313,19 @@ def test_outcomes_pass_between_processes(make_plan):
     back = pickle.loads(pickle.dumps(failed))
     assert (back.reason, type(back.error), str(back.error)) == (failed.reason, CheckpointError, str(failed.error))
     assert dataclasses.asdict(Worker(plan).attempt(0))["rows"] == 5
+
+
+def test_a_model_that_breaks_while_it_is_loaded_fails_every_shard(make_plan, monkeypatch):
+    def broken(*arguments):
+        raise RuntimeError("CUDA driver version is insufficient")
+
+    plan = make_plan()
+    monkeypatch.setattr(ContextualEncoder, "from_pretrained", broken)
+    failed = Worker(plan).attempt(0)
+    assert isinstance(failed.error, ShardError)
+    assert "CUDA driver version is insufficient" in failed.reason
+
+
+def test_a_plan_that_is_not_there_fails_every_shard(tmp_path):
+    failed = attempts_at(str(tmp_path), "cpu")(3)
+    assert (failed.number, type(failed.error)) == (3, PlanError)

@@ -1,7 +1,7 @@
 """`bulk plan`, `bulk run` and `bulk collect`: embedding on many processes and machines."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from typer import Argument, BadParameter, Option
 
@@ -136,12 +136,13 @@ def run(
 
         known = Plan.load(path)
         current.if_interrupted = lambda: _state_of(known)
-        common = {"shards": shard, "attempts": attempts, "show_progress": current.show_progress}
+        common: dict[str, Any] = {"shards": shard, "attempts": attempts, "show_progress": current.show_progress}
         if runner == "local":
             report = run_local(known, workers or 1, devices=device or ["auto"], **common)
         else:
-            resources = {"num_cpus": 1 if cpus is None else cpus, "num_gpus": gpus or 0}
-            report = run_ray(known, workers, address=address, **resources, **common)
+            report = run_ray(
+                known, workers, address=address, num_cpus=1 if cpus is None else cpus, num_gpus=gpus or 0, **common
+            )
         _answer_run(current, path, report)
 
 
