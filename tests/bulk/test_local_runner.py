@@ -29,7 +29,7 @@ def test_workers_and_one_that_is_killed_give_what_one_process_gives(make_plan):
     killed.start()
     report = run_local(plan, 2, show_progress=False)
     killed.join()
-    assert (report.embedded, report.lost_workers, report.failed) == (12, 1, {})
+    assert (report.embedded + report.were_there, report.lost_workers, report.failed) == (12, 1, {})
     assert active_children() == []
     again = plan.model_copy(update={"directory": plan.directory.with_name("again")})
     (again.directory / "shards").mkdir(parents=True)
