@@ -74,6 +74,14 @@ class IndexFileError(CDEError):
     """An index on disk is incomplete or damaged."""
 
 
+class PlanError(CDEError):
+    """A plan for embedding in bulk is incomplete, damaged, or its input was changed."""
+
+
+class ShardError(CDEError):
+    """Shards of a plan are missing, damaged or of another plan, or could not be embedded."""
+
+
 class RemovalRefusedError(CDEError):
     """More than a quarter of an index's documents would be removed, and nobody has consented to it."""
 

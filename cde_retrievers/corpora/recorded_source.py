@@ -43,7 +43,8 @@ def recorded_source(corpus: Corpus, read: FilesRead, kept: KeptFiles | None = No
         except UnicodeEncodeError as error:
             raise CorpusFileError(f"{name!r} is not valid Unicode, so the index cannot record it; rename it") from error
     kept = kept or KeptFiles()
-    bare = SourceRecord(path=path, reading=_as_json(corpus.reading), files={}, ids=(), read_by=reading_versions())
+    reading = reading_as_json(corpus.reading)
+    bare = SourceRecord(path=path, reading=reading, files={}, ids=(), read_by=reading_versions())
     return bare.with_files({**kept.hashes, **read.hashes}, {**read.ids, **kept.ids})
 
 
@@ -130,7 +131,7 @@ def options_like_before(path: Path, given: Mapping[str, Any], records: Sequence[
             f"the index has sources that were read in different ways, {_shown(records, ways)}; say how to read {path}: "
             f"give its options, and --as-given"
         )
-    default = _as_json(ReadOptions())
+    default = reading_as_json(ReadOptions())
     _check_given(
         path, asked, records[0], {name: value for name, value in ways[0].items() if value != default.get(name)}
     )
@@ -186,7 +187,8 @@ def _options(recorded: dict[str, Any]) -> ReadOptions:
     return ReadOptions(**recorded)
 
 
-def _as_json(reading: ReadOptions) -> dict[str, Any]:
+def reading_as_json(reading: ReadOptions) -> dict[str, Any]:
+    """Return options for reading in JSON types."""
     return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(reading).items()}
 
 

@@ -88,7 +88,7 @@ def test_what_needs_no_model_answers_before_torch_is_imported(indexed, source, t
 def test_every_command_has_help_with_an_example():
     from typer.testing import CliRunner
 
-    from cde_retrievers.cli.app import app
+    from cde_retrievers.cli.app import app, bulk_app
 
     names = {command.callback.__name__ for command in app.registered_commands}
     assert names == {
@@ -105,8 +105,9 @@ def test_every_command_has_help_with_an_example():
         "eval",
         "report",
     }
-    for name in names:
-        shown = CliRunner(env={"COLUMNS": "200"}).invoke(app, [name, "--help"]).stdout
+    assert {command.callback.__name__ for command in bulk_app.registered_commands} == {"plan", "run", "collect"}
+    for name in [*names, "bulk plan", "bulk run", "bulk collect"]:
+        shown = CliRunner(env={"COLUMNS": "200"}).invoke(app, [*name.split(), "--help"]).stdout
         assert f"Example: cde-retrievers {name} " in shown
         assert "--json" in shown
 
