@@ -1,5 +1,7 @@
 """What LangChain's retrievers over a vector store of one context have in common."""
 
+import asyncio
+from functools import partial
 from typing import Any
 
 from langchain_core.documents import Document
@@ -11,7 +13,7 @@ from cde_retrievers.binding.hits import HitCheck
 from cde_retrievers.binding.mixin import ContextBoundMixin
 from cde_retrievers.errors import ConfigurationError, ContextMismatchError
 from cde_retrievers.langchain.embeddings import ContextBoundEmbeddings
-from cde_retrievers.langchain.guards import refuse_another_context
+from cde_retrievers.langchain.guards import read_context, refuse_another_context
 from cde_retrievers.langchain.vector_store import ContextualVectorStore
 
 
@@ -56,7 +58,8 @@ class ContextBoundRetriever(BaseRetriever):
         self._stamp = self.embeddings.stamp
         # A ContextualVectorStore vouches for its documents, whose metadata may name an earlier context.
         is_own = isinstance(self.vectorstore, ContextualVectorStore)
-        self._hits = None if is_own else HitCheck(type(self.vectorstore).__name__, self._stamp, is_known)
+        name, ask = type(self.vectorstore).__name__, partial(read_context, self.vectorstore)
+        self._hits = None if is_own else HitCheck(name, self._stamp, is_known, ask)
         identity = {"embedding_model": self.embeddings.model_name, "context_fingerprint": self._stamp}
         self.metadata = {**identity, **(self.metadata or {})}
 
@@ -65,6 +68,10 @@ class ContextBoundRetriever(BaseRetriever):
         if self._hits is not None:
             self._hits.check(document.metadata for document in documents)
         return documents
+
+    async def _achecked(self, documents: list[Document]) -> list[Document]:
+        """Call `_checked` without blocking the event loop, since it may ask the store."""
+        return documents if self._hits is None else await asyncio.to_thread(self._checked, documents)
 
     def _get_ls_params(self, **options: Any) -> LangSmithRetrieverParams:
         return {

@@ -50,13 +50,13 @@ def refit_store(
         ```
 
     Args:
-        store: a store of Chroma or Qdrant.
+        store: a store of Chroma, Milvus, PGVectorStore or Qdrant.
         embeddings: its embeddings. They keep their context, and their settings are those of the new one.
         context_path: a new directory for the new context, or that of an interrupted call.
         new_documents: further documents, which replace those of the same ids. One without an id gets one of its text
             and metadata.
-        switch: whether the store's name leads to the new collection. A Qdrant store must be opened by an alias for
-            that.
+        switch: whether the store's name leads to the new collection. Qdrant needs a store that is opened by an alias
+            for that.
         batch_size: number of documents that are read, embedded and written at once.
 
     Raises:

@@ -103,10 +103,13 @@ class ChromaCollection(Collection):
         call is finished.
         """
         if not kept.exists():
-            self.opened().modify(name=kept.name)
+            self._rename_to(kept)
         elif self.exists() and self.count() == 0:
             self.drop()
-        replacement.opened().modify(name=self.name)
+        replacement._rename_to(self)
+
+    def _rename_to(self, other: Self) -> None:
+        self.opened().modify(name=other.name)
 
 
 def _records(found: Any) -> list[Record]:
