@@ -16,7 +16,7 @@ from cde_retrievers.langchain.stores.interface import StoreKind
 from cde_retrievers.langchain.stores.registry import STORE_KINDS, readable_kind_of
 from cde_retrievers.langchain.vector_documents import checked_documents
 from cde_retrievers.langchain.vector_store import ContextualVectorStore
-from cde_retrievers.stores.collection import Collection, Id, Layout
+from cde_retrievers.stores.collection import Collection, Layout
 from cde_retrievers.stores.refit import StoreRefit, refit
 from cde_retrievers.stores.served import ServedStore
 from cde_retrievers.validation.numbers import check_whole
@@ -67,7 +67,7 @@ def refit_store(
     """
     check_whole("batch_size", batch_size, 1)
     served = _Served(store)
-    new = {served.collection.id_of(served.id_of(each)): each for each in checked_documents(new_documents)}
+    new = {served.collection.id_of(_id_of(each)): each for each in checked_documents(new_documents)}
     return refit(served, embeddings, Path(context_path), new, switch, batch_size)
 
 
@@ -86,19 +86,21 @@ class _Served(ServedStore[VectorStore, Document, ContextBoundEmbeddings]):
         """Return a store of the same class."""
         return self._kind.over(self._store, collection, embeddings)
 
-    def id_of(self, item: Document) -> Id:
-        """Return the id of a document, or one made of its text and metadata."""
-        if item.id is not None:
-            return item.id
-        return str(uuid5(NAMESPACE_OID, json.dumps([item.page_content, item.metadata], sort_keys=True, default=str)))
-
     def text_of(self, item: Document) -> str:
         """Return the text."""
         return item.page_content
 
     def add(self, store: VectorStore, items: Sequence[Document], embeddings: ContextBoundEmbeddings) -> None:
         """Add documents."""
-        self._kind.add(store, stamped(items, embeddings), {"ids": [self.id_of(item) for item in items]})
+        self._kind.add(store, stamped(items, embeddings), {"ids": [_id_of(item) for item in items]})
+
+
+def _id_of(document: Document) -> str:
+    """Return the id of a document, or one made of its text and metadata, which is the same in every process."""
+    if document.id is not None:
+        return document.id
+    content = json.dumps([document.page_content, document.metadata], sort_keys=True, default=str)
+    return str(uuid5(NAMESPACE_OID, content))
 
 
 def _parts(store: VectorStore) -> tuple[StoreKind, Collection, Layout]:

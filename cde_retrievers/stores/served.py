@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import Generic, TypeVar
 
 from cde_retrievers.binding.mixin import ContextBoundMixin
-from cde_retrievers.stores.collection import Collection, Id, Layout
+from cde_retrievers.stores.collection import Collection, Layout
 
 Store = TypeVar("Store")
 Item = TypeVar("Item")
@@ -27,13 +27,9 @@ class ServedStore(ABC, Generic[Store, Item, Embeddings]):
         """Return a store with the same settings over another collection of the database, under other embeddings."""
 
     @abstractmethod
-    def id_of(self, item: Item) -> Id:
-        """Return the id of an item in the collection; the same for the same item in every process."""
-
-    @abstractmethod
     def text_of(self, item: Item) -> str:
         """Return the text of an item that is embedded."""
 
     @abstractmethod
     def add(self, store: Store, items: Sequence[Item], embeddings: Embeddings) -> None:
-        """Embed items, and add them to a store under their ids and with a stamp."""
+        """Embed items, and add them to a store under their ids, with a stamp."""

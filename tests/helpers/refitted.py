@@ -6,7 +6,16 @@ class Killed(BaseException):
 
 
 def kill_at(patch, kind, step):
-    """Raise `Killed` before or after a change that a refit makes to the database: at the `step`th of these moments."""
+    """Kill a refit of a kind of LangChain store."""
+    collection = kind.collection.__annotations__["return"].__args__[0]
+    kill_changes_at(patch, [(collection, None), (type(kind), "add")], step)
+
+
+def kill_changes_at(patch, changed, step):
+    """Raise `Killed` before or after a change that a refit makes to the database: at the `step`th of these moments.
+
+    Changes are pairs of a class and the name of a method, which is None for all changes of a `Collection`.
+    """
     moments = []
 
     def around(change):
@@ -20,11 +29,10 @@ def kill_at(patch, kind, step):
 
         return call
 
-    collection = kind.collection.__annotations__["return"].__args__[0]
-    changes = ["create_like", "put", "delete", "replace", "_rename_to"]
-    for changed, name in [*((collection, name) for name in changes), (type(kind), "add")]:
-        if hasattr(changed, name):
-            patch.setattr(changed, name, around(getattr(changed, name)))
+    for kind, name in changed:
+        for each in ("create_like", "put", "delete", "replace", "_rename_to") if name is None else (name,):
+            if hasattr(kind, each):
+                patch.setattr(kind, each, around(getattr(kind, each)))
 
 
 def rows_of(store):
