@@ -5,6 +5,10 @@ class Killed(BaseException):
     """Ends a refit as the end of its process would."""
 
 
+def end():
+    raise Killed
+
+
 def kill_at(patch, kind, step):
     """Kill a refit of a kind of LangChain store."""
     collection = kind.collection.__annotations__["return"].__args__[0]
@@ -12,7 +16,7 @@ def kill_at(patch, kind, step):
 
 
 def kill_changes_at(patch, changed, step):
-    """Raise `Killed` before or after a change that a refit makes to the database: at the `step`th of these moments.
+    """Call `end` before or after a change that a refit makes to the database: at the `step`th of these moments.
 
     Changes are pairs of a class and the name of a method, which is None for all changes of a `Collection`.
     """
@@ -24,7 +28,7 @@ def kill_changes_at(patch, changed, step):
                 result = act()
                 moments.append(change.__name__)
                 if len(moments) == step:
-                    raise Killed
+                    end()
             return result
 
         return call

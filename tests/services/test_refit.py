@@ -1,6 +1,10 @@
 """`refit_store` over real servers: nothing lost or doubled where it is killed, and no reader mixes contexts."""
 
+import signal
+import subprocess
+import sys
 from itertools import count
+from pathlib import Path
 from uuid import UUID
 
 import numpy as np
@@ -9,8 +13,16 @@ from langchain_core.documents import Document
 from refitted import Killed, kill_at, rows_of
 from served import KINDS
 
+from cde_retrievers.encoder import ContextualEncoder
 from cde_retrievers.errors import ContextMismatchError
-from cde_retrievers.langchain import ContextualEmbeddings, ContextualRetriever, check_index, read_context, refit_store
+from cde_retrievers.langchain import (
+    ContextualEmbeddings,
+    ContextualRetriever,
+    check_index,
+    read_context,
+    refit_store,
+    write_context,
+)
 from cde_retrievers.langchain.stores.registry import find_kind
 
 pytestmark = [
@@ -19,6 +31,7 @@ pytestmark = [
     # Clients of databases leave sockets to the garbage collector.
     pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
+HELPERS = Path(__file__).parents[1] / "helpers"
 REFITTED = [name for name, kind in KINDS.items() if kind.refit]
 NEW = [Document(f"grinder {number} has {number} burrs of steel", metadata={"row": 100 + number}) for number in range(9)]
 
@@ -96,6 +109,28 @@ def test_a_refit_that_is_killed_at_any_moment_is_continued(service, documents, e
         assert rows_of(service.open(embeddings, done.old_collection)) == list(range(len(documents)))
         assert_embedded_under(done, everything)
     assert step > 8
+
+
+@pytest.mark.parametrize(
+    ("service", "step", "left"),
+    [("Chroma", 9, 0), ("Milvus", 4, 14), ("PGVectorStore", 7, 0)],  # between the renames, two batches, copy and switch
+    indirect=["service"],
+)
+def test_a_process_that_is_killed_loses_and_doubles_nothing(service, step, left, documents, embeddings, tmp_path):
+    name = service.name()
+    built(service, documents, embeddings, name)
+    embeddings.embedder.save(tmp_path / "model")
+    encoder = ContextualEncoder.from_pretrained(tmp_path / "model", device="cpu")
+    embeddings = ContextualEmbeddings(encoder=encoder).fit([document.page_content for document in documents[:40]])
+    embeddings.save_context(tmp_path / "served")
+    write_context(service.open(embeddings, name), embeddings, replace=True)
+    values = [type(service).__name__, str(service.running.port), name, str(tmp_path), str(step)]
+    killed = subprocess.run([sys.executable, HELPERS / "killed_refit.py", *values], capture_output=True, text=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    done = refit_store(service.reopened(embeddings, name), embeddings, tmp_path / "new", batch_size=40)
+    assert (done.documents, done.embedded) == (len(documents), left)
+    assert rows_of(done.store) == rows_of(service.open(embeddings, done.old_collection)) == list(range(len(documents)))
+    assert_embedded_under(done, documents)
 
 
 @pytest.mark.parametrize("service", [name for name in REFITTED if KINDS[name].server], indirect=True)
