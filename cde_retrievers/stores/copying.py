@@ -34,7 +34,7 @@ def copy_documents(
     embedded = 0
     for page in source.pages(size):
         wanted = {each.id: layout.stamped(each.payload, embeddings.stamp) for each in page if each.id not in without}
-        found = target.payloads(list(wanted))
+        found = target.payloads(wanted.keys()) if wanted else {}
         changed = [Record(each, payload) for each, payload in wanted.items() if found.get(each) != payload]
         if not changed:
             continue
@@ -52,10 +52,14 @@ def remove_others(source: Collection, target: Collection, new: Ids[Id], size: in
     Raises:
         StoreRefitError: the number of documents still is not what it must be.
     """
-    for page in target.pages(size) if target.count() != _expected(source, new) else ():
+    if target.count() == _expected(source, new):
+        return
+    gone: list[Id] = []
+    for page in target.pages(size):
         ids = {record.id for record in page} - set(new)
-        if gone := ids - source.payloads(list(ids)).keys():
-            target.delete(list(gone))
+        gone += ids - source.payloads(ids).keys()
+    for start in range(0, len(gone), size):  # afterwards, since a page may be counted from the first entry
+        target.delete(gone[start : start + size])
     if target.count() != (expected := _expected(source, new)):
         raise StoreRefitError(
             f"the new collection {target.name!r} holds {target.count()} documents, but {expected} are expected; "

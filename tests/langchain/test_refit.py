@@ -238,10 +238,10 @@ def test_what_changed_since_an_interruption_is_copied_again(service, documents, 
     store = reader.vectorstore
     changed = Document("a kettle", metadata={"row": 3})
     added = Document("a scale", metadata={"row": 99})
-    store.delete(ids(2))
+    store.delete([ids(60)[row] for row in (0, 1, 20, 21)])  # 20 and 21 begin the second page
     reader.add_documents([changed, added], ids=[ids(4)[3], ids(100)[99]])
     done = refit_store(service.open(embeddings), embeddings, path, batch_size=20)
-    now = [documents[2], changed, *documents[4:], added]
+    now = [documents[2], changed, *documents[4:20], *documents[22:], added]
     assert (done.documents, done.embedded) == (len(now), 2)
     assert rows_of(done.store) == sorted(document.metadata["row"] for document in now)
     embedded_under(done, now)
