@@ -98,6 +98,10 @@ class WriteError(CDEError, OSError):
     """The disk is full, or the directory cannot be written to."""
 
 
+class StoreRefitError(CDEError, RuntimeError):
+    """A served vector store, or the new collection beside it, is not in a state that a refit can continue from."""
+
+
 class EvaluationDataError(CDEError):
     """A corpus or its queries cannot be used for evaluation."""
 

@@ -18,7 +18,7 @@ LAYERS = [
     {"model"},
     {"encoder"},
     {"retrieval", "external", "binding", "drift"},
-    {"index"},
+    {"index", "stores"},
     {"corpora"},
     {"evaluation"},
     {"training"},

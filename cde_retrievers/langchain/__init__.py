@@ -17,6 +17,7 @@ from cde_retrievers.langchain.caches import (
 from cde_retrievers.langchain.embeddings import ContextualEmbeddings
 from cde_retrievers.langchain.guards import check_index, read_context, write_context
 from cde_retrievers.langchain.hybrid_retriever import ContextualHybridRetriever
+from cde_retrievers.langchain.refit import refit_store
 from cde_retrievers.langchain.relevance import with_cosine_relevance
 from cde_retrievers.langchain.retriever import ContextualRetriever
 from cde_retrievers.langchain.stamps import collection_metadata, context_filter, stamped
@@ -53,6 +54,7 @@ __all__ = [
     "index_key_encoder",
     "read_context",
     "record_manager_namespace",
+    "refit_store",
     "stamped",
     "verified",
     "with_cosine_relevance",

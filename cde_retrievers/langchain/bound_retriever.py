@@ -1,5 +1,6 @@
 """What LangChain's retrievers over a vector store of one context have in common."""
 
+import asyncio
 from typing import Any
 
 from langchain_core.documents import Document
@@ -43,6 +44,10 @@ class ContextBoundRetriever(BaseRetriever):
         if self._hits is not None:
             self._hits.check(document.metadata for document in documents)
         return documents
+
+    async def _achecked(self, documents: list[Document]) -> list[Document]:
+        """Call `_checked` without blocking the event loop, since it may ask the store."""
+        return documents if self._hits is None else await asyncio.to_thread(self._checked, documents)
 
     def _get_ls_params(self, **options: Any) -> LangSmithRetrieverParams:
         return {

@@ -1,5 +1,6 @@
 """LangChain stores whose every search checks that its hits were embedded under the context of the queries."""
 
+import asyncio
 from collections.abc import Callable, Iterable
 from functools import partial, wraps
 from inspect import iscoroutinefunction
@@ -12,7 +13,7 @@ from cde_retrievers.binding.hits import HitCheck
 from cde_retrievers.binding.mixin import ContextBoundMixin
 from cde_retrievers.errors import ConfigurationError, ContextMismatchError
 from cde_retrievers.langchain.embeddings import ContextBoundEmbeddings
-from cde_retrievers.langchain.guards import refuse_another_context
+from cde_retrievers.langchain.guards import read_context, refuse_another_context
 from cde_retrievers.langchain.vector_store import ContextualVectorStore
 
 Store = TypeVar("Store", bound=VectorStore)
@@ -76,7 +77,7 @@ def hit_check_of(store: VectorStore, embeddings: ContextBoundEmbeddings) -> HitC
     is_known = refuse_another_context(store, embeddings)
     if isinstance(store, ContextualVectorStore):
         return None
-    return HitCheck(type(store).__name__, embeddings.stamp, is_known)
+    return HitCheck(type(store).__name__, embeddings.stamp, is_known, partial(read_context, store))
 
 
 def _is_search(name: str) -> bool:
@@ -99,7 +100,8 @@ def _checking(method: Callable[..., Any], check: HitCheck, prepare: Callable[[],
     @wraps(method)
     async def asearch(*arguments: Any, **options: Any) -> Any:
         prepare()
-        return checked(await method(*arguments, **options))
+        # The check may ask the store, which must not block the event loop.
+        return await asyncio.to_thread(checked, await method(*arguments, **options))
 
     return asearch if iscoroutinefunction(method) else search
 
