@@ -86,7 +86,7 @@ class Service:
 class PGVector(Service):
     server = "postgres"
     carried = "the row of the collection"
-    llama_index = "not tested: it needs SQLAlchemy before 2.1"
+    llama_index = "tested apart: it needs SQLAlchemy before 2.1"
     lost = "(?i)connection|terminat"
 
     def __init__(self, server, folder):
@@ -114,7 +114,7 @@ class PGVectorStore(Service):
     server = "postgres"
     refit = "one transaction"
     carried = "the comment on the table"
-    llama_index = "not tested: it needs SQLAlchemy before 2.1"
+    llama_index = "tested apart: it needs SQLAlchemy before 2.1"
     lost = "(?i)connection|terminat"
 
     def __init__(self, server, folder):
@@ -167,7 +167,7 @@ class Milvus(Service):
     server = "milvus"
     refit = "the alias, or two renames"
     carried = "the collection's properties"
-    llama_index = "not tested: it needs pymilvus 2, langchain-milvus 3"
+    llama_index = "tested apart: it needs pymilvus 2, langchain-milvus 3"
     filter_key = "expr"
     lost = "(?i)connect|unavailable"
 

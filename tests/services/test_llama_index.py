@@ -8,7 +8,7 @@ from llama_index.core import StorageContext, VectorStoreIndex
 from llama_index.core.ingestion import DocstoreStrategy, IngestionPipeline
 from llama_index.core.schema import Document, TextNode
 from llama_index.core.storage.docstore import SimpleDocumentStore
-from servers import HOST
+from servers import HOST, PASSWORD
 from tiny import CORPUS, QUERIES
 
 from cde_retrievers.errors import ContextMismatchError
@@ -52,7 +52,27 @@ def qdrant_store(request, tmp_path):
     return module.QdrantVectorStore(client=client, collection_name="nodes")
 
 
-STORES = {"Chroma": chroma_store, "LanceDB": lancedb_store, "Qdrant": qdrant_store}
+def milvus_store(request, tmp_path):
+    module = pytest.importorskip("llama_index.vector_stores.milvus")
+    address = f"http://{HOST}:{request.getfixturevalue('milvus').port}"
+    options = {"dim": 32, "overwrite": False, "similarity_metric": "COSINE", "consistency_level": "Strong"}
+    return module.MilvusVectorStore(uri=address, collection_name=f"li{abs(hash(tmp_path))}", **options)
+
+
+def postgres_store(request, tmp_path):
+    module = pytest.importorskip("llama_index.vector_stores.postgres")
+    server = request.getfixturevalue("postgres")
+    place = {"host": HOST, "port": str(server.port), "database": "postgres", "user": "postgres", "password": PASSWORD}
+    return module.PGVectorStore.from_params(**place, table_name=f"li{abs(hash(tmp_path))}", embed_dim=32)
+
+
+STORES = {
+    "Chroma": chroma_store,
+    "LanceDB": lancedb_store,
+    "Milvus": milvus_store,
+    "Postgres": postgres_store,
+    "Qdrant": qdrant_store,
+}
 
 
 @pytest.fixture(params=list(STORES))
