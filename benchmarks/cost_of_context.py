@@ -4,7 +4,7 @@
 
 Random weights of all-MiniLM-L6-v2's shape, one thread, no padding. A bi-encoder and the conditionings embed the same
 batch in turn; a ratio is the median of the ratios of each turn. `cached` is also measured with the context copied for
-every text, which is how it runs where gradients are needed. Memory is the most that a process (Linux) held while it
+every text, which is how it runs outside of inference mode. Memory is the most that a process (Linux) held while it
 embedded a batch, over what it held before: weights and the prepared context.
 """
 
@@ -72,16 +72,16 @@ def works(model: ContextualModel, context: int, batch: tuple[Tensor, Tensor]) ->
     prepared = model.second_stage.prepare(vectors)
 
     def plain() -> Tensor:
-        with torch.no_grad():
+        with torch.inference_mode():
             pooled: Tensor = model.first_stage.pooled(*batch)
             return pooled
 
     def conditioned() -> Tensor:
-        with torch.no_grad():
+        with torch.inference_mode():
             return model.second_stage.embed(*batch, prepared)
 
     def copied() -> Tensor:
-        with torch.enable_grad():  # no weight requires a gradient, so that no graph is kept
+        with torch.no_grad():
             return model.second_stage.embed(*batch, prepared)
 
     found = {"plain": plain, "conditioned": conditioned}

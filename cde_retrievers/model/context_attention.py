@@ -67,12 +67,13 @@ def attend_under(context: LayerContext, texts: TextHeads, strength: Tensor) -> T
 def _cascades(context: LayerContext, texts: TextHeads) -> bool:
     """Whether the cascade computes this: the kernel it needs is the CPU's, and gives softmax sums without a gradient.
 
-    An exported graph must not contain it: torch decomposes the kernel into operations that do not give the sums.
+    Only in inference mode: with gradient caching, passes with and without gradients must round alike. An exported graph
+    must not contain it either, since torch decomposes the kernel into operations that do not give the sums.
     """
     traced = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
-    training = torch.is_grad_enabled() or texts.dropout > 0
+    inference = torch.is_inference_mode_enabled() and texts.dropout == 0
     on_cpu = texts.queries.device.type == "cpu"
-    return on_cpu and not traced and not training and context.keys.shape[0] == 1
+    return inference and on_cpu and not traced and context.keys.shape[0] == 1
 
 
 def attend_to_concatenation(context: LayerContext, texts: TextHeads, strength: Tensor) -> Tensor:

@@ -83,7 +83,7 @@ def test_the_cascade_merges_in_every_number_format(dtype):
 
 def test_a_closed_gate_leaves_exactly_the_text():
     texts = heads_of()
-    with torch.no_grad():
+    with torch.inference_mode():
         assert torch.equal(attend_under(context_of(), texts, torch.zeros(HEADS)), texts.attend())
 
 
@@ -102,9 +102,9 @@ class SizesOfResults(TorchDispatchMode):
         return result
 
 
-def test_without_gradients_the_context_is_not_copied_for_every_text():
+def test_in_inference_mode_the_context_is_not_copied_for_every_text():
     texts, context = heads_of(texts=20), context_of(size=50)
-    with torch.no_grad(), SizesOfResults() as recorded:
+    with torch.inference_mode(), SizesOfResults() as recorded:
         attend_under(context, texts, STRENGTH)
     assert recorded.sizes
     assert max(recorded.sizes) < 20 * context.keys.numel()
@@ -120,14 +120,25 @@ def test_gradients_reach_the_context_the_gate_and_the_text():
     assert all(part.grad is not None and part.grad.any() for part in (queries, keys, values, strength))
 
 
-@torch.no_grad()
+def test_passes_with_and_without_gradients_round_alike():
+    full = heads_of()
+    texts = replace(full, **{name: getattr(full, name).bfloat16() for name in ("queries", "keys", "values")})
+    context = LayerContext(context_of(600).keys.bfloat16(), context_of(600).values.bfloat16())
+    with torch.no_grad():
+        first = attend_under(context, texts, STRENGTH.bfloat16())
+    with torch.enable_grad():
+        assert torch.equal(first, attend_under(context, texts, STRENGTH.bfloat16()))
+    assert not torch.equal(first, attend_in_cascade(context, texts, STRENGTH.bfloat16()))
+
+
+@torch.inference_mode()
 def test_one_context_for_every_text():
     texts, context = heads_of(), context_of(contexts=TEXTS)
     expected = written_out(context, texts, STRENGTH).float()
     assert_close(attend_under(context, texts, STRENGTH), expected, atol=1e-5, rtol=0)
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def test_dropout_applies_to_context_and_text_alike():
     texts = replace(heads_of(), dropout=0.5)
     torch.manual_seed(0)
@@ -145,7 +156,7 @@ class Attention(torch.nn.Module):
         return attend_under(LayerContext(context_keys, context_values), texts, STRENGTH)
 
 
-@torch.no_grad()
+@torch.inference_mode()
 @pytest.mark.filterwarnings("ignore:.*is deprecated:FutureWarning")  # torch's own, inside `torch.export`
 @pytest.mark.filterwarnings("ignore:.*torch.jit.trace:DeprecationWarning")  # exporters still trace so
 @pytest.mark.parametrize("how", ["export", "trace"])
