@@ -11,12 +11,13 @@ A directory holds all of it:
 
 import os
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cde_retrievers.bulk.paths import MODEL, PLAN_FILE, file_system_path
+from cde_retrievers.encoder.backends.arithmetic import Backend
 from cde_retrievers.errors import ConfigurationError, PlanError
 from cde_retrievers.storage.checked_json import read_checksummed, sealed
 from cde_retrievers.storage.checksums import Sha256
@@ -68,7 +69,8 @@ class Plan(BaseModel):
         model: name or path for `ContextualEncoder.from_pretrained`; None for the copy inside the plan.
         model_fingerprint: identity of the model.
         context_fingerprint: identity of the context.
-        dtype: number format of every worker.
+        backend: the library that embeds, as for `ContextualEncoder.from_pretrained`.
+        precision: number format of all workers.
         width: length of a vector.
         sparse: whether rows also get sparse vectors.
         probe: unit vector of a fixed text, as the machine that planned computed it.
@@ -83,7 +85,8 @@ class Plan(BaseModel):
     model: str | None
     model_fingerprint: Sha256
     context_fingerprint: Sha256
-    dtype: str
+    backend: Backend
+    precision: Literal["float32", "float16", "bfloat16", "int8"]
     width: Annotated[int, Field(ge=1, le=LARGEST_WIDTH)]
     sparse: bool
     probe: tuple[float, ...]
@@ -126,6 +129,12 @@ class Plan(BaseModel):
         """The name or path to load the model by."""
         return str(self.directory / MODEL) if self.model is None else self.model
 
+    def arithmetic(self) -> dict[str, Any]:
+        """Return the arguments of `ContextualEncoder.from_pretrained` that make it compute as the plan says."""
+        if self.backend == "torch":
+            return {"backend": "torch", "dtype": self.precision}
+        return {"backend": self.backend, "precision": self.precision}
+
     @property
     def probe_vector(self) -> Vectors:
         """The probe as an array (W,)."""
@@ -147,7 +156,8 @@ class Plan(BaseModel):
             "rows": self.shards[number].rows,
             "model": self.model_fingerprint,
             "context": self.context_fingerprint,
-            "dtype": self.dtype,
+            "backend": self.backend,
+            "precision": self.precision,
             "width": self.width,
             "sparse": self.sparse,
         }

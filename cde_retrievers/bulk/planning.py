@@ -14,7 +14,7 @@ from cde_retrievers.context.context import CorpusContext
 from cde_retrievers.corpora import CheckedCorpus, Corpus
 from cde_retrievers.corpora.discovery import find_source
 from cde_retrievers.corpora.recorded_source import absolute, differing_files, reading_as_json
-from cde_retrievers.encoder.device import DTYPES
+from cde_retrievers.encoder.backends.arithmetic import Backend, Precision
 from cde_retrievers.encoder.encoder import ContextualEncoder
 from cde_retrievers.errors import ConfigurationError, CorpusFileError, PathInUseError, PlanError
 from cde_retrievers.index.incoming_documents import batches, require_collection
@@ -40,6 +40,8 @@ def plan(
     sparse: bool = False,
     device: str = "auto",
     dtype: str = "auto",
+    backend: Backend | None = None,
+    precision: Precision = "auto",
     show_progress: bool | None = None,
 ) -> Plan:
     """Write a plan into the directory `out`, whole or not at all: everything that workers need but the model itself.
@@ -59,6 +61,8 @@ def plan(
         sparse: also write sparse vectors, whose products with those of queries are BM25.
         device: for the fixed text, which is embedded here.
         dtype: number format of all workers; "auto" is what this machine takes. A loaded encoder has its own.
+        backend: of all workers, as for `ContextualEncoder.from_pretrained`; likewise.
+        precision: likewise.
         show_progress: None shows a bar for long work only.
 
     Raises:
@@ -73,14 +77,15 @@ def plan(
     target = file_system_path(out, "out")
     rows = Corpus(file_system_path(source, "source")) if isinstance(source, str | Path) else source
     require_collection(rows)
-    encoder = _loaded(model, device, dtype)
+    encoder = _loaded(model, device=device, dtype=dtype, backend=backend, precision=precision)
     known = CorpusContext.load(file_system_path(context, "context")) if isinstance(context, str | Path) else context
     encoder.check_context(known)
     settings: dict[str, Any] = {
         "model": None if isinstance(model, ContextualEncoder) else encoder.name,
         "model_fingerprint": encoder.fingerprint,
         "context_fingerprint": known.fingerprint,
-        "dtype": next(name for name, dtype in DTYPES.items() if dtype is encoder.dtype),
+        "backend": encoder.backend,
+        "precision": encoder.precision,
         "width": encoder.width,
         "sparse": sparse,
         "rows_per_shard": rows_per_shard,
@@ -105,15 +110,16 @@ def plan(
     return Plan.load(target)
 
 
-def _loaded(model: ContextualEncoder | str | Path, device: str, dtype: str) -> ContextualEncoder:
+def _loaded(model: ContextualEncoder | str | Path, **settings: Any) -> ContextualEncoder:
     if not isinstance(model, ContextualEncoder):
         name = str(file_system_path(model, "model"))
         # Workers have other working directories.
-        return ContextualEncoder.from_pretrained(os.path.abspath(name) if Path(name).is_dir() else name, device, dtype)
-    if (device, dtype) != ("auto", "auto"):
+        return ContextualEncoder.from_pretrained(os.path.abspath(name) if Path(name).is_dir() else name, **settings)
+    given = [f"{name}={value!r}" for name, value in settings.items() if value not in ("auto", None)]
+    if given:
         raise ConfigurationError(
-            f"a loaded encoder has its own device and dtype, found device={device!r}, dtype={dtype!r} besides; leave "
-            f"these out, or give the name or path of the model"
+            f"a loaded encoder has its own {', '.join(settings)}, found {', '.join(given)} besides; leave these out, "
+            f"or give the name or path of the model"
         )
     return model
 

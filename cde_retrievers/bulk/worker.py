@@ -106,7 +106,7 @@ class Worker:
                 f"{plan.directory / CONTEXT} holds context {context.fingerprint[:12]}, but the plan was made with "
                 f"{plan.context_fingerprint[:12]}; restore the directory from a copy, or make the plan again"
             )
-        encoder = ContextualEncoder.from_pretrained(plan.model_path, self._device, plan.dtype)
+        encoder = ContextualEncoder.from_pretrained(plan.model_path, self._device, **plan.arithmetic())
         if encoder.fingerprint != plan.model_fingerprint:
             raise ContextMismatchError(
                 f"{plan.model_path!r} is another model here ({encoder.fingerprint[:12]}) than where the plan was made "
@@ -114,7 +114,7 @@ class Worker:
                 f"puts a copy into it"
             )
         encoder.check_context(context)
-        check_probe(plan.probe_vector, probe_vector(encoder, context), plan.dtype)
+        check_probe(plan.probe_vector, probe_vector(encoder, context), plan.precision)
         return encoder, context
 
 

@@ -1,6 +1,7 @@
 """A plan holds everything that is to be embedded, whole or not at all."""
 
 import json
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -170,6 +171,21 @@ def test_a_loaded_encoder_goes_into_the_plan(encoder, context, tmp_path):
     assert made.model is None
     assert ContextualEncoder.from_pretrained(made.model_path).fingerprint == encoder.fingerprint
     Worker(made).embed(0)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("onnxruntime") is None or find_spec("onnxscript") is None, reason="the extra 'onnx'")
+@pytest.mark.parametrize("loaded", [True, False])
+def test_workers_compute_in_the_backend_of_the_plan(loaded, model_folder, context, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    asked = {"backend": "onnx", "precision": "int8"}
+    encoder = ContextualEncoder.from_pretrained(model_folder, **asked)
+    own = encoder.fit_context([row.text for row in ROWS], show_progress=False)
+    made = plan(ROWS, encoder if loaded else model_folder, own, tmp_path / "plan", **({} if loaded else asked))
+    assert (made.backend, made.precision, made.model_fingerprint) == ("onnx", "int8", encoder.fingerprint)
+    Worker(made).embed(0)
+    with pytest.raises(ContextMismatchError):
+        plan(ROWS, model_folder, own, tmp_path / "other", device="cpu", dtype="float32")
 
 
 def test_a_loaded_encoder_has_its_own_device(encoder, context, tmp_path):

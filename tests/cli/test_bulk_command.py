@@ -40,7 +40,7 @@ def embedded(planned):
 def test_plan_says_what_it_made(planned, model_folder):
     plan = Plan.load(planned["plan"])
     assert (planned["documents"], planned["shards"]) == (len(CORPUS), len(plan.shards)) == (54, 3)
-    assert (planned["model"], planned["dtype"]) == (str(model_folder), "float32")
+    assert (planned["model"], planned["precision"]) == (str(model_folder), "float32")
     assert plan.rows == 54
 
 

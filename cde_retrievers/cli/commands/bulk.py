@@ -36,8 +36,8 @@ def plan(
 ) -> None:
     """Cut the documents of SOURCE into numbered shards, and write down how they are to be embedded.
 
-    The documents are read and checked once and copied into the plan; nothing is embedded yet. --dtype is the number
-    format of all workers.
+    The documents are read and checked once and copied into the plan; nothing is embedded yet. --dtype, --backend and
+    --precision are those of all workers.
     """
     with session(output) as run:
         from cde_retrievers.bulk import plan as made_plan
@@ -60,6 +60,8 @@ def plan(
             sparse=sparse,
             device=model.device,
             dtype=model.dtype,
+            backend=model.backend,
+            precision=model.precision,
             show_progress=run.show_progress,
         )
         data = {
@@ -69,12 +71,13 @@ def plan(
             "rows_per_shard": made.rows_per_shard,
             "context": made.context_fingerprint,
             "model": made.model,
-            "dtype": made.dtype,
+            "backend": made.backend,
+            "precision": made.precision,
             "sparse": made.sparse,
         }
         run.answer(
             data,
-            f"{out}: {made.rows:,} documents in {len(made.shards):,} shards, to be embedded in {made.dtype} under "
+            f"{out}: {made.rows:,} documents in {len(made.shards):,} shards, to be embedded in {made.precision} under "
             f"context {made.context_fingerprint[:12]} of model {made.model}",
             f"embed them with: cde-retrievers bulk run {out} --workers 2",
         )
