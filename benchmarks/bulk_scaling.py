@@ -46,7 +46,7 @@ from tiny import build_tokenizer, tiny_bert, write_biencoder
 
 WORKERS, WORDS, SEED = 2, 12, 0
 DRIVER_SHARE = 0.2  # of the kills
-PAUSE = 4.0  # seconds, at most, from the first shard after a kill to the next kill
+PAUSE = 12.0  # seconds between kills, at most; before every third there is also a shard to wait for
 WORKER_PROCESS = b"ray::RayWorker"
 # What is killed: exit code 0 if the plan is done.
 DRIVER = """
@@ -96,13 +96,15 @@ def wait_until_gone(processes: set[int], seconds: float = 30) -> set[int]:
 
 
 def kill_until_done(made: Plan, kills: int) -> dict[str, Any]:
-    """Run the plan on Ray, and kill after the next shard and a random pause, again and again, until it is done."""
+    """Run the plan on Ray, and kill again and again after a random pause, until it is done."""
     chance, done = random.Random(SEED), {"driver": 0, "worker": 0}
     starts, left_behind, begun = 0, 0, time.monotonic()
     while True:
         starts += 1
         driver = subprocess.Popen([sys.executable, "-c", DRIVER, str(made.directory), str(WORKERS)])
-        while sum(done.values()) < kills and wait_for_a_shard(made, driver):
+        while (killed := sum(done.values())) < kills and driver.poll() is None:
+            if killed % 3 == 0:
+                wait_for_a_shard(made, driver)
             time.sleep(chance.uniform(0, PAUSE))
             family = children_of(driver.pid)
             workers = [process for process, command in family.items() if command.startswith(WORKER_PROCESS)]
@@ -112,7 +114,7 @@ def kill_until_done(made: Plan, kills: int) -> dict[str, Any]:
                 done["driver"] += 1
                 left_behind += len(wait_until_gone(set(family)))
                 break
-            if workers:
+            if workers and driver.poll() is None:
                 os.kill(chance.choice(workers), signal.SIGKILL)
                 done["worker"] += 1
         if driver.wait() == 0:
@@ -120,14 +122,11 @@ def kill_until_done(made: Plan, kills: int) -> dict[str, Any]:
             return {"kills": done, "driver_starts": starts, "left_behind": left_behind, "seconds": round(seconds)}
 
 
-def wait_for_a_shard(made: Plan, driver: "subprocess.Popen[bytes]") -> bool:
-    """Wait until there is one shard more; False if the driver ends before."""
+def wait_for_a_shard(made: Plan, driver: "subprocess.Popen[bytes]") -> None:
+    """Wait until there is one shard more, or the driver ends."""
     before = len(shards_of(made))
-    while driver.poll() is None:
-        if len(shards_of(made)) > before:
-            return True
+    while driver.poll() is None and len(shards_of(made)) == before:
         time.sleep(0.05)
-    return False
 
 
 def shards_of(made: Plan) -> list[Path]:
