@@ -2,8 +2,8 @@
 
 Documents are real texts, each the halves of two; their vectors are drawn at random, since only their number matters to
 exact search. Questions are real and come one at a time. All ways are timed in alternation, question by question, on
-the same weights, in float32 unless `auto` stands there, with one thread. Times are the processor time of this process,
-so that other work on the machine does not count, and wall time beside it.
+the same weights, in torch and float32 unless a backend is named, with one thread. Times are the processor
+time of this process, so that other work on the machine does not count, and wall time beside it.
 
 python benchmarks/query_latency.py --data <folder of BEIR sets> --output <file>
 python benchmarks/query_latency.py --table <file>
@@ -27,10 +27,11 @@ from number_format import machine
 from sentence_transformers import SentenceTransformer
 
 from cde_retrievers import ContextualEncoder
-from cde_retrievers.index import ContextualIndex
+from cde_retrievers.index import ContextualIndex, Document
 from cde_retrievers.model.pretrained import minilm_folder
 
 DOCUMENTS, QUERIES, WARM_UP = 10_000, 300, 20
+BACKENDS = ("onnx-float32", "onnx-int8", "openvino-float32", "openvino-int8")
 PEER = "sentence-transformers + faiss"
 
 
@@ -42,7 +43,7 @@ def ways(texts: list[str], folder: str) -> dict[str, Callable[[str], Any]]:
     batch = list(documents(texts, DOCUMENTS))
     vectors = unit_rows(np.random.default_rng(0), len(batch), encoder.width)
     index.add_embedded(batch, vectors, context.fingerprint)
-    auto = ContextualIndex.open(index.path, ContextualEncoder.from_pretrained("minilm"))
+    others = {name: searcher(index, batch, vectors, *name.split("-"), folder=folder) for name in BACKENDS}
     peer = SentenceTransformer(str(minilm_folder()), device="cpu")
     flat = faiss.IndexFlatIP(vectors.shape[1])
     flat.add(vectors)
@@ -60,8 +61,22 @@ def ways(texts: list[str], folder: str) -> dict[str, Callable[[str], Any]]:
         "contextual: embed": lambda question: encoder.encode_queries([question], context, show_progress=False),
         "contextual: search dense": lambda question: index.search(question, K, mode="dense"),
         "contextual: search hybrid": lambda question: index.search(question, K, mode="hybrid"),
-        "contextual, auto: search hybrid": lambda question: auto.search(question, K, mode="hybrid"),
+        **{f"contextual, {name}: search hybrid": search for name, search in others.items()},
     }
+
+
+def searcher(
+    index: ContextualIndex, batch: list[Document], vectors: np.ndarray, backend: str, precision: str, folder: str
+) -> Callable[[str], Any]:
+    """Return the hybrid search of the same documents by the same model in a backend; int8 is a model of its own."""
+    encoder = ContextualEncoder.from_pretrained("minilm", "cpu", backend=backend, precision=precision)
+    if encoder.fingerprint == index.context.model_fingerprint:
+        other = ContextualIndex.open(index.path, encoder)
+    else:
+        context = encoder.fit_context([document.text for document in batch[:5_000]])
+        other = ContextualIndex.create(encoder, context, f"{folder}/{backend}-{precision}")
+        other.add_embedded(batch, vectors, context.fingerprint)
+    return lambda question: other.search(question, K, mode="hybrid")
 
 
 def timed(runs: dict[str, Callable[[str], Any]], questions: list[str]) -> list[dict[str, Any]]:
