@@ -8,6 +8,7 @@ from typing import Any
 
 from cde_retrievers.corpora.csv_rows import csv_rows
 from cde_retrievers.corpora.decoding import MAX_CHARACTERS, Lines, open_text, parse_json, read_text, too_long
+from cde_retrievers.corpora.literal import plain
 from cde_retrievers.corpora.paths import refuse_special, unreadable
 from cde_retrievers.corpora.read_options import Format, ReadOptions
 from cde_retrievers.corpora.readers.documents import DOCUMENTS, is_code, read_document
@@ -57,6 +58,8 @@ def text_record(file: File, reading: ReadOptions) -> Record:
         MissingDependencyError: its kind needs a package that is not installed; names the extra.
     """
     content = read_document(file.path, reading)
+    if reading.split != "headings":
+        content = plain(content)
     document = Document(content, reading.id_prefix + file.name, {"file": file.name})
     return Record(str(file.path), document, is_markdown=not is_code(file.name))
 

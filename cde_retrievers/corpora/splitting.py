@@ -133,7 +133,7 @@ def _with_text(sections: Sequence[Section]) -> list[Section]:
 
 
 def _title_block(section: Section) -> Block:
-    return Block(f"{'#' * section.level} {section.heading}", is_heading=True)
+    return Block(f"{'#' * section.level} {section.heading}", keep_with_next=True)
 
 
 def _blocks_below(section: Section, path: tuple[str, ...]) -> tuple[Block, ...]:
