@@ -11,7 +11,7 @@ from cde_retrievers.corpora.decoding import MAX_CHARACTERS, Lines, open_text, pa
 from cde_retrievers.corpora.literal import plain
 from cde_retrievers.corpora.paths import refuse_special, unreadable
 from cde_retrievers.corpora.read_options import Format, ReadOptions
-from cde_retrievers.corpora.readers.documents import DOCUMENTS, is_code, read_document
+from cde_retrievers.corpora.readers.documents import DOCUMENTS, markup_of, read_document
 from cde_retrievers.corpora.records import File, Record, Row, needed_columns, refuse_repeated_columns
 from cde_retrievers.errors import CDEError, CorpusFileError
 from cde_retrievers.retrieval.document import Document
@@ -61,7 +61,7 @@ def text_record(file: File, reading: ReadOptions) -> Record:
     if reading.split != "headings":
         content = plain(content)
     document = Document(content, reading.id_prefix + file.name, {"file": file.name})
-    return Record(str(file.path), document, is_markdown=not is_code(file.name))
+    return Record(str(file.path), document, markup_of(file.name))
 
 
 def parquet_rows(file: File, reading: ReadOptions) -> Iterator[Row]:

@@ -92,15 +92,6 @@ def markdown_sections(text: str) -> list[Section]:
     return [*sections, _filled(section, tokens[begin:], lines)]
 
 
-def plain_blocks(text: str) -> tuple[Block, ...]:
-    """Return the paragraphs of a text that is not Markdown, as they are, with the indent of their first line."""
-    starts = ((text.rfind("\n", 0, match.start()) + 1, match.end()) for match in _PARAGRAPH.finditer(text))
-    return tuple(_announcing([Block(text[start:end].rstrip()) for start, end in starts]))
-
-
-_PARAGRAPH = re.compile(r"\S.*?(?=\n[^\S\n]*\n|\Z)", re.DOTALL)
-
-
 @cache
 def _block_parser() -> MarkdownIt:
     parser = MarkdownIt("commonmark").enable("table")
@@ -154,7 +145,7 @@ def _heading(token: Token, inline: Token) -> str | None:
 
 
 def _filled(section: Section, tokens: Sequence[Token], lines: Lines) -> Section:
-    blocks = tuple(_announcing(list(_blocks(tokens, lines))))
+    blocks = tuple(announcing(list(_blocks(tokens, lines))))
     text = "\n\n".join(filter(None, (section.text, *(block.text for block in blocks))))
     return replace(section, text=text, blocks=blocks)
 
@@ -173,7 +164,7 @@ def _blocks(tokens: Sequence[Token], lines: Lines) -> Iterator[Block]:
         last = end if lines[end - 1] is None or str(lines[end - 1]).strip() else -1
 
 
-def _announcing(blocks: Sequence[Block]) -> Iterator[Block]:
+def announcing(blocks: Sequence[Block]) -> Iterator[Block]:
     """Yield the blocks; a paragraph that ends with a colon stays with the next one."""
     for place, block in enumerate(blocks, 1):
         is_lead = place < len(blocks) and not block.inner and block.frame is None and block.text.endswith(_ANNOUNCES)
@@ -193,7 +184,7 @@ def _behind(tokens: Sequence[Token], position: int) -> int:
 def _block(text: str, joint: str, token: Token, inner: Sequence[Token], lines: Lines) -> Block:
     kind = token.type.removesuffix("_open")
     if kind in _CONTAINERS:
-        blocks = tuple(_announcing(list(_blocks(inner, lines))))
+        blocks = tuple(announcing(list(_blocks(inner, lines))))
         if kind != "list_item" or len(blocks) < 2 or blocks[0].inner or blocks[0].frame is not None:
             return Block(text, joint, inner=blocks)
         return Block(text, joint, inner=(replace(blocks[0], keep_with_next=True), *blocks[1:]), is_item=True)
