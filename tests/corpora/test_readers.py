@@ -11,6 +11,7 @@ import pytest
 from cde_retrievers.corpora import Corpus, ReadOptions
 from cde_retrievers.corpora.literal import plain
 from cde_retrievers.corpora.readers.html import html_as_markdown
+from cde_retrievers.corpora.readers.pdf_margins import without_margins
 from cde_retrievers.corpora.readers.restructured_text import rst_as_markdown
 from cde_retrievers.errors import CorpusFileError, MissingDependencyError
 
@@ -59,15 +60,18 @@ def write_docx(path, body=None):
         )
 
 
-def write_epub(path):
+def write_epub(path, contents=""):
     chapter = '<html xmlns="http://www.w3.org/1999/xhtml"><head><title/></head><body><h1>{}</h1><p>{}</p></body></html>'
+    shown = '<itemref idref="n"/>' if contents else ""
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("META-INF/container.xml", '<container><rootfile full-path="OPS/book.opf"/></container>')
         archive.writestr(
             "OPS/book.opf",
-            '<package><metadata/><manifest><item id="b" href="two%20b.xhtml"/><item id="a" href="one.xhtml"/>'
-            '</manifest><spine><itemref idref="a"/><itemref idref="b"/></spine></package>',
+            f'<package><metadata/><manifest>{contents}<item id="b" href="two%20b.xhtml"/>'
+            f'<item id="a" href="one.xhtml"/></manifest><spine>{shown}<itemref idref="a"/><itemref idref="b"/></spine>'
+            "</package>",
         )
+        archive.writestr("OPS/nav.xhtml", chapter.format("Contents", "1 Tea 2 Green"))
         archive.writestr("OPS/one.xhtml", chapter.format("Tea", "Tea is brewed."))
         archive.writestr("OPS/two b.xhtml", chapter.format("Green", "From leaves."))
 
@@ -261,6 +265,7 @@ CHROME = {
     "contents": f"<ul>{LINKS}</ul>",
     "contents in contents": f'<ol><li><a href="#x">X</a><ul>{LINKS}</ul></li></ol>',
     "letters": "<p>" + " | ".join(f'<a href="#{c}">{c}</a>' for c in "ABC") + "</p>",
+    "EPUB": '<section epub:type="toc"><h2>Contents</h2><p>Tea</p></section>',
     "anchor": '<a href="#x">\u00b6</a>',
 }
 
@@ -286,6 +291,52 @@ def test_lists_that_say_more_than_the_pages_they_lead_to_are_kept(kept):
 def test_a_page_of_nothing_but_links_is_its_title_or_else_its_links():
     assert shown(f"<title>Index</title><ul>{LINKS}</ul>") == "# Index\n"
     assert shown(f"<ul>{LINKS}</ul>").startswith("* Page 0\n")
+
+
+PAGES = [
+    "CONTENTS\n1 Tea . . . . . . . . . . 3\n1.1 Green . . . . . . . ii\nText...\nwith dots .... 5 times\ni",
+    "The Tea Book, Release 4\nTea is brewed.\n2 Chapter 1. Tea",
+    "The Tea Book, Release 4\nStep 1\nTea is hot.\nItem 7\n1.1. Green 3",
+    "The Tea Book, Release 4\nStep 2\nTea is hot.\nItem 7\n4 Chapter 1. Tea",
+    "The Tea Book, Release 4\nStep 2\nTea is cold.\n1.1. Green 5",
+    "The Tea Book, Release 4\nTea is cold.\nSo it is.\n6 Chapter 1. Tea",
+    "The Tea Book, Release 4\n\nThe end.\n1.1. Green 7",
+]
+
+
+def test_pages_lose_what_only_says_where_one_is():
+    shown = [page.strip().split("\n") for page in without_margins(PAGES)]
+    assert shown == [
+        ["CONTENTS", "Text...", "with dots .... 5 times", "i"],
+        ["The Tea Book, Release 4", "Tea is brewed."],
+        ["Step 1", "Tea is hot.", "Item 7"],
+        ["Step 2", "Tea is hot.", "Item 7"],
+        ["Step 2", "Tea is cold."],
+        ["Tea is cold.", "So it is."],
+        ["The end."],
+    ]
+    assert without_margins(PAGES[:2])[1] == PAGES[1]
+    assert without_margins(["Page 1 of 3", "Page 2 of 3", "Page 3 of 3"]) == [
+        "Page 1 of 3",
+        "Page 2 of 3",
+        "Page 3 of 3",
+    ]
+    slides = [f"Step {n}\n\nDo {n * n}." if n < 4 else f"Done.\nAt last {n * n}." for n in range(1, 9)]
+    assert without_margins(slides) == slides
+    assert without_margins(["." * 200_000 + "x", ". " * 100_000])
+
+
+def test_a_pdf_is_read_without_its_contents_and_as_it_is(tmp_path):
+    lines = ("Tea", "Green . . . . . . . . 4", "36. ECPG", "<div> is a tag", "[a]: b", "Green", "a *b* c")
+    write_pdf(tmp_path / "a.pdf", lines)
+    found = [part.text for part in Corpus(tmp_path, ReadOptions(split="headings")).check()]
+    assert found == ["Tea\n\n36. ECPG\n<div> is a tag\n[a]: b\n\n## Green\n\na *b* c"]
+
+
+def test_a_book_is_read_without_its_table_of_contents(tmp_path):
+    write_epub(tmp_path / "a.epub", contents='<item id="n" href="nav.xhtml" properties="nav"/>')
+    [book] = Corpus(tmp_path).check()
+    assert book.text == "# Tea\n\nTea is brewed.\n\n\n# Green\n\nFrom leaves.\n"
 
 
 def test_titles_of_restructured_text():

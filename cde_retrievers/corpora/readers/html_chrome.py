@@ -27,6 +27,7 @@ _CHROME = ", ".join(
         *(f'[role="{role}"]' for role in _ROLES),
         *(f"{tag}.{name}" for name in _CLASSES for tag in ("div", "section", "table", "ul", "ol", "dl", "p")),
         "div#toc, div#TOC",
+        *(rf'[epub\:type~="{kind}"]' for kind in ("toc", "index", "landmarks", "page-list")),
     )
 )
 _NEIGHBOURS = ", ".join(f'a[rel~="{rel}"]' for rel in ("prev", "previous", "next", "up", "contents"))
