@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from cde_retrievers.corpora.literal import literal
-from cde_retrievers.corpora.readers.html_chrome import chrome_of, link_lists, shown_nodes
+from cde_retrievers.corpora.readers.html_chrome import box_titles, chrome_of, link_lists, shown_nodes
 from cde_retrievers.util.imports import imported
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ _SEPARATORS = re.compile(r"[\s|\u00ab\u00bb\u2039\u203a\u2022\u00b7]+")
 _LANGUAGE = re.compile(r"\b(?:language|highlight|lang|brush)-([\w+#.-]{1,20})")
 _SPACE = re.compile(r"\s+")
 _AROUND_BREAK = re.compile(r" *\n[ \n]*")
+_HIGHEST_WITHIN = 2  # a heading of this level in a definition is of a page that uses definitions for its layout
 _DEEPEST_LIST = 10
 _DEEPEST = 5_000  # elements in each other: a parser takes the square of that in time
 # Of elements that must be closed; a page may leave most others open.
@@ -70,6 +71,7 @@ class _Page:
 
     def __init__(self, left_out: set[int]) -> None:
         self.left_out = left_out  # by `mem_id`
+        self.box_titles: set[int] = set()
         self.blocks: list[str] = []
         self.headings: list[tuple[int, str, int]] = []  # level, title and place in the blocks
         self.line: list[str] = []
@@ -78,15 +80,17 @@ class _Page:
         self.ended = 0  # how many of them a heading has ended
         self.terms: list[str] = []  # which the next definition is of
         self.in_term = False
+        self.definitions = 0  # that are open
         self.row: list[str] | None = None
         self.rows: list[list[str]] = []
 
     def read(self, root: LexborNode) -> _Page:
+        self.box_titles = box_titles(root)
         for node, opens in shown_nodes(root, self.left_out):
             if node.tag == "-text":
                 self.line.append(_SPACE.sub(" ", node.text_content or ""))
             elif opens:
-                self._open(node.tag)
+                self._open(node)
             else:
                 self._close(node)
         self._end()
@@ -103,10 +107,13 @@ class _Page:
                 self.blocks.insert(0, f"# {literal(title)}")
         return "\n\n".join(self.blocks) + "\n" if self.blocks else ""
 
-    def _open(self, tag: str) -> None:
+    def _open(self, node: LexborNode) -> None:
+        tag = node.tag
         if tag in _BLOCKS or tag in _HEADINGS:
             self._end()
-        if tag in _HEADINGS and not self.in_term:
+        if tag in _HEADINGS and self._announces(node):
+            self._end_terms()
+        elif tag in _HEADINGS and not self.in_term:
             self._end_terms()
             self.mark = "#" * _HEADINGS[tag] + " "
         elif tag in _LISTS:
@@ -119,6 +126,7 @@ class _Page:
             self.in_term = self.row is None
         elif tag == "dd":
             self._end_terms()
+            self.definitions += 1
         elif tag == "br":
             self.line.append("\n")
         elif tag == "tr" and self.row is None:
@@ -141,12 +149,19 @@ class _Page:
             self.in_term = False
             self.terms.extend(self._taken().split("\n"))
         elif tag in _BLOCKS or tag in _HEADINGS:
+            if tag in _HEADINGS and self._announces(node) and "".join(self.line).rstrip()[-1:].isalnum():
+                self.line.append(":")
             self._end()
             self.mark = ""
+            self.definitions -= tag == "dd"
         if tag in _LISTS and self.lists:
             self._end_terms()
             self.lists.pop()
             self.ended = min(self.ended, len(self.lists))
+
+    def _announces(self, heading: LexborNode) -> bool:
+        """Whether a heading is about a box or a place in a definition, and not about all that comes behind it."""
+        return heading.mem_id in self.box_titles or (self.definitions > 0 and _HEADINGS[heading.tag] > _HIGHEST_WITHIN)
 
     def _item(self) -> str:
         number = self.lists[-1] if self.lists else None

@@ -31,6 +31,10 @@ _CHROME = ", ".join(
     )
 )
 _NEIGHBOURS = ", ".join(f'a[rel~="{rel}"]' for rel in ("prev", "previous", "next", "up", "contents"))
+# Whose title is of the box alone, not of what comes behind it.
+_BOXES = ", ".join(
+    f".{kind} > h{level}" for kind in ("note", "tip", "warning", "caution", "important") for level in range(1, 7)
+)
 _BARS = {"p", "table", "ul", "ol"}
 _LONGEST_BAR = 300  # characters
 _LISTS = {"ul", "ol", "dl", "table", "p"}
@@ -43,6 +47,11 @@ def chrome_of(root: LexborNode) -> set[int]:
     """Return the elements below a page's main part that are not its text, by `mem_id`."""
     bars = map(_bar, root.css(_NEIGHBOURS))
     return {node.mem_id for node in (*root.css(_CHROME), *bars)} - {root.mem_id}
+
+
+def box_titles(root: LexborNode) -> set[int]:
+    """Return the headings of notes and warnings, by `mem_id`."""
+    return {node.mem_id for node in root.css(_BOXES)}
 
 
 def link_lists(root: LexborNode) -> set[int]:
