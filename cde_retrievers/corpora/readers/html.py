@@ -161,7 +161,9 @@ class _Page:
 
     def _announces(self, heading: LexborNode) -> bool:
         """Whether a heading is about a box or a place in a definition, and not about all that comes behind it."""
-        return heading.mem_id in self.box_titles or (self.definitions > 0 and _HEADINGS[heading.tag] > _HIGHEST_WITHIN)
+        return heading.mem_id in self.box_titles or (
+            self.definitions > 0 and _HEADINGS[str(heading.tag)] > _HIGHEST_WITHIN
+        )
 
     def _item(self) -> str:
         number = self.lists[-1] if self.lists else None
