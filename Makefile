@@ -6,7 +6,7 @@ export HF_HUB_OFFLINE := 1
 # A shell's own settings must not bring another copy of the package, or other options of pytest.
 unexport PYTHONPATH PYTHONHOME PYTEST_ADDOPTS
 
-.PHONY: demo test test-bfloat16 services-test fuzz lint fix
+.PHONY: demo test test-bfloat16 services-test services-test-llama-index fuzz lint fix
 
 demo: $(VENV)/demo-ready
 	$(PYTHON) examples/quickstart_langchain.py
@@ -27,6 +27,11 @@ test-bfloat16: $(VENV)/test-ready
 # directory, and stopped again; Qdrant and LanceDB run in the tests' process.
 services-test: $(VENV)/services-ready
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest --numprocesses 2 --dist loadfile -m services tests/services
+
+# LlamaIndex's stores of Milvus and Postgres, over older clients than LangChain's need, which go before these.
+services-test-llama-index: $(VENV)/llama-index-ready
+	PYTHONPATH=$(CURDIR)/$(VENV)/llama-index OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m services \
+		tests/services/test_llama_index.py -k "Milvus or Postgres"
 
 # The property tests with new cases, again and again until SECONDS are over or one fails.
 SECONDS := 600
@@ -56,7 +61,13 @@ $(VENV)/test-ready: $(VENV)/demo-ready
 	$(INSTALL) --no-deps langchain-huggingface
 	touch $@
 
-# LlamaIndex's stores for Milvus and Postgres are left out: they ask for pymilvus 2 and SQLAlchemy 2.0.
+# LlamaIndex's stores for Milvus and Postgres are in a directory of their own: they ask for pymilvus 2, SQLAlchemy 2.0.
 $(VENV)/services-ready: $(VENV)/test-ready
 	$(INSTALL) --editable '.[test,services]'
+	touch $@
+
+$(VENV)/llama-index-ready: $(VENV)/services-ready
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target $(VENV)/llama-index \
+		llama-index-vector-stores-milvus==1.2.0 pymilvus==2.6.17 \
+		llama-index-vector-stores-postgres==0.9.0 sqlalchemy==2.0.58 psycopg2-binary==2.9.13
 	touch $@

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from cde_retrievers import ContextualModel
 from cde_retrievers.encoder.batching import length_sorted_batches
-from cde_retrievers.encoder.device import default_token_budget
+from cde_retrievers.encoder.device import default_padding_limit, default_token_budget
 from cde_retrievers.encoder.tokenizer import TokenIds
 from cde_retrievers.model.config import ContextualConfig, JointConditioning
 from cde_retrievers.model.joint_conditioning import JointSecondStage
@@ -73,7 +73,8 @@ def ours(stage: JointSecondStage, context: Tensor, rows: list[TokenIds]) -> Tens
     prefix = stage.prepare(context)
     before = stage.positions_before_text(prefix)
     result = torch.empty(len(rows), stage.width)
-    for batch in length_sorted_batches([len(row) + before for row in rows], default_token_budget(context.device)):
+    limits = default_token_budget(context.device), default_padding_limit(context.device)
+    for batch in length_sorted_batches([len(row) + before for row in rows], *limits):
         result[batch] = stage.embed(*pad([rows[i] for i in batch]), prefix)
     return result
 

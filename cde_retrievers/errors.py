@@ -74,6 +74,14 @@ class IndexFileError(CDEError):
     """An index on disk is incomplete or damaged."""
 
 
+class PlanError(CDEError):
+    """A plan for embedding in bulk is incomplete, damaged, or its input was changed."""
+
+
+class ShardError(CDEError):
+    """Shards of a plan are missing, damaged or of another plan, or could not be embedded."""
+
+
 class RemovalRefusedError(CDEError):
     """More than a quarter of an index's documents would be removed, and nobody has consented to it."""
 
@@ -88,6 +96,10 @@ class ReadOnlyError(CDEError):
 
 class WriteError(CDEError, OSError):
     """The disk is full, or the directory cannot be written to."""
+
+
+class StoreRefitError(CDEError, RuntimeError):
+    """A served vector store, or the new collection beside it, is not in a state that a refit can continue from."""
 
 
 class EvaluationDataError(CDEError):
@@ -108,6 +120,10 @@ class DeviceError(CDEError):
 
 class DeviceMemoryError(CDEError, MemoryError):
     """One text alone does not fit into the device's memory."""
+
+
+class WorkerError(CDEError, RuntimeError):
+    """A process that embedded a part of the texts ended before it was done."""
 
 
 class MissingDependencyError(CDEError, ImportError):

@@ -13,6 +13,7 @@ from cde_retrievers.encoder.delegating import LazyEmbedder
 from cde_retrievers.encoder.embedder import Embedder
 from cde_retrievers.encoder.vector_settings import Side, VectorSettings, vector_settings_of
 from cde_retrievers.errors import ConfigurationError
+from cde_retrievers.validation.vectors import Embeddings
 
 
 class ContextBoundMixin(BaseModel):
@@ -83,6 +84,10 @@ class ContextBoundMixin(BaseModel):
     def check_context(self, stamp: str) -> None:
         """Raise ContextMismatchError if documents no longer get that stamp."""
         self._binding.check_still(stamp)
+
+    def embed_texts(self, texts: list[str]) -> Embeddings:
+        """Return the vectors (n, W) of documents under the context, as the framework's own methods make them."""
+        return self._binding.encode_documents(texts, show_progress=False)
 
     def require_contextual_documents(self, holder: str) -> None:
         """Raise ConfigurationError if documents are plain, since `holder` keeps vectors with their context."""

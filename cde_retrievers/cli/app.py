@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 import cde_retrievers
+from cde_retrievers.cli.commands import bulk
 from cde_retrievers.cli.commands.build import fit, index
 from cde_retrievers.cli.commands.evaluate import eval, report
 from cde_retrievers.cli.commands.inspect import check, drift, info
@@ -36,6 +37,13 @@ _EXAMPLES: dict[Command, str] = {
     train: "cde-retrievers train docs/ --from-documents --split headings --out docs_model",
 }
 
+_BULK_EXAMPLES: dict[Command, str] = {
+    bulk.plan: "cde-retrievers bulk plan docs/ --context docs_context --out docs_plan",
+    bulk.run: "cde-retrievers bulk run docs_plan --workers 2",
+    bulk.collect: "cde-retrievers bulk collect docs_plan --into docs_index",
+}
+_SETTINGS = {"help_option_names": ["-h", "--help"]}
+
 app = typer.Typer(
     cls=PrintableErrors,
     help="Search your own documents with embeddings that know your corpus.\n\n"
@@ -43,15 +51,24 @@ app = typer.Typer(
     "under it; the second finds them. `sync` follows changes of the files, `add` brings in more, `drift` says whether "
     "the context still fits what comes in, and `refit` renews it. `fit`, `check` and `info` are for contexts that are "
     "shared, and for a look at what there is. `eval` and `report` say what context does for your documents. `train` "
-    "makes a model of your own.",
+    "makes a model of your own. `bulk` embeds on many processes and machines.",
     epilog="Exit codes: 0 all is well, 1 an error, 2 the command was not understood, 3 the answer is one to act on "
     "(`check`: another context; `drift`: refit), 130 interrupted, 141 the reader of the output has closed it.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings=_SETTINGS,
 )
+bulk_app = typer.Typer(
+    cls=PrintableErrors,
+    help="Embed on many processes and machines: `plan` cuts the documents into shards, `run` embeds them, any number "
+    "of times and anywhere, `collect` puts them into an index.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    context_settings=_SETTINGS,
+)
+app.add_typer(bulk_app, name="bulk")
 
 
 def _show_version(asked: bool) -> None:
@@ -69,9 +86,10 @@ def _program(
     pass
 
 
-def _register(command: Command, example: str) -> None:
-    app.command(epilog=f"Example: `{example}`", no_args_is_help=True)(with_groups(command))
+def _register(group: typer.Typer, command: Command, example: str) -> None:
+    group.command(epilog=f"Example: `{example}`", no_args_is_help=True)(with_groups(command))
 
 
-for _command, _example in _EXAMPLES.items():
-    _register(_command, _example)
+for _group, _examples in ((app, _EXAMPLES), (bulk_app, _BULK_EXAMPLES)):
+    for _command, _example in _examples.items():
+        _register(_group, _command, _example)

@@ -34,7 +34,9 @@ def load_encoder(options: "ModelOptions", made_with: str | None = None) -> "Cont
     if name not in BUILT_IN and Path(name).is_dir():
         # The name is kept in contexts and indexes, which are used from other directories too.
         name = str(Path(name).resolve())
-    return ContextualEncoder.from_pretrained(name, options.device, options.dtype)
+    return ContextualEncoder.from_pretrained(
+        name, options.device, options.dtype, backend=options.backend, precision=options.precision
+    )
 
 
 @contextmanager

@@ -3,10 +3,17 @@
 from dataclasses import dataclass
 from typing import Self
 
+import numpy as np
 import regex
 
 from cde_retrievers.sparse import Analyzer, TermStatistics
 
+_LEAST_WEIGHT = 0.25  # of a term, as a share of the heaviest one of the query
+# Many of these are rare enough in a manual to weigh as much as its subjects, but no reader looks for them.
+_ENGLISH = """about after all also am any because been before between both can could did do does done each from had
+has have having he her his how i its me more most my nor our out over she should so some than them through too
+under until up us we were what when where which while who whom whose why would you your"""
+_FUNCTION_WORDS = {"english": frozenset(_ENGLISH.split())}
 _WORD = regex.compile(r"[\w.\-]+")  # as the analyzer divides a text
 
 
@@ -16,7 +23,8 @@ class QueryWords:
 
     Attributes:
         analyzer: turns words into terms.
-        terms: terms of each word; words that are not searched for, such as "the", have none.
+        terms: terms of each word that carry weight. Those that are not searched for, that stand in most documents, or
+            that only join others, such as "the" and "from", carry none.
     """
 
     analyzer: Analyzer
@@ -24,12 +32,23 @@ class QueryWords:
 
     @classmethod
     def of(cls, query: str, statistics: TermStatistics) -> Self:
-        """Return the words of a query."""
+        """Return the words of a query, and which of their terms carry weight."""
         analyzer = statistics.installed_analyzer()
-        return cls(analyzer, {word.strip(".-"): frozenset(analyzer.terms(word)) for word in _WORD.findall(query)})
+        terms = {word.strip(".-"): set(analyzer.terms(word)) for word in _WORD.findall(query)}
+        joining = _FUNCTION_WORDS.get(statistics.language or "", frozenset())
+        # "From", but not an acronym such as "CAN".
+        subjects = {word: found for word, found in terms.items() if found and word[0].lower() + word[1:] not in joining}
+        terms = subjects or terms
+        asked = sorted(set[int]().union(*terms.values()))
+        weights = dict(zip(asked, statistics.idf(np.array(asked, dtype=np.int32)).tolist(), strict=True))
+        least = _LEAST_WEIGHT * max(weights.values(), default=0.0)
+        return cls(
+            analyzer,
+            {word: frozenset(term for term in found if weights[term] >= least) for word, found in terms.items()},
+        )
 
     def shared_with(self, text: str) -> list[str]:
-        """Return those that the text has in some form, in the order of the query."""
+        """Return those of weight that the text has in some form, in the order of the query."""
         found = set(self.analyzer.terms(text))
         return [word for word, terms in self.terms.items() if terms & found]
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cde_retrievers.errors import ConfigurationError, ContextTooSmallError
+from cde_retrievers.util.forked import prepare_faiss
 from cde_retrievers.validation.numbers import check_whole
 from cde_retrievers.validation.signatures import validated
 from cde_retrievers.validation.texts import checked_texts
@@ -157,6 +158,7 @@ def _nearest_to_centroids(vectors: Vectors, size: int, seed: int) -> Indices:
         return np.arange(size)
     import faiss
 
+    prepare_faiss()
     kmeans = faiss.Kmeans(
         vectors.shape[1],
         size,

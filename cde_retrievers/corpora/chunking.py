@@ -1,5 +1,6 @@
 """Pieces put together to chunks of a given number of tokens, with an overlap."""
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 
 from cde_retrievers.corpora.markdown import Block
@@ -35,9 +36,7 @@ def chunks_of(blocks: Sequence[Block], head: str, limit: int, overlap: int, toke
     packed = list(_packed(list(pieces_of(blocks, room, tokens)), room, fits))
     repeated: list[Piece] = []
     for group in _evened(packed, room, fits):
-        while repeated and not fits([*repeated, *group]):
-            repeated = repeated[1:]
-        yield head + joined([*repeated, *group])
+        yield head + joined([*_fitting_before(group, repeated, fits), *group])
         repeated = _end_of(group, overlap, tokens) if overlap else []
 
 
@@ -66,9 +65,17 @@ def _packed(pieces: Sequence[Piece], room: int, fits: Fits) -> Iterator[list[Pie
 def _fitting(pieces: list[Piece], fits: Fits) -> list[Piece]:
     """Return the first pieces, as many as fit together: a text may have more tokens than its pieces."""
     end = len(pieces)
-    while end > 1 and not fits(pieces[:end]):
-        end -= 1
+    if not fits(pieces):
+        end = 1 + bisect_left(range(2, end), True, key=lambda count: not fits(pieces[:count]))
     return _without_last_headings(pieces[:end]) or pieces[:end]
+
+
+def _fitting_before(group: list[Piece], repeated: list[Piece], fits: Fits) -> list[Piece]:
+    """Return the last of the repeated pieces, as many as fit before the group."""
+    if not repeated or fits([*repeated, *group]):
+        return repeated
+    first = 1 + bisect_left(range(1, len(repeated)), True, key=lambda start: fits([*repeated[start:], *group]))
+    return repeated[first:]
 
 
 def _without_last_headings(pieces: list[Piece]) -> list[Piece]:
@@ -95,12 +102,11 @@ def _evened(groups: list[list[Piece]], room: int, fits: Fits) -> list[list[Piece
 
 def _end_of(group: Sequence[Piece], overlap: int, tokens: TokenCount) -> list[Piece]:
     """Return the last pieces of a group, at most `overlap` tokens; else its last sentences, else its last words."""
-    kept: list[Piece] = []
-    for piece in reversed(group):
-        if sum(each.size for each in kept) + piece.size > overlap:
-            break
-        kept.insert(0, piece)
-    last = group[-1]
+    first, filled = len(group), 0
+    while first and filled + group[first - 1].size <= overlap:
+        first -= 1
+        filled += group[first].size
+    kept, last = list(group[first:]), group[-1]
     if not kept and not last.frames:
         text = _tail(last.text, overlap, tokens)
         kept = [Piece(text, tokens.size(text))] if text else []

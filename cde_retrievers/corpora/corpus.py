@@ -2,20 +2,23 @@
 
 import logging
 from collections.abc import Callable, Container, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
 
+from cde_retrievers.corpora.checked_pass import CheckedPass, FilesRead
 from cde_retrievers.corpora.discovery import Source, find_source
+from cde_retrievers.corpora.files import File
 from cde_retrievers.corpora.formats import read_rows, text_record
 from cde_retrievers.corpora.read_options import Format, ReadOptions
-from cde_retrievers.corpora.records import File, Record, Row, to_record
+from cde_retrievers.corpora.records import Record, Row, to_record
 from cde_retrievers.corpora.splitters import checked_splitter, split_by
 from cde_retrievers.corpora.splitting import PartRules, split_record
 from cde_retrievers.corpora.token_count import CountedBy, token_count
-from cde_retrievers.errors import CDEError, ConfigurationError, CorpusFileError, DuplicateIdError, InvalidTextError
-from cde_retrievers.retrieval.document import Document, checked_document
+from cde_retrievers.errors import ConfigurationError, CorpusFileError, InvalidTextError
+from cde_retrievers.retrieval.document import Document
 from cde_retrievers.validation.paths import checked_path
 from cde_retrievers.validation.signatures import validated
 
@@ -62,25 +65,30 @@ class Corpus:
             raise ConfigurationError(
                 f"reading must be ReadOptions, found a {type(reading).__name__}; give ReadOptions(...)"
             )
-        self._source: Source = find_source(self.path, self.reading)
-        self.reading.check_format(self._source.format)
-        self._unreadable: dict[str, str | None] = {}  # why not, by file, of those that were looked at
+        self.source: Source = find_source(self.path, self.reading)
+        self.reading.check_format(self.source.format)
+        self._looked_at: dict[str, str | None] = {}  # with `skip_errors`: by file, why it cannot be read, or None
         self._split = _splitting(self.reading, tokens, splitter)
 
     @property
     def format(self) -> Format:
         """The format of its files."""
-        return self._source.format
+        return self.source.format
 
     @property
     def files(self) -> int:
         """The number of files."""
-        return len(self._source.files)
+        return len(self.source.files)
 
     @property
     def unreadable(self) -> dict[str, str]:
         """What is wrong with the files that `skip_errors` has left out so far, by name."""
-        return {name: reason for name, reason in self._unreadable.items() if reason is not None}
+        return {name: reason for name, reason in self._looked_at.items() if reason is not None}
+
+    @property
+    def unread(self) -> dict[str, str]:
+        """Why files and folders that are there were not read so far, by name."""
+        return {**self.source.left_out, **self.unreadable}
 
     def __iter__(self) -> Iterator[Document]:
         """Yield the documents, in the order of file names and rows.
@@ -90,7 +98,7 @@ class Corpus:
             InvalidTextError: a text is empty or invalid.
             InvalidDocumentError: an id is not a text.
         """
-        return (record.document for record in self._records() if not self._is_left_out(record))
+        return (record.document for record in self._records() if not self.is_left_out(record))
 
     def texts(self) -> Iterator[str]:
         """Yield the text of every document."""
@@ -107,41 +115,18 @@ class Corpus:
             ConfigurationError: `taken` can hold no ids.
             CorpusFileError, InvalidTextError, InvalidDocumentError: as in the iteration; or there are no documents.
         """
-        if not isinstance(taken, Container):
-            raise ConfigurationError(
-                f"taken must be a collection of ids, found a {type(taken).__name__}; give a set, or an index"
-            )
-        seen: set[str | None] = set()
-        left_out = 0
-        for record in self._records():
-            if self._is_left_out(record):
-                left_out += 1
-                continue
-            self._check(record, seen, taken)
-            seen.add(record.document.id)
-        if not seen:
-            raise CorpusFileError(f"{self.path} holds no documents; give a source that does")
-        return CheckedCorpus(self, len(seen), left_out)
+        found = CheckedPass(self, taken)
+        for _ in found:
+            pass
+        return CheckedCorpus(self, found.documents, found.left_out, found.read)
 
-    def _check(self, record: Record, seen: set[str | None], taken: Container[object]) -> None:
-        identity = record.document.id
-        if identity in seen:
-            first = next(other.place for other in self._records() if other.document.id == identity)
-            raise DuplicateIdError(
-                f"{record.place} has the id {identity!r}, which {first} already has; give each its own, or name "
-                f"another column with id= (--id)"
-            )
-        if identity in taken:
-            raise DuplicateIdError(
-                f"{record.place} has the id {identity!r}, which is already in the index; replace that document with "
-                f"upsert() (--upsert), or tell sources apart with id_prefix= (--id-prefix)"
-            )
-        try:
-            checked_document(record.document, len(seen))
-        except CDEError as error:
-            raise type(error)(f"{record.place}: {error}; columns are chosen with metadata= (--metadata)") from error
+    def records_of(self, file: File) -> Iterator[Record]:
+        """Yield what a file holds, split; nothing if `skip_errors` leaves it out."""
+        whole = self._whole_records(file)
+        return whole if self._split is None else chain.from_iterable(map(self._split, whole))
 
-    def _is_left_out(self, record: Record) -> bool:
+    def is_left_out(self, record: Record) -> bool:
+        """Whether a record is no document, since it has no text; raises InvalidTextError if that is not asked for."""
         if record.document.text.strip():
             return False
         if not self.reading.skip_empty:
@@ -151,34 +136,44 @@ class Corpus:
             )
         return True
 
+    def place_of(self, identity: str | None) -> str:
+        """Return where the first document with an id is, for messages."""
+        return next(record.place for record in self._records() if record.document.id == identity)
+
     def _records(self) -> Iterator[Record]:
-        if self._split is None:
-            return self._whole_records()
-        return chain.from_iterable(map(self._split, self._whole_records()))
+        return chain.from_iterable(map(self.records_of, self.source.files))
 
-    def _whole_records(self) -> Iterator[Record]:
-        for file in self._source.files:
-            if self._is_readable(file):
-                yield from self._records_of(file)
+    def _whole_records(self, file: File) -> Iterator[Record]:
+        """Yield the records of a file: all of them, or with `skip_errors` maybe none."""
+        if not self.reading.skip_errors:
+            yield from self._all_records(file)
+        elif self.format == "text" and file.name not in self._looked_at:
+            with self._noting_errors(file):
+                yield from [text_record(file, self.reading)]
+        elif self._is_readable(file):
+            yield from self._all_records(file)
 
-    def _records_of(self, file: File) -> Iterator[Record]:
+    def _all_records(self, file: File) -> Iterator[Record]:
         if self.format == "text":
             return iter([text_record(file, self.reading)])
         return (to_record(row, self.reading, self.format) for row in self._some_rows(file))
 
     def _is_readable(self, file: File) -> bool:
-        """Whether a file is to be read: all of it, or with `skip_errors` nothing of it."""
-        if not self.reading.skip_errors:
-            return True
-        if file.name not in self._unreadable:
-            self._unreadable[file.name] = None
-            try:
-                for _ in self._records_of(file):
+        """Whether a file can be read to its end: rows before a fault must not be left without those behind it."""
+        if file.name not in self._looked_at:
+            with self._noting_errors(file):
+                for _ in self._all_records(file):
                     pass
-            except CorpusFileError as error:
-                self._unreadable[file.name] = str(error)
-                logger.warning("left out, since it cannot be read: %s", error)
-        return self._unreadable[file.name] is None
+        return self._looked_at[file.name] is None
+
+    @contextmanager
+    def _noting_errors(self, file: File) -> Iterator[None]:
+        self._looked_at[file.name] = None
+        try:
+            yield
+        except CorpusFileError as error:
+            self._looked_at[file.name] = str(error)
+            logger.warning("left out, since it cannot be read: %s", error)
 
     def _some_rows(self, file: File) -> Iterator[Row]:
         """Yield the rows of a file; raise CorpusFileError if there are none."""
@@ -218,11 +213,13 @@ class CheckedCorpus:
         corpus: the one that was read.
         documents: their number.
         left_out: the number of documents without text, which are left out.
+        read: what its files held.
     """
 
     corpus: Corpus
     documents: int
     left_out: int
+    read: FilesRead
 
     def __len__(self) -> int:
         return self.documents

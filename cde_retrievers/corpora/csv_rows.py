@@ -7,8 +7,9 @@ from itertools import chain
 from typing import Any
 
 from cde_retrievers.corpora.decoding import Lines, open_text
+from cde_retrievers.corpora.files import File
 from cde_retrievers.corpora.read_options import ReadOptions
-from cde_retrievers.corpora.records import File, Row, refuse_repeated_columns
+from cde_retrievers.corpora.records import Row, refuse_repeated_columns
 from cde_retrievers.errors import CorpusFileError, InvalidDocumentError, shown
 
 # The csv module has one limit for the whole process; it is raised by one thread at a time, only for rows that need it.
@@ -28,7 +29,7 @@ def csv_rows(file: File, reading: ReadOptions) -> Iterator[Row]:
         InvalidDocumentError: a cell in a column of numbers holds none.
     """
     delimiter = reading.delimiter or ("\t" if ".tsv" in file.path.name.lower() else ",")
-    with open_text(file.path, reading.encoding) as stream:
+    with open_text(file, reading.encoding) as stream:
         lines = Lines(stream, file.path, reading.record_limit)
         rows = _csv_cells(lines, delimiter, reading.record_limit)
         try:

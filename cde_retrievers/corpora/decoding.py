@@ -3,7 +3,6 @@
 import codecs
 import gzip
 import json
-import os
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +10,8 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn, TextIO, cast
 
-from cde_retrievers.corpora.paths import refuse_special, unreadable
+from cde_retrievers.corpora.files import File
+from cde_retrievers.corpora.paths import unreadable
 from cde_retrievers.errors import CorpusFileError
 
 _CHUNK_BYTES = _CHUNK_CHARACTERS = 1 << 20
@@ -20,44 +20,45 @@ _DAMAGES = (OSError, EOFError, zlib.error)
 
 
 @contextmanager
-def open_text(path: Path, encoding: str) -> Iterator[TextIO]:
+def open_text(source: Path | File, encoding: str) -> Iterator[TextIO]:
     """Open the file as text, unpacked if its name ends in .gz. Line ends stay; a byte order mark is removed.
 
     Raises:
         CorpusFileError: it cannot be read, is not a file, or is not in that encoding; names the byte.
     """
+    file = source if isinstance(source, File) else File(source, source.name)
     is_utf8 = codecs.lookup(encoding).name == "utf-8"
     try:
         with (
-            _open_bytes(path) as file,
-            TextIOWrapper(file, encoding="utf-8-sig" if is_utf8 else encoding, newline="") as stream,
+            _unpacked(file) as content,
+            TextIOWrapper(content, encoding="utf-8-sig" if is_utf8 else encoding, newline="") as stream,
         ):
             yield stream
     except UnicodeError as error:
-        reason = _first_undecodable(path, encoding) or getattr(error, "reason", None) or str(error)
+        reason = _first_undecodable(file, encoding) or getattr(error, "reason", None) or str(error)
         raise CorpusFileError(
-            f"{path} is not {encoding} text: {reason}; convert it to {encoding}, or, where the option exists, name its "
-            f"encoding, such as latin-1, with encoding= (--encoding), or leave such files out with skip_errors=True "
-            f"(--skip-errors)"
+            f"{file.path} is not {encoding} text: {reason}; convert it to {encoding}, or, where the option exists, "
+            f"name its encoding, such as latin-1, with encoding= (--encoding), or leave such files out with "
+            f"skip_errors=True (--skip-errors)"
         ) from error
     except _DAMAGES as error:
-        raise unreadable(path, error) from error
+        raise unreadable(file.path, error) from error
 
 
-def read_text(path: Path, encoding: str, limit: int = MAX_CHARACTERS) -> str:
+def read_text(source: Path | File, encoding: str, limit: int = MAX_CHARACTERS) -> str:
     """Return all of a file, as `open_text` reads it.
 
     Raises:
         CorpusFileError: as `open_text`; or it has more characters than `limit`.
     """
     parts, left = [], limit
-    with open_text(path, encoding) as stream:
+    with open_text(source, encoding) as stream:
         # Piece by piece, since a stream allocates the whole requested size at once.
         while part := stream.read(_CHUNK_CHARACTERS):
             parts.append(part)
             left -= len(part)
             if left < 0:
-                raise too_long(str(path), limit)
+                raise too_long(str(source.path if isinstance(source, File) else source), limit)
     return "".join(parts)
 
 
@@ -108,28 +109,22 @@ def too_long(place: str, limit: int) -> CorpusFileError:
 
 
 @contextmanager
-def _open_bytes(path: Path) -> Iterator[BinaryIO]:
-    refuse_special(path)
-    with open(path, "rb", opener=_open_without_waiting) as file:
-        if path.suffix.lower() != ".gz":
-            yield file
+def _unpacked(file: File) -> Iterator[BinaryIO]:
+    with file.opened() as content:
+        if file.path.suffix.lower() != ".gz":
+            yield content
             return
-        with gzip.open(file) as unpacked:
+        with gzip.open(content) as unpacked:
             yield cast(BinaryIO, unpacked)
 
 
-def _open_without_waiting(path: str, flags: int) -> int:
-    # What was a file when it was looked at may be a pipe now.
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
-
-
-def _first_undecodable(path: Path, encoding: str) -> str | None:
+def _first_undecodable(file: File, encoding: str) -> str | None:
     """Return the first byte that the encoding does not allow and its place when unpacked; None if there is none."""
     decoder = codecs.getincrementaldecoder(encoding)()
     read, line = 0, 1
     try:
-        with _open_bytes(path) as file:
-            while chunk := file.read(_CHUNK_BYTES):
+        with _unpacked(file) as content:
+            while chunk := content.read(_CHUNK_BYTES):
                 decoder.decode(chunk)
                 read += len(chunk)
                 line += chunk.count(b"\n")
@@ -139,7 +134,7 @@ def _first_undecodable(path: Path, encoding: str) -> str | None:
         begin = read + len(chunk) - len(error.object)
         line += error.object[: error.start].count(b"\n")
         return f"byte {begin + error.start} (in line {line}) is 0x{error.object[error.start]:02x}"
-    except (UnicodeError, *_DAMAGES):
+    except (UnicodeError, CorpusFileError, *_DAMAGES):
         return None
     return None
 

@@ -4,15 +4,15 @@ import logging
 import os
 import re
 from collections import Counter, deque
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cde_retrievers.corpora.files import File
 from cde_retrievers.corpora.formats import BEIR_CORPUS, BEIR_QUERIES, ENDINGS, format_of
 from cde_retrievers.corpora.paths import is_file, is_folder, leads_out, refuse_link_out, special_kind
 from cde_retrievers.corpora.read_options import Format, ReadOptions
 from cde_retrievers.corpora.readers.documents import CODE, is_code
-from cde_retrievers.corpora.records import File
 from cde_retrievers.errors import ConfigurationError, CorpusFileError
 
 logger = logging.getLogger(__name__)
@@ -29,10 +29,12 @@ class Source:
     Attributes:
         format: of all of them.
         files: at least one.
+        left_out: why other files and folders that are there are not read, by name.
     """
 
     format: Format
     files: tuple[File, ...]
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
 
 def find_source(path: Path, reading: ReadOptions) -> Source:
@@ -53,7 +55,8 @@ def find_source(path: Path, reading: ReadOptions) -> Source:
         raise CorpusFileError(f"{path} does not exist; give a file or a folder of documents")
     if reading.format == "beir" or (reading.format is None and not reading.endings and is_beir(path)):
         return Source("beir", (_require_beir_corpus(path, reading.follow_links),))
-    files = _files_in(path, reading.follow_links)
+    found = _walked(path, reading)
+    files = [File(path / name, name) for name in found.files]
     chosen = reading.format or ("text" if reading.endings else _format_of_folder(path, files))
     endings = reading.endings or _endings(chosen, files)
     kept = tuple(file for file in files if file.path.name.lower().endswith(endings))
@@ -63,9 +66,17 @@ def find_source(path: Path, reading: ReadOptions) -> Source:
             f"endings with endings= (--ending)"
         )
     if len(kept) < len(files):
-        left_out = set(files).difference(kept)
-        logger.warning("%s: %d files of other formats are left out%s", path, len(left_out), _seen(left_out))
-    return Source(chosen, kept)
+        others = set(files).difference(kept)
+        logger.warning("%s: %d files of other formats are left out%s", path, len(others), _seen(others))
+        found.left_out.update((file.name, "of another format than what is read") for file in others)
+    return Source(
+        chosen, kept, {name: why for name, why in found.left_out.items() if not _is_read_elsewhere(path / name, path)}
+    )
+
+
+def _is_read_elsewhere(path: Path, folder: Path) -> bool:
+    """Whether this is a link to a folder whose files are read by other names."""
+    return path.is_symlink() and path.is_dir() and not leads_out(path, folder)
 
 
 def _endings(chosen: Format, files: list[File]) -> tuple[str, ...]:
@@ -100,16 +111,16 @@ def _format_of_folder(path: Path, files: list[File]) -> Format:
     return present[0] if present else "text"
 
 
-def _files_in(folder: Path, follow_links: bool) -> list[File]:
-    """Return the files below the folder except hidden ones, by name; log what else is left out."""
-    found = walk(folder, follow_links)
+def _walked(folder: Path, reading: ReadOptions) -> "Found":
+    """Find the files below the folder except hidden ones; log what else is left out."""
+    found = walk(folder, reading.follow_links, reading.skip_errors)
     if found.left_out:
         way_out = "; links are followed with follow_links=True (--follow-links)"
         has_links = any("link" in reason for reason in found.left_out.values())
         logger.warning(
             "%s: %d entries are left out (%s)%s", folder, len(found.left_out), found, way_out if has_links else ""
         )
-    return [File(folder / name, name) for name in found.files]
+    return found
 
 
 def is_beir(folder: Path) -> bool:
@@ -160,16 +171,17 @@ class Found:
         return "; ".join(f"{reason}: {counts[reason]}, such as {name}" for reason, name in sorted(examples.items()))
 
 
-def walk(folder: Path, follow_links: bool) -> Found:
+def walk(folder: Path, follow_links: bool, skip_errors: bool = False) -> Found:
     """Find the files below the folder; what Sphinx puts beside its pages from the same texts is left out.
 
     Args:
         folder: which exists.
         follow_links: whether to read what links lead to. If not, a link to a folder and a link out of `folder` are left
             out.
+        skip_errors: whether to leave out folders in it that cannot be read.
 
     Raises:
-        CorpusFileError: a folder cannot be read.
+        CorpusFileError: a folder cannot be read, and is not left out.
     """
     found = Found()
     # Links come last, so that what is below the folder has its own name there.
@@ -181,7 +193,13 @@ def walk(folder: Path, follow_links: bool) -> Found:
             found.left_out[inside] = "a link to a folder that is read already"
             continue
         read.add(real)
-        entries = [*_entries(folder / inside)]
+        try:
+            entries = _entries(folder / inside)
+        except CorpusFileError:
+            if not skip_errors or not inside:
+                raise
+            found.left_out[inside] = "a folder that cannot be read"
+            continue
         is_sphinx = any(entry.name in _MARKS_OF_SPHINX for entry in entries)
         for entry in entries:
             name = f"{inside}/{entry.name}" if inside else entry.name
@@ -199,10 +217,10 @@ def walk(folder: Path, follow_links: bool) -> Found:
     return found
 
 
-def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
-            yield from sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda e: e.name)
+            return sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda e: e.name)
     except OSError as error:
         raise CorpusFileError(
             f"{folder} cannot be read: {error.strerror}; change its permissions, or give another folder"

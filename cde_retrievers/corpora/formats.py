@@ -8,11 +8,12 @@ from typing import Any
 
 from cde_retrievers.corpora.csv_rows import csv_rows
 from cde_retrievers.corpora.decoding import MAX_CHARACTERS, Lines, open_text, parse_json, read_text, too_long
+from cde_retrievers.corpora.files import File
 from cde_retrievers.corpora.literal import plain
-from cde_retrievers.corpora.paths import refuse_special, unreadable
+from cde_retrievers.corpora.paths import unreadable
 from cde_retrievers.corpora.read_options import Format, ReadOptions
 from cde_retrievers.corpora.readers.documents import DOCUMENTS, markup_of, read_document
-from cde_retrievers.corpora.records import File, Record, Row, needed_columns, refuse_repeated_columns
+from cde_retrievers.corpora.records import Record, Row, needed_columns, refuse_repeated_columns
 from cde_retrievers.errors import CDEError, CorpusFileError
 from cde_retrievers.retrieval.document import Document
 from cde_retrievers.util.imports import imported
@@ -57,7 +58,7 @@ def text_record(file: File, reading: ReadOptions) -> Record:
         CorpusFileError: the file cannot be read or decoded, is damaged or too long.
         MissingDependencyError: its kind needs a package that is not installed; names the extra.
     """
-    content = read_document(file.path, reading)
+    content = read_document(file, reading)
     if reading.split != "headings":
         content = plain(content)
     document = Document(content, reading.id_prefix + file.name, {"file": file.name})
@@ -73,10 +74,9 @@ def parquet_rows(file: File, reading: ReadOptions) -> Iterator[Row]:
             Python does not have.
     """
     parquet = imported("pyarrow.parquet", "reading Parquet files", extra="parquet")
-    refuse_special(file.path)
     number = 0
     try:
-        with parquet.ParquetFile(file.path) as table:
+        with file.opened() as content, parquet.ParquetFile(content) as table:
             refuse_repeated_columns(table.schema_arrow.names, file)
             for batch in table.iter_batches(batch_size=_ROWS_AT_ONCE):
                 for values in _batch_rows(batch, f"{file.path}:{number + 1}", reading):
@@ -147,7 +147,7 @@ def json_rows(file: File, encoding: str = "utf-8", limit: int = MAX_CHARACTERS) 
     Raises:
         CorpusFileError: the file cannot be read or decoded, or a line is too long or no JSON object; names the line.
     """
-    with open_text(file.path, encoding) as stream:
+    with open_text(file, encoding) as stream:
         lines = Lines(stream, file.path, limit)
         for line in lines:
             lines.begin_record()
@@ -177,7 +177,7 @@ def json_array_rows(file: File, encoding: str, limit: int) -> Iterator[Row]:
     Raises:
         CorpusFileError: the file cannot be read or decoded, is too long, or is not an array of objects.
     """
-    text = read_text(file.path, encoding, limit)
+    text = read_text(file, encoding, limit)
     way_out = 'give an array of objects, [{"text": "..."}], or one object a line, with format="jsonl" (--format jsonl)'
     try:
         values = parse_json(text) if text.strip() else []

@@ -8,10 +8,11 @@ from typing import Any
 
 from cde_retrievers.corpora.csv_rows import csv_rows
 from cde_retrievers.corpora.decoding import Lines, open_text
+from cde_retrievers.corpora.files import File
 from cde_retrievers.corpora.formats import BEIR_QUERIES, json_rows
 from cde_retrievers.corpora.paths import is_file, refuse_link_out
 from cde_retrievers.corpora.read_options import ReadOptions
-from cde_retrievers.corpora.records import File, Row
+from cde_retrievers.corpora.records import Row
 from cde_retrievers.errors import CorpusFileError, shown
 from cde_retrievers.retrieval.judgements import HIGHEST_GRADE, JudgedQueries, whole_grade
 from cde_retrievers.validation.numbers import is_whole

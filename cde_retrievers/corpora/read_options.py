@@ -42,7 +42,7 @@ class ReadOptions:
         ids_as_text: write ids that are whole numbers as text; refused otherwise, since 7 and "7" would become one.
         id_prefix: put before every id, to tell sources apart in one index.
         skip_empty: leave out documents without any text; refused otherwise.
-        skip_errors: leave out files that cannot be read to their end, each of which is logged; refused otherwise.
+        skip_errors: leave out files that cannot be read to their end, and folders; each is logged; refused otherwise.
         split: cut each text into parts that are documents of their own, at "paragraphs" or at "headings".
         chunk_tokens: of a part, the headings above it included; as many as the model reads if None. Without a model to
             count them, words and punctuation marks are counted, and 150 of them are a part if None.

@@ -3,27 +3,14 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
+from cde_retrievers.corpora.files import File
 from cde_retrievers.corpora.read_options import Format, ReadOptions
 from cde_retrievers.errors import CorpusFileError, InvalidDocumentError, InvalidTextError, shown
 from cde_retrievers.retrieval.document import Document
 
 Markup = Literal["markdown", "text", "code"]
-
-
-@dataclass(frozen=True, slots=True)
-class File:
-    """A file of a source.
-
-    Attributes:
-        path: where it is.
-        name: its path relative to the source, with "/", so that ids are the same on every machine.
-    """
-
-    path: Path
-    name: str
 
 
 @dataclass(frozen=True, slots=True)

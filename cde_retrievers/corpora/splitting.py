@@ -110,11 +110,10 @@ def text_below_path(document: Document) -> str:
 
 def _parts(sections: Sequence[Section], rules: PartRules) -> Iterator[Part]:
     for group in _grouped(_with_text(sections), rules):
-        path = _common_path(group)
-        blocks = [block for section in group for block in _blocks_below(section, path)]
-        head = _head(path, rules)
+        blocks = [block for section in group.sections for block in _blocks_below(section, group.path)]
+        head = _head(group.path, rules)
         for chunk in chunks_of(blocks, head, rules.chunk_tokens, rules.overlap, rules.tokens):
-            yield Part(path, chunk, {})
+            yield Part(group.path, chunk, {})
 
 
 def _with_text(sections: Sequence[Section]) -> list[Section]:
@@ -146,36 +145,57 @@ def _blocks_below(section: Section, path: tuple[str, ...]) -> tuple[Block, ...]:
     return section.blocks if section.path == path else (_title_block(section), *section.blocks)
 
 
-def _grouped(sections: Sequence[Section], rules: PartRules) -> Iterator[list[Section]]:
+@dataclass(slots=True)
+class _Group:
+    """Neighbouring sections that are split as one.
+
+    Attributes:
+        sections: in their order.
+        path: the titles that all of them stand below.
+        depth: the most titles that one of them stands below.
+        filled: its tokens, about; as many as a part may have where it takes no other in.
+    """
+
+    sections: list[Section]
+    path: tuple[str, ...]
+    depth: int
+    filled: int
+
+    def is_related(self, section: Section) -> bool:
+        """Whether a section stands below the same heading as these, or below the only one."""
+        path = _common_path(self.path, section.path)
+        return bool(path) and max(self.depth, len(section.path)) - len(path) <= 1
+
+    def add(self, section: Section, size: int) -> None:
+        """Take a section in."""
+        self.sections.append(section)
+        self.path = _common_path(self.path, section.path)
+        self.depth = max(self.depth, len(section.path))
+        self.filled += size
+
+
+def _grouped(sections: Sequence[Section], rules: PartRules) -> Iterator[_Group]:
     """Yield the sections, small neighbours below one heading together as far as they fit."""
     small = rules.chunk_tokens // _SMALL
     sizes = rules.tokens.sizes([text_of(section.blocks) for section in sections])
-    group: list[Section] = []
-    filled = 0
+    group: _Group | None = None
     for section, size in zip(sections, sizes, strict=True):
-        added = size + rules.tokens.size(str(section.heading)) + section.level + 1
-        fits = size < small and filled + added <= rules.chunk_tokens // 2
-        if group and not (fits and _is_related(group, section)):
+        added = (
+            size + rules.tokens.size(str(section.heading)) + section.level + 1 if size < small else rules.chunk_tokens
+        )
+        if group is not None and group.filled + added <= rules.chunk_tokens // 2 and group.is_related(section):
+            group.add(section, added)
+            continue
+        if group is not None:
             yield group
-            group, filled = [], 0
-        group.append(section)
-        # What is not small takes no other in.
-        filled += added if size < small else rules.chunk_tokens
-    if group:
+        group = _Group([section], section.path, len(section.path), added)
+    if group is not None:
         yield group
 
 
-def _is_related(group: Sequence[Section], section: Section) -> bool:
-    """Whether a section stands below the same heading as the group, or below the group's only section."""
-    path = _common_path([*group, section])
-    depth = max(len(each.path) for each in (*group, section))
-    return bool(path) and depth - len(path) <= 1
-
-
-def _common_path(sections: Sequence[Section]) -> tuple[str, ...]:
-    first, last = min(section.path for section in sections), max(section.path for section in sections)
-    same = next((place for place, (one, other) in enumerate(zip(first, last, strict=False)) if one != other), None)
-    return first[: min(len(first), len(last))] if same is None else first[:same]
+def _common_path(one: tuple[str, ...], other: tuple[str, ...]) -> tuple[str, ...]:
+    differing = (place for place, (title, its) in enumerate(zip(one, other, strict=False)) if title != its)
+    return one[: next(differing, min(len(one), len(other)))]
 
 
 def _head(path: tuple[str, ...], rules: PartRules) -> str:

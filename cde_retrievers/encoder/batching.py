@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from cde_retrievers.encoder.cut_texts import cut_texts_told_once
-from cde_retrievers.encoder.device import default_token_budget
+from cde_retrievers.encoder.device import default_padding_limit, default_token_budget
 from cde_retrievers.encoder.forked import ForkSafeLock
 from cde_retrievers.encoder.tokenizer import TextTokenizer
 from cde_retrievers.errors import DeviceMemoryError
@@ -89,7 +89,8 @@ class BatchRunner:
         def padded_tokens(indices: Sequence[int]) -> int:
             return len(indices) * max(lengths[i] for i in indices)
 
-        return run_batches(length_sorted_batches(lengths, default_token_budget(self._device)), run, padded_tokens)
+        limits = default_token_budget(self._device), default_padding_limit(self._device)
+        return run_batches(length_sorted_batches(lengths, *limits), run, padded_tokens)
 
 
 def text_windows(texts: Sequence[str]) -> Iterator[tuple[int, int]]:
@@ -104,18 +105,22 @@ def text_windows(texts: Sequence[str]) -> Iterator[tuple[int, int]]:
         yield start, len(texts)
 
 
-def length_sorted_batches(lengths: Sequence[int], token_budget: int) -> list[list[int]]:
-    """Group indices of texts into batches of similar length, longest first, each within the budget once padded.
+def length_sorted_batches(lengths: Sequence[int], token_budget: int, padding_limit: int) -> list[list[int]]:
+    """Group indices of texts into batches of similar length, longest first.
 
-    A text longer than the budget is a batch of its own.
+    A batch stays within the budget once padded, and at most `padding_limit` of its tokens are padding. A text longer
+    than the budget is a batch of its own.
     """
     batches: list[list[int]] = []
+    padding = 0
     for index in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
-        fits = bool(batches) and lengths[batches[-1][0]] * (len(batches[-1]) + 1) <= token_budget
-        if fits:
+        longest = lengths[batches[-1][0]] if batches else 0
+        padding += longest - lengths[index]
+        if batches and longest * (len(batches[-1]) + 1) <= token_budget and padding <= padding_limit:
             batches[-1].append(index)
         else:
             batches.append([index])
+            padding = 0
     return batches
 
 

@@ -7,6 +7,8 @@ from cde_retrievers.errors import ConfigurationError, DeviceError
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 # Padded tokens per forward pass. A CPU is fastest while activations stay in its caches.
 _TOKEN_BUDGETS = {"cpu": 4_096, "mps": 16_384, "cuda": 65_536}
+# A CPU starts a further batch in less time than it takes to compute this many padded tokens of one.
+_CPU_PADDING = 128
 
 
 def resolve_device(device: str | torch.device = "auto") -> torch.device:
@@ -68,3 +70,8 @@ def _has_native_bf16(device: torch.device) -> bool:
 def default_token_budget(device: torch.device) -> int:
     """Return the number of padded tokens for one forward pass on `device`."""
     return _TOKEN_BUDGETS[device.type]
+
+
+def default_padding_limit(device: torch.device) -> int:
+    """Return how many tokens of one forward pass on `device` may be padding."""
+    return _CPU_PADDING if device.type == "cpu" else default_token_budget(device)

@@ -5,6 +5,7 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
+from cde_retrievers.encoder.forked import prepare_torch
 from cde_retrievers.encoder.tokenizer import load_tokenizer
 from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.model.config import Conditioning
@@ -18,6 +19,7 @@ def load_pretrained(
     name_or_path: str | Path, cache_folder: str | Path | None, variant: str | None
 ) -> tuple[ContextualModel, Tokenizer]:
     """Load a pretrained model; arguments and errors as in `ContextualEncoder.from_pretrained`."""
+    prepare_torch()
     name = str(name_or_path)
     if name in BUILT_IN:
         refuse_ambiguity(name_or_path)
@@ -38,6 +40,7 @@ def load_over_biencoder(
     settings: dict[str, Any],
 ) -> tuple[ContextualModel, Tokenizer]:
     """Make a model over a bi-encoder; arguments and errors as in `ContextualEncoder.from_biencoder`."""
+    prepare_torch()
     folder = biencoder_folder(name_or_path, cache_folder)
     model = ContextualModel.from_biencoder(folder, conditioning, seed=seed, **settings)
     return model, load_tokenizer(folder)

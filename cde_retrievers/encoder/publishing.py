@@ -1,8 +1,11 @@
 """Writing a model and its tokenizer: to a directory, in the published layout, or to the hub."""
 
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from cde_retrievers.encoder.backends.exports import is_export
+from cde_retrievers.encoder.backends.record import EXPORT_FOLDER
 from cde_retrievers.encoder.tokenizer import TextTokenizer
 from cde_retrievers.model.checkpoints import is_own_layout
 from cde_retrievers.model.contextual import ContextualModel
@@ -13,12 +16,32 @@ from cde_retrievers.storage.checksums import write_checksums
 from cde_retrievers.storage.disk_errors import disk_errors_explained
 
 
-def save_together(path: str | Path, model: ContextualModel, tokenizer: TextTokenizer) -> None:
-    """Write both into the directory `path`, whole or not at all; errors as in `ContextualEncoder.save`."""
-    with atomic_directory(path, is_own_layout) as directory:
+def save_together(
+    path: str | Path,
+    model: ContextualModel,
+    tokenizer: TextTokenizer,
+    write_export: Callable[[Path], None] | None = None,
+) -> None:
+    """Write both into the directory `path`, whole or not at all; errors as in `ContextualEncoder.save`.
+
+    Args:
+        path: of the directory.
+        model: the two stages.
+        tokenizer: the model's.
+        write_export: writes the model for another backend into a folder; None to leave that out.
+    """
+    with atomic_directory(path, is_own_layout, may_go=_is_former_export) as directory:
         model.write_files(directory)
         tokenizer.save(directory)
+        if write_export is not None:
+            (directory / EXPORT_FOLDER).mkdir()
+            write_export(directory / EXPORT_FOLDER)
         write_checksums(directory)
+
+
+def _is_former_export(entry: Path) -> bool:
+    """Whether an entry of a saved model is the export of its former weights, or a file in it."""
+    return any(place.name == EXPORT_FOLDER and is_export(place) for place in (entry, entry.parent))
 
 
 def export_together(path: str | Path, model: ContextualModel, tokenizer: TextTokenizer) -> None:

@@ -70,6 +70,11 @@ class TextTokenizer:
         if len(self._tokenizer.encode("").ids) == 0:
             raise CheckpointError("the tokenizer adds no special tokens, so an empty text would have no token to embed")
 
+    @classmethod
+    def of(cls, tokenizer: object, config: ContextualConfig) -> "TextTokenizer":
+        """Return the tokenizer of a model."""
+        return cls(tokenizer, config.max_length, config.backbone["pad_token_id"] or 0)
+
     @property
     def backend_tokenizer(self) -> Tokenizer:
         """The underlying `tokenizers.Tokenizer`."""

@@ -45,8 +45,9 @@ def known_items(
     """Make a retrieval set of documents alone: headings with the titles above them, titles, and questions in the text.
 
     What asks is taken out of its document. All parts of a section answer its heading, and near-copies of an answer are
-    answers too (`near_copies`). Documents without running text are not asked for, nor what documents that say different
-    things would answer. Where fewer than 30 queries are found, first sentences of documents without any ask as well.
+    answers too (`near_copies`). Neighbours from one file that have one title in their metadata all answer that.
+    Documents without running text are not asked for, nor what documents that say different things would answer, nor
+    what all would. Where fewer than 30 queries are found, first sentences of documents without any ask as well.
 
     Args:
         documents: texts, `Document`s, or a `Corpus`; of BEIR folders with `ReadOptions(text=("text",))`, which keeps
@@ -92,7 +93,7 @@ def _asked(documents: Sequence[Document], texts: list[str]) -> list[_Query]:
     for places in runs(names):
         first = names[places[0]]
         answers = tuple(place for place in places if (name := names[place]) is not None and name.has_enough)
-        if first is None or not answers:
+        if first is None or not 0 < len(answers) < len(texts):
             continue
         for place in places:
             texts[place] = getattr(names[place], "rest", "") or texts[place]

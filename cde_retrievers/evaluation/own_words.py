@@ -29,7 +29,7 @@ class Titled:
 
     Attributes:
         kind: "heading" for a part below a heading, "title" for a whole document.
-        whole: id of the document that it is, or is a part of.
+        whole: of the document that it is, or is a part of; the same for its neighbours in that.
         path: the titles above it, outermost first; its own is the last.
         rest: its text without its own title. Those above stay, since other parts have them too.
         has_enough: whether it says enough below its titles to be asked for.
@@ -63,7 +63,7 @@ def titled(document: Document) -> Titled | None:
 
 def _titled(document: Document) -> Titled | None:
     path, title = _path(document), _text_or_none(document.metadata.get("title"))
-    whole = str(document.metadata.get("part_of") or _whole(document))
+    whole = _whole(document, is_titled_by_metadata=bool(path) or title is not None)
     if path:
         rest = _below(document.text, path)
         body = document.text.removeprefix(_BETWEEN_TITLES.join(path))
@@ -102,8 +102,20 @@ def _below(text: str, path: tuple[str, ...]) -> str:
     return "\n\n".join(filter(None, (_BETWEEN_TITLES.join(above), rest)))
 
 
-def _whole(document: Document) -> str | None:
-    return document.id.rpartition("#")[0] if document.id and "part" in document.metadata else document.id
+def _whole(document: Document, is_titled_by_metadata: bool) -> str:
+    """Return what parts of one document have in common.
+
+    Where the metadata give a title and no whole, as other splitters and exports do, it is the file: neighbours in it
+    below one title are taken for parts. A text that begins with its own title is a whole.
+    """
+    metadata = document.metadata
+    if metadata.get("part_of"):
+        return str(metadata["part_of"])
+    if document.id and "part" in metadata:
+        return document.id.rpartition("#")[0]
+    if is_titled_by_metadata:
+        return str(metadata.get("file") or metadata.get("source") or "")
+    return str(document.id)
 
 
 def _text_or_none(value: object) -> str | None:

@@ -7,7 +7,6 @@ Axes: Q queries, R rows, W width, C candidates.
 """
 
 import math
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +19,7 @@ from cde_retrievers.index.manifest import AcceleratorEntry, AcceleratorFile, Kin
 from cde_retrievers.index.ownership import OwnedDirectory
 from cde_retrievers.index.symlinks import new_file
 from cde_retrievers.storage.sync import sync_file
+from cde_retrievers.util.forked import prepare_faiss
 from cde_retrievers.util.imports import imported_when_used
 from cde_retrievers.validation.vectors import Embeddings
 
@@ -48,6 +48,7 @@ def build_accelerator(
         segments: the segments it covers.
         parts: their vectors, each (R, W).
     """
+    prepare_faiss()
     rows = sum(len(part) for part in parts)
     index = _empty(kind, rows, parts[0].shape[1])
     index.train(_sample(parts, rows))
@@ -102,7 +103,6 @@ class Accelerator:
     def __init__(self, directory: Path, entry: AcceleratorEntry, kind: Kind, width: int) -> None:
         self.rows = entry.rows
         self._kind = kind
-        self._opened_in = os.getpid()
         path = directory / entry.file.name
         try:
             self._index = faiss.read_index(str(path))
@@ -127,8 +127,7 @@ class Accelerator:
         wanted = min(self.rows, max(_MIN_CANDIDATES, _CANDIDATES_PER_HIT * k))
         bits = np.packbits(allowed[: self.rows], bitorder="little")
         selector = None if allowed[: self.rows].all() else faiss.IDSelectorBitmap(bits)
-        if os.getpid() != self._opened_in:
-            faiss.omp_set_num_threads(1)  # in a forked process it would wait for threads that its parent has
+        prepare_faiss()
         _, rows = self._index.search(queries, wanted, params=self._effort(wanted, selector))
         found: NDArray[np.int64] = rows
         return found

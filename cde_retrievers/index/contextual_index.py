@@ -153,6 +153,8 @@ class ContextualIndex(IndexReader):
     def add(self, documents: Iterable[Document | str], *, show_progress: bool | None = None) -> list[str]:
         """Embed documents under the index's context, append them in commits of 2,048, and return their ids in order.
 
+        Every text is embedded. `upsert` reuses the vectors of texts that are there, and reads them all once for that.
+
         Raises:
             DuplicateIdError: an id occurs twice or is already in the index; `upsert` replaces.
             InvalidDocumentError, InvalidTextError: a document cannot be stored; raised before any of a list is added.
@@ -203,6 +205,19 @@ class ContextualIndex(IndexReader):
         with self._writing("recording a source") as writer:
             writer.record_source(source, frozenset(instead_of))
 
+    @contextmanager
+    def exclusively(self, task: str) -> Iterator[None]:
+        """Hold the index for several changes, so that no other writer comes between them.
+
+        Within the block the index is at its newest generation. Other threads wait for its end, other processes and
+        other objects of the same index are refused.
+
+        Args:
+            task: the purpose, shown to writers that are refused, such as "following its sources".
+        """
+        with self._locked(task), self._state.held():
+            yield
+
     def optimize(self) -> None:
         """Drop deleted documents from the files, merge small files, and rebuild the accelerator of "ivf" and "hnsw"."""
         with self._writing("optimizing") as writer:
@@ -250,7 +265,17 @@ class ContextualIndex(IndexReader):
 
     @contextmanager
     def _writing(self, task: str) -> Iterator[IndexWriter]:
-        """Hold the index for writing, at its newest generation."""
+        """Hold the index for one change, at its newest generation; a change within a change is refused."""
+        with self._state.changing:
+            if self._state.is_held:
+                with self._state.held(False):
+                    yield IndexWriter(self._state)
+            else:
+                with self._locked(task):
+                    yield IndexWriter(self._state)
+
+    @contextmanager
+    def _locked(self, task: str) -> Iterator[None]:
         if self.read_only:
             raise ReadOnlyError(f"the index in {self.path} was opened for reading; open it without read_only=True")
         state = f"the index is still there, at generation {self.generation} or later"
@@ -262,4 +287,4 @@ class ContextualIndex(IndexReader):
                 store.set_aside_damaged_staging()
                 store.claim()
                 store.sweep()
-                yield IndexWriter(self._state)
+                yield

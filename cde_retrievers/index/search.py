@@ -13,7 +13,7 @@ from cde_retrievers.index.filters import Filter
 from cde_retrievers.index.lexical import LexicalScores
 from cde_retrievers.index.queries import EncodedQueries
 from cde_retrievers.index.snapshot import Snapshot
-from cde_retrievers.retrieval.document import Hit
+from cde_retrievers.retrieval.document import Document, Hit
 from cde_retrievers.retrieval.exact_search import Rows, Scores, best_of, exact_search
 from cde_retrievers.validation.vectors import Embeddings
 
@@ -48,17 +48,24 @@ def _hits(
     for number, (scores, rows) in enumerate(best):
         vector = None if queries.dense is None else queries.dense[number]
         words = None if lexical is None else lexical.scores[number]
-        found = zip(scores.tolist(), rows.tolist(), strict=True)
-        yield [_hit(snapshot, row, score, vector, words) for score, row in found]
+        yield _described(snapshot, rows, scores, vector, words)
 
 
-def _hit(snapshot: Snapshot, row: int, score: float, query: Embeddings | None, words: Scores | None) -> Hit:
-    """Describe a row that was found by a vector (W,), by the lexical scores of all rows (R,), or both."""
-    document = snapshot.document(row)
+def _described(
+    snapshot: Snapshot, rows: Rows, scores: Scores, query: Embeddings | None, words: Scores | None
+) -> list[Hit]:
+    """Describe rows (K,) that were found by a vector (W,), by the lexical scores of all rows (R,), or both."""
     if words is None:
-        return Hit(str(document.id), document.text, document.metadata, score, dense=score)
-    dense = None if query is None else float(snapshot.vectors([row])[0] @ query)
-    return Hit(str(document.id), document.text, document.metadata, score, dense, float(words[row]))
+        dense, lexical = scores.tolist(), [None] * len(rows)
+    else:
+        dense = [None] * len(rows) if query is None else (snapshot.vectors(rows) @ query).tolist()
+        lexical = words[rows].tolist()
+    found = zip(rows.tolist(), scores.tolist(), dense, lexical, strict=True)
+    return [_hit(snapshot.document(row), *parts) for row, *parts in found]
+
+
+def _hit(document: Document, score: float, dense: float | None, lexical: float | None) -> Hit:
+    return Hit(str(document.id), document.text, document.metadata, score, dense, lexical)
 
 
 def _best_rows(

@@ -1,13 +1,14 @@
 """The sources of an index: what its documents were read from, and how, in one file of the generation."""
 
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Mapping, Sequence
+from itertools import chain, islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from cde_retrievers.errors import IndexFileError
-from cde_retrievers.index.manifest import Manifest, Sha256, SourcesFile
+from cde_retrievers.index.manifest import Count, Manifest, Sha256, SourcesFile
 from cde_retrievers.index.ownership import OwnedDirectory
 from cde_retrievers.index.symlinks import new_file
 from cde_retrievers.storage.sync import sync_directory, sync_file
@@ -25,7 +26,9 @@ class SourceRecord(BaseModel):
         path: where it is, absolute.
         reading: the options that it was read with, as JSON values.
         files: SHA-256 of each of its files by their names.
-        ids: ids of its documents.
+        ids: ids of its documents, file by file.
+        read_by: versions of the packages that read and split them, by name; empty if that was not recorded.
+        counts: number of these that each file has, in their order; ids behind them are of files that are not known.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -34,6 +37,33 @@ class SourceRecord(BaseModel):
     reading: dict[str, Any]
     files: dict[str, Sha256]
     ids: tuple[str, ...]
+    counts: dict[str, Count] = Field(default_factory=dict)
+    read_by: dict[str, str] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _counts_its_ids(self) -> Self:
+        if sum(self.counts.values()) > len(self.ids):
+            raise ValueError(f"{sum(self.counts.values())} ids are counted, but there are {len(self.ids)}")
+        return self
+
+    def with_files(self, files: Mapping[str, str], ids: Mapping[str, Sequence[str]]) -> Self:
+        """Return this record with other files, and the ids of each; those below "" are of files not known."""
+        known = {name: found for name, found in ids.items() if name and found}
+        return self.model_copy(
+            update={
+                "files": dict(files),
+                "ids": tuple(chain(*known.values(), ids.get("", ()))),
+                "counts": {name: len(found) for name, found in known.items()},
+            }
+        )
+
+    @property
+    def ids_by_file(self) -> dict[str, tuple[str, ...]]:
+        """The ids by the name of their file; below "" those of files that are not known, if there are any."""
+        ids = iter(self.ids)
+        found = {name: tuple(islice(ids, count)) for name, count in self.counts.items()}
+        rest = tuple(ids)
+        return {**found, "": rest} if rest else found
 
 
 _RECORDS = TypeAdapter(tuple[SourceRecord, ...])

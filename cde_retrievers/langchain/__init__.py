@@ -17,10 +17,12 @@ from cde_retrievers.langchain.caches import (
 from cde_retrievers.langchain.embeddings import ContextualEmbeddings
 from cde_retrievers.langchain.guards import check_index, read_context, write_context
 from cde_retrievers.langchain.hybrid_retriever import ContextualHybridRetriever
+from cde_retrievers.langchain.refit import refit_store
 from cde_retrievers.langchain.relevance import with_cosine_relevance
 from cde_retrievers.langchain.retriever import ContextualRetriever
 from cde_retrievers.langchain.stamps import collection_metadata, context_filter, stamped
 from cde_retrievers.langchain.vector_store import ContextualVectorStore
+from cde_retrievers.langchain.verified_hits import verified
 from cde_retrievers.langchain.whitened_embeddings import WhitenedEmbeddings
 
 if TYPE_CHECKING:
@@ -52,7 +54,9 @@ __all__ = [
     "index_key_encoder",
     "read_context",
     "record_manager_namespace",
+    "refit_store",
     "stamped",
+    "verified",
     "with_cosine_relevance",
     "write_context",
 ]

@@ -1,5 +1,6 @@
 """What LangChain's retrievers over a vector store of one context have in common."""
 
+import asyncio
 from typing import Any
 
 from langchain_core.documents import Document
@@ -8,11 +9,8 @@ from langchain_core.vectorstores import VectorStore
 from pydantic import ConfigDict, Field, PrivateAttr
 
 from cde_retrievers.binding.hits import HitCheck
-from cde_retrievers.binding.mixin import ContextBoundMixin
-from cde_retrievers.errors import ConfigurationError, ContextMismatchError
 from cde_retrievers.langchain.embeddings import ContextBoundEmbeddings
-from cde_retrievers.langchain.guards import refuse_another_context
-from cde_retrievers.langchain.vector_store import ContextualVectorStore
+from cde_retrievers.langchain.verified_hits import hit_check_of
 
 
 class ContextBoundRetriever(BaseRetriever):
@@ -34,29 +32,10 @@ class ContextBoundRetriever(BaseRetriever):
         """Compare the contexts of store and embeddings.
 
         Raises:
-            ContextNotFittedError: the embeddings have no context.
-            ContextMismatchError: the vector store embeds under another context, or states that it was built under
-                another one. Many stores state none; `check_index` shows it.
-            ConfigurationError: the store of embeddings with `side="query"` embeds queries without a context.
+            ContextNotFittedError, ContextMismatchError, ConfigurationError: as `hit_check_of`.
         """
-        fingerprint = self.embeddings.context.fingerprint
-        # A cache wraps the embeddings.
-        theirs = getattr(self.vectorstore.embeddings, "underlying_embeddings", self.vectorstore.embeddings)
-        if isinstance(theirs, ContextBoundEmbeddings) and theirs != self.embeddings:
-            raise ContextMismatchError(
-                f"the vector store embeds under context {theirs.context_fingerprint}, but queries would be embedded "
-                f"under {fingerprint}; pass the embeddings that the store was made with"
-            )
-        if self.embeddings.documents_are_plain and theirs is not None and not isinstance(theirs, ContextBoundMixin):
-            raise ConfigurationError(
-                f"this store embeds queries by its own {type(theirs).__name__}, without the context; open it with the "
-                f"embeddings of this retriever, which search its plain vectors under their context"
-            )
-        is_known = refuse_another_context(self.vectorstore, self.embeddings)
+        self._hits = hit_check_of(self.vectorstore, self.embeddings)
         self._stamp = self.embeddings.stamp
-        # A ContextualVectorStore vouches for its documents, whose metadata may name an earlier context.
-        is_own = isinstance(self.vectorstore, ContextualVectorStore)
-        self._hits = None if is_own else HitCheck(type(self.vectorstore).__name__, self._stamp, is_known)
         identity = {"embedding_model": self.embeddings.model_name, "context_fingerprint": self._stamp}
         self.metadata = {**identity, **(self.metadata or {})}
 
@@ -65,6 +44,10 @@ class ContextBoundRetriever(BaseRetriever):
         if self._hits is not None:
             self._hits.check(document.metadata for document in documents)
         return documents
+
+    async def _achecked(self, documents: list[Document]) -> list[Document]:
+        """Call `_checked` without blocking the event loop, since it may ask the store."""
+        return documents if self._hits is None else await asyncio.to_thread(self._checked, documents)
 
     def _get_ls_params(self, **options: Any) -> LangSmithRetrieverParams:
         return {

@@ -13,6 +13,7 @@ from pydantic import ConfigDict, Field, PrivateAttr
 from cde_retrievers.binding.binding import ContextBinding
 from cde_retrievers.binding.mixin import ContextBoundMixin
 from cde_retrievers.binding.tokens import ModelTokens
+from cde_retrievers.encoder.backends.arithmetic import Backend, Precision
 from cde_retrievers.encoder.embedder import Embedder
 from cde_retrievers.encoder.encoder import ContextualEncoder
 from cde_retrievers.errors import ConfigurationError
@@ -152,10 +153,14 @@ class ContextualEmbeddings(ContextBoundEmbeddings):
     """The device: "auto", "cpu", "cuda", "cuda:1", "mps"."""
     dtype: str = "auto"
     """The number format: "auto" (float32 on a CPU), "float32", "bfloat16", "float16"."""
+    backend: Backend | None = None
+    """The library that embeds texts: "torch", "onnx" or "openvino"; None for the exported one, else torch."""
+    precision: Precision = "auto"
+    """The backend's: "auto", "float32", "bfloat16" or "int8"."""
     cache_folder: str | None = None
     """The directory of downloads from the hub."""
     encoder: Embedder | None = Field(default=None, repr=False, exclude=True)
-    """A loaded encoder to share, in place of `model_name`, `device`, `dtype` and `cache_folder`."""
+    """A loaded encoder to share, in place of `model_name` and the settings it is loaded with."""
 
     def model_post_init(self, context: Any, /) -> None:
         """Load the model, and the context if one is named."""
@@ -182,7 +187,15 @@ class ContextualEmbeddings(ContextBoundEmbeddings):
         return made
 
     def _loader(self) -> Callable[[], Embedder]:
-        options = (self.model_name, self.device, self.dtype, self.cache_folder, self.variant)
+        options = (
+            self.model_name,
+            self.device,
+            self.dtype,
+            self.cache_folder,
+            self.variant,
+            self.backend,
+            self.precision,
+        )
         return partial(ContextualEncoder.from_pretrained, *options)
 
     def _pickled_settings(self, embedder: Embedder) -> dict[str, Any]:

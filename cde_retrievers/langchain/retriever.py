@@ -137,8 +137,8 @@ class ContextualRetriever(ContextBoundRetriever):
     ) -> list[Document]:
         given, wanted = self._search_options(k, options), search_type or self.search_type
         if wanted is None:
-            return self._checked(await self.vectorstore.asimilarity_search(query, **given))
-        return self._checked(await self.vectorstore.asearch(query, wanted, **given))
+            return await self._achecked(await self.vectorstore.asimilarity_search(query, **given))
+        return await self._achecked(await self.vectorstore.asearch(query, wanted, **given))
 
     def _search_options(self, k: int | None, options: dict[str, Any]) -> dict[str, Any]:
         """Return the arguments of a search, unless the embeddings were refitted."""

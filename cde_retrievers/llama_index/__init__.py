@@ -12,6 +12,7 @@ from cde_retrievers.llama_index.finetune import ContextualFinetuneEngine
 from cde_retrievers.llama_index.fitter import ContextFitter
 from cde_retrievers.llama_index.guards import check_index
 from cde_retrievers.llama_index.persistence import load_index, persist_index
+from cde_retrievers.llama_index.refit import refit_store
 from cde_retrievers.llama_index.retriever import ContextualRetriever
 from cde_retrievers.llama_index.sparse_embedding import ContextualSparseEmbedding
 from cde_retrievers.llama_index.stamps import context_filter, stamped
@@ -37,5 +38,6 @@ __all__ = [
     "docstore_namespace",
     "load_index",
     "persist_index",
+    "refit_store",
     "stamped",
 ]

@@ -15,6 +15,7 @@ from llama_index.core.storage.kvstore.types import BaseKVStore
 from cde_retrievers.binding.binding import ContextBinding
 from cde_retrievers.binding.mixin import ContextBoundMixin
 from cde_retrievers.binding.tokens import ModelTokens
+from cde_retrievers.encoder.backends.arithmetic import Backend, Precision
 from cde_retrievers.encoder.embedder import Embedder, checked_embedder
 from cde_retrievers.encoder.encoder import ContextualEncoder
 from cde_retrievers.llama_index.caches import CachedEmbedder
@@ -166,6 +167,10 @@ class ContextualEmbedding(ContextBoundEmbedding):
     dtype: str = Field(
         default="auto", description='The number format: "auto" (float32 on a CPU), "float32", "bfloat16", "float16".'
     )
+    backend: Backend | None = Field(
+        default=None, description='"torch", "onnx" or "openvino"; None for the exported one, else torch.'
+    )
+    precision: Precision = Field(default="auto", description='The backend\'s: "auto", "float32", "bfloat16" or "int8".')
     cache_folder: str | None = Field(default=None, description="The directory of downloads from the hub.")
 
     @validated
@@ -183,7 +188,7 @@ class ContextualEmbedding(ContextBoundEmbedding):
         Args:
             model_name: a built-in model, a directory or a hub repository.
             context_path: load this saved context instead of fitting one.
-            encoder: a loaded encoder to share, in place of `model_name`, `device`, `dtype` and `cache_folder`.
+            encoder: a loaded encoder to share, in place of `model_name` and the settings it is loaded with.
             embeddings_cache: keep vectors in this key-value store, by context, role (query or document) and text.
             settings: the other fields.
 
@@ -212,7 +217,15 @@ class ContextualEmbedding(ContextBoundEmbedding):
         return ModelSentenceSplitter(**{**settings, **options})
 
     def _loader(self) -> Callable[[], Embedder]:
-        options = (self.model_name, self.device, self.dtype, self.cache_folder, self.variant)
+        options = (
+            self.model_name,
+            self.device,
+            self.dtype,
+            self.cache_folder,
+            self.variant,
+            self.backend,
+            self.precision,
+        )
         return partial(ContextualEncoder.from_pretrained, *options)
 
     def _pickled_settings(self, embedder: Embedder) -> dict[str, Any]:

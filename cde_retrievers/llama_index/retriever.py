@@ -135,16 +135,31 @@ class ContextualRetriever(BaseRetriever):
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         self.embed_model.check_context(self._stamp)
-        return self._checked(self._searching.retrieve(query_bundle))
+        try:
+            found = self._searching.retrieve(query_bundle)
+        except Warning as error:
+            found = _none_found(error)
+        return self._checked(found)
 
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         self.embed_model.check_context(self._stamp)
-        return self._checked(await self._searching.aretrieve(query_bundle))
+        try:
+            found = await self._searching.aretrieve(query_bundle)
+        except Warning as error:
+            found = _none_found(error)
+        return self._checked(found)
 
     def _checked(self, found: list[NodeWithScore]) -> list[NodeWithScore]:
         if self._hits is not None:
             self._hits.check(hit.node.metadata for hit in found)
         return found
+
+
+def _none_found(error: Warning) -> list[NodeWithScore]:
+    """Return no nodes if an error says no more than that, as LanceDB's store raises it; raise any other."""
+    if "results are empty" in str(error):
+        return []
+    raise error
 
 
 def _checked_mode(mode: VectorStoreQueryMode | str | None) -> VectorStoreQueryMode | None:

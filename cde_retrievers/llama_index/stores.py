@@ -83,10 +83,15 @@ def _stamps_found(store: BasePydanticVectorStore, query: VectorStoreQuery) -> St
     try:
         found = store.query(query)
     except Exception as error:
-        if _SAYS_NOTHING_THERE.search(str(error)):  # no two stores raise the same for that
+        if says_nothing_is_there(error):
             return set()
         raise
     return {node.metadata.get(CONTEXT_KEY) for node in found.nodes or ()}
+
+
+def says_nothing_is_there(error: Exception) -> bool:
+    """Return whether a store's error means that nothing was found; no two stores raise the same for that."""
+    return _SAYS_NOTHING_THERE.search(str(error)) is not None
 
 
 def stamps_in_directory(directory: Path) -> Stamps:

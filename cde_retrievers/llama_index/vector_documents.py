@@ -24,7 +24,7 @@ from cde_retrievers.validation.signatures import is_iterable
 
 SOURCE_FIELD = "ref_doc_id"
 TYPE_FIELD = "_node_type"
-_CONTENT_FIELD = "_node_content"
+CONTENT_FIELD = "_node_content"
 _SOURCE_FIELDS = ("document_id", "doc_id", SOURCE_FIELD)
 _TYPES: Mapping[str, type[BaseNode]] = {
     kind.class_name(): kind for kind in (TextNode, IndexNode, ImageNode, Node, Document, ImageDocument)
@@ -73,7 +73,7 @@ def _to_index_document(node: BaseNode, fingerprint: str) -> IndexDocument:
     except (InvalidDocumentError, PydanticSerializationError) as error:
         raise InvalidDocumentError(f"node {node.node_id} cannot be stored: {error}; use JSON values") from error
     # For a node without a source LlamaIndex writes the text "None", which could be taken for a document's id.
-    kept = (_CONTENT_FIELD, TYPE_FIELD, *(_SOURCE_FIELDS if node.ref_doc_id is not None else ()))
+    kept = (CONTENT_FIELD, TYPE_FIELD, *(_SOURCE_FIELDS if node.ref_doc_id is not None else ()))
     metadata = {**own, **{field: written[field] for field in kept}}
     return IndexDocument(embedded_text(node), node.node_id, metadata)
 
@@ -95,6 +95,6 @@ def from_index_document(found: IndexDocument | Hit) -> BaseNode:
     """Return the node of a document; if another program added it, a node with its text and metadata."""
     kind = _TYPES.get(found.metadata.get(TYPE_FIELD, ""))
     if kind is not None:
-        return kind.from_json(found.metadata[_CONTENT_FIELD])
+        return kind.from_json(found.metadata[CONTENT_FIELD])
     metadata = dict(found.metadata)
     return TextNode(text=found.text, id_=str(found.id), metadata=metadata, excluded_embed_metadata_keys=list(metadata))

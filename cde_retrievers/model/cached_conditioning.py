@@ -10,25 +10,18 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import normalize, scaled_dot_product_attention
+from torch.nn.functional import normalize
 from transformers import AttentionInterface, PreTrainedModel
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
 from cde_retrievers.model.backbones import neutral_positions, text_positions, without_position
 from cde_retrievers.model.config import CachedConditioning, Pooling
+from cde_retrievers.model.context_attention import LayerContext, TextHeads, attend_under
 from cde_retrievers.model.first_stage import POOLERS
 from cde_retrievers.model.second_stage import SecondStage, batched_context, drop_vectors, new_null_vector
 from cde_retrievers.model.whitening import WhiteningMap, fit_whitening_each
 
 ATTENTION = "cde_cached"
-
-
-@dataclass(frozen=True, slots=True)
-class LayerContext:
-    """One layer's keys and values of the context, each (1 or B, H, N, D)."""
-
-    keys: Tensor
-    values: Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,30 +134,12 @@ def _attention(
     **_: Any,
 ) -> tuple[Tensor, None]:
     """Compute attention with the signature of transformers; query, key, value (B, H, L, D) -> (B, L, H, D)."""
-    own = scaled_dot_product_attention(query, key, value, attention_mask, dropout, scale=scaling)
-    if isinstance(cde_context, _Record):
-        cde_context.layers.append(LayerContext(key, value))
+    heads = TextHeads(query, key, value, attention_mask, scaling, dropout)
     if isinstance(cde_context, _Read):
         layer = int(module.layer_idx)  # type: ignore[arg-type]  # transformers numbers its attention modules
-        both = _attend_to_both(query, key, value, attention_mask, cde_context.layers[layer], scaling, dropout)
-        own = own + cde_context.strength[layer].view(1, -1, 1, 1) * (both - own)
-    return own.transpose(1, 2).contiguous(), None
-
-
-def _attend_to_both(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    mask: Tensor | None,
-    context: LayerContext,
-    scaling: float | None,
-    dropout: float,
-) -> Tensor:
-    """Attend to the context and the text's own tokens under one softmax -> (B, H, L, D)."""
-    batch = len(query)
-    keys = torch.cat([context.keys.expand(batch, -1, -1, -1), key], dim=2)
-    values = torch.cat([context.values.expand(batch, -1, -1, -1), value], dim=2)
-    if mask is not None:
-        always = mask.new_ones(*mask.shape[:-1], context.keys.shape[2])
-        mask = torch.cat([always, mask], dim=-1)
-    return scaled_dot_product_attention(query, keys, values, mask, dropout, scale=scaling)
+        attended = attend_under(cde_context.layers[layer], heads, cde_context.strength[layer])
+    else:
+        attended = heads.attend()
+    if isinstance(cde_context, _Record):
+        cde_context.layers.append(LayerContext(key, value))
+    return attended.transpose(1, 2).contiguous(), None

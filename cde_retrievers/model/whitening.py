@@ -3,11 +3,10 @@
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from cde_retrievers.model.config import WhiteningConditioning
-from cde_retrievers.model.first_stage import FirstStage
 from cde_retrievers.model.second_stage import SecondStage
 
 
@@ -79,7 +78,7 @@ def _statistics(vectors: Tensor, power: float, shrinkage: float) -> tuple[Tensor
 class WhiteningSecondStage(SecondStage[WhiteningMap]):
     """Whitens the first stage's embeddings by the context's statistics; it has no weights of its own."""
 
-    def __init__(self, first_stage: FirstStage, width: int, settings: WhiteningConditioning) -> None:
+    def __init__(self, first_stage: nn.Module, width: int, settings: WhiteningConditioning) -> None:
         super().__init__(width)
         self.first_stage = first_stage
         self.settings = settings

@@ -19,6 +19,7 @@ from cde_retrievers.evaluation.searchers import Contextual, Searcher, check_mode
 from cde_retrievers.index.queries import Mode
 from cde_retrievers.report.html import rendered
 from cde_retrievers.report.writer import checked_target, write_page
+from cde_retrievers.storage.hashing import sha256_of_json
 from cde_retrievers.util.imports import require
 from cde_retrievers.validation.signatures import validated
 
@@ -124,11 +125,13 @@ def marking_html(data: RetrievalDataset, found: dict[str, Hits]) -> str:
         queries.append((text, columns))
     script = (files("cde_retrievers") / "report" / "templates" / "marking.js").read_text(encoding="utf-8")
     ids = {"queries": list(data.judged.queries), "documents": [data.ids[row] for row in places]}
+    # The browser keeps the marks by the page's content: with other texts they would mean something else.
+    content = sha256_of_json({**ids, "texts": [data.texts[row] for row in places]})
     return rendered(
         "marking.html",
         data=data,
         queries=queries,
-        embedded=script_safe(ids),
+        embedded=script_safe({"page": content, **ids}),
         script=script,
         script_hash=b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii"),
         first=FIRST,

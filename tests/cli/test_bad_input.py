@@ -222,6 +222,8 @@ def test_a_device_that_is_not_there_is_refused(run, source, tmp_path, model_fold
     arguments = ["index", source, "--out", tmp_path / "out", "--model", model_folder]
     assert_one_line(run(*arguments, device="cuda:99"), "use one of")
     assert_one_line(run(*arguments, dtype="int4"), "dtype 'int4' is unknown")
+    assert_one_line(run(*arguments, "--precision", "int8", dtype="auto"), "the torch backend has no int8; use backend=")
+    assert_one_line(run(*arguments, "--backend", "onnx"), "dtype is a setting of the torch backend")
     assert not (tmp_path / "out").exists()
 
 

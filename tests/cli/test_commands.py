@@ -433,3 +433,20 @@ def test_progress_is_on_stderr_and_only_on_request(run, source, model_folder, tm
     assert "Indexing" not in quiet.stderr
     assert "Indexing: 100%" in loud.stderr
     json.loads(loud.stdout)
+
+
+@pytest.mark.slow
+def test_an_index_in_int8_is_searched_in_int8_alone(run, answer, source, tmp_path, model_folder, monkeypatch):
+    pytest.importorskip("onnxscript", reason="needs the extra onnx")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    index, int8 = tmp_path / "index", ("--backend", "onnx", "--precision", "int8", "--dtype", "auto")
+    result = run("index", source, "--out", index, "--model", model_folder, *int8, dtype="auto")
+    assert result.exit_code == 0, result.stderr
+    assert (tmp_path / "cache" / "cde_retrievers" / "exports").is_dir()
+    found = run("search", index, CORPUS[0], "--json", *int8, dtype="auto")
+    assert json.loads(found.stdout)["hits"][0]["text"] == CORPUS[0]
+    refused = run("search", index, CORPUS[0])
+    assert refused.exit_code == 1
+    assert "with the same settings" in refused.stderr
+    assert run("refit", index, "--model", model_folder, *int8, dtype="auto").exit_code == 1  # it was opened in float32
+    assert run("refit", index, *int8, dtype="auto").exit_code == 0

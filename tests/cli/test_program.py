@@ -19,6 +19,24 @@ INTERRUPTED = Path(__file__).parents[1] / "helpers" / "interrupted.py"
 
 HEAVY = ["torch", "transformers", "tokenizers", "scipy", "faiss", "pyarrow", "pandas", "sklearn", "tqdm"]
 
+# What takes a tenth of a second, and is needed neither to look at an index nor to say that there is none.
+UNNEEDED = [
+    *HEAVY,
+    *("markdown_it", "pygments", "jinja2", "matplotlib", "huggingface_hub"),
+    *(
+        "selectolax",
+        "pypdf",
+        "mammoth",
+        "bm25s",
+        "asyncio",
+        "multiprocessing",
+        "ssl",
+        "http.client",
+        "sqlite3",
+        "unittest",
+    ),
+]
+
 
 def output_and_imports(arguments, modules):
     """What the command says, and which of the modules it has imported."""
@@ -37,6 +55,12 @@ def test_help_needs_neither_numpy_nor_a_model(arguments):
     said, imports = output_and_imports(arguments, [*HEAVY, "numpy"])
     assert "cde-retrievers" in said
     assert imports == "[]"
+
+
+def test_a_look_at_an_index_imports_nothing_else(indexed, tmp_path):
+    for arguments in (["info", indexed], ["check", indexed], ["info", tmp_path], ["check", tmp_path / "gone"]):
+        _, imports = output_and_imports(arguments, UNNEEDED)
+        assert (arguments, imports) == (arguments, "[]")
 
 
 def test_what_needs_no_model_answers_before_torch_is_imported(indexed, source, tmp_path):
@@ -64,7 +88,7 @@ def test_what_needs_no_model_answers_before_torch_is_imported(indexed, source, t
 def test_every_command_has_help_with_an_example():
     from typer.testing import CliRunner
 
-    from cde_retrievers.cli.app import app
+    from cde_retrievers.cli.app import app, bulk_app
 
     names = {command.callback.__name__ for command in app.registered_commands}
     assert names == {
@@ -81,8 +105,9 @@ def test_every_command_has_help_with_an_example():
         "eval",
         "report",
     }
-    for name in names:
-        shown = CliRunner(env={"COLUMNS": "200"}).invoke(app, [name, "--help"]).stdout
+    assert {command.callback.__name__ for command in bulk_app.registered_commands} == {"plan", "run", "collect"}
+    for name in [*names, "bulk plan", "bulk run", "bulk collect"]:
+        shown = CliRunner(env={"COLUMNS": "200"}).invoke(app, [*name.split(), "--help"]).stdout
         assert f"Example: cde-retrievers {name} " in shown
         assert "--json" in shown
 

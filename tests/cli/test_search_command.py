@@ -123,7 +123,7 @@ def test_an_excerpt_begins_near_the_first_match(word):
 
 
 def test_places_are_those_of_words_in_any_form():
-    words = QueryWords.of("What grinders?", STATISTICS)
+    words = QueryWords.of("Ever grinders?", STATISTICS)
     text = "A grinder and Grinding, what-ever."
     assert [text[start:stop] for start, stop in words.places_in(text)] == ["grinder", "what-ever."]
     assert words.shared_with("Grinder") == ["grinders"]
@@ -158,3 +158,26 @@ def test_a_place_where_nothing_can_be_made_is_named(run, source, model_folder, c
     result = run(command, source, "--out", "/proc/new", "--model", model_folder)
     assert result.exit_code == 1
     assert "cannot write to /proc/new: no directory can be made there; use another place" in result.stderr
+
+
+def test_words_that_stand_in_most_documents_are_not_shown_as_matched_beside_rare_ones():
+    rare = [f"A valve number{row} from the plant" for row in range(30)]
+    statistics = TermStatistics.of([*rare, "Oil the hinge."], Analyzer("english"))
+    words = QueryWords.of("oil from the hinge", statistics)
+    text = "Oil from the hinge of a valve from-the-plant"
+    assert words.shared_with(text) == ["oil", "hinge"]
+    assert [text[start:stop] for start, stop in words.places_in(text)] == ["Oil", "hinge"]
+    assert words.shared_with("from a plant") == []
+    assert QueryWords.of("a plant valve", statistics).shared_with(text) == ["plant", "valve"], "there is nothing rarer"
+    assert QueryWords.of("oil at a plant", statistics).shared_with(text) == ["oil"]
+    assert QueryWords.of("", statistics).shared_with(text) == []
+
+
+def test_words_that_only_join_others_are_not_shown_as_matched():
+    statistics = TermStatistics.of(["How do I oil it?", "A CAN bus", "It can do", "Steam"], Analyzer("english"))
+    text = "How can I oil the CAN bus from above? Do it."
+    assert QueryWords.of("How do I oil a hinge from above?", statistics).shared_with(text) == ["oil", "above"]
+    assert QueryWords.of("Which CAN bus?", statistics).shared_with(text) == ["CAN", "bus"]
+    assert QueryWords.of("How can I?", statistics).shared_with(text) == ["How", "can", "I"], "there is nothing else"
+    german = TermStatistics.of(["can", "bus", "oil"], Analyzer("german"))
+    assert QueryWords.of("can steam", german).shared_with("can") == ["can"]

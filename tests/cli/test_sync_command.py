@@ -1,11 +1,16 @@
 """An index that knows its sources: `sync`, and how `add`, `drift` and `refit` use what is recorded."""
 
+import gzip
 import json
 import shutil
 
 import pytest
+from opened_files import counted_opens
 
+import cde_retrievers.corpora.corpus
+import cde_retrievers.corpora.sync
 from cde_retrievers import ContextualEncoder
+from cde_retrievers.errors import IndexLockedError
 from cde_retrievers.index import ContextualIndex, Document
 
 SPLIT = ("--split", "headings", "--max-words", 60)  # the model reads few tokens
@@ -27,6 +32,12 @@ def docs(tmp_path):
 def made(answer, docs, model_folder, tmp_path):
     answer("index", docs, "--out", tmp_path / "made", *SPLIT, "--model", model_folder)
     return tmp_path / "made"
+
+
+@pytest.fixture
+def opened():
+    with counted_opens() as counted:
+        yield counted
 
 
 def counts(found):
@@ -157,6 +168,39 @@ def test_a_source_is_read_as_before_and_other_options_are_refused(run, answer, d
     assert len(ContextualIndex.open(made)) == 24
 
 
+@pytest.mark.parametrize(("before", "now"), [(("--overlap", 5), ("--overlap", 0)), ((), ("--encoding", "latin-1"))])
+def test_an_option_that_is_given_as_its_default_is_given(run, answer, docs, model_folder, tmp_path, before, now):
+    made = tmp_path / "made"
+    answer("index", docs, "--out", made, *SPLIT, *before, "--model", model_folder)
+    for command in (("add", made, docs, "--upsert"), ("drift", made, docs)):
+        result = run(*command, *now)
+        assert result.exit_code == 1
+        assert f"was read for this index with {now[0][2:]}=" in result.stderr
+    assert answer("add", made, docs, "--upsert", *before)["unchanged"] == 24
+    result = run("drift", made, docs, *SPLIT, *now, "--as-given")
+    assert "24 documents in 8 files" in result.stderr, "it was read, if too short to be compared"
+
+
+def test_an_option_that_a_new_source_has_no_use_for_is_explained(run, docs, model_folder, tmp_path):
+    made = tmp_path / "made"
+    run("index", docs, "--out", made, *SPLIT, "--ending", ".md", "--model", model_folder)
+    result = run("add", made, docs / "tea.md", "--upsert")
+    assert result.exit_code == 1
+    assert "--ending" in result.stderr
+    assert "come from how the sources of the index were read, and --as-given" in result.stderr
+
+
+def test_prune_without_the_prefix_repeated_leaves_other_sources_alone(answer, made, docs, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "moons.md").write_text("# moons\nThey are round.\n\n# orbits\nThey are not.\n")
+    assert answer("add", made, other, "--id-prefix", "other/")["added"] == 2
+    (other / "moons.md").write_text("# moons\nThey are round.\n")
+    found = answer("add", made, other, "--upsert", "--prune", "--yes")
+    assert (found["removed"], found["documents"]) == (1, 25)
+    assert len(ContextualIndex.open(made).sources) == 2
+
+
 def test_a_new_source_is_read_as_the_others_were(run, answer, made, tmp_path):
     other = tmp_path / "other"
     other.mkdir()
@@ -172,6 +216,26 @@ def test_a_new_source_is_read_as_the_others_were(run, answer, made, tmp_path):
     assert result.exit_code == 1
     assert "in different ways" in result.stderr
     assert answer("add", made, third, "--id-prefix", "third/", "--split", "headings", "--as-given")["added"] == 2
+
+
+def test_the_length_of_parts_needs_no_split_where_one_is_recorded(run, answer, docs, made, model_folder, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "moons.md").write_text("# moons\nThey are round.\n\n# orbits\nThey are not.\n")
+    assert answer("add", made, docs, "--upsert", "--max-words", 60)["unchanged"] == 24
+    assert answer("add", made, other, "--max-words", 60)["added"] == 2
+    for command in (("add", made, docs, "--upsert"), ("add", made, tmp_path / "third")):
+        for option, shown in (("--max-words", "max_words=30"), ("--chunk-tokens", "chunk_tokens=30")):
+            shutil.copytree(other, tmp_path / "third", dirs_exist_ok=True)
+            result = run(*command, option, 30)
+            assert result.exit_code == 1
+            assert "max_words=60" in result.stderr
+            assert f"but {shown} is given" in result.stderr
+    by_tokens = tmp_path / "by_tokens"
+    answer("index", docs, "--out", by_tokens, "--model", model_folder, "--split", "headings")
+    assert answer("add", by_tokens, other, "--max-words", 60)["added"] == 2
+    result = run("add", made, other, "--upsert", "--max-words", 60, "--as-given")
+    assert "split='headings'" in result.stderr
 
 
 def test_an_index_without_a_record_gets_one_by_an_upsert(run, answer, docs, made):
@@ -200,3 +264,132 @@ def test_a_copied_text_is_not_embedded_again_under_another_name(answer, docs, ma
     shutil.copy(docs / "tea.md", docs / "tea_again.md")
     found = answer("sync", made)
     assert (found["added"], found["embedded"], found["reused"]) == (3, 0, 3)
+
+
+@pytest.mark.parametrize("options", [(), ("--skip-errors",), ("--skip-empty",)])
+def test_every_file_is_opened_once(answer, docs, model_folder, tmp_path, opened, options):
+    made = tmp_path / "made"
+    answer("index", docs, "--out", made, *SPLIT, "--model", model_folder, *options)
+
+    def once(*command):
+        opened.clear()
+        found = answer(*command)
+        files = [str(path) for path in docs.iterdir()]
+        assert {path: opened[path] for path in files} == dict.fromkeys(files, 1), command
+        return found
+
+    assert once("sync", made)["unchanged"] == 24
+    (docs / "tea.md").write_text("# tea\nAll is new here.\n")
+    (docs / "moons.md").write_text("# moons\nThey are round.\n")
+    assert once("sync", made, "--dry-run")["added"] == 2
+    assert once("sync", made)["added"] == 2
+    (docs / "orbits.md").write_text("# orbits\nThey are not.\n")
+    assert once("add", made, docs, "--upsert")["added"] == 1
+    once("add", made, docs, "--upsert", "--id-prefix", "again/", "--as-given", *options)
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl", "rows.csv", "rows.json", "rows.jsonl.gz", "rows.parquet"])
+def test_every_file_of_rows_is_opened_once(answer, indexed, tmp_path, opened, name):
+    folder = tmp_path / "rows"
+    folder.mkdir()
+    rows = [{"id": f"r{i}", "text": f"a row about {topic}"} for i, topic in enumerate(TOPICS)]
+    write_rows(folder / name, rows)
+    opened.clear()
+    assert answer("add", indexed, folder, "--as-given")["added"] == len(TOPICS)
+    assert opened[str(folder / name)] == 1
+    write_rows(folder / name, [*rows[:-1], {"id": "new", "text": "another"}])
+    opened.clear()
+    assert counts(answer("sync", indexed)) == dict(added=1, changed=0, removed=1, unchanged=61, embedded=1, reused=0)
+    assert opened[str(folder / name)] == 1
+
+
+def write_rows(path, rows):
+    lines = "".join(json.dumps(row) + "\n" for row in rows).encode()
+    if path.suffix == ".parquet":
+        pyarrow = pytest.importorskip("pyarrow")
+        from pyarrow import parquet
+
+        parquet.write_table(pyarrow.Table.from_pylist(rows), path)
+    elif path.suffix == ".csv":
+        path.write_text("id,text\n" + "".join(f"{row['id']},{row['text']}\n" for row in rows))
+    elif path.suffix == ".json":
+        path.write_text(json.dumps(rows))
+    else:
+        path.write_bytes(gzip.compress(lines) if path.suffix == ".gz" else lines)
+
+
+def test_a_dry_run_says_when_what_splits_has_changed(run, answer, made, monkeypatch):
+    parts = cde_retrievers.corpora.corpus.split_record
+    monkeypatch.setattr(
+        "cde_retrievers.corpora.corpus.split_record", lambda r, by_headings, rules: parts(r, False, rules)
+    )
+    monkeypatch.setattr("cde_retrievers.corpora.recorded_source.reading_versions", lambda: {"cde-retrievers": "99.1"})
+    result = run("sync", made, "--dry-run")
+    assert "of 8 files that did not change, such as" in result.stderr
+    assert f"cde-retrievers {cde_retrievers.__version__} then, 99.1 now" in result.stderr
+    [source] = answer("sync", made, "--dry-run")["sources"]
+    assert (source["changed_files"], source["reread"]) == ([], 32)
+    assert "did not change" in run("sync", made).stderr, "it is said before the removal is refused"
+
+
+def test_what_was_planned_is_what_is_embedded(answer, docs, made, monkeypatch):
+    """A file that changes while others are embedded is of the next sync."""
+    for name in ("moons", "zebras"):
+        (docs / f"{name}.md").write_text(f"# {name}\nThey are round.\n")
+    monkeypatch.setattr("cde_retrievers.index.contextual_index.BATCH", 1)
+    encode = ContextualEncoder.encode_documents
+
+    def meanwhile(self, texts, *arguments, **options):
+        (docs / "zebras.md").write_text("# zebras\nThey are striped.\n")
+        return encode(self, texts, *arguments, **options)
+
+    monkeypatch.setattr(ContextualEncoder, "encode_documents", meanwhile)
+    found = answer("sync", made)
+    assert counts(found) == dict(added=2, changed=0, removed=0, unchanged=24, embedded=2, reused=0)
+    assert contents(made)["zebras.md#zebras"][0].endswith("They are round.")
+    found = answer("sync", made)
+    assert found["sources"][0]["changed_files"] == ["zebras.md"]
+    assert (found["changed"], found["added"], found["removed"]) == (1, 0, 0)
+
+
+def test_no_other_writer_comes_between_the_plan_and_the_change(answer, docs, made, monkeypatch):
+    (docs / "tea.md").write_text("# tea\nAll is new here.\n")
+    plan, refused = cde_retrievers.corpora.sync.plan_update, []
+
+    def meanwhile(*arguments, **options):
+        with pytest.raises(IndexLockedError, match="following its sources"):
+            ContextualIndex.open(made).delete(["bread.md#bread use"])
+        refused.append(1)
+        return plan(*arguments, **options)
+
+    monkeypatch.setattr("cde_retrievers.corpora.sync.plan_update", meanwhile)
+    answer("sync", made)
+    assert refused
+    assert "bread.md#bread use" in contents(made)
+
+
+def test_a_change_within_a_change_is_refused_also_while_the_index_is_held(indexed):
+    index = ContextualIndex.open(indexed)
+
+    def documents():
+        index.delete(["d0"])
+        yield Document("a new text", "new")
+
+    with index.exclusively("a test"):
+        with pytest.raises(IndexLockedError):
+            index.upsert(documents())
+        assert index.delete(["d0"]) == ["d0"]
+        assert index.upsert([Document("a new text", "new")]) == ["new"]
+    assert ContextualIndex.open(indexed).delete(["new"]) == ["new"]
+
+
+def test_add_embeds_no_text_that_the_index_has(answer, docs, made, tmp_path):
+    other = shutil.copytree(docs, tmp_path / "other")
+    (other / "moons.md").write_text("# moons\nThey are round.\n")
+    found = answer("add", made, other, "--id-prefix", "copy/")
+    assert (found["added"], found["embedded"], found["reused"]) == (25, 1, 24)
+    index = ContextualIndex.open(made)
+    ids = index.ids()
+    copies = [identity for identity in ids if f"copy/{identity}" in ids]
+    assert len(copies) == 24
+    assert (index.vectors(copies) == index.vectors([f"copy/{identity}" for identity in copies])).all()

@@ -14,9 +14,10 @@ import pytest
 
 from cde_retrievers.corpora import Corpus, ReadOptions, judged_queries
 from cde_retrievers.corpora.decoding import MAX_DEPTH, parse_json
+from cde_retrievers.corpora.files import File
 from cde_retrievers.corpora.formats import json_rows
 from cde_retrievers.corpora.pseudo_queries import first_sentence, without_beginning
-from cde_retrievers.corpora.records import File, Record
+from cde_retrievers.corpora.records import Record
 from cde_retrievers.corpora.splitting import PartRules, markdown_sections, split_record
 from cde_retrievers.corpora.token_count import token_count
 from cde_retrievers.errors import CDEError, ConfigurationError, CorpusFileError, InvalidDocumentError

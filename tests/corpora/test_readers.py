@@ -7,6 +7,7 @@ import zipfile
 from html import escape
 
 import pytest
+from opened_files import counted_opens
 
 from cde_retrievers.corpora import Corpus, ReadOptions
 from cde_retrievers.corpora.literal import plain
@@ -14,6 +15,7 @@ from cde_retrievers.corpora.readers.html import html_as_markdown
 from cde_retrievers.corpora.readers.pdf_margins import without_margins
 from cde_retrievers.corpora.readers.restructured_text import rst_as_markdown
 from cde_retrievers.errors import CorpusFileError, MissingDependencyError
+from cde_retrievers.storage.hashing import sha256_of_file
 
 pytest.importorskip("selectolax")
 pytest.importorskip("pypdf")
@@ -461,3 +463,67 @@ def test_files_that_cannot_be_read_are_left_out_whole_on_request_and_named(tmp_p
     (rows / "a.jsonl").write_text('{"text": "kept"}\n')
     (rows / "b.jsonl").write_text('{"text": "left out with its file"}\nbroken\n')
     assert [document.text for document in Corpus(rows, ReadOptions(skip_errors=True)).check()] == ["kept"]
+
+
+RUSSIAN = "<p>Чай заваривают.</p>"
+NAMED = '<html><head><meta charset="{}"><title>x</title></head><body>{}</body></html>'
+
+
+@pytest.mark.parametrize(
+    ("written", "encoding", "expected"),
+    [
+        (NAMED.format("windows-1251", RUSSIAN), "cp1251", "Чай заваривают."),
+        (NAMED.format("KOI8-R", RUSSIAN), "koi8-r", "Чай заваривают."),
+        (NAMED.format("iso-8859-1", "“tea” 5 €"), "cp1252", "“tea” 5 €"),  # as browsers do
+        (NAMED.format("gb2312", "茶朗"), "gbk", "茶朗"),
+        (NAMED.format("iso-2022-jp", "お茶"), "iso-2022-jp", "お茶"),
+        (NAMED.format("x-sjis", "お茶①"), "cp932", "お茶①"),
+        (NAMED.format("iso-8859-1", "thé"), "utf-8", "thé"),  # the page is mistaken
+        (NAMED.format("utf-8", "thé"), "utf-16", "thé"),
+        (NAMED.format("utf-8", "thé"), "utf-32", "thé"),
+        (NAMED.format("utf-8", "thé"), "utf-8-sig", "thé"),
+        ('<?xml version="1.0" encoding="ISO-8859-2"?><html><body><p>łyk</p></body></html>', "iso-8859-2", "łyk"),
+        (
+            '<meta http-equiv="Content-Type" content="text/html; charset=windows-1250"><p>łyk</p>',
+            "cp1250",
+            "łyk",
+        ),
+    ],
+)
+def test_a_page_that_is_not_utf8_is_read_as_it_says(tmp_path, written, encoding, expected):
+    (tmp_path / "a.html").write_bytes(written.encode(encoding))
+    (document,) = Corpus(tmp_path)
+    assert document.text.splitlines()[-1] == expected
+
+
+@pytest.mark.parametrize("label", ["x-user-defined", "hex", "unicode_escape", "undefined"])
+def test_a_page_in_an_encoding_that_is_unknown_is_refused(tmp_path, label):
+    (tmp_path / "a.html").write_bytes(NAMED.format(label, "th\xe9").encode("latin-1"))
+    with pytest.raises(CorpusFileError, match=rf"a.html is not UTF-8 text, and it names the encoding '{label}'"):
+        list(Corpus(tmp_path))
+
+
+def test_a_page_that_names_no_encoding_or_a_wrong_one_is_refused_and_a_given_one_holds(tmp_path):
+    (tmp_path / "a.html").write_bytes("<p>th\xe9</p>".encode("latin-1"))
+    with pytest.raises(CorpusFileError, match=r"a.html is not utf-8 text: byte 5"):
+        list(Corpus(tmp_path))
+    (tmp_path / "a.html").write_bytes(NAMED.format("shift_jis", "th\xe9").encode("latin-1"))
+    with pytest.raises(CorpusFileError, match=r"a.html is not cp932 text"):
+        list(Corpus(tmp_path))
+    (document,) = Corpus(tmp_path, reading=ReadOptions(encoding="latin-1"))
+    assert "thé" in document.text
+
+
+@pytest.mark.parametrize("reading", [ReadOptions(), ReadOptions(skip_errors=True)])
+def test_every_kind_of_file_is_opened_once(tmp_path, reading):
+    write_docx(tmp_path / "a.docx")
+    write_epub(tmp_path / "b.epub")
+    write_pdf(tmp_path / "c.pdf")
+    (tmp_path / "d.html").write_text("<p>tea</p>")
+    (tmp_path / "e.md").write_text("tea")
+    with counted_opens() as opened:
+        checked = Corpus(tmp_path, reading).check()
+    files = {path.name: path for path in tmp_path.iterdir()}
+    assert {name: opened[str(path)] for name, path in files.items()} == dict.fromkeys(files, 1)
+    assert checked.read.hashes == {name: sha256_of_file(path) for name, path in files.items()}
+    assert checked.read.ids == {name: (name,) for name in files}

@@ -1,6 +1,7 @@
 """Parts of long documents: below their headings, as long as a model reads, and called by what they are."""
 
 import itertools
+import sys
 
 import pytest
 
@@ -396,3 +397,47 @@ def test_the_sources_of_a_sphinx_page_are_what_they_are(tmp_path):
     assert ".. note" not in found[0].text
     found = parts(tmp_path, f"# Milk\n\n{LONG}\n", "b.md.txt")
     assert [d.metadata["heading"] for d in found] == ["Tea", "Milk"]
+
+
+def calls_in(run):
+    """The number of functions called meanwhile, steps of generators included."""
+    count = 0
+
+    def counted(frame, event, argument):
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    before = sys.getprofile()
+    sys.setprofile(counted)
+    try:
+        run()
+    finally:
+        sys.setprofile(before)
+    return count
+
+
+@pytest.mark.parametrize("chunk_tokens", [100, 1_000_000])
+def test_repeated_headings_take_work_in_proportion_to_their_number(tmp_path, chunk_tokens):
+    def work(number):
+        (tmp_path / "a.md").write_text("## Notes\nA text.\n\n" * number)
+        corpus = Corpus(tmp_path / "a.md", ReadOptions(split="headings", chunk_tokens=chunk_tokens))
+        return calls_in(lambda: list(corpus))
+
+    work(10)  # what is imported and compiled once
+    assert work(400) < 2.5 * work(200)
+
+
+@pytest.mark.parametrize("share", [0, 0.5])
+def test_pieces_longer_together_than_apart_are_counted_in_proportion_to_their_number(tmp_path, share):
+    def counted(number):
+        sizes = []
+
+        def length(text):
+            sizes.append(len(text))
+            return len(text)
+
+        text = "# A\n\n" + "word\n\n" * number
+        parts(tmp_path, text, tokens=length, chunk_tokens=number * 3, overlap=int(number * 3 * share))
+        return sum(sizes)
+
+    assert counted(800) < 2.6 * counted(400)

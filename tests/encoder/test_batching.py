@@ -4,16 +4,26 @@ from cde_retrievers.encoder import batching as batches
 from cde_retrievers.encoder.batching import length_sorted_batches, text_windows
 
 
+@pytest.mark.parametrize("padding", [0, 3, 1000])
 @pytest.mark.parametrize("budget", [1, 7, 20, 1000])
-def test_batches_hold_every_text_once_within_the_budget(budget):
+def test_batches_hold_every_text_once_within_the_budget(budget, padding):
     lengths = [3, 9, 1, 4, 4, 7, 2, 9]
-    batches = length_sorted_batches(lengths, budget)
+    batches = length_sorted_batches(lengths, budget, padding)
     assert sorted(index for batch in batches for index in batch) == list(range(len(lengths)))
     for batch in batches:
-        assert len(batch) == 1 or len(batch) * max(lengths[i] for i in batch) <= budget
+        padded = len(batch) * max(lengths[i] for i in batch)
+        assert len(batch) == 1 or padded <= budget
+        assert padded - sum(lengths[i] for i in batch) <= padding
     longest = [lengths[batch[0]] for batch in batches]
     assert longest == sorted(longest, reverse=True)
-    assert length_sorted_batches([], budget) == []
+    assert length_sorted_batches([], budget, padding) == []
+
+
+def test_a_batch_ends_where_a_limit_is_reached():
+    lengths = [9, 9, 8, 7, 2]
+    assert length_sorted_batches(lengths, 1000, 1000) == [[0, 1, 2, 3, 4]]
+    assert length_sorted_batches(lengths, 1000, 3) == [[0, 1, 2, 3], [4]]
+    assert length_sorted_batches(lengths, 18, 1000) == [[0, 1], [2, 3], [4]]
 
 
 @pytest.mark.parametrize("characters", [1, 10, 25, 1000])

@@ -173,6 +173,29 @@ def test_copies_that_ask_the_same_are_asked_for_together():
     assert "two" not in found.judged.queries
 
 
+def chunk(number, title, **metadata):
+    return Document(f"Chunk number {number} of it. {BODY} {number}", f"c{number}", {"title": title, **metadata})
+
+
+@pytest.mark.parametrize("source", [{}, {"file": "all.jsonl", "row": 3}, {"source": "manual.pdf"}])
+def test_neighbours_with_one_title_are_parts_of_one_document(source):
+    chunks = [chunk(number, "The machine", **source) for number in range(3)]
+    judged = known_items([*chunks, *ANIMALS]).judged
+    assert [query for query in judged.queries.values() if query == "The machine"] == ["The machine"]
+    assert judged.relevant["c0"] == {"c0": 1, "c1": 1, "c2": 1}
+
+
+def test_what_every_document_answers_is_not_asked():
+    found = known_items([chunk(number, "The machine") for number in range(4)])
+    assert found.made_from == "first sentences"
+
+
+def test_one_title_of_different_files_or_places_is_not_asked():
+    files = [chunk(number, "The machine", source=f"{number}.pdf") for number in range(2)]
+    apart = [chunk(2, "Introduction"), *ANIMALS, chunk(3, "Introduction")]
+    assert not {"The machine", "Introduction"} & set(known_items([*files, *apart]).judged.queries.values())
+
+
 def test_near_copies_are_those_of_the_slow_twin():
     rng = np.random.default_rng(0)
     words = [str(word) for word in rng.integers(400, size=60)]

@@ -1,4 +1,7 @@
-"""Use a model and an index, fork, and use them again in the child: `forked.py MODEL DIRECTORY`."""
+"""Use a model and an index, fork, and use them again in the child: `forked.py MODEL DIRECTORY inherited|own`.
+
+With "own" the child loads both itself.
+"""
 
 import logging
 import os
@@ -13,7 +16,7 @@ from cde_retrievers import ContextualEncoder
 from cde_retrievers.index import ContextualIndex, compaction
 
 
-def main(model: str, directory: str) -> int:
+def main(model: str, directory: str, whose: str) -> int:
     """Return 0 if the child found what its parent finds, with everything it needs computed in several threads."""
     logging.basicConfig(stream=sys.stdout, format="%(message)s")
     torch.set_num_threads(2)
@@ -28,7 +31,10 @@ def main(model: str, directory: str) -> int:
     _ = torch.ones(1 << 20).exp()
     child = os.fork()
     if child == 0:
-        signal.alarm(40)
+        signal.alarm(100)
+        if whose == "own":
+            encoder = ContextualEncoder.from_pretrained(model, "cpu", "float32")
+            index = ContextualIndex.open(directory, encoder)
         found = index.search(texts[:64], k=3)
         same = [[hit.id for hit in hits] for hits in found] == [[hit.id for hit in hits] for hits in expected]
         _ = torch.ones(1 << 20).exp()

@@ -1,6 +1,7 @@
 """LangChain's stores over servers of this test run, all used in the same way."""
 
 import asyncio
+import time
 from contextlib import suppress
 from uuid import uuid4
 
@@ -32,6 +33,7 @@ class Service:
         filter_key: the argument of a search that takes a filter; None if it takes none.
         upserts: whether the store itself replaces documents of the same ids.
         lost: what the error says where its server does not answer.
+        refit: how `refit_store` moves the name; None if it does not.
     """
 
     server = None
@@ -40,6 +42,7 @@ class Service:
     filter_key = "filter"
     upserts = True
     lost = ""
+    refit = None
 
     def __init__(self, server, folder):
         self.running, self.folder = server, folder
@@ -58,6 +61,20 @@ class Service:
         """The store over a collection, empty if it does not exist."""
         raise NotImplementedError
 
+    def name_for_readers(self, name):
+        """Prepare a name that can lead to another collection later."""
+
+    def reopened(self, embeddings, name):
+        """The store, once its client connects again: gRPC waits between its attempts."""
+        end = time.monotonic() + 30
+        while True:
+            try:
+                return self.open(embeddings, name)
+            except Exception:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.2)
+
     def rows_above(self, row):
         """The store's own filter for later rows."""
         return {"row": {"$gt": row}}
@@ -69,7 +86,7 @@ class Service:
 class PGVector(Service):
     server = "postgres"
     carried = "the row of the collection"
-    llama_index = "not tested: it needs SQLAlchemy before 2.1"
+    llama_index = "tested apart: it needs SQLAlchemy before 2.1"
     lost = "(?i)connection|terminat"
 
     def __init__(self, server, folder):
@@ -95,8 +112,9 @@ class PGVector(Service):
 
 class PGVectorStore(Service):
     server = "postgres"
+    refit = "one transaction"
     carried = "the comment on the table"
-    llama_index = "not tested: it needs SQLAlchemy before 2.1"
+    llama_index = "tested apart: it needs SQLAlchemy before 2.1"
     lost = "(?i)connection|terminat"
 
     def __init__(self, server, folder):
@@ -109,7 +127,8 @@ class PGVectorStore(Service):
     def engine(self, **changes):
         from langchain_postgres import PGEngine
 
-        self.engines.append(PGEngine.from_connection_string(self.running.address(**changes)))
+        if changes or not self.engines:  # each has a pool of connections
+            self.engines.append(PGEngine.from_connection_string(self.running.address(**changes)))
         return self.engines[-1]
 
     def options(self, name, **changes):
@@ -131,6 +150,7 @@ class PGVectorStore(Service):
 
 class Chroma(Service):
     server = "chroma"
+    refit = "two renames"
     lost = "(?i)connect"
 
     def store_class(self):
@@ -145,8 +165,9 @@ class Chroma(Service):
 
 class Milvus(Service):
     server = "milvus"
+    refit = "the alias, or two renames"
     carried = "the collection's properties"
-    llama_index = "not tested: it needs pymilvus 2, langchain-milvus 3"
+    llama_index = "tested apart: it needs pymilvus 2, langchain-milvus 3"
     filter_key = "expr"
     lost = "(?i)connect|unavailable"
 
@@ -165,6 +186,8 @@ class Milvus(Service):
 
 
 class Qdrant(Service):
+    refit = "the alias"
+
     def __init__(self, server, folder):
         super().__init__(server, folder)
         self.client = pytest.importorskip("qdrant_client").QdrantClient(path=str(folder / "qdrant"))
@@ -180,6 +203,14 @@ class Qdrant(Service):
 
     def open(self, embeddings, name):
         return self.store_class().from_documents([], embeddings, **self.options(name))
+
+    def name_for_readers(self, name):
+        from qdrant_client import models
+
+        vectors = models.VectorParams(size=32, distance=models.Distance.COSINE)
+        self.client.create_collection(f"first_{name}", vectors_config=vectors)
+        made = models.CreateAlias(collection_name=f"first_{name}", alias_name=name)
+        self.client.update_collection_aliases([models.CreateAliasOperation(create_alias=made)])
 
     def rows_above(self, row):
         from qdrant_client import models

@@ -43,12 +43,14 @@ def test_first_stage_equals_the_plain_biencoder(make_model, rows, batch):
     assert_close(stage(*batch), expected, **TOLERANCE)
 
 
+@pytest.mark.parametrize("gradients", [True, False])
 @pytest.mark.parametrize("kind", ["joint", "cached"])
-def test_second_stage_equals_the_hand_written_forward(kind, make_model, rows, batch, context):
+def test_second_stage_equals_the_hand_written_forward(kind, gradients, make_model, rows, batch, context):
     second = make_model(kind).second_stage
     twin = getattr(reference, kind)
-    expected = torch.stack([twin(second, torch.tensor(row), context) for row in rows])
-    assert_close(second(*batch, context), expected, **TOLERANCE)
+    with torch.set_grad_enabled(gradients):
+        expected = torch.stack([twin(second, torch.tensor(row), context) for row in rows])
+        assert_close(second(*batch, context), expected, **TOLERANCE)
 
 
 def test_joint_runs_the_context_through_its_first_stage_projection(make_model, batch):
@@ -116,9 +118,11 @@ def test_whitening_at_power_zero_is_exactly_the_biencoder(make_model, batch, con
     assert torch.equal(model.second_stage(*batch, context), normalize(model.first_stage(*batch), dim=-1))
 
 
-def test_cached_from_a_biencoder_is_exactly_the_biencoder(biencoder_folder, batch, context):
+@pytest.mark.parametrize("gradients", [True, False])
+def test_cached_from_a_biencoder_is_exactly_the_biencoder(gradients, biencoder_folder, batch, context):
     model = ContextualModel.from_biencoder(biencoder_folder, "cached")
-    assert torch.equal(model.second_stage(*batch, context), model.first_stage(*batch))
+    with torch.set_grad_enabled(gradients):
+        assert torch.equal(model.second_stage(*batch, context), model.first_stage(*batch))
 
 
 def test_joint_from_a_biencoder_adds_nothing_to_what_it_pools(biencoder_folder, batch, context):

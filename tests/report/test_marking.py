@@ -10,6 +10,7 @@ from importlib.resources import files
 
 import numpy as np
 import pytest
+from browser import BROWSER, tab
 from pages import EVIL, Read
 from tiny import CORPUS
 
@@ -75,7 +76,9 @@ def test_only_the_pages_own_script_runs(tmp_path):
 
 def test_ids_and_questions_reach_the_script_as_they_are(tmp_path):
     data, written = hostile(tmp_path)
-    assert embedded(written) == {"queries": list(data.judged.queries), "documents": HOSTILE}
+    ids = embedded(written)
+    assert re.fullmatch("[0-9a-f]{64}", ids.pop("page"))
+    assert ids == {"queries": list(data.judged.queries), "documents": HOSTILE}
     assert not set("<>&") & set(script_safe(HOSTILE))
 
 
@@ -97,6 +100,39 @@ def test_what_the_page_saves_is_read_back(tmp_path):
         {HOSTILE[1], HOSTILE[2]},
         {HOSTILE[0], HOSTILE[3], HOSTILE[5]},
     ]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(BROWSER is None, reason="needs Chromium")
+def test_a_browser_keeps_the_marks_through_a_reload_and_saves_them(tmp_path):
+    pytest.importorskip("websockets")
+    page = tmp_path / "marking #1 é.html"
+    page.write_text(hostile(tmp_path)[1], encoding="utf-8")
+    checked = "[...document.querySelectorAll('input:checked')].map((box) => box.dataset.document).join()"
+    with tab(tmp_path) as browser:
+        browser.open(page.as_uri())
+        for key in ("Tab", "Space", "Tab", "Space", "Tab", "Tab", "Space", "Space"):
+            browser.press(key)
+        assert browser.run(checked) == "0,1"
+        browser.open(page.as_uri())
+        assert browser.run(checked) == "0,1"
+        assert browser.run("document.getElementById('count').textContent") == "1 of 2 questions have a right hit."
+        browser.run("document.getElementById('save').focus()")
+        browser.press("Space")
+        assert browser.wait("Browser.downloadWillBegin")["suggestedFilename"] == "marked.tsv"
+        browser.wait("Browser.downloadProgress", state="completed")
+        assert browser.complaints() == []
+    documents = [Document(f"{EVIL} {name}", name) for name in HOSTILE]
+    found = own_questions(documents, tmp_path / "q.txt", tmp_path / "marked.tsv")
+    assert [set(grades) for grades in found.judged.relevant.values()] == [{HOSTILE[0], HOSTILE[1]}]
+
+
+def test_marks_are_kept_for_the_texts_they_were_made_on(tmp_path):
+    data, written = hostile(tmp_path)
+    other = own_questions([Document(f"other {name}", name) for name in HOSTILE], tmp_path / "q.txt")
+    hits = {EVIL: Hits(np.array([[0, 1, 2], [3, 4, 5]]), np.zeros((2, 3), np.float32))}
+    assert embedded(marking_html(data, hits)) == embedded(written)
+    assert embedded(marking_html(other, hits))["page"] != embedded(written)["page"]
 
 
 MARKED = "query-id\tcorpus-id\tscore\nwhich dog runs?\td8\t1\n"

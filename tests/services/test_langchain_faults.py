@@ -1,7 +1,5 @@
 """LangChain's stores and `index()` where a server stops in the middle, is down, or refuses."""
 
-import time
-
 import pytest
 from langchain_core.indexing import InMemoryRecordManager, index
 from served import KINDS
@@ -33,18 +31,6 @@ def in_collection(documents, name):
     return [document.model_copy(update={"metadata": {**document.metadata, "of": name}}) for document in documents]
 
 
-def reopened(service, embeddings, name):
-    """The store, once its client connects again: gRPC waits between its attempts."""
-    end = time.monotonic() + 30
-    while True:
-        try:
-            return service.open(embeddings, name)
-        except Exception:
-            if time.monotonic() > end:
-                raise
-            time.sleep(0.2)
-
-
 def rows_in(store):
     return sorted(int(hit.metadata["row"]) for hit in store.similarity_search("red cat", k=200))
 
@@ -69,7 +55,7 @@ def test_a_server_that_restarts_in_the_middle_loses_and_doubles_nothing(service,
             ingest(documents, records, store, embeddings)
     finally:
         service.running.start()
-    store = reopened(service, embeddings, name)
+    store = service.reopened(embeddings, name)
     assert rows_in(store) == list(range(30))
     report = ingest(documents, records, store, embeddings)
     assert (report["num_added"], report["num_skipped"]) == (24, 30)
@@ -115,7 +101,7 @@ def test_a_server_that_is_down_is_an_error_and_nothing_is_lost(service, document
             ContextualRetriever(embeddings=embeddings, vectorstore=service.open(embeddings, name))
     finally:
         service.running.start()
-    again = ContextualRetriever(embeddings=embeddings, vectorstore=reopened(service, embeddings, name))
+    again = ContextualRetriever(embeddings=embeddings, vectorstore=service.reopened(embeddings, name))
     assert rows_in(again.vectorstore) == list(range(54))
 
 

@@ -5,12 +5,22 @@ from contextlib import suppress
 import numpy as np
 import pytest
 from llama_index.core import StorageContext, VectorStoreIndex
-from llama_index.core.schema import TextNode
-from servers import HOST
+from llama_index.core.ingestion import DocstoreStrategy, IngestionPipeline
+from llama_index.core.schema import Document, TextNode
+from llama_index.core.storage.docstore import SimpleDocumentStore
+from servers import HOST, PASSWORD
 from tiny import CORPUS, QUERIES
 
 from cde_retrievers.errors import ContextMismatchError
-from cde_retrievers.llama_index import ContextualEmbedding, ContextualRetriever, check_index, context_filter, stamped
+from cde_retrievers.llama_index import (
+    ContextFitter,
+    ContextualEmbedding,
+    ContextualRetriever,
+    check_index,
+    context_filter,
+    docstore_namespace,
+    stamped,
+)
 
 pytestmark = [
     pytest.mark.services,
@@ -42,7 +52,27 @@ def qdrant_store(request, tmp_path):
     return module.QdrantVectorStore(client=client, collection_name="nodes")
 
 
-STORES = {"Chroma": chroma_store, "LanceDB": lancedb_store, "Qdrant": qdrant_store}
+def milvus_store(request, tmp_path):
+    module = pytest.importorskip("llama_index.vector_stores.milvus")
+    address = f"http://{HOST}:{request.getfixturevalue('milvus').port}"
+    options = {"dim": 32, "overwrite": False, "similarity_metric": "COSINE", "consistency_level": "Strong"}
+    return module.MilvusVectorStore(uri=address, collection_name=f"li{abs(hash(tmp_path))}", **options)
+
+
+def postgres_store(request, tmp_path):
+    module = pytest.importorskip("llama_index.vector_stores.postgres")
+    server = request.getfixturevalue("postgres")
+    place = {"host": HOST, "port": str(server.port), "database": "postgres", "user": "postgres", "password": PASSWORD}
+    return module.PGVectorStore.from_params(**place, table_name=f"li{abs(hash(tmp_path))}", embed_dim=32)
+
+
+STORES = {
+    "Chroma": chroma_store,
+    "LanceDB": lancedb_store,
+    "Milvus": milvus_store,
+    "Postgres": postgres_store,
+    "Qdrant": qdrant_store,
+}
 
 
 @pytest.fixture(params=list(STORES))
@@ -112,3 +142,49 @@ def test_one_foreign_node_among_301_is_found(store, make_embedding, other):
     store.add(foreign(stamped([TextNode(text="map file how", metadata={"row": 300})], foreign)))
     check = check_index(store, embedding)
     assert (check.verdict, check.theirs) == ("another context", foreign.context_fingerprint)
+
+
+async def test_a_retriever_returns_nothing_where_nothing_is_found(store, nodes, make_embedding):
+    embedding = make_embedding()
+    index = built(store, nodes, embedding)
+    retriever = ContextualRetriever(index=index, embed_model=embedding)
+    assert len(retriever.retrieve("red cat")) == 4
+    if hasattr(store, "table"):
+        store.table.delete("true")  # LanceDB's store quotes ids so that it finds none
+    else:
+        store.delete_nodes([node.node_id for node in nodes])
+    assert retriever.retrieve("red cat") == []
+    if not isinstance(store, pytest.importorskip("llama_index.vector_stores.qdrant").QdrantVectorStore):
+        assert await retriever.aretrieve("red cat") == []  # Qdrant's needs a second client for that
+
+
+def test_a_server_that_restarts_in_the_middle_of_a_pipeline_loses_and_doubles_nothing(
+    request, chroma, tmp_path, make_embedding, monkeypatch
+):
+    store, embedding = chroma_store(request, tmp_path), make_embedding()
+    sources = [Document(text=text, id_=f"{row}.md", metadata={"row": row}) for row, text in enumerate(CORPUS)]
+    pipeline = IngestionPipeline(
+        transformations=[ContextFitter(embed_model=embedding), embedding],
+        docstore=SimpleDocumentStore(namespace=docstore_namespace(embedding)),
+        docstore_strategy=DocstoreStrategy.UPSERTS,
+        vector_store=store,
+    )
+    pipeline.run(documents=sources[:20])
+    embed = type(embedding).__call__
+
+    def embed_while_the_server_stops(self, nodes, **options):
+        chroma.stop()
+        return embed(self, nodes, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(embedding), "__call__", embed_while_the_server_stops)
+        try:
+            with pytest.raises(Exception, match=r"(?i)connect"):
+                pipeline.run(documents=sources)
+        finally:
+            chroma.start()
+    assert len(pipeline.run(documents=sources)) == len(sources) - 20
+    index = VectorStoreIndex.from_vector_store(store, embed_model=embedding)
+    found = ContextualRetriever(index=index, embed_model=embedding, similarity_top_k=200).retrieve("red cat")
+    assert sorted(hit.node.metadata["row"] for hit in found) == list(range(len(sources)))
+    assert pipeline.run(documents=sources) == []

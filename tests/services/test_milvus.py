@@ -3,13 +3,14 @@
 import pytest
 from served import Milvus
 
-from cde_retrievers.errors import ContextMismatchError
+from cde_retrievers.errors import ConfigurationError, ContextMismatchError
 from cde_retrievers.langchain import (
     ContextualRetriever,
     check_index,
     collection_metadata,
     context_filter,
     read_context,
+    refit_store,
     stamped,
     write_context,
 )
@@ -68,3 +69,34 @@ def test_metadata_in_one_field_are_filtered_there(service, documents, guarded, o
     found = store.similarity_search("red cat", k=99, expr=wanted)
     assert {hit.metadata["row"] for hit in found} == {0, 51, 52, 53}
     assert store.similarity_search("red cat", k=99, expr=context_filter(foreign, store)) == []
+
+
+@pytest.mark.parametrize("options", [{}, {"metadata_field": "about"}, {"enable_dynamic_field": True}])
+def test_an_alias_moves_to_the_refitted_collection(service, documents, guarded, tmp_path, options):
+    embeddings, name = guarded(["red cat", "blue dog"]), service.name()
+    named = {**service.options(name), "collection_name": f"first_{name}"}
+    first = service.store_class()(embeddings, **named, **options)
+    first.add_documents(documents, ids=[str(row) for row in range(len(documents))])
+    write_context(first, embeddings)
+    first.client.create_alias(f"first_{name}", name)
+    store = service.store_class()(embeddings, **service.options(name), **options)
+    reader = ContextualRetriever(embeddings=embeddings, vectorstore=store)
+    done = refit_store(store, embeddings, tmp_path / "new", batch_size=20)
+    assert done.documents == done.embedded == len(documents)
+    assert store.client.describe_collection(name)["aliases"] in ([], [name])
+    assert store.client.describe_collection(done.old_collection)["collection_name"] == f"first_{name}"
+    with pytest.raises(ContextMismatchError):
+        reader.invoke("red cat")
+    found = done.store.similarity_search("red cat", k=99, expr=context_filter(done.embeddings, done.store))
+    assert sorted(hit.metadata["row"] for hit in found) == list(range(len(documents)))
+    done.drop_old()
+    assert not store.client.has_collection(f"first_{name}")
+
+
+@pytest.mark.filterwarnings("ignore:No ids provided:UserWarning")
+def test_a_collection_that_numbers_its_documents_is_not_refitted(service, documents, guarded, tmp_path):
+    embeddings = guarded()
+    store = service.open(embeddings, service.name())
+    store.add_documents(documents[:4])
+    with pytest.raises(ConfigurationError, match="auto_id"):
+        refit_store(store, embeddings, tmp_path / "new")

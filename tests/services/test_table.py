@@ -12,7 +12,9 @@ RAN_ON = {"postgres": "PostgreSQL 18", "chroma": "`chroma run`", "milvus": "`mil
 def row(kind):
     filtered = "none" if kind.filter_key is None else f"`{kind.filter_key}=`"
     again = "replaced" if kind.upserts else "doubled"
-    return f"| {kind.__name__} | {RAN_ON[kind.server]} | {kind.carried} | {filtered} | {again} | {kind.llama_index} |"
+    moved = kind.refit or "none"
+    cells = (kind.__name__, RAN_ON[kind.server], kind.carried, filtered, again, moved, kind.llama_index)
+    return f"| {' | '.join(cells)} |"
 
 
 @pytest.mark.parametrize("name", KINDS)

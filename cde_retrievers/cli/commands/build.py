@@ -1,6 +1,7 @@
 """`fit` and `index`: a context and an index out of documents in files."""
 
 from collections.abc import Callable, Container, Sequence
+from dataclasses import fields
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,10 +10,10 @@ from typer import BadParameter, Option
 
 from cde_retrievers.cli.options.common import ContextOptions, Kind, ModelOptions, OutputOptions, ReadingOptions
 from cde_retrievers.cli.session import Session, session
-from cde_retrievers.errors import IndexFileError, PathInUseError
+from cde_retrievers.errors import ConfigurationError, IndexFileError, PathInUseError
 
 if TYPE_CHECKING:
-    from cde_retrievers.corpora import CheckedCorpus
+    from cde_retrievers.corpora import CheckedCorpus, Corpus
     from cde_retrievers.encoder.encoder import ContextualEncoder
     from cde_retrievers.index.sources_file import SourceRecord
 
@@ -106,7 +107,7 @@ def index(
                 kind=kind,
                 batch_size=batch_size,
                 show_progress=run.show_progress,
-                source=recorded_source(documents.corpus),
+                source=recorded_source(documents.corpus, documents.read),
             )
         data = {
             "index": str(out),
@@ -146,23 +147,53 @@ def read_once(
     Raises:
         As `Corpus`, `Corpus.check` and `options_like_before`.
     """
+    corpus = opened_source(reading, records, encoder=encoder)
+    documents = corpus.check(taken)
+    say_what_was_read(run, corpus, len(documents), documents.left_out)
+    return documents
+
+
+def opened_source(
+    reading: ReadingOptions,
+    records: "Sequence[SourceRecord]" = (),
+    *,
+    encoder: Callable[[], "ContextualEncoder"] | None = None,
+) -> "Corpus":
+    """Return the documents of the source, not read yet; arguments as in `read_once`.
+
+    Raises:
+        As `Corpus` and `options_like_before`.
+    """
     from cde_retrievers.corpora import Corpus
     from cde_retrievers.corpora.recorded_source import options_like_before
 
-    options = options_like_before(reading.source, reading.options(), records)
-    corpus = Corpus(reading.source, options)  # before a model is loaded: what is wrong with the source is soon said
+    given = reading.given()
+    options = options_like_before(reading.source, given, records)
+    try:
+        # Before a model is loaded: what is wrong with the source is soon said.
+        corpus = Corpus(reading.source, options)
+    except ConfigurationError as error:
+        if all(each.name in given or getattr(options, each.name) == each.default for each in fields(options)):
+            raise
+        raise ConfigurationError(
+            f"{error}; some options come from how the sources of the index were read, and --as-given goes by the "
+            f"options of this command alone"
+        ) from error
     if encoder is not None and options.counts_tokens:
         corpus = Corpus(reading.source, options, tokens=encoder())
-    documents = corpus.check(taken)
+    return corpus
+
+
+def say_what_was_read(run: Session, corpus: "Corpus", documents: int, left_out: int) -> None:
+    """Say how many documents a source has, and what of it is left out."""
     files = "1 file" if corpus.files == 1 else f"{corpus.files:,} files"
-    run.say(f"{reading.source}: {len(documents):,} documents in {files} ({corpus.format})")
+    run.say(f"{corpus.path}: {documents:,} documents in {files} ({corpus.format})")
     for reason in corpus.unreadable.values():
         run.say(f"left out: {reason}")
     if corpus.unreadable:
-        run.warn(f"{reading.source}: {len(corpus.unreadable):,} of {files} cannot be read and are left out")
-    if documents.left_out:
-        run.say(f"{reading.source}: {documents.left_out:,} documents without text are left out")
-    return documents
+        run.warn(f"{corpus.path}: {len(corpus.unreadable):,} of {files} cannot be read and are left out")
+    if left_out:
+        run.say(f"{corpus.path}: {left_out:,} documents without text are left out")
 
 
 def refuse_inside(out: Path, source: Path) -> None:

@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 from typer import Argument, Option
 
-from cde_retrievers.cli.options.common import IndexPath, ModelOptions, OutputOptions, ReadingOptions
+from cde_retrievers.cli.options.common import AsGiven, IndexPath, ModelOptions, OutputOptions, ReadingOptions
 from cde_retrievers.cli.session import ANOTHER, ERROR, session
 from cde_retrievers.errors import IndexFileError
 
@@ -78,6 +78,7 @@ def drift(
     output: OutputOptions,
     sample: Annotated[int, Option(metavar="NUMBER", help="Documents of either side that are compared at most.")] = 512,
     seed: Annotated[int, Option(metavar="NUMBER", help="The same one compares the same documents.")] = 0,
+    as_given: AsGiven = False,
 ) -> None:
     """Measure how far the documents of SOURCE lie from those that the context was fitted on.
 
@@ -101,7 +102,7 @@ def drift(
             )
         else:
             index, encoder = open_index(path, model, run, read_only=True)
-            documents = read_once(reading, run, records=index.sources, encoder=lambda: encoder)
+            documents = read_once(reading, run, records=() if as_given else index.sources, encoder=lambda: encoder)
             report = measure(index, documents.texts(), sample=sample, seed=seed, show_progress=run.show_progress)
         run.answer(report.to_dict(), str(report))
         if report.verdict == "refit":

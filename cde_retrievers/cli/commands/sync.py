@@ -1,6 +1,7 @@
 """`sync`: an index that follows its sources."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -38,35 +39,46 @@ def sync(
     """
     with session(output) as run:
         from cde_retrievers.cli.loading import cut_texts_said, open_index
+        from cde_retrievers.corpora.sync import check_removal, check_sources
 
         index, encoder = open_index(path, model, run, read_only=dry_run)
-        records = _records(index, source)
-        updates = _planned(index, encoder, records, run)
-        removed = {identity for update in updates for identity in update.gone}
-        data = {name: sum(getattr(update, name) for update in updates) for name in _COUNTS if name != "removed"}
-        data["removed"] = len(removed)
-        if not dry_run:
-            _check_removal(index, removed, yes)
-            run.if_interrupted = lambda: (
-                "The index is whole, and what was committed stays; give the same command again, and it continues with "
-                "the rest."
-            )
-            if source is not None:
-                _record_move(index, records)
-            with cut_texts_said(run) as counted:
-                for update in updates:
-                    update.apply(index, update.gone, show_progress=run.show_progress)
-            data["embedded"] = counted.texts
-            data["reused"] = data["added"] + data["changed"] - data["embedded"]
+        with nullcontext() if dry_run else index.exclusively("following its sources"):
+            records = _records(index, source)
+            updates = _planned(index, encoder, records, run)
+            removed = {identity for update in updates for identity in update.gone}
+            data = {name: sum(getattr(update, name) for update in updates) for name in _COUNTS if name != "removed"}
+            data["removed"] = len(removed)
+            if not dry_run:
+                if not yes:
+                    check_removal(index, removed)
+                    check_sources(updates)
+                run.if_interrupted = lambda: (
+                    "The index is whole, and what was committed stays; give the same command again, and it continues "
+                    "with the rest."
+                )
+                if source is not None:
+                    _record_move(index, records)
+                with cut_texts_said(run) as counted:
+                    for update in updates:
+                        update.apply(index, update.gone, show_progress=run.show_progress)
+                data["embedded"] = counted.texts
+                data["reused"] = data["added"] + data["changed"] - data["embedded"]
         counts = ", ".join(f"{data[name]:,} {name}" for name in _COUNTS)
         run.answer(
             {
                 "index": str(path),
                 "dry_run": dry_run,
                 **{name: data[name] for name in _COUNTS},
+                "kept": sum(update.kept.documents for update in updates),
                 "documents": len(index),
                 "sources": [
-                    {"path": update.now.path, "changed_files": update.changed_files, "left_out": update.corpus.left_out}
+                    {
+                        "path": update.now.path,
+                        "changed_files": update.changed_files,
+                        "left_out": update.left_out,
+                        "kept": dict(update.kept.reasons),
+                        "reread": sum(update.reread.values()),
+                    }
                     for update in updates
                 ],
                 "generation": index.generation,
@@ -112,22 +124,39 @@ def _record_move(index: "ContextualIndex", records: "Sequence[SourceRecord]") ->
 def _planned(
     index: "ContextualIndex", encoder: "ContextualEncoder", records: "Sequence[SourceRecord]", run: Session
 ) -> "list[SourceUpdate]":
-    """Read every source, and compare it with the index; a document of two sources is taken from the later one."""
+    """Read every source, and compare it with the index."""
     from cde_retrievers.corpora.recorded_source import corpus_of
-    from cde_retrievers.corpora.sync import plan_update
+    from cde_retrievers.corpora.sync import plan_updates
 
-    theirs: set[str] = set()
-    updates = []
-    for record in reversed(records):
-        update = plan_update(index, corpus_of(record, tokens=encoder).check(), record, frozenset(theirs))
-        run.say(f"{record.path}: {len(update.corpus):,} documents, {len(update.changed_files):,} files changed")
-        theirs |= {*update.now.ids}
-        updates.append(update)
-    return updates[::-1]
+    updates = plan_updates(index, [(corpus_of(record, tokens=encoder), record) for record in records])
+    for update in updates:
+        run.say(f"{update.now.path}: {update.read:,} documents, {len(update.changed_files):,} files changed")
+        say_kept(update, run)
+        _say_reread(update, run)
+    return updates
 
 
-def _check_removal(index: "ContextualIndex", removed: set[str], yes: bool) -> None:
-    from cde_retrievers.corpora.sync import check_removal
+def _say_reread(update: "SourceUpdate", run: Session) -> None:
+    """Say how many documents differ although their files do not, and why that may be."""
+    from cde_retrievers.corpora.recorded_source import version_changes
 
-    if not yes:
-        check_removal(index, removed)
+    if update.reread and update.before is not None:
+        reasons = version_changes(update.before, update.now) or [
+            "the index was changed by something else, or another model counts the tokens"
+        ]
+        run.warn(
+            f"{update.now.path}: {sum(update.reread.values()):,} of the added, changed and removed documents are of "
+            f"{len(update.reread):,} files that did not change, such as {next(iter(update.reread))}; they are read or "
+            f"split differently than before: {'; '.join(reasons)}"
+        )
+
+
+def say_kept(update: "SourceUpdate", run: Session) -> None:
+    """Say which documents stay in the index although their files were not read."""
+    for name, reason in update.kept.reasons.items():
+        run.say(f"kept: {len(update.kept.ids[name]):,} documents of {name or update.now.path}: {reason}")
+    if update.kept.documents:
+        run.warn(
+            f"{update.now.path}: {update.kept.documents:,} documents stay as they are, since their files are there but "
+            f"were not read; documents are removed when their file is"
+        )

@@ -6,9 +6,16 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import BadParameter, Option
 
-from cde_retrievers.cli.commands.build import read_once
-from cde_retrievers.cli.commands.sync import Yes
-from cde_retrievers.cli.options.common import ContextOptions, IndexPath, ModelOptions, OutputOptions, ReadingOptions
+from cde_retrievers.cli.commands.build import opened_source, say_what_was_read
+from cde_retrievers.cli.commands.sync import Yes, say_kept
+from cde_retrievers.cli.options.common import (
+    AsGiven,
+    ContextOptions,
+    IndexPath,
+    ModelOptions,
+    OutputOptions,
+    ReadingOptions,
+)
 from cde_retrievers.cli.session import Session, session
 
 if TYPE_CHECKING:
@@ -35,12 +42,7 @@ def add(
             "source; with --id-prefix only among those whose ids begin so, as an index of several sources needs it.",
         ),
     ] = False,
-    as_given: Annotated[
-        bool,
-        Option(
-            "--as-given", help="Read SOURCE by the options of this command alone, not as the index's sources were read."
-        ),
-    ] = False,
+    as_given: AsGiven = False,
     yes: Yes = False,
 ) -> None:
     """Embed the documents of SOURCE under the context of INDEX, and add them.
@@ -56,41 +58,43 @@ def add(
         from cde_retrievers.corpora.sync import check_removal, plan_update
 
         index, encoder = open_index(path, model, run)
-        records = index.sources
-        documents = read_once(
-            reading, run, () if upsert else index, () if as_given else records, encoder=lambda: encoder
-        )
-        own = next((record for record in records if record.path == absolute(reading.source)), None)
-        update = plan_update(index, documents, own)
-        removed = _not_in(update.now.ids, index, reading.id_prefix) if prune else []
-        if not yes:
-            check_removal(index, removed)
-        before = len(index)
-        run.if_interrupted = lambda: _state_of(index, before)
-        with cut_texts_said(run, reading) as counted:
-            changes = update.apply(
-                index,
-                removed,
-                replacing=upsert,
-                instead_of=[record.path for record in records] if prune and not reading.id_prefix else (),
-                show_progress=run.show_progress,
-            )
+        with index.exclusively("adding a source"):
+            records = index.sources
+            corpus = opened_source(reading, () if as_given else records, encoder=lambda: encoder)
+            own = next((record for record in records if record.path == absolute(reading.source)), None)
+            update = plan_update(index, corpus, own, taken=() if upsert else index)
+            say_what_was_read(run, corpus, update.read, update.left_out)
+            say_kept(update, run)
+            removed = _not_in(update.now.ids, index, corpus.reading.id_prefix) if prune else []
+            if not yes:
+                check_removal(index, removed)
+            before = len(index)
+            run.if_interrupted = lambda: _state_of(index, before)
+            with cut_texts_said(run, reading) as counted:
+                update.apply(
+                    index,
+                    removed,
+                    instead_of=[record.path for record in records] if prune and not corpus.reading.id_prefix else (),
+                    show_progress=run.show_progress,
+                )
         data = {
             "index": str(path),
             "documents": len(index),
-            **changes.to_dict(),
+            "added": update.added,
+            "replaced": update.changed,
+            "unchanged": update.unchanged,
             "removed": len(removed),
             "embedded": counted.texts,
-            "reused": changes.added + changes.replaced - counted.texts,
+            "reused": update.added + update.changed - counted.texts,
             "cut": counted.cut,
-            "left_out": documents.left_out,
+            "left_out": update.left_out,
             "context": index.context.fingerprint,
             "generation": index.generation,
         }
         pruned = f", {len(removed):,} removed" if prune else ""
         run.answer(
             data,
-            f"{path}: {changes.added:,} documents added, {changes.replaced:,} replaced, {changes.unchanged:,} "
+            f"{path}: {update.added:,} documents added, {update.changed:,} replaced, {update.unchanged:,} "
             f"unchanged{pruned}; {len(index):,} in all",
         )
 
@@ -133,7 +137,9 @@ def refit(
         from cde_retrievers.corpora import judged_queries
 
         given = CorpusContext.load(context) if context else None
-        index, encoder = open_index(path, ModelOptions(device=model.device, dtype=model.dtype), run)
+        # With another model, backend and precision are that one's: the index may have been made in others.
+        now = ModelOptions(device=model.device, dtype=model.dtype) if model.model else model
+        index, encoder = open_index(path, now, run)
         target = load_encoder(model) if model.model else encoder
         queries = judged_queries(judged, index, judged_split) if judged else None
         _warn_of_changed_sources(index, run)

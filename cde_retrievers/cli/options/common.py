@@ -17,9 +17,15 @@ Split = Literal["paragraphs", "headings"]
 Strategy = Literal["random", "kmeans", "diverse"]
 Kind = Literal["flat", "hnsw", "ivf"]
 Mode = Literal["hybrid", "dense", "lexical"]
+Backend = Literal["torch", "onnx", "openvino"]
+Precision = Literal["auto", "float32", "bfloat16", "int8"]
 
 _READING, _MODEL, _CONTEXT, _OUTPUT = "How the source is read", "Model", "Choice of the context", "Output"
 
+AsGiven = Annotated[
+    bool,
+    Option("--as-given", help="Read SOURCE by the options of this command alone, not as the index's sources."),
+]
 IndexPath = Annotated[Path, Argument(metavar="INDEX", help="Directory of an index.", show_default=False)]
 
 
@@ -75,13 +81,15 @@ class ReadingOptions:
         bool, Option("--ids-as-text", rich_help_panel=_READING, help="Write ids that are whole numbers as text.")
     ] = False
     id_prefix: Annotated[
-        str, Option(metavar="TEXT", rich_help_panel=_READING, help="Put before every id, to tell sources apart.")
-    ] = ""
+        str | None, Option(metavar="TEXT", rich_help_panel=_READING, help="Put before every id, to tell sources apart.")
+    ] = None
     ending: Annotated[
         list[str] | None,
         Option(metavar="ENDING", rich_help_panel=_READING, help="Ending of the files to read in a folder, as '.log'."),
     ] = None
-    encoding: Annotated[str, Option(metavar="NAME", rich_help_panel=_READING, help="Of the files' text.")] = "utf-8"
+    encoding: Annotated[
+        str | None, Option(metavar="NAME", rich_help_panel=_READING, help="Of the files' text (utf-8 if left out).")
+    ] = None
     skip_empty: Annotated[
         bool, Option("--skip-empty", rich_help_panel=_READING, help="Leave out documents without any text.")
     ] = False
@@ -107,11 +115,14 @@ class ReadingOptions:
         ),
     ] = None
     overlap: Annotated[
-        int,
+        int | None,
         Option(
-            metavar="NUMBER", min=0, rich_help_panel=_READING, help="Tokens that a part repeats of the one before it."
+            metavar="NUMBER",
+            min=0,
+            rich_help_panel=_READING,
+            help="Tokens that a part repeats of the one before it (0 if left out).",
         ),
-    ] = 0
+    ] = None
     max_words: Annotated[
         int | None,
         Option(
@@ -156,26 +167,17 @@ class ReadingOptions:
         """Return how to read it; raises as `ReadOptions`."""
         from cde_retrievers.corpora import ReadOptions
 
-        return ReadOptions(
-            format=self.format,
-            encoding=self.encoding,
-            endings=tuple(self.ending or ()),
-            text=tuple(self.text or ()),
-            id=self.id,
-            metadata=tuple(self.metadata) if self.metadata else None,
-            numbers=tuple(self.number or ()),
-            delimiter=self.delimiter,
-            ids_as_text=self.ids_as_text,
-            id_prefix=self.id_prefix,
-            skip_empty=self.skip_empty,
-            skip_errors=self.skip_errors,
-            split=self.split,
-            chunk_tokens=self.chunk_tokens,
-            overlap=self.overlap,
-            max_words=self.max_words,
-            max_characters=self.max_characters,
-            follow_links=self.follow_links,
-        )
+        return ReadOptions(**self.given())
+
+    def given(self) -> dict[str, Any]:
+        """Return the options that were given, by their names in `ReadOptions`."""
+        names = {"ending": "endings", "number": "numbers"}
+        values = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "source"}
+        return {
+            names.get(name, name): tuple(value) if isinstance(value, list) else value
+            for name, value in values.items()
+            if not (value is None or value is False or value == [])
+        }
 
 
 @dataclass(frozen=True)
@@ -199,7 +201,22 @@ class ModelOptions:
         Option(
             metavar="FORMAT",
             rich_help_panel=_MODEL,
-            help="'auto' (float32 on a CPU), 'float32', 'bfloat16' or 'float16'.",
+            help="Of torch: 'auto' (float32 on a CPU), 'float32', 'bfloat16' or 'float16'.",
+        ),
+    ] = "auto"
+    backend: Annotated[
+        Backend | None,
+        Option(
+            rich_help_panel=_MODEL,
+            help="The library that embeds texts, onnx and openvino on the CPU. If left out: the one that the model was "
+            "exported to, else torch.",
+        ),
+    ] = None
+    precision: Annotated[
+        Precision,
+        Option(
+            rich_help_panel=_MODEL,
+            help="Of the backend. An index made in int8 is searched in int8 alone: give the same every time.",
         ),
     ] = "auto"
 

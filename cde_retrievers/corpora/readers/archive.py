@@ -2,11 +2,10 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from typing import BinaryIO
 from zipfile import ZipFile
 
 from cde_retrievers.corpora.decoding import too_long
-from cde_retrievers.corpora.paths import refuse_special
 
 _DECLARATIONS = [
     mark.encode(name) for mark in ("<!DOCTYPE", "<!ENTITY") for name in ("ascii", "utf-16-le", "utf-16-be")
@@ -15,17 +14,16 @@ _XML = (".xml", ".rels", ".opf")
 
 
 @contextmanager
-def opened(path: Path, limit: int) -> Iterator[ZipFile]:
+def opened(file: BinaryIO, limit: int) -> Iterator[ZipFile]:
     """Open an archive whose files, unpacked, have at most `limit` bytes together; zipfile reads no more than they say.
 
     Raises:
-        CorpusFileError: they have more, or it is no regular file.
+        CorpusFileError: they have more.
         BadZipFile, OSError: it is damaged, or cannot be read.
     """
-    refuse_special(path)
-    with ZipFile(path) as archive:
+    with ZipFile(file) as archive:
         if sum(member.file_size for member in archive.infolist()) > limit:
-            raise too_long(f"{path}, unpacked,", limit)
+            raise too_long(f"{file.name}, unpacked,", limit)
         yield archive
 
 

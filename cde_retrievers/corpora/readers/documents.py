@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 from cde_retrievers.corpora.decoding import read_text
-from cde_retrievers.corpora.paths import refuse_special
+from cde_retrievers.corpora.files import File
 from cde_retrievers.corpora.read_options import ReadOptions
 from cde_retrievers.corpora.readers.epub import epub_as_markdown
 from cde_retrievers.corpora.readers.html import html_as_markdown
+from cde_retrievers.corpora.readers.html_encoding import read_page
 from cde_retrievers.corpora.readers.notebook import notebook_as_markdown
 from cde_retrievers.corpora.readers.pdf import pdf_as_markdown
 from cde_retrievers.corpora.readers.restructured_text import rst_as_markdown
@@ -24,14 +26,13 @@ CODE = (
     *(".cs", ".go", ".rs", ".rb", ".php", ".swift", ".lua", ".pl", ".r", ".jl", ".sh", ".sql"),
 )
 
+_PAGES = (".html", ".htm", ".xhtml")
 _OF_TEXT: Mapping[str, tuple[str, Callable[[str], str]]] = {
-    ".html": ("HTML", html_as_markdown),
-    ".htm": ("HTML", html_as_markdown),
-    ".xhtml": ("HTML", html_as_markdown),
+    **dict.fromkeys(_PAGES, ("HTML", html_as_markdown)),
     ".ipynb": ("a notebook", notebook_as_markdown),
     ".rst": ("reStructuredText", rst_as_markdown),
 }
-_OF_BYTES: Mapping[str, tuple[str, Callable[[Path, int], str]]] = {
+_OF_BYTES: Mapping[str, tuple[str, Callable[[BinaryIO, int], str]]] = {
     ".pdf": ("PDF", pdf_as_markdown),
     ".docx": ("a Word document", docx_as_markdown),
     ".epub": ("EPUB", epub_as_markdown),
@@ -51,20 +52,21 @@ def markup_of(name: str) -> Markup:
     return "text" if name.lower().endswith(_PLAIN_TEXTS) and not name.lower().endswith(_SOURCES) else "markdown"
 
 
-def read_document(path: Path, reading: ReadOptions) -> str:
+def read_document(file: File, reading: ReadOptions) -> str:
     """Return a whole file: as Markdown, with `literal` texts, if it is of a kind that is converted; else as it is.
 
     Raises:
         CorpusFileError: it cannot be read or decoded, is damaged or too long.
         MissingDependencyError: its kind needs a package that is not installed; names the extra.
     """
-    name = path.name.lower()
+    path, name = file.path, file.path.name.lower()
     ending = Path(name.removesuffix(".txt") if name.endswith(_SOURCES) else name).suffix
     if ending in _OF_BYTES:
-        refuse_special(path)
         what, read = _OF_BYTES[ending]
-        return _explained(path, what, lambda: read(path, reading.record_limit))
-    text = read_text(path, reading.encoding, reading.record_limit)
+        with file.opened() as content:
+            return _explained(path, what, lambda: read(content, reading.record_limit))
+    read_as_text = read_page if ending in _PAGES else read_text
+    text = read_as_text(file, reading.encoding, reading.record_limit)
     if ending not in _OF_TEXT:
         return text
     what, convert = _OF_TEXT[ending]

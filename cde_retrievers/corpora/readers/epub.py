@@ -3,13 +3,13 @@
 import posixpath
 import re
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import unquote
 from zipfile import ZipFile
 
 from cde_retrievers.corpora.readers.archive import opened
 from cde_retrievers.corpora.readers.html import html_as_markdown
+from cde_retrievers.corpora.readers.html_encoding import decoded_page
 from cde_retrievers.util.imports import imported
 
 _CONTAINER = "META-INF/container.xml"
@@ -17,7 +17,7 @@ _CONTAINER = "META-INF/container.xml"
 _SELF_CLOSED = re.compile(r"<(title|script|style|textarea|iframe|a|p|div|span|td|th|li)(\s[^<>]*)?/>", re.IGNORECASE)
 
 
-def epub_as_markdown(path: Path, limit: int) -> str:
+def epub_as_markdown(file: BinaryIO, limit: int) -> str:
     """Return the chapters of a book.
 
     Raises:
@@ -25,9 +25,9 @@ def epub_as_markdown(path: Path, limit: int) -> str:
         Exception: it is damaged, or larger than `limit` bytes when unpacked.
     """
     imported("selectolax.lexbor", "reading EPUB", extra="docs")
-    with opened(path, limit) as archive:
+    with opened(file, limit) as archive:
         chapters = [
-            html_as_markdown(_SELF_CLOSED.sub(r"<\1\2></\1>", archive.read(name).decode("utf-8-sig")))
+            html_as_markdown(_SELF_CLOSED.sub(r"<\1\2></\1>", decoded_page(archive.read(name))))
             for name in _chapters(archive)
         ]
     return "\n\n".join(chapters)
@@ -47,5 +47,5 @@ def _chapters(archive: ZipFile) -> Iterator[str]:
 def _elements(archive: ZipFile, name: str, tag: str) -> list[dict[str, Any]]:
     """Return the attributes of the elements of a name; a parser of HTML expands no entities of XML's."""
     parser = imported("selectolax.lexbor", "reading EPUB", extra="docs").LexborHTMLParser
-    page = parser(archive.read(name).decode("utf-8-sig"))
+    page = parser(decoded_page(archive.read(name)))
     return [dict(node.attributes) for node in page.root.traverse() if node.tag.rpartition(":")[2] == tag]

@@ -1,8 +1,7 @@
 """PDF files as Markdown: the text of their pages, with the headings that their outline names."""
 
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from cde_retrievers.corpora.decoding import too_long
 from cde_retrievers.corpora.literal import literal
@@ -12,14 +11,14 @@ from cde_retrievers.util.imports import imported
 _DEEPEST = 6
 
 
-def pdf_as_markdown(path: Path, limit: int) -> str:
+def pdf_as_markdown(file: BinaryIO, limit: int) -> str:
     """Return the text of all pages, `literal`, without running heads, page numbers and dotted lines of contents.
 
     Raises:
         MissingDependencyError: pypdf is not installed; names the extra.
         Exception: it is damaged or protected by a password, or its text is longer than `limit` characters.
     """
-    reader = imported("pypdf", "reading PDF", extra="docs").PdfReader(path)
+    reader = imported("pypdf", "reading PDF", extra="docs").PdfReader(file)
     if reader.is_encrypted and not reader.decrypt(""):
         raise ValueError("it is protected by a password")
     pages, left = [], limit
@@ -27,7 +26,7 @@ def pdf_as_markdown(path: Path, limit: int) -> str:
         text = page.extract_text()
         left -= len(text)
         if left < 0:
-            raise too_long(str(path), limit)
+            raise too_long(file.name, limit)
         pages.append(text)
     headings = _headings(reader)
     shown = enumerate(without_margins(pages))

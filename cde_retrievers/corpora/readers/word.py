@@ -1,13 +1,13 @@
 """Word documents (DOCX) as Markdown, through mammoth's HTML."""
 
-from pathlib import Path
+from typing import BinaryIO
 
 from cde_retrievers.corpora.readers.archive import opened, refuse_declarations
 from cde_retrievers.corpora.readers.html import html_as_markdown
 from cde_retrievers.util.imports import imported
 
 
-def docx_as_markdown(path: Path, limit: int) -> str:
+def docx_as_markdown(file: BinaryIO, limit: int) -> str:
     """Return the text of a document with its headings, lists and tables; pictures are left out.
 
     Raises:
@@ -15,7 +15,7 @@ def docx_as_markdown(path: Path, limit: int) -> str:
         Exception: it is damaged, or larger than `limit` bytes when unpacked.
     """
     mammoth = imported("mammoth", "reading Word documents", extra="docs")
-    with opened(path, limit) as archive:
+    with opened(file, limit) as archive:
         refuse_declarations(archive)
-    with path.open("rb") as file:
-        return html_as_markdown(mammoth.convert_to_html(file, convert_image=lambda image: []).value)
+    file.seek(0)
+    return html_as_markdown(mammoth.convert_to_html(file, convert_image=lambda image: []).value)

@@ -1,6 +1,7 @@
 """Chroma: the context is in the collection's metadata."""
 
 from collections.abc import Callable
+from copy import copy
 from typing import Any
 
 from langchain_core.embeddings import Embeddings
@@ -13,6 +14,8 @@ from cde_retrievers.langchain.stores.interface import (
     cosine_of_cosine_distance,
     cosine_of_squared_distance,
 )
+from cde_retrievers.langchain.stores.layout import DocumentLayout
+from cde_retrievers.stores.chroma import METADATA, TEXT, ChromaCollection
 
 
 class Chroma(StoreKind):
@@ -49,6 +52,18 @@ class Chroma(StoreKind):
         collection._client._modify(
             id=collection.id, new_metadata=metadata, tenant=collection.tenant, database=collection.database
         )
+
+    def collection(self, store: Any) -> tuple[ChromaCollection, DocumentLayout]:
+        """Return the collection of the store's name."""
+        return ChromaCollection(store._collection, store._collection_name), DocumentLayout(TEXT, METADATA)
+
+    def over(self, store: Any, collection: ChromaCollection, embeddings: Embeddings) -> VectorStore:
+        """Return a store over another collection."""
+        twin: Any = copy(store)
+        twin._chroma_collection, twin._collection_name = collection.opened(), collection.name
+        twin._embedding_function = embeddings
+        opened: VectorStore = twin
+        return opened
 
     def filter(self, fingerprint: str, also: Any, store: Any) -> dict[str, Any]:
         """Return a `where` dictionary."""

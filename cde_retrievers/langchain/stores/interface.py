@@ -9,6 +9,7 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import VectorStore
 
 from cde_retrievers.errors import ConfigurationError
+from cde_retrievers.stores.collection import Collection, Layout
 
 
 class StoreKind(ABC):
@@ -66,6 +67,14 @@ class StoreKind(ABC):
     def batch_size(self, store: Any) -> int | None:
         """Return the number of documents that the store takes at once, or None if there is no limit."""
         return None
+
+    def collection(self, store: Any) -> tuple[Collection, Layout] | None:
+        """Return the collection under the store and the layout of its payloads; None if it cannot be refitted."""
+        return None
+
+    def over(self, store: Any, collection: Any, embeddings: Embeddings) -> VectorStore:
+        """Return a store with the same settings over another collection of this kind."""
+        raise NotImplementedError
 
     def add(self, store: VectorStore, documents: list[Document], options: dict[str, Any]) -> list[str]:
         """Add documents, with `options["ids"]` if given -> their ids."""

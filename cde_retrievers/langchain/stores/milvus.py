@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from copy import copy
 from typing import Any
 from uuid import uuid4
 
@@ -16,6 +17,9 @@ from cde_retrievers.langchain.stores.interface import (
     cosine_itself,
     cosine_of_squared_distance,
 )
+from cde_retrievers.langchain.stores.layout import DocumentLayout, FlatLayout
+from cde_retrievers.stores.collection import Layout
+from cde_retrievers.stores.milvus import MilvusCollection
 
 
 class Milvus(StoreKind):
@@ -77,6 +81,23 @@ class Milvus(StoreKind):
         store._extract_fields()  # metadata of unknown fields are left out, and another store may have made them
         store.upsert(ids, documents, **given)
         return list(ids)
+
+    def collection(self, store: Any) -> tuple[MilvusCollection, Layout]:
+        """Return the collection or alias. Metadata are in a field of their own, or beside the text."""
+        beside = store._metadata_field is None
+        names = store.collection_name, store._primary_field, store.vector_fields[0]
+        layout = FlatLayout(store._text_field) if beside else DocumentLayout(store._text_field, store._metadata_field)
+        return MilvusCollection(store.client, *names, CONTEXT_KEY if beside else None), layout
+
+    def over(self, store: Any, collection: MilvusCollection, embeddings: Embeddings) -> VectorStore:
+        """Return a store over another collection, whose fields it reads again."""
+        twin: Any = copy(store)
+        twin.collection_name, twin.embedding_func, twin.col = collection.name, embeddings, None
+        twin.collection_properties = None  # these would replace those of the new collection
+        twin._extract_fields()
+        twin._create_search_params()  # a store that was opened over a missing collection has none
+        opened: VectorStore = twin
+        return opened
 
     def filter(self, fingerprint: str, also: Any, store: Any) -> str:
         """Return an expression, for `expr=`."""

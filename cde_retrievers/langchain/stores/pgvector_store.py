@@ -1,7 +1,8 @@
 """PGVectorStore: the context is in the comment on the table."""
 
-import re
 from collections.abc import Callable, Sequence
+from copy import copy
+from functools import partial
 from typing import Any
 
 from langchain_core.embeddings import Embeddings
@@ -15,15 +16,9 @@ from cde_retrievers.langchain.stores.interface import (
     cosine_of_cosine_distance,
     cosine_of_distance,
 )
+from cde_retrievers.langchain.stores.layout import DocumentLayout
+from cde_retrievers.stores.postgres import PostgresTable, Statement
 from cde_retrievers.util.imports import imported
-
-_IN_COMMENT = re.compile(rf"\n?{CONTEXT_KEY}=(\S+)")
-_READ = "SELECT obj_description(to_regclass(format('%I.%I', CAST(:schema AS text), CAST(:name AS text))), 'pg_class')"
-# COMMENT takes no parameters, so these travel as settings of the transaction.
-_SET = """SELECT set_config('cde.schema', :schema, true), set_config('cde.table', :name, true),
-  set_config('cde.comment', :comment, true)"""
-_WRITE = """DO $$ BEGIN EXECUTE format('COMMENT ON TABLE %I.%I IS %L',
-  current_setting('cde.schema'), current_setting('cde.table'), current_setting('cde.comment')); END $$"""
 
 
 class PGVectorStore(StoreKind):
@@ -46,20 +41,28 @@ class PGVectorStore(StoreKind):
 
     def count(self, store: Any) -> int:
         """Return the number of documents in the table."""
-        inner = _inner(store)
-        schema, name = (each.replace('"', '""').replace(":", r"\:") for each in (inner.schema_name, inner.table_name))
-        return int(_run(store, [(f'SELECT count(*) FROM "{schema}"."{name}"', {})]))
+        return _table(store).count()
 
     def read(self, store: Any) -> str | None:
         """Return the fingerprint in the comment on the table, or None."""
-        found = _IN_COMMENT.search(_comment(store))
-        return found.group(1) if found else None
+        return _table(store).stamp()
 
     def write(self, store: Any, fingerprint: str) -> None:
         """Add the fingerprint as a line of the comment, whose other text stays. Only the table's owner may comment."""
-        kept = _IN_COMMENT.sub("", _comment(store))
-        comment = f"{kept}\n{CONTEXT_KEY}={fingerprint}" if kept else f"{CONTEXT_KEY}={fingerprint}"
-        _run(store, [(_SET, {**_names(store), "comment": comment}), (_WRITE, {})])
+        _table(store).write_stamp(fingerprint)
+
+    def collection(self, store: Any) -> tuple[PostgresTable, DocumentLayout]:
+        """Return the table. Without a column of JSON its documents carry no stamp."""
+        inner = _inner(store)
+        return _table(store), DocumentLayout(inner.content_column, inner.metadata_json_column)
+
+    def over(self, store: Any, collection: PostgresTable, embeddings: Embeddings) -> VectorStore:
+        """Return a store over another table."""
+        twin: Any = copy(store)
+        twin._PGVectorStore__vs = inner = copy(_inner(store))
+        inner.table_name, inner.embedding_service = collection.name, embeddings
+        opened: VectorStore = twin
+        return opened
 
     def filter(self, fingerprint: str, also: Any, store: Any) -> dict[str, Any]:
         """Return a filter dictionary."""
@@ -82,23 +85,22 @@ def _inner(store: Any) -> Any:
     return store._PGVectorStore__vs
 
 
-def _names(store: Any) -> dict[str, str]:
+def _table(store: Any) -> PostgresTable:
     inner = _inner(store)
-    return {"schema": inner.schema_name, "name": inner.table_name}
+    return PostgresTable(
+        partial(_run, store), inner.schema_name, inner.table_name, inner.id_column, inner.embedding_column
+    )
 
 
-def _comment(store: Any) -> str:
-    return _run(store, [(_READ, _names(store))]) or ""
-
-
-def _run(store: Any, statements: Sequence[tuple[str, dict[str, Any]]]) -> Any:
-    """Run statements in one transaction, in the engine's own event loop -> the first value of the last one, if any."""
+def _run(store: Any, statements: Sequence[Statement]) -> Sequence[Sequence[Any]]:
+    """Run statements in one transaction, in the engine's own event loop -> the rows of the last one."""
     text = imported("sqlalchemy", "a PGVectorStore").text
 
-    async def run() -> Any:
+    async def run() -> Sequence[Sequence[Any]]:
         async with store._engine._pool.begin() as connection:
             for statement, values in statements:
                 result = await connection.execute(text(statement), values)
-            return result.scalar() if result.returns_rows else None
+            return result.fetchall() if result.returns_rows else ()
 
-    return store._engine._run_as_sync(run())
+    rows: Sequence[Sequence[Any]] = store._engine._run_as_sync(run())
+    return rows

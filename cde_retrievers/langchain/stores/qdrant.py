@@ -1,6 +1,7 @@
 """Qdrant: the context is in the collection's metadata, which servers and clients support from 1.16 on."""
 
 from collections.abc import Callable
+from copy import copy
 from inspect import signature
 from typing import Any
 
@@ -11,6 +12,8 @@ from langchain_core.vectorstores import VectorStore
 from cde_retrievers.binding.check import CONTEXT_KEY
 from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.langchain.stores.interface import StoreKind, checked_filter, cosine_itself, cosine_of_distance
+from cde_retrievers.langchain.stores.layout import DocumentLayout
+from cde_retrievers.stores.qdrant import QdrantCollection
 from cde_retrievers.util.imports import imported
 
 
@@ -53,6 +56,18 @@ class Qdrant(StoreKind):
         """Return the id of the document's point, which LangChain keeps in the metadata."""
         found = document.metadata.get("_id")
         return document.id if found is None else str(found)
+
+    def collection(self, store: Any) -> tuple[QdrantCollection, DocumentLayout]:
+        """Return the collection or alias, in whose payloads text and metadata have names of the user's choice."""
+        layout = DocumentLayout(store.content_payload_key, store.metadata_payload_key)
+        return QdrantCollection(store.client, store.collection_name, store.vector_name), layout
+
+    def over(self, store: Any, collection: QdrantCollection, embeddings: Embeddings) -> VectorStore:
+        """Return a store over another collection."""
+        twin: Any = copy(store)
+        twin.collection_name, twin._embeddings = collection.name, embeddings
+        opened: VectorStore = twin
+        return opened
 
     def filter(self, fingerprint: str, also: Any, store: Any) -> Any:
         """Return a `qdrant_client.models.Filter` on the payload in which LangChain keeps metadata."""

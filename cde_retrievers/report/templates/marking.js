@@ -11,12 +11,32 @@ function qrels(data, marks) {
   return ["query-id\tcorpus-id\tscore", ...rows, ""].join("\n");
 }
 
+/** The marks that this browser keeps for the page, as `keep` wrote them. */
+function kept(page) {
+  try {
+    return JSON.parse(localStorage.getItem(page)) ?? [];
+  } catch {
+    return [];
+  }
+}
+
+/** Keep the marks in this browser, where it allows that -> whether it did. */
+function keep(page, marks) {
+  try {
+    localStorage.setItem(page, JSON.stringify(marks));
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 function begin() {
   const data = JSON.parse(document.getElementById("ids").textContent);
   const boxes = [...document.querySelectorAll("input[data-query]")];
   const save = document.getElementById("save");
   const count = document.getElementById("count");
-  let isSaved = true;
+  const page = "cde-retrievers " + data.page;
+  let isSafe = true;
 
   function key(box) {
     return box.dataset.query + " " + box.dataset.document;
@@ -37,7 +57,7 @@ function begin() {
     box.addEventListener("change", () => {
       // A document that several searches found is right or wrong in all of them.
       boxes.filter((other) => key(other) === key(box)).forEach((other) => { other.checked = box.checked; });
-      isSaved = false;
+      isSafe = keep(page, marks());
       show();
     });
   }
@@ -47,13 +67,15 @@ function begin() {
     link.download = "marked.tsv";
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 10000);
-    isSaved = true;
+    isSafe = true;
   });
   window.addEventListener("beforeunload", (event) => {
-    if (!isSaved) {
+    if (!isSafe) {
       event.preventDefault();
     }
   });
+  const before = new Set(kept(page).map((each) => each.join(" ")));
+  boxes.forEach((box) => { box.checked = before.has(key(box)); });
   show();
 }
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from cde_retrievers.corpora.discovery import is_beir
+from cde_retrievers.corpora.files import File
 from cde_retrievers.corpora.formats import ENDINGS, json_rows
 from cde_retrievers.corpora.paths import is_file, is_folder
-from cde_retrievers.corpora.records import File
 from cde_retrievers.errors import (
     ConfigurationError,
     CorpusFileError,

@@ -1,0 +1,217 @@
+"""What embedding costs, as a share of what sentence-transformers takes for the same texts with the same weights.
+
+    python benchmarks/speed.py --output benchmarks/results/speed.json
+    python benchmarks/speed.py --rows onnx-int8 openvino-int8 --lengths 64 --threads 1 --output <file>
+    python benchmarks/speed.py --table benchmarks/results/speed.json
+
+All rows embed all-MiniLM-L6-v2's texts on a CPU, and every row but the plain ones under a context. They run in turn,
+after one run that is not counted, and a share is that of the medians. With one thread it is of processor time, which
+other work on the machine disturbs little; with more it is of the clock's, since idle threads may spin. The peer is
+sentence-transformers as it comes: torch, float32, batches of 32. Its ONNX and OpenVINO backends need packages that ask
+for another transformers than the one that this library is pinned to.
+"""
+
+import argparse
+import json
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from sentence_transformers import SentenceTransformer
+from transformers import AutoModel, AutoTokenizer
+
+from cde_retrievers import ContextualEncoder
+from cde_retrievers.context.generic import generic_texts
+from cde_retrievers.encoder.backends.runtimes import RUNTIMES
+from cde_retrievers.errors import DeviceError
+from cde_retrievers.model.pretrained import minilm_folder
+
+PEER = "sentence-transformers"
+ROWS = {
+    PEER: "sentence-transformers, float32",
+    "transformers": "transformers, float32, padded as they come",
+    "plain": "ours, torch float32, without a context",
+    "torch-float32": "ours, torch float32",
+    "torch-bfloat16": "ours, torch bfloat16",
+    "onnx-float32": "ours, ONNX Runtime float32",
+    "onnx-int8": "ours, ONNX Runtime int8",
+    "openvino-float32": "ours, OpenVINO float32",
+    "openvino-bfloat16": "ours, OpenVINO bfloat16",
+    "openvino-int8": "ours, OpenVINO int8",
+}
+LENGTHS = ("16", "64", "128", "256", "mixed", "query")
+# Capability names as torch reports them: x86 with native bf16 products, Arm with the bf16 extension.
+NATIVE_BF16 = ("avx512_bf16", "amx_bf16", "bf16")
+PADDED_TOKENS, QUERIES, BATCH, RUNS = 4_096, 16, 32, 7
+Subject = Callable[[Sequence[str]], object]
+
+
+def texts_of(length: str, encoder: ContextualEncoder) -> list[str]:
+    """Texts of that many tokens; mixed ones as they come; or short queries."""
+    pool = generic_texts()
+    if length == "mixed":
+        return list(pool[: 2 * BATCH])
+    if length == "query":
+        return [" ".join(text.split()[:8]) for text in pool[:QUERIES]]
+    tokenizer, count = encoder.tokenizer.backend_tokenizer, int(length)
+    words = " ".join(pool).split()
+    texts = []
+    for start in range(PADDED_TOKENS // count):
+        begun = words[start * 31 : start * 31 + count]
+        rows = tokenizer.encode_batch_fast([" ".join(begun[:end]) for end in range(1, len(begun) + 1)])
+        fitting = [end for end, row in enumerate(rows, 1) if len(row.ids) <= count and not row.overflowing]
+        texts.append(" ".join(begun[: fitting[-1]]))
+    return texts
+
+
+def ours(name: str) -> Subject | None:
+    """The built-in model as that row says; None where the processor has no such arithmetic."""
+    if name == "plain":
+        encoder = ContextualEncoder.from_pretrained("minilm", device="cpu", dtype="float32")
+        return lambda texts: encoder.biencoder_vectors(texts, "")
+    backend, precision = name.split("-")
+    capabilities = torch.cpu.get_capabilities()
+    if name == "torch-bfloat16" and not any(capabilities.get(flag) for flag in NATIVE_BF16):
+        return None  # it would run, many times slower than float32
+    try:
+        encoder = ContextualEncoder.from_pretrained("minilm", "cpu", backend=backend, precision=precision)
+    except DeviceError:
+        return None
+    context = encoder.fit_context(generic_texts()[:64])
+    return lambda texts: encoder.encode_documents(texts, context)
+
+
+def peer() -> Subject:
+    """sentence-transformers as it comes, in float32 on the CPU."""
+    model = SentenceTransformer(str(minilm_folder()), device="cpu")
+    return lambda texts: model.encode(list(texts), batch_size=BATCH, show_progress_bar=False)
+
+
+def transformers() -> Subject:
+    """The loop that model cards show."""
+    folder = minilm_folder()
+    tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
+
+    @torch.no_grad()
+    def embed(texts: Sequence[str]) -> object:
+        found = []
+        for start in range(0, len(texts), BATCH):
+            batch = tokenizer(
+                list(texts[start : start + BATCH]), padding=True, truncation=True, max_length=256, return_tensors="pt"
+            )
+            mask = batch["attention_mask"].unsqueeze(-1)
+            pooled = (model(**batch).last_hidden_state * mask).sum(1) / mask.sum(1)
+            found.append(torch.nn.functional.normalize(pooled, dim=-1))
+        return torch.cat(found).numpy()
+
+    return embed
+
+
+def subjects_of(names: Sequence[str]) -> dict[str, Subject]:
+    """The peer and these rows, without those that this processor cannot compute."""
+    others = {PEER: peer, "transformers": transformers}
+    loaded = {name: others[name]() if name in others else ours(name) for name in dict.fromkeys((PEER, *names))}
+    return {name: subject for name, subject in loaded.items() if subject is not None}
+
+
+def shares(subjects: Mapping[str, Subject], texts: Sequence[str], one_by_one: bool, threads: int) -> dict[str, float]:
+    """What every subject takes, as a share of what the peer takes."""
+    clock = time.process_time if threads == 1 else time.perf_counter
+    seconds: dict[str, list[float]] = {name: [] for name in subjects}
+    for run in range(RUNS + 1):
+        for name, embed in subjects.items():
+            begun = clock()
+            for part in [[text] for text in texts] if one_by_one else [texts]:
+                embed(part)
+            if run > 0:
+                seconds[name].append(clock() - begun)
+    whole = statistics.median(seconds[PEER])
+    return {name: round(statistics.median(taken) / whole, 3) for name, taken in seconds.items()}
+
+
+def cosines(subjects: Sequence[str]) -> dict[str, float]:
+    """The mean cosine of each row's plain vectors of generic texts with those of torch in float32."""
+    texts = generic_texts()[-BATCH:]
+
+    def unit(backend: str, precision: str) -> np.ndarray:
+        encoder = ContextualEncoder.from_pretrained("minilm", "cpu", backend=backend, precision=precision)
+        rows = encoder.first_stage_vectors(texts)
+        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+    exact = unit("torch", "float32")
+    ours = [name for name in subjects if "-" in name and name != PEER]
+    return {name: round(float((unit(*name.split("-")) * exact).sum(axis=1).mean()), 5) for name in ours}
+
+
+def machine() -> dict[str, Any]:
+    """What the figures depend on."""
+    flags = [name for name, found in torch.cpu.get_capabilities().items() if found is True]
+    packages = {"torch", "transformers", "sentence-transformers", "numpy"}
+    packages |= {module for runtime in RUNTIMES.values() for module in (*runtime.runs, *runtime.writes)}
+    return {
+        "architecture": platform.machine(),
+        "cores": torch.get_num_threads(),
+        "capability": torch.backends.cpu.get_cpu_capability(),
+        "capabilities": sorted(flags),
+        "packages": {name: version(name) for name in sorted(packages)},
+    }
+
+
+def table(result: dict[str, Any]) -> str:
+    """One row for each way to embed, one column for each length of the texts."""
+    lines = []
+    for threads, columns in result["shares"].items():
+        lengths = list(columns)
+        names = {"query": "one query", "mixed": "mixed"}
+        heads = [names.get(length, f"{length} tokens") for length in lengths]
+        lines += ["", f"| {threads} thread{'' if threads == '1' else 's'} | {' | '.join(heads)} | cosine |"]
+        lines.append("|---" * (len(lengths) + 2) + "|")
+        for name, label in ROWS.items():
+            if name in columns[lengths[0]]:
+                cells = [f"{columns[length][name]:.2f}" for length in lengths]
+                cosine = result["cosines"].get(name)
+                lines.append(f"| {label} | {' | '.join(cells)} | {'' if cosine is None else f'{cosine:.4f}'} |")
+    return "\n".join(lines).strip()
+
+
+def main() -> None:
+    """Measure, and write one JSON file; or print the table of one."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
+    parser.add_argument("--lengths", nargs="+", choices=LENGTHS, default=LENGTHS)
+    parser.add_argument("--threads", nargs="+", type=int, default=[1, torch.get_num_threads()])
+    parser.add_argument("--output", type=Path)
+    parser.add_argument("--table", type=Path, help="print this result as Markdown")
+    arguments = parser.parse_args()
+    if arguments.table:
+        print(table(json.loads(arguments.table.read_text(encoding="utf-8"))))
+        return
+    if arguments.output is None:
+        parser.error("give --output; or --table alone")
+    here = machine()
+    subjects = subjects_of(arguments.rows)
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for threads in dict.fromkeys(arguments.threads):
+        torch.set_num_threads(threads)
+        found[str(threads)] = {
+            length: shares(
+                subjects,
+                texts_of(length, ContextualEncoder.from_pretrained("minilm", "cpu")),
+                length == "query",
+                threads,
+            )
+            for length in arguments.lengths
+        }
+    result = {"machine": here, "runs": RUNS, "shares": found, "cosines": cosines(list(subjects))}
+    arguments.output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    print(table(result))
+
+
+if __name__ == "__main__":
+    main()

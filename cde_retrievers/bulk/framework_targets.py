@@ -1,0 +1,143 @@
+"""Stores of LangChain and indexes of LlamaIndex that embedded shards go to. Axes: n documents, W width."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from cde_retrievers.binding.check import CONTEXT_KEY
+from cde_retrievers.binding.given_vectors import given_vectors
+from cde_retrievers.binding.mixin import ContextBoundMixin
+from cde_retrievers.bulk.paths import CONTEXT
+from cde_retrievers.bulk.plan_file import Plan
+from cde_retrievers.bulk.shard_file import Shard
+from cde_retrievers.errors import ConfigurationError, ContextMismatchError
+from cde_retrievers.retrieval.document import Document
+from cde_retrievers.validation.vectors import Vectors
+
+if TYPE_CHECKING:
+    from langchain_core.vectorstores import VectorStore
+    from llama_index.core import VectorStoreIndex
+    from llama_index.core.schema import TextNode
+
+_AT_ONCE = 1_000  # documents for a call of a store: some take no more than a few thousand
+
+
+class LangChainTarget:
+    """A LangChain vector store over embeddings of this library; its documents are stamped with the context.
+
+    Args:
+        store: the store.
+    """
+
+    def __init__(self, store: "VectorStore") -> None:
+        self._store = store
+        self._embeddings = _bound(store.embeddings, f"a {type(store).__name__}", "ContextualEmbeddings")
+
+    def check(self, plan: Plan) -> None:
+        """Raise ContextMismatchError if its embeddings are under another context."""
+        _check_stamp(self._embeddings, plan)
+
+    def add(self, plan: Plan, number: int, shard: Shard) -> int:
+        """Add the documents that the store does not have by id and text; it is given their vectors."""
+        return sum(self._add(shard.documents[part], shard.vectors[part]) for part in _parts(len(shard.documents)))
+
+    def _add(self, documents: Sequence[Document], vectors: Vectors) -> int:
+        from langchain_core.documents import Document as LangChainDocument
+
+        there = self._texts_there([str(document.id) for document in documents])
+        new = [place for place, document in enumerate(documents) if there.get(str(document.id)) != document.text]
+        if new:
+            stamp = {CONTEXT_KEY: self._embeddings.stamp}
+            rows = [
+                LangChainDocument(page_content=row.text, id=row.id, metadata={**row.metadata, **stamp})
+                for row in (documents[place] for place in new)
+            ]
+            with given_vectors(self._embeddings._binding, [row.page_content for row in rows], vectors[new]):
+                self._store.add_documents(rows, ids=[str(row.id) for row in rows])
+        return len(new)
+
+    def _texts_there(self, ids: list[str]) -> dict[str | None, str]:
+        with suppress(NotImplementedError):  # then the store itself replaces documents by their ids, or refuses them
+            return {found.id: found.page_content for found in self._store.get_by_ids(ids)}
+        return {}
+
+
+class LlamaIndexTarget:
+    """A `VectorStoreIndex` over an embedding of this library; its nodes are stamped with the context.
+
+    Args:
+        index: the index.
+    """
+
+    def __init__(self, index: "VectorStoreIndex") -> None:
+        self._index = index
+        self._embed_model = _bound(index._embed_model, "a VectorStoreIndex", "ContextualEmbedding")
+
+    def check(self, plan: Plan) -> None:
+        """Raise ContextMismatchError if its embedding is under another context."""
+        _check_stamp(self._embed_model, plan)
+
+    def add(self, plan: Plan, number: int, shard: Shard) -> int:
+        """Insert the documents that the index does not have by id and text, as nodes with their vectors."""
+        return sum(self._add(shard.documents[part], shard.vectors[part]) for part in _parts(len(shard.documents)))
+
+    def _add(self, documents: Sequence[Document], vectors: Vectors) -> int:
+        there = self._texts_there([str(document.id) for document in documents])
+        new = [place for place, document in enumerate(documents) if there.get(str(document.id)) != document.text]
+        if new:
+            self._index.insert_nodes([self._node(documents[place], vectors[place]) for place in new])
+        return len(new)
+
+    def _node(self, document: Document, vector: Vectors) -> "TextNode":
+        """Return a node whose embedded text is the document's alone, as it was embedded."""
+        from llama_index.core.schema import TextNode
+
+        metadata = {**document.metadata, CONTEXT_KEY: self._embed_model.stamp}
+        return TextNode(
+            id_=str(document.id),
+            text=document.text,
+            metadata=metadata,
+            embedding=vector.tolist(),
+            excluded_embed_metadata_keys=list(metadata),
+            excluded_llm_metadata_keys=[CONTEXT_KEY],
+        )
+
+    def _texts_there(self, ids: list[str]) -> dict[str, str]:
+        """Return the texts by id of what is there; what a store cannot tell is deleted, to be inserted again."""
+        from llama_index.core.schema import MetadataMode
+
+        from cde_retrievers.llama_index.stores import says_nothing_is_there
+
+        store = self._index.vector_store
+        nodes = self._index.docstore.get_nodes(ids, raise_error=False)
+        if not nodes:
+            try:
+                nodes = store.get_nodes(node_ids=ids)
+            except NotImplementedError:
+                with suppress(NotImplementedError):
+                    store.delete_nodes(node_ids=ids)
+            except Exception as error:
+                if not says_nothing_is_there(error):
+                    raise
+        return {node.node_id: node.get_content(MetadataMode.NONE) for node in nodes}
+
+
+def _parts(rows: int) -> list[slice]:
+    return [slice(start, start + _AT_ONCE) for start in range(0, rows, _AT_ONCE)]
+
+
+def _bound(embeddings: object, holder: str, remedy: str) -> ContextBoundMixin:
+    if not isinstance(embeddings, ContextBoundMixin):
+        raise ConfigurationError(
+            f"{holder} can be collected into if its embeddings are of this library, found "
+            f"{type(embeddings).__name__}; make it with {remedy}(context_path=...), with the plan's context"
+        )
+    return embeddings
+
+
+def _check_stamp(embeddings: ContextBoundMixin, plan: Plan) -> None:
+    if embeddings.stamp != plan.context_fingerprint:
+        raise ContextMismatchError(
+            f"the plan's vectors were made under context {plan.context_fingerprint}, but the store's embeddings give "
+            f"those of {embeddings.stamp}; make them with context_path={str(plan.directory / CONTEXT)!r}"
+        )

@@ -1,0 +1,1 @@
+"""Running the first stage of a model in another library than torch."""

@@ -1,0 +1,172 @@
+"""Exporting a first stage once, and keeping the files in a cache."""
+
+import logging
+import os
+from collections.abc import Iterable, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+
+from cde_retrievers.context.generic import generic_texts
+from cde_retrievers.encoder.backends.record import REMEDY, ExportRecord, read_record, write_record
+from cde_retrievers.encoder.backends.runtime import Integers
+from cde_retrievers.encoder.backends.runtimes import RUNTIMES
+from cde_retrievers.encoder.cut_texts import counted_cut_texts
+from cde_retrievers.encoder.tokenizer import TextTokenizer
+from cde_retrievers.errors import CDEError, CheckpointError, ConfigurationError
+from cde_retrievers.model.config import WhiteningConditioning
+from cde_retrievers.model.contextual import ContextualModel
+from cde_retrievers.storage.atomic import atomic_directory, recovered
+from cde_retrievers.storage.checksums import check_files, read_checksums, write_checksums
+from cde_retrievers.storage.hashing import sha256_of_json
+
+logger = logging.getLogger(__name__)
+
+_CALIBRATION_TEXTS = 300
+_CACHE = Path("cde_retrievers") / "exports"
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """The export of a model's first stage that is to be written, or is looked for in the cache."""
+
+    model: ContextualModel
+    record: ExportRecord
+    calibration: Sequence[Integers]
+
+    @classmethod
+    def of(
+        cls,
+        model: ContextualModel,
+        tokenizer: TextTokenizer,
+        backend: str,
+        precision: str,
+        texts: Iterable[str] | None = None,
+    ) -> "Export":
+        """Describe an export.
+
+        Args:
+            model: whose first stage is exported.
+            tokenizer: the model's.
+            backend: the library that will run it.
+            precision: one of its precisions.
+            texts: to calibrate int8 on; those of the generic context if None.
+
+        Raises:
+            ConfigurationError: the model's contexts act by more than the closed form, so that no backend runs it.
+        """
+        if not isinstance(model.config.conditioning, WhiteningConditioning):
+            raise ConfigurationError(
+                f"the {backend} backend runs models of conditioning 'whitening', and this one has "
+                f"{model.config.conditioning.kind!r}; use backend='torch'"
+            )
+        runtime = RUNTIMES[backend]
+        rows = _calibration(model, tokenizer, texts) if precision in runtime.calibrated else []
+        record = ExportRecord.model_validate(
+            {
+                "backend": backend,
+                "precision": precision,
+                "first_stage": first_stage_fingerprint(model, tokenizer),
+                "calibration": sha256_of_json([row.tolist() for row in rows]) if rows else None,
+                "versions": runtime.versions(),
+            }
+        )
+        return cls(model, record, rows)
+
+    def write(self, folder: Path) -> None:
+        """Write all files into an existing folder.
+
+        Raises:
+            MissingDependencyError: a library that writes them is not installed; names the extra.
+            ConfigurationError: the backend cannot export this model.
+        """
+        runtime = RUNTIMES[self.record.backend]
+        runtime.check_export(self.record.precision)
+        stage = deepcopy(self.model.first_stage).cpu().float().eval()
+        try:
+            runtime.export(stage, folder, self.record.precision, self.calibration, self.model.config.max_length)
+        except (CDEError, OSError, MemoryError):
+            raise
+        except Exception as error:  # the libraries raise classes of their own, and dozens of them
+            reason = str(error).strip().splitlines() or [type(error).__name__]
+            raise ConfigurationError(
+                f"this model cannot be exported to backend={runtime.name!r} with precision={self.record.precision!r} "
+                f"({reason[0]}); use backend='torch'"
+            ) from error
+        write_record(folder, self.record)
+        write_checksums(folder)
+
+    def cached(self, cache_folder: str | Path | None) -> Path:
+        """Return the folder of this export in the cache, written first if there is none.
+
+        A damaged export is written again, and files of others are left alone: the export is then put beside them.
+
+        Args:
+            cache_folder: the cache is in its directory `cde_retrievers_exports`; None for the user's, which is
+                `$XDG_CACHE_HOME` or else `~/.cache`.
+
+        Raises:
+            MissingDependencyError, ConfigurationError: as `write`.
+            WriteError: the cache cannot be written to.
+        """
+        root = _user_cache() / _CACHE if cache_folder is None else Path(cache_folder) / "cde_retrievers_exports"
+        name = self.record.key()
+        number = 1
+        while _is_foreign(root / name):
+            number += 1
+            name = f"{self.record.key()}-{number}"
+        folder = recovered(root / name)
+        if not self._is_intact(folder):
+            logger.info("exporting the model to backend %r once, into %s", self.record.backend, folder)
+            with atomic_directory(folder, is_export) as directory:
+                self.write(directory)
+        return folder
+
+    def _is_intact(self, folder: Path) -> bool:
+        try:
+            return checked_export(folder) == self.record
+        except CheckpointError:
+            return False
+
+
+def _user_cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+
+
+def first_stage_fingerprint(model: ContextualModel, tokenizer: TextTokenizer) -> str:
+    """Return the SHA-256 over everything but the number format that plain vectors depend on."""
+    return sha256_of_json([model.first_stage_fingerprint(), tokenizer.fingerprint()])
+
+
+def checked_export(folder: Path) -> ExportRecord:
+    """Return the record of an export whose files are all as they were written.
+
+    Raises:
+        CheckpointError: there is none, or a file is missing, damaged or was added.
+    """
+    record = read_record(folder)
+    try:
+        checksums = read_checksums(folder, CheckpointError, REMEDY)
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{folder} is incomplete: it has no checksums; {REMEDY}") from error
+    check_files(folder, checksums, CheckpointError, REMEDY)
+    return record
+
+
+def _calibration(model: ContextualModel, tokenizer: TextTokenizer, texts: Iterable[str] | None) -> list[Integers]:
+    chosen = list(generic_texts() if texts is None else texts)[:_CALIBRATION_TEXTS]
+    with counted_cut_texts():  # whether these are cut is of no interest to the user
+        return tokenizer.encode([model.config.document_prompt + text for text in chosen])
+
+
+def _is_foreign(folder: Path) -> bool:
+    return os.path.lexists(folder) and not is_export(folder) and not (folder.is_dir() and not any(folder.iterdir()))
+
+
+def is_export(folder: Path) -> bool:
+    """Whether the folder holds what `Export.write` wrote."""
+    try:
+        read_record(folder)
+    except CheckpointError:
+        return False
+    return True

@@ -1,0 +1,117 @@
+"""`bulk`: a plan, its shards, and an index of them."""
+
+import json
+
+import pytest
+from tiny import CORPUS
+
+from cde_retrievers.bulk import Plan, Worker
+from cde_retrievers.index import ContextualIndex
+
+
+@pytest.fixture
+def bulk(answer):
+    def invoke(command, *arguments, exit_code=0):
+        return answer("bulk", command, *arguments, exit_code=exit_code)
+
+    return invoke
+
+
+@pytest.fixture
+def context(answer, source, model_folder, tmp_path):
+    answer("fit", source, "--out", tmp_path / "context", "--model", model_folder)
+    return tmp_path / "context"
+
+
+@pytest.fixture
+def planned(bulk, source, context, tmp_path):
+    options = ["--rows-per-shard", 20, "--device", "cpu", "--dtype", "float32"]
+    return bulk("plan", source, "--context", context, "--out", tmp_path / "plan", *options)
+
+
+@pytest.fixture
+def embedded(planned):
+    worker = Worker(planned["plan"])
+    for number in range(planned["shards"]):
+        worker.embed(number)
+    return planned["plan"]
+
+
+def test_plan_says_what_it_made(planned, model_folder):
+    plan = Plan.load(planned["plan"])
+    assert (planned["documents"], planned["shards"]) == (len(CORPUS), len(plan.shards)) == (54, 3)
+    assert (planned["model"], planned["dtype"]) == (str(model_folder), "float32")
+    assert plan.rows == 54
+
+
+@pytest.mark.slow
+def test_run_embeds_what_is_missing(bulk, planned):
+    Worker(planned["plan"]).embed(1)
+    done = bulk("run", planned["plan"], "--device", "cpu")
+    assert (done["shards"], done["embedded"], done["were_there"], done["failed"]) == (3, 2, 1, {})
+
+
+@pytest.mark.slow
+def test_run_names_a_shard_that_fails_and_embeds_the_others(run, planned, tmp_path):
+    path = tmp_path / "plan" / "inputs" / "00001.jsonl"
+    path.write_text(path.read_text().replace("cat", "cap"))
+    result = run("bulk", "run", planned["plan"], "--device", "cpu", "--json")
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["failed"].keys() == {"1"}
+    assert json.loads(result.stdout)["embedded"] == 2
+    assert "error: 1 of 3 shards could not be embedded (shard 1: " in result.stderr
+
+
+def test_collect_makes_an_index_that_is_searched(answer, bulk, embedded, tmp_path):
+    found = bulk("collect", embedded, "--into", tmp_path / "index")
+    assert (found["documents"], found["added"]) == (54, 54)
+    assert len(ContextualIndex.open(tmp_path / "index")) == 54
+    assert bulk("collect", embedded, "--into", tmp_path / "index")["added"] == 0
+    assert answer("search", tmp_path / "index", CORPUS[7], "-k", 1)["hits"][0]["text"] == CORPUS[7]
+
+
+def test_collect_writes_parquet_files(bulk, embedded, tmp_path):
+    assert bulk("collect", embedded, "--parquet", tmp_path / "rows")["added"] == 54
+    assert len(list((tmp_path / "rows").iterdir())) == 3
+
+
+def test_collect_makes_no_index_of_half_a_plan(run, planned, tmp_path):
+    result = run("bulk", "collect", planned["plan"], "--into", tmp_path / "index")
+    assert result.exit_code == 1
+    assert "3 of 3 shards are not embedded yet (0, 1, 2)" in result.stderr
+    assert not (tmp_path / "index").exists()
+
+
+def test_an_interruption_says_what_is_there(run, planned, monkeypatch):
+    Worker(planned["plan"]).embed(0)
+
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cde_retrievers.bulk.run_local", interrupted, raising=False)
+    result = run("bulk", "run", planned["plan"])
+    assert result.exit_code == 130
+    assert "1 of 3 shards are there and kept" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["run", "PLAN", "--address", "auto"], "--runner ray"),
+        (["run", "PLAN", "--runner", "ray", "--device", "cpu"], "--gpus"),
+        (["run", "PLAN", "--runner", "slurm"], "slurm"),
+        (["collect", "PLAN"], "one of --into and --parquet"),
+        (["collect", "PLAN", "--into", "a", "--parquet", "b"], "one of --into and --parquet"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(run, arguments, said):
+    result = run("bulk", *arguments)
+    assert result.exit_code == 2
+    assert said in result.stderr
+
+
+@pytest.mark.parametrize("command", [["run", "s3://bucket/plan"], ["collect", "s3://bucket/plan", "--into", "index"]])
+def test_an_object_store_is_an_error_that_says_what_works(run, command):
+    result = run("bulk", *command)
+    assert result.exit_code == 1
+    assert "plan must be a directory or file of a file system" in result.stderr

@@ -1,0 +1,181 @@
+"""`refit_store` over LlamaIndex's stores, with Chroma's in a real server."""
+
+from itertools import count
+from uuid import UUID
+
+import numpy as np
+import pytest
+from llama_index.core import VectorStoreIndex
+from llama_index.core.schema import TextNode
+from llama_index.core.vector_stores import SimpleVectorStore
+from refitted import Killed, kill_changes_at
+from servers import HOST
+from tiny import CORPUS
+
+from cde_retrievers.errors import ConfigurationError, ContextMismatchError, InvalidTextError
+from cde_retrievers.llama_index import (
+    ContextualEmbedding,
+    ContextualRetriever,
+    ContextualVectorStore,
+    check_index,
+    refit_store,
+    stamped,
+)
+from cde_retrievers.stores.chroma import ChromaCollection
+from cde_retrievers.stores.qdrant import QdrantCollection
+
+pytestmark = [
+    pytest.mark.services,
+    pytest.mark.slow,
+    # Clients of databases leave sockets to the garbage collector.
+    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:Payload indexes:UserWarning"),
+]
+
+
+def node(number, text):
+    metadata = {"row": number, "title": f"title {number % 3}"}
+    return TextNode(id_=str(UUID(int=number)), text=text, metadata=metadata, excluded_embed_metadata_keys=["row"])
+
+
+NODES = [node(number, text) for number, text in enumerate(CORPUS)]
+NEW = [node(100 + number, f"grinder {number} has {number} burrs of steel") for number in range(9)]
+
+
+class Chroma:
+    collection = ChromaCollection
+
+    def __init__(self, request, folder):
+        self.kind = pytest.importorskip("llama_index.vector_stores.chroma").ChromaVectorStore
+        server = request.getfixturevalue("chroma")
+        self.client = pytest.importorskip("chromadb").HttpClient(host=HOST, port=server.port)
+
+    def new(self, name):
+        return self.kind(chroma_collection=self.client.create_collection(name, metadata={"hnsw:space": "cosine"}))
+
+    def open(self, name):
+        return self.kind(chroma_collection=self.client.get_or_create_collection(name))
+
+
+class Qdrant:
+    collection = QdrantCollection
+
+    def __init__(self, request, folder):
+        self.kind = pytest.importorskip("llama_index.vector_stores.qdrant").QdrantVectorStore
+        self.client = pytest.importorskip("qdrant_client").QdrantClient(path=str(folder / "qdrant"))
+        request.addfinalizer(self.client.close)
+
+    def new(self, name):
+        from qdrant_client import models
+
+        vectors = {"text-dense": models.VectorParams(size=32, distance=models.Distance.COSINE)}
+        self.client.create_collection(f"first_{name}", vectors_config=vectors)
+        made = models.CreateAlias(collection_name=f"first_{name}", alias_name=name)
+        self.client.update_collection_aliases([models.CreateAliasOperation(create_alias=made)])
+        return self.open(name)
+
+    def open(self, name):
+        return self.kind(client=self.client, collection_name=name)
+
+
+@pytest.fixture(params=[Chroma, Qdrant])
+def service(request, tmp_path):
+    return request.param(request, tmp_path)
+
+
+@pytest.fixture
+def name(tmp_path):
+    return f"li{abs(hash(tmp_path))}"
+
+
+@pytest.fixture
+def embedding(encoder):
+    """An embedding under a context of fewer nodes than there are now."""
+    return ContextualEmbedding(encoder=encoder).fit(CORPUS[:40])
+
+
+def rows_of(store, embedding):
+    index = VectorStoreIndex.from_vector_store(store, embed_model=embedding)
+    return sorted(int(hit.node.metadata["row"]) for hit in index.as_retriever(similarity_top_k=200).retrieve("red cat"))
+
+
+def assert_embedded_under(done, nodes):
+    """The nodes that a store finds are those of an exact search under its context."""
+    rows = np.asarray([each.embedding for each in done.embeddings(stamped(nodes, done.embeddings, reembed=True))])
+    by_text = {each.get_content(): row for row, each in enumerate(nodes)}
+    index = VectorStoreIndex.from_vector_store(done.store, embed_model=done.embeddings)
+    for query in ("red cat", "grinder of steel"):
+        cosines = rows @ np.asarray(done.embeddings.get_query_embedding(query))
+        hits = ContextualRetriever(index, done.embeddings, similarity_top_k=10).retrieve(query)
+        found = [cosines[by_text[hit.node.get_content()]] for hit in hits]
+        np.testing.assert_allclose(found, np.sort(cosines)[::-1][:10], atol=1e-5)
+
+
+@pytest.mark.parametrize("is_stamped", [True, False])
+def test_a_served_store_moves_to_a_new_context(service, name, embedding, tmp_path, is_stamped):
+    store = service.new(name)
+    store.add(embedding(stamped(NODES, embedding) if is_stamped else [each.model_copy() for each in NODES]))
+    reader = ContextualRetriever(
+        VectorStoreIndex.from_vector_store(service.open(name), embed_model=embedding), embedding
+    )
+    assert len(reader.retrieve("red cat")) == 4
+    done = refit_store(service.open(name), embedding, tmp_path / "new", NEW, batch_size=20)
+    assert (done.documents, done.embedded) == (len(NODES) + len(NEW),) * 2
+    assert_embedded_under(done, [*NODES, *NEW])
+    again = ContextualEmbedding(encoder=embedding.embedder, context_path=tmp_path / "new")
+    assert check_index(service.open(name), again).verdict == "same context"
+    assert rows_of(service.open(name), again) == [*range(len(NODES)), *range(100, 109)]
+    assert rows_of(service.open(done.old_collection), embedding) == list(range(len(NODES)))
+    index = VectorStoreIndex.from_vector_store(service.open(name), embed_model=embedding)
+    with pytest.raises(ContextMismatchError, match="embedded under"):
+        ContextualRetriever(index, embedding).retrieve("red cat")
+    if isinstance(service, Qdrant):  # Chroma's readers stay with the old collection
+        with pytest.raises(ContextMismatchError, match="embedded under"):
+            reader.retrieve("red cat")
+    more = [node(200 + number, f"kettle {number}") for number in range(40)]
+    second = refit_store(service.open(name), again, tmp_path / "second", more)
+    assert second.documents == second.embedded == done.documents + len(more)
+    done.drop_old()
+    second.drop_old()
+    assert_embedded_under(second, [*NODES, *NEW, *more])
+
+
+def test_a_refit_that_is_killed_at_any_moment_is_continued(service, name, embedding, tmp_path):
+    for step in count(1):
+        path, served = tmp_path / f"context {step}", f"{name}_{step}"
+        service.new(served).add(embedding(stamped(NODES, embedding)))
+        with pytest.MonkeyPatch.context() as patch:
+            kill_changes_at(patch, [(service.collection, None), (service.kind, "add")], step)
+            try:
+                refit_store(service.open(served), embedding, path, NEW, batch_size=40)
+            except Killed:
+                pass
+            else:
+                break
+        done = refit_store(service.open(served), embedding, path, NEW, batch_size=40)
+        assert done.documents == len(NODES) + len(NEW)
+        assert rows_of(done.store, done.embeddings) == [*range(len(NODES)), *range(100, 109)]
+        assert rows_of(service.open(done.old_collection), embedding) == list(range(len(NODES)))
+        assert_embedded_under(done, [*NODES, *NEW])
+    assert step > 8
+
+
+def test_entries_that_are_not_nodes_are_an_error(service, name, embedding, tmp_path):
+    store = service.new(name)
+    store.add(embedding(stamped(NODES, embedding)))
+    vector = embedding.get_query_embedding("cat")
+    if isinstance(service, Chroma):
+        store._collection.add("other", [vector], [{"row": 7}], ["other"])
+    else:
+        from qdrant_client import models
+
+        service.client.upsert(name, [models.PointStruct(id=7, vector={"text-dense": vector}, payload={"row": 7})])
+    with pytest.raises(InvalidTextError, match="has no text"):
+        refit_store(service.open(name), embedding, tmp_path / "new")
+
+
+def test_other_stores_are_named(embedding, tmp_path):
+    with pytest.raises(ConfigurationError, match="a SimpleVectorStore cannot be refitted"):
+        refit_store(SimpleVectorStore(), embedding, tmp_path / "new")
+    with pytest.raises(ConfigurationError, match=r"store\.index\.refit"):
+        refit_store(ContextualVectorStore(embedding), embedding, tmp_path / "new")
