@@ -4,7 +4,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 
 from cde_retrievers.corpora.markdown import Block
-from cde_retrievers.corpora.pieces import Piece, joined, pieces_of, sentences
+from cde_retrievers.corpora.pieces import Piece, joined, pieces_of, sentences, size_after
 from cde_retrievers.corpora.token_count import TokenCount
 
 Fits = Callable[[Sequence[Piece]], bool]
@@ -49,7 +49,7 @@ def _packed(pieces: Sequence[Piece], room: int, fits: Fits) -> Iterator[list[Pie
     group: list[Piece] = []
     filled = 0
     for piece in pieces:
-        size = _size_after(group[-1] if group else None, piece)
+        size = size_after(group[-1] if group else None, piece)
         if group and filled + size > room and (done := _fitting(group, fits)):
             yield done
             group = group[len(done) :]
@@ -60,12 +60,6 @@ def _packed(pieces: Sequence[Piece], room: int, fits: Fits) -> Iterator[list[Pie
         done = _fitting(group, fits)
         yield done
         group = group[len(done) :]
-
-
-def _size_after(before: Piece | None, piece: Piece) -> int:
-    """Return the tokens that a piece adds, with those of a frame that begins with it."""
-    is_new = piece.frame is not None and (before is None or before.frame is not piece.frame)
-    return piece.size + (piece.frame.size if is_new and piece.frame else 0)
 
 
 def _fitting(pieces: list[Piece], fits: Fits) -> list[Piece]:
@@ -86,7 +80,7 @@ def _fitting_before(group: list[Piece], repeated: list[Piece], fits: Fits) -> li
 
 def _without_last_headings(pieces: list[Piece]) -> list[Piece]:
     end = len(pieces)
-    while end and pieces[end - 1].is_heading:
+    while end and pieces[end - 1].keep_with_next:
         end -= 1
     return pieces[:end]
 
@@ -113,7 +107,7 @@ def _end_of(group: Sequence[Piece], overlap: int, tokens: TokenCount) -> list[Pi
         first -= 1
         filled += group[first].size
     kept, last = list(group[first:]), group[-1]
-    if not kept and last.frame is None:
+    if not kept and not last.frames:
         text = _tail(last.text, overlap, tokens)
         kept = [Piece(text, tokens.size(text))] if text else []
     return kept

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 from collections import Counter, deque
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -15,6 +16,10 @@ from cde_retrievers.corpora.readers.documents import CODE, is_code
 from cde_retrievers.errors import ConfigurationError, CorpusFileError
 
 logger = logging.getLogger(__name__)
+
+_MARKS_OF_SPHINX = ("objects.inv", "searchindex.js")
+# The sources of its pages, indexes of their terms, and the page that searches them.
+_REPEATED_BY_SPHINX = re.compile(r"_sources|(?:genindex(?:-[^/]*)?|py-modindex|search)\.html")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +115,11 @@ def _walked(folder: Path, reading: ReadOptions) -> "Found":
     """Find the files below the folder except hidden ones; log what else is left out."""
     found = walk(folder, reading.follow_links, reading.skip_errors)
     if found.left_out:
+        way_out = "; links are followed with follow_links=True (--follow-links)"
+        has_links = any("link" in reason for reason in found.left_out.values())
         logger.warning(
-            "%s: %d entries are left out (%s); links are followed with follow_links=True (--follow-links)",
-            folder, len(found.left_out), found,
-        )  # fmt: skip
+            "%s: %d entries are left out (%s)%s", folder, len(found.left_out), found, way_out if has_links else ""
+        )
     return found
 
 
@@ -166,7 +172,7 @@ class Found:
 
 
 def walk(folder: Path, follow_links: bool, skip_errors: bool = False) -> Found:
-    """Find the files below the folder.
+    """Find the files below the folder; what Sphinx puts beside its pages from the same texts is left out.
 
     Args:
         folder: which exists.
@@ -194,9 +200,11 @@ def walk(folder: Path, follow_links: bool, skip_errors: bool = False) -> Found:
                 raise
             found.left_out[inside] = "a folder that cannot be read"
             continue
+        is_sphinx = any(entry.name in _MARKS_OF_SPHINX for entry in entries)
         for entry in entries:
             name = f"{inside}/{entry.name}" if inside else entry.name
-            reason = _why_not(entry, folder, follow_links)
+            is_repeated = is_sphinx and _REPEATED_BY_SPHINX.fullmatch(entry.name)
+            reason = "pages of Sphinx again" if is_repeated else _why_not(entry, folder, follow_links)
             if reason is not None:
                 found.left_out[name] = reason
             elif not entry.is_dir():

@@ -9,9 +9,10 @@ from typing import Any
 from cde_retrievers.corpora.csv_rows import csv_rows
 from cde_retrievers.corpora.decoding import MAX_CHARACTERS, Lines, open_text, parse_json, read_text, too_long
 from cde_retrievers.corpora.files import File
+from cde_retrievers.corpora.literal import plain
 from cde_retrievers.corpora.paths import unreadable
 from cde_retrievers.corpora.read_options import Format, ReadOptions
-from cde_retrievers.corpora.readers.documents import DOCUMENTS, is_code, read_document
+from cde_retrievers.corpora.readers.documents import DOCUMENTS, markup_of, read_document
 from cde_retrievers.corpora.records import Record, Row, needed_columns, refuse_repeated_columns
 from cde_retrievers.errors import CDEError, CorpusFileError
 from cde_retrievers.retrieval.document import Document
@@ -58,8 +59,10 @@ def text_record(file: File, reading: ReadOptions) -> Record:
         MissingDependencyError: its kind needs a package that is not installed; names the extra.
     """
     content = read_document(file, reading)
+    if reading.split != "headings":
+        content = plain(content)
     document = Document(content, reading.id_prefix + file.name, {"file": file.name})
-    return Record(str(file.path), document, is_markdown=not is_code(file.name))
+    return Record(str(file.path), document, markup_of(file.name))
 
 
 def parquet_rows(file: File, reading: ReadOptions) -> Iterator[Row]:

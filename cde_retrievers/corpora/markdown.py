@@ -12,6 +12,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from cde_retrievers.corpora.inline_html import block_text, without_anchors
+from cde_retrievers.corpora.literal import plain
 
 # A longer line is a text: as a heading it would be copied into the metadata of every part below it.
 _LONGEST_HEADING = 1_000
@@ -20,6 +21,7 @@ _SETTING = re.compile(r"[\w\"'.$-]+[ \t]*[:=].*")
 _OF_SETTINGS = re.compile(r"[ \t].*|#.*|-(?:[ \t].*)?|\[.*\]|[\]})].*|")
 _TITLE = re.compile(r"^title[ \t]*[:=][ \t]*(?P<quote>[\"']?)(?P<title>[^\n]{1,1000}?)(?P=quote)[ \t]*$", re.MULTILINE)
 _CONTENTS = re.compile(r"\s*(?:(?:[-*+]|\d{1,9}[.)])\s+)?\[[^\n]*\]\(#[^()\s]*\)\s*")
+_ANNOUNCES = (":", "\uff1a")
 _CONTAINERS = ("bullet_list", "ordered_list", "list_item", "blockquote")
 
 Lines = list[str | None]
@@ -32,10 +34,11 @@ class Block:
     Attributes:
         text: of its lines.
         joint: the line ends between the block before and this one.
-        inner: blocks of a list or a quotation.
+        inner: blocks of a list, an item or a quotation.
         frame: what begins and ends code or a table, and is repeated where its lines are cut apart.
         lines: between the frame's ends.
-        is_heading: whether it is the title of the blocks behind it.
+        is_item: whether it is an item of a list, whose beginning says what the rest is about.
+        keep_with_next: whether it announces the block behind it, as a title does.
     """
 
     text: str
@@ -43,7 +46,8 @@ class Block:
     inner: tuple["Block", ...] = ()
     frame: tuple[str, str] | None = None
     lines: tuple[str, ...] = ()
-    is_heading: bool = False
+    is_item: bool = False
+    keep_with_next: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,7 @@ def markdown_sections(text: str) -> list[Section]:
     lines: Lines = list(source.split("\n"))
     tokens = _block_parser().parse(source)
     _clean(tokens, lines)
+    lines = [line and plain(line) for line in lines]
     above = [] if title is None else [(0, title)]
     section, begin, sections = Section(None, "", path=tuple(name for _, name in above)), 0, []
     for position, token in enumerate(tokens):
@@ -85,15 +90,6 @@ def markdown_sections(text: str) -> list[Section]:
         section = Section(heading, _text(lines, token), tuple(name for _, name in above), level)
         begin = position + 3  # behind the title and the end of the heading
     return [*sections, _filled(section, tokens[begin:], lines)]
-
-
-def plain_blocks(text: str) -> tuple[Block, ...]:
-    """Return the paragraphs of a text that is not Markdown, as they are, with the indent of their first line."""
-    starts = ((text.rfind("\n", 0, match.start()) + 1, match.end()) for match in _PARAGRAPH.finditer(text))
-    return tuple(Block(text[start:end].rstrip()) for start, end in starts)
-
-
-_PARAGRAPH = re.compile(r"\S.*?(?=\n[^\S\n]*\n|\Z)", re.DOTALL)
 
 
 @cache
@@ -145,11 +141,11 @@ def _heading(token: Token, inline: Token) -> str | None:
         for part in parsed.children or ()
         if part.type != "html_inline"
     )
-    return " ".join("".join(shown).split()) or None
+    return " ".join(plain("".join(shown)).split()) or None
 
 
 def _filled(section: Section, tokens: Sequence[Token], lines: Lines) -> Section:
-    blocks = tuple(_blocks(tokens, lines))
+    blocks = tuple(announcing(list(_blocks(tokens, lines))))
     text = "\n\n".join(filter(None, (section.text, *(block.text for block in blocks))))
     return replace(section, text=text, blocks=blocks)
 
@@ -168,6 +164,13 @@ def _blocks(tokens: Sequence[Token], lines: Lines) -> Iterator[Block]:
         last = end if lines[end - 1] is None or str(lines[end - 1]).strip() else -1
 
 
+def announcing(blocks: Sequence[Block]) -> Iterator[Block]:
+    """Yield the blocks; a paragraph that ends with a colon stays with the next one."""
+    for place, block in enumerate(blocks, 1):
+        is_lead = place < len(blocks) and not block.inner and block.frame is None and block.text.endswith(_ANNOUNCES)
+        yield replace(block, keep_with_next=True) if is_lead else block
+
+
 def _behind(tokens: Sequence[Token], position: int) -> int:
     """Return the position behind the block that begins there."""
     depth = 0
@@ -181,7 +184,10 @@ def _behind(tokens: Sequence[Token], position: int) -> int:
 def _block(text: str, joint: str, token: Token, inner: Sequence[Token], lines: Lines) -> Block:
     kind = token.type.removesuffix("_open")
     if kind in _CONTAINERS:
-        return Block(text, joint, inner=tuple(_blocks(inner, lines)))
+        blocks = tuple(announcing(list(_blocks(inner, lines))))
+        if kind != "list_item" or len(blocks) < 2 or blocks[0].inner or blocks[0].frame is not None:
+            return Block(text, joint, inner=blocks)
+        return Block(text, joint, inner=(replace(blocks[0], keep_with_next=True), *blocks[1:]), is_item=True)
     if kind in ("fence", "code_block"):
         fence = token.markup or "```"
         frame = (f"{fence}{token.info.rstrip()}\n", f"\n{fence}")

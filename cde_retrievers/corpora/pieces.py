@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cde_retrievers.corpora.markdown import Block
 from cde_retrievers.corpora.token_count import TokenCount
@@ -10,11 +10,12 @@ from cde_retrievers.corpora.token_count import TokenCount
 _SENTENCE = re.compile(r"\S.*?(?:(?<=[.!?:;])(?=\s)|(?<=[\u3002\uff01\uff1f])|(?=\n)|\Z)", re.DOTALL)
 _SHORTEST_SLICE = 40  # characters
 _SPACE = re.compile(r"\s+")
+_LEAD = 4  # what begins an item is repeated if it takes at most this part of the room
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Frame:
-    """What begins and ends code or a table, and its tokens."""
+    """What begins and ends code, a table or an item of a list, and its tokens."""
 
     begin: str
     end: str
@@ -29,45 +30,65 @@ class Piece:
         text: of the piece.
         size: its tokens.
         joint: what stands between the piece before and this one.
-        frame: what begins and ends the code or the table that this is a part of, once for neighbours of one frame.
-        is_heading: whether it belongs to the piece behind it.
+        frames: what begins and ends the code, the table and the items that this is a part of, from the outermost on;
+            stands once around neighbours that share it.
+        keep_with_next: whether it belongs to the piece behind it, as a heading does.
     """
 
     text: str
     size: int
     joint: str = "\n\n"
-    frame: Frame | None = None
-    is_heading: bool = False
+    frames: tuple[Frame, ...] = ()
+    keep_with_next: bool = False
 
 
-def pieces_of(blocks: Sequence[Block], room: int, tokens: TokenCount) -> Iterator[Piece]:
-    """Yield the blocks as pieces of at most `room` tokens, frames included."""
+def pieces_of(
+    blocks: Sequence[Block], room: int, tokens: TokenCount, frames: tuple[Frame, ...] = ()
+) -> Iterator[Piece]:
+    """Yield the blocks as pieces of at most `room` tokens, each within the frames.
+
+    A block that does not fit together with what it must stay with is cut, so that its beginning does.
+    """
     sizes = tokens.sizes([block.text for block in blocks])
+    before = 0
     for block, size in zip(blocks, sizes, strict=True):
-        if size <= room:
-            yield Piece(block.text, size, block.joint, is_heading=block.is_heading)
+        if size <= room - before:
+            yield Piece(block.text, size, block.joint, frames, block.keep_with_next)
         elif block.inner:
-            yield from pieces_of(block.inner, room, tokens)
+            yield from _inner(block, room, tokens, frames)
         elif block.frame is not None:
-            yield from _framed(block, block.frame, room, tokens)
+            yield from _framed(block, block.frame, room, tokens, frames)
         else:
-            yield from _prose(block.text, block.joint, room, tokens)
+            yield from _prose(block, room, tokens, frames)
+        before = before + size if block.keep_with_next else 0
+        before = before if before <= room // 2 else 0
 
 
 def joined(pieces: Sequence[Piece]) -> str:
     """Return the text of neighbouring pieces."""
     parts: list[str] = []
-    frame: Frame | None = None
+    around: tuple[Frame, ...] = ()
     for piece in pieces:
-        if frame is not None and piece.frame is not frame:
-            parts.append(frame.end)
+        shared = _shared(around, piece.frames)
+        parts.extend(frame.end for frame in reversed(around[shared:]))
         if parts:
             parts.append(piece.joint)
-        if piece.frame is not None and piece.frame is not frame:
-            parts.append(piece.frame.begin)
+        parts.extend(frame.begin for frame in piece.frames[shared:])
         parts.append(piece.text)
-        frame = piece.frame
-    return "".join((*parts, frame.end if frame else ""))
+        around = piece.frames
+    return "".join((*parts, *(frame.end for frame in reversed(around))))
+
+
+def size_after(before: Piece | None, piece: Piece) -> int:
+    """Return the tokens that a piece adds behind another, with those of frames that begin with it."""
+    shared = 0 if before is None else _shared(before.frames, piece.frames)
+    return piece.size + sum(frame.size for frame in piece.frames[shared:])
+
+
+def _shared(some: tuple[Frame, ...], others: tuple[Frame, ...]) -> int:
+    """Return how many frames, from the outermost on, are the same."""
+    differing = (place for place, (one, other) in enumerate(zip(some, others, strict=False)) if one is not other)
+    return next(differing, min(len(some), len(others)))
 
 
 def sentences(text: str) -> list[tuple[str, str]]:
@@ -77,32 +98,46 @@ def sentences(text: str) -> list[tuple[str, str]]:
     return [(text[before:begin], text[begin:end]) for before, (begin, end) in zip(ends, spans, strict=False)]
 
 
-def _framed(block: Block, frame: tuple[str, str], room: int, tokens: TokenCount) -> Iterator[Piece]:
+def _inner(block: Block, room: int, tokens: TokenCount, frames: tuple[Frame, ...]) -> Iterator[Piece]:
+    """Yield what is in a list, a quotation or an item; how an item begins is repeated where it is short."""
+    first, *others = block.inner
+    if block.is_item and others:
+        begin = first.text + others[0].joint
+        size = tokens.size(begin)
+        if size <= room // _LEAD:
+            inner = (replace(others[0], joint=block.joint), *others[1:])
+            return pieces_of(inner, room - size, tokens, (*frames, Frame(begin, "", size)))
+    return pieces_of((replace(first, joint=block.joint), *others), room, tokens, frames)
+
+
+def _framed(
+    block: Block, frame: tuple[str, str], room: int, tokens: TokenCount, frames: tuple[Frame, ...]
+) -> Iterator[Piece]:
     """Yield lines of code or rows of a table; a frame that takes most of the room is left out."""
     size = tokens.size("".join(frame))
-    kept, inside = (Frame(*frame, size), room - size) if size < room // 2 else (None, room)
+    kept, inside = ((*frames, Frame(*frame, size)), room - size) if size < room // 2 else (frames, room)
     joint = block.joint
     for line, size in zip(block.lines, tokens.sizes(block.lines), strict=True):
         if size <= inside:
             yield Piece(line, size, joint, kept)
         else:
-            for piece in _sliced(line, joint, inside, tokens):
-                yield Piece(piece.text, piece.size, piece.joint, kept)
+            yield from _sliced(line, joint, inside, tokens, kept)
         joint = "\n"
 
 
-def _prose(text: str, joint: str, room: int, tokens: TokenCount) -> Iterator[Piece]:
-    found = sentences(text)
+def _prose(block: Block, room: int, tokens: TokenCount, frames: tuple[Frame, ...]) -> Iterator[Piece]:
+    """Yield sentences; the last stays with what the block must stay with."""
+    found = sentences(block.text)
     sizes = tokens.sizes([sentence for _, sentence in found])
-    for number, ((space, sentence), size) in enumerate(zip(found, sizes, strict=True)):
-        before = space if number else joint
+    for number, ((space, sentence), size) in enumerate(zip(found, sizes, strict=True), 1):
+        before = space if number > 1 else block.joint
         if size <= room:
-            yield Piece(sentence, size, before)
+            yield Piece(sentence, size, before, frames, block.keep_with_next and number == len(found))
         else:
-            yield from _sliced(sentence, before, room, tokens)
+            yield from _sliced(sentence, before, room, tokens, frames)
 
 
-def _sliced(text: str, joint: str, room: int, tokens: TokenCount) -> Iterator[Piece]:
+def _sliced(text: str, joint: str, room: int, tokens: TokenCount, frames: tuple[Frame, ...]) -> Iterator[Piece]:
     """Yield slices of a text between words, or where there are no words, between characters."""
     width = max(room // 2, _SHORTEST_SLICE)
     slices = re.compile(rf"\s*+(?:\S.{{0,{width - 1}}}(?=\s|\Z)|\S{{1,{width}}})", re.DOTALL)
@@ -116,7 +151,7 @@ def _sliced(text: str, joint: str, room: int, tokens: TokenCount) -> Iterator[Pi
             continue
         bare = piece.lstrip()
         if bare:
-            yield Piece(bare, size, joint or piece[: len(piece) - len(bare)])
+            yield Piece(bare, size, joint or piece[: len(piece) - len(bare)], frames)
         joint = ""
 
 

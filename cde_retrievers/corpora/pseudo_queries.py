@@ -8,7 +8,8 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from cde_retrievers.corpora.splitting import Section, markdown_sections, text_below_path
+from cde_retrievers.corpora.readers.documents import markup_of
+from cde_retrievers.corpora.splitting import Section, sections_of, text_below_path
 from cde_retrievers.retrieval.document import Document
 
 Kind = Literal["title", "heading", "sentence"]
@@ -62,13 +63,14 @@ class Outline:
 def outline(document: Document) -> Outline:
     """Return the parts that a document is divided into.
 
-    Its title is the metadata's `title`, else the heading that a Markdown text of several begins with. A part that
+    Its title is the metadata's `title`, else the heading that a text of several begins with. A part that
     `ReadOptions(split="headings")` made is one section, whose heading its metadata gives.
     """
     title, heading = (_text_or_none(document.metadata.get(field)) for field in ("title", "heading"))
     if heading is not None:
         return Outline(title, (Section(heading, text_below_path(document)),))
-    preamble, *sections = markdown_sections(document.text)
+    file = _text_or_none(document.metadata.get("file"))
+    preamble, *sections = sections_of(document.text, markup_of(file or ""))
     if title is None and not preamble.text.strip() and len(sections) > 1 and sections[0].heading:
         title = sections[0].heading
     return Outline(title, (preamble, *sections))

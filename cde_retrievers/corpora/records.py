@@ -3,12 +3,14 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from cde_retrievers.corpora.files import File
 from cde_retrievers.corpora.read_options import Format, ReadOptions
 from cde_retrievers.errors import CorpusFileError, InvalidDocumentError, InvalidTextError, shown
 from cde_retrievers.retrieval.document import Document
+
+Markup = Literal["markdown", "text", "code"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +40,12 @@ class Record:
     Attributes:
         place: for messages.
         document: that was read there.
-        is_markdown: whether lines that begin with "#" can be headings.
+        markup: what its headings are: those of Markdown, underlined titles in plain text, nothing in code.
     """
 
     place: str
     document: Document
-    is_markdown: bool = True
+    markup: Markup = "markdown"
 
 
 _TEXT_COLUMNS = ("text",)

@@ -7,13 +7,14 @@ from hashlib import sha256
 from typing import Any
 
 from cde_retrievers.corpora.chunking import chunks_of, text_of
-from cde_retrievers.corpora.markdown import Block, Section, markdown_sections, plain_blocks
-from cde_retrievers.corpora.records import Record
+from cde_retrievers.corpora.markdown import Block, Section, markdown_sections
+from cde_retrievers.corpora.plain_text import plain_blocks, plain_sections
+from cde_retrievers.corpora.records import Markup, Record
 from cde_retrievers.corpora.token_count import TokenCount
 from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.retrieval.document import Document
 
-__all__ = ["PartRules", "Section", "markdown_sections", "split_record", "text_below_path"]
+__all__ = ["PartRules", "Section", "markdown_sections", "sections_of", "split_record", "text_below_path"]
 
 _BETWEEN_TITLES = " > "
 _SMALL = 8  # what has less than this part of the room is put together with its neighbours
@@ -71,15 +72,20 @@ class Part:
 
 
 def split_record(record: Record, by_headings: bool, rules: PartRules) -> Iterator[Record]:
-    """Yield the parts of a record as documents: below Markdown headings, or between paragraphs.
+    """Yield the parts of a record as documents: below its headings, or between paragraphs.
 
     The titles above a part stand in its text, and with `heading` and `heading_path` in its metadata. A record without
     text stays as it is.
     """
-    text = record.document.text
-    by_headings = by_headings and record.is_markdown
-    sections = markdown_sections(text) if by_headings else [Section(None, text, blocks=plain_blocks(text))]
+    sections = sections_of(record.document.text, record.markup if by_headings else "code")
     yield from as_documents(record, _parts(sections, rules))
+
+
+def sections_of(text: str, markup: Markup) -> list[Section]:
+    """Return the sections of a text, in order; the first is what stands before any heading."""
+    if markup == "markdown":
+        return markdown_sections(text)
+    return plain_sections(text) if markup == "text" else [Section(None, text, blocks=plain_blocks(text))]
 
 
 def as_documents(record: Record, parts: Iterable[Part]) -> Iterator[Record]:
@@ -132,7 +138,7 @@ def _with_text(sections: Sequence[Section]) -> list[Section]:
 
 
 def _title_block(section: Section) -> Block:
-    return Block(f"{'#' * section.level} {section.heading}", is_heading=True)
+    return Block(f"{'#' * section.level} {section.heading}", keep_with_next=True)
 
 
 def _blocks_below(section: Section, path: tuple[str, ...]) -> tuple[Block, ...]:

@@ -255,3 +255,20 @@ def test_a_value_that_changes_only_its_type_is_a_change(values):
     for value in values:
         changes = CorpusSync([Document("x", "a", {"m": 2, "n": value})], Index())
         assert len(list(changes)) == changes.replaced == (value is values[1])
+
+
+def test_what_sphinx_makes_of_its_pages_again_is_left_out_and_said_once(tmp_path, caplog):
+    for folder in ("manual", "other"):
+        for name in ("index.html", "genindex.html", "genindex-A.html", "search.html", "_sources/index.rst.txt"):
+            path = tmp_path / folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("<p>Tea is brewed.</p>")
+    (tmp_path / "manual" / "searchindex.js").write_text("")
+    with caplog.at_level(logging.WARNING):
+        found = [document.id for document in Corpus(tmp_path, ReadOptions(split="headings"))]
+    assert {name for name in found if name.startswith("manual")} == {"manual/index.html"}
+    assert len(found) == 6
+    [said] = [record.getMessage() for record in caplog.records if "Sphinx" in record.getMessage()]
+    assert "4 entries are left out (pages of Sphinx again: 4, such as manual/_sources)" in said
+    assert "follow_links" not in said
+    assert len(list(Corpus(tmp_path / "manual" / "_sources"))) == 1

@@ -4,12 +4,15 @@ import json
 import logging
 import sys
 import zipfile
+from html import escape
 
 import pytest
 from opened_files import counted_opens
 
 from cde_retrievers.corpora import Corpus, ReadOptions
+from cde_retrievers.corpora.literal import plain
 from cde_retrievers.corpora.readers.html import html_as_markdown
+from cde_retrievers.corpora.readers.pdf_margins import without_margins
 from cde_retrievers.corpora.readers.restructured_text import rst_as_markdown
 from cde_retrievers.errors import CorpusFileError, MissingDependencyError
 from cde_retrievers.storage.hashing import sha256_of_file
@@ -59,15 +62,18 @@ def write_docx(path, body=None):
         )
 
 
-def write_epub(path):
+def write_epub(path, contents=""):
     chapter = '<html xmlns="http://www.w3.org/1999/xhtml"><head><title/></head><body><h1>{}</h1><p>{}</p></body></html>'
+    shown = '<itemref idref="n"/>' if contents else ""
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("META-INF/container.xml", '<container><rootfile full-path="OPS/book.opf"/></container>')
         archive.writestr(
             "OPS/book.opf",
-            '<package><metadata/><manifest><item id="b" href="two%20b.xhtml"/><item id="a" href="one.xhtml"/>'
-            '</manifest><spine><itemref idref="a"/><itemref idref="b"/></spine></package>',
+            f'<package><metadata/><manifest>{contents}<item id="b" href="two%20b.xhtml"/>'
+            f'<item id="a" href="one.xhtml"/></manifest><spine>{shown}<itemref idref="a"/><itemref idref="b"/></spine>'
+            "</package>",
         )
+        archive.writestr("OPS/nav.xhtml", chapter.format("Contents", "1 Tea 2 Green"))
         archive.writestr("OPS/one.xhtml", chapter.format("Tea", "Tea is brewed."))
         archive.writestr("OPS/two b.xhtml", chapter.format("Green", "From leaves."))
 
@@ -156,16 +162,20 @@ def test_every_kind_of_document_is_split_at_its_headings(tmp_path, name):
     assert not [word for word in unwanted for part in parts if word in part.text]
 
 
+def shown(page):
+    return plain(html_as_markdown(page))
+
+
 def test_a_page_as_markdown():
-    assert html_as_markdown(PAGE) == (
+    assert shown(PAGE) == (
         "# Tea\n\nTea is brewed with hot water.\n\n## Green\n\nFrom leaves.\n\n* one\n\n   * inner\n\n* two\n\n"
-        "```py\n# no heading\nx = 1\n```\n\n| a | b |\n|---|---|\n| 1\\|2 | x y |\n\n\\# 5 is no heading\n"
+        "```py\n# no heading\nx = 1\n```\n\n| a | b |\n|---|---|\n| 1|2 | x y |\n\n# 5 is no heading\n"
     )
-    assert html_as_markdown("<title>Tea</title><h2>Green</h2>x") == "# Tea\n\n## Green\n\nx\n"
-    assert html_as_markdown("<title>Tea | The site</title><h2>Tea</h2>x") == "## Tea\n\nx\n"
-    assert html_as_markdown("") == ""
-    assert html_as_markdown("<p>a<br>b</p>") == "a\nb\n"
-    assert html_as_markdown("a < b &lt;c&gt;") == "a < b <c>\n"
+    assert shown("<title>Tea</title><h2>Green</h2>x") == "# Tea\n\n## Green\n\nx\n"
+    assert shown("<title>Tea | The site</title><h2>Tea</h2>x") == "# Tea\n\nx\n"
+    assert shown("") == ""
+    assert shown("<p>a<br>b</p>") == "a\nb\n"
+    assert shown("a < b &lt;c&gt;") == "a < b <c>\n"
 
 
 @pytest.mark.parametrize(
@@ -179,12 +189,172 @@ def test_pages_that_nest_without_end_take_no_longer_than_others(tmp_path, page):
         assert "nested more than 5,000 levels deep" in str(error) or "holds no documents" in str(error)  # noqa: PT017
 
 
+OPTIONS = """<title>brew</title><h2>Options</h2><dl>
+<dt>--hot</dt><dt>--no-hot</dt><dd><p>{long}</p><pre>brew --hot</pre><p>{long}</p></dd>
+<dt><div>--cups</div></dt><dd>How many:<ul><li>one</li><li>two</li></ul></dd>
+<dt>--leaf <i>name</i></dt><dd>Which.<dl><dt>green</dt><dd>{long}{long}</dd><dt>black</dt><dd>Strong.</dd></dl></dd>
+<dt>--version</dt></dl>after"""
+
+
+def test_a_definition_is_an_item_that_begins_with_its_terms():
+    assert shown(OPTIONS.format(long="Hot.")) == (
+        "# brew\n\n## Options\n\n* --hot\n   --no-hot\n\n   Hot.\n\n   ```\n   brew --hot\n   ```\n\n   Hot.\n\n"
+        "* --cups\n\n   How many:\n\n   * one\n\n   * two\n\n* --leaf name\n\n   Which.\n\n"
+        "   * green\n\n      Hot.Hot.\n\n   * black\n\n      Strong.\n\n* --version\n\nafter\n"
+    )
+
+
+@pytest.mark.parametrize("chunk_tokens", [40, 60, 100])
+def test_no_part_ends_with_a_term_and_what_continues_repeats_it(tmp_path, chunk_tokens):
+    (tmp_path / "a.html").write_text(OPTIONS.format(long="It is drunk hot from small cups in winter. " * 5))
+    parts = list(Corpus(tmp_path, ReadOptions(split="headings", chunk_tokens=chunk_tokens)).check())
+    assert len(parts) > 2
+    for part in parts:
+        assert part.text.split("\n")[-1].strip("* ") not in ("--hot", "--no-hot", "--cups", "--leaf name", "green")
+        assert "It is drunk" not in part.text or "--hot\n   --no-hot" in part.text or "* green" in part.text
+        assert "* green" not in part.text or "* --leaf name" in part.text
+
+
+def test_texts_of_pages_are_not_taken_for_markdown(tmp_path):
+    texts = [
+        "<upstream> is a name",
+        "36. ECPG",
+        "- minus",
+        "[a]: http://x",
+        "use <a href> and <!-- --> and &amp;",
+        "|a|b|",
+    ]
+    texts += ["***", "---", "#", "1) x", "```", "    x", "a\n=", "> x", "*a* _b_ [c](d) \\* `e", "snake_case_name"]
+    page = "".join(f"<p>{escape(text)}</p>" for text in texts) + "<p>a<br># b<br>===</p>"
+    title = "The `*args` of list<str> & \\d_x_ [a](b)"
+    (tmp_path / "a.html").write_text(
+        f"<h1>{escape(title)}</h1>{page}<table><tr><th>a|b</th></tr><tr><td>c</td></tr></table>"
+    )
+    lines = [" ".join(text.split()) for text in texts] + ["a\n# b\n==="]
+    expected = "\n\n".join([*lines, "| a|b |\n|---|\n| c |"])
+    [part] = Corpus(tmp_path, ReadOptions(split="headings", chunk_tokens=500)).check()
+    assert part.metadata["heading_path"] == title
+    assert part.text == f"{title}\n\n{expected}"
+    [whole] = Corpus(tmp_path).check()
+    assert whole.text == f"# {title}\n\n{expected}\n"
+
+
+def test_a_heading_or_code_within_lists_leaves_the_rest_as_it_is():
+    item = "<ol start=9>" + "<li>x</li>" * 9 + "<li>ten<p>more</p><ul><li>a<pre>b\n\nc</pre>d</li></ul></li></ol>"
+    assert shown(item).endswith(
+        "10. ten\n\n    more\n\n    * a\n\n       ```\n       b\n\n       c\n       ```\n\n       d\n"
+    )
+    assert shown("<ul><li><ul><li>a<h2>B</h2><p>c</p></li></ul></li></ul><p>d") == "   * a\n\n## B\n\nc\n\nd\n"
+
+
+def test_a_page_without_a_first_heading_is_called_by_its_title(tmp_path):
+    (tmp_path / "a.html").write_text("<title>brew \u2014 make tea</title><h2>brew</h2>Makes tea.<h2>Notes</h2>None.")
+    (tmp_path / "b.html").write_text("<title>Tea</title><pre># no heading</pre><h2>Notes</h2>None.")
+    found = [part.metadata["heading_path"] for part in Corpus(tmp_path, ReadOptions(split="headings", max_words=9))]
+    assert found == ["brew", "brew > Notes", "Tea", "Tea > Notes"]
+
+
+def test_the_title_of_a_note_is_of_the_note_alone():
+    note = '<div class="note"><h3 class="title">Note</h3><p>Hot.</p></div>'
+    assert shown(f"<h1>Tea</h1>{note}<p>More.") == "# Tea\n\nNote:\n\nHot.\n\nMore.\n"
+    definitions = "<dl><dt>a<dd>A.<h4>See?</h4>B.<dt>b<dd>C.</dl>"
+    assert shown(f"<h1>Tea</h1>{definitions}") == "# Tea\n\n* a\n\n   A.\n\n   See?\n\n   B.\n\n* b\n\n   C.\n"
+    assert shown("<dl><dd><h1>Tea</h1>Hot.</dl>") == "# Tea\n\nHot.\n"
+
+
+TEXT = "<p>Tea is brewed from leaves.</p>"
+LINKS = "".join(f'<li><a href="{n}.html">Page {n}</a></li>' for n in range(5))
+CHROME = {
+    "DocBook": '<div class="navheader"><table><tr><td><a href="x">Prev</a></td><th>Up</th></tr></table></div>',
+    "DocBook's contents": '<div class="toc"><p>Contents</p><dl><dt><a href="x">x</a></dt></dl></div>',
+    "Sphinx": '<div class="related"><h3>Navigation</h3><ul><li><a href="x">index</a></li></ul></div>',
+    "role": '<div role="navigation"><h2>Menu</h2><p>Menu</p></div>',
+    "Texinfo": '<div><p>Next: <a href="b" rel="next">B</a>, Up: <a href="a" rel="up">A</a> [x]</p></div>',
+    "links to neighbours": '<table><tr><td><a rel="prev" href="x">Before</a></td><td>|</td></tr></table>',
+    "a link to a neighbour": '<div><a rel="next" href="x">Next</a> | </div>',
+    "contents": f"<ul>{LINKS}</ul>",
+    "contents in contents": f'<ol><li><a href="#x">X</a><ul>{LINKS}</ul></li></ol>',
+    "letters": "<p>" + " | ".join(f'<a href="#{c}">{c}</a>' for c in "ABC") + "</p>",
+    "EPUB": '<section epub:type="toc"><h2>Contents</h2><p>Tea</p></section>',
+    "anchor": '<a href="#x">\u00b6</a>',
+}
+
+
+@pytest.mark.parametrize("kind", CHROME)
+def test_what_a_page_shows_beside_its_text_is_left_out(kind):
+    page = f"<body><div><h1>Tea</h1>{CHROME[kind]}{TEXT}{CHROME[kind]}</div></body>"
+    assert shown(page) == "# Tea\n\nTea is brewed from leaves.\n"
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        LINKS.replace('href="', 'href="https://example.org/'),
+        LINKS.replace("</li>", ": a page about tea</li>"),
+        "<li><a href='a'>One</a></li><li><a href='b'>Two</a></li>",
+    ],
+)
+def test_lists_that_say_more_than_the_pages_they_lead_to_are_kept(kept):
+    assert shown(f"<h1>Tea</h1><ul>{kept}</ul>").count("\n* ") == kept.count("<li>")
+
+
+def test_a_page_of_nothing_but_links_is_its_title_or_else_its_links():
+    assert shown(f"<title>Index</title><ul>{LINKS}</ul>") == "# Index\n"
+    assert shown(f"<ul>{LINKS}</ul>").startswith("* Page 0\n")
+
+
+PAGES = [
+    "CONTENTS\n1 Tea . . . . . . . . . . 3\n1.1 Green . . . . . . . ii\nText...\nwith dots .... 5 times\ni",
+    "The Tea Book, Release 4\nTea is brewed.\n2 Chapter 1. Tea",
+    "The Tea Book, Release 4\nStep 1\nTea is hot.\nItem 7\n1.1. Green 3",
+    "The Tea Book, Release 4\nStep 2\nTea is hot.\nItem 7\n4 Chapter 1. Tea",
+    "The Tea Book, Release 4\nStep 2\nTea is cold.\n1.1. Green 5",
+    "The Tea Book, Release 4\nTea is cold.\nSo it is.\n6 Chapter 1. Tea",
+    "The Tea Book, Release 4\n\nThe end.\n1.1. Green 7",
+]
+
+
+def test_pages_lose_what_only_says_where_one_is():
+    shown = [page.strip().split("\n") for page in without_margins(PAGES)]
+    assert shown == [
+        ["CONTENTS", "Text...", "with dots .... 5 times", "i"],
+        ["The Tea Book, Release 4", "Tea is brewed."],
+        ["Step 1", "Tea is hot.", "Item 7"],
+        ["Step 2", "Tea is hot.", "Item 7"],
+        ["Step 2", "Tea is cold."],
+        ["Tea is cold.", "So it is."],
+        ["The end."],
+    ]
+    assert without_margins(PAGES[:2])[1] == PAGES[1]
+    assert without_margins(["Page 1 of 3", "Page 2 of 3", "Page 3 of 3"]) == [
+        "Page 1 of 3",
+        "Page 2 of 3",
+        "Page 3 of 3",
+    ]
+    slides = [f"Step {n}\n\nDo {n * n}." if n < 4 else f"Done {n * n}.\nAt last {n * n}." for n in range(1, 9)]
+    assert without_margins(slides) == slides
+    assert without_margins(["." * 200_000 + "x", ". " * 100_000])
+
+
+def test_a_pdf_is_read_without_its_contents_and_as_it_is(tmp_path):
+    lines = ("Tea", "Green . . . . . . . . 4", "36. ECPG", "<div> is a tag", "[a]: b", "Green", "a *b* c")
+    write_pdf(tmp_path / "a.pdf", lines)
+    found = [part.text for part in Corpus(tmp_path, ReadOptions(split="headings")).check()]
+    assert found == ["Tea\n\n36. ECPG\n<div> is a tag\n[a]: b\n\n## Green\n\na *b* c"]
+
+
+def test_a_book_is_read_without_its_table_of_contents(tmp_path):
+    write_epub(tmp_path / "a.epub", contents='<item id="n" href="nav.xhtml" properties="nav"/>')
+    [book] = Corpus(tmp_path).check()
+    assert book.text == "# Tea\n\nTea is brewed.\n\n\n# Green\n\nFrom leaves.\n"
+
+
 def test_titles_of_restructured_text():
     text = "====\nBook\n====\n\nPart\n====\n\nA::\n\n  # code\n\nChapter\n-------\n\n"
     text += ".. note:: Take care.\n   Now.\n\n# five\n"
-    shown = [line for line in rst_as_markdown(text).split("\n") if line]
+    shown = [line for line in plain(rst_as_markdown(text)).split("\n") if line]
     assert shown == [
-        *("# Book", "## Part", "A:", "```", "# code", "```", "### Chapter", "Take care.", "Now.", "\\# five")
+        *("# Book", "## Part", "A:", "```", "# code", "```", "### Chapter", "Take care.", "Now.", "# five")
     ]
 
 

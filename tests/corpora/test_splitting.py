@@ -312,6 +312,93 @@ def test_a_splitter_that_is_none_is_refused(tmp_path):
         list(Corpus(tmp_path, splitter=lambda text: [1]))
 
 
+# Plain text
+
+MANUAL = f"""brew(1)
+=======
+
+NAME
+----
+brew - make tea
+
+# Not a title
+
+Run this:
+----
+$ brew
+# a comment
+----
+
+[NOTE]
+------
+{LONG}
+
+--hot::
+
+  {LONG}
+OPTIONS
+-------
+{LONG}
+
+------
+brew 1
+------
+
+=====
+Again
+=====
+
+* a
+# b
+---
+"""
+
+
+def test_plain_text_has_no_headings_but_titles_underlined_from_end_to_end(tmp_path):
+    found = parts(tmp_path, MANUAL, "a.txt")
+    assert list(dict.fromkeys(d.metadata["heading_path"] for d in found)) == [
+        "brew(1) > NAME",
+        "brew(1) > NAME > Again",
+    ]
+    whole = "".join("".join(text_below_path(d) for d in found).split())
+    below = MANUAL.replace("brew(1)\n=======", "").replace("NAME\n----", "").replace("=====\nAgain\n=====", "")
+    assert whole == "".join(below.split())
+    assert parts(tmp_path, MANUAL.replace("\n", "\r\n"), "a.txt") == found
+    assert all("heading" not in d.metadata for d in parts(tmp_path, "# Tea\n\ntext\n\n## Hot\n", "a.txt"))
+
+
+def test_what_announces_the_next_paragraph_stays_with_it(tmp_path):
+    for name, lead in (("a.txt", "--hot::"), ("a.md", "Like this:"), ("a.md", "- item\n\n  So:")):
+        for path in tmp_path.iterdir():
+            path.unlink()
+        follow = "  indented\n  text" if name == "a.txt" else "  ```\n  brew\n  ```"
+        found = parts(
+            tmp_path, f"{LONG}\n\n{lead}\n\n{follow}\n\n{LONG}", name, chunk_tokens=words(LONG) + words(lead) + 1
+        )
+        assert sum(lead in d.text for d in found) == 1
+        assert all(d.text.rstrip()[-1] != ":" for d in found)
+
+
+def test_an_item_that_is_cut_begins_again_as_it_began(tmp_path):
+    nested = (
+        f"* `hot` {{boolean}}\n  * `a` {LONG}\n  * `b` {LONG}\n* `cold`\n\n  {LONG}{LONG}\n\n  ```sh\n  brew\n  ```\n"
+    )
+    found = [d.text for d in parts(tmp_path, nested, chunk_tokens=80)]
+    assert len(found) > 3
+    assert all(text.startswith("* `hot`") for text in found if "* `a`" in text or "* `b`" in text)
+    assert all("* `cold`" in text for text in found if "brew\n" in text)
+    [long] = {text for text in found if text.count("Tea is") and "`a`" in text}
+    assert "* `a`" in long
+
+
+def test_the_sources_of_a_sphinx_page_are_what_they_are(tmp_path):
+    found = parts(tmp_path, f"Tea\n===\n\n.. note:: {LONG}\n", "a.rst.txt")
+    assert [d.metadata["heading"] for d in found] == ["Tea"]
+    assert ".. note" not in found[0].text
+    found = parts(tmp_path, f"# Milk\n\n{LONG}\n", "b.md.txt")
+    assert [d.metadata["heading"] for d in found] == ["Tea", "Milk"]
+
+
 def calls_in(run):
     """The number of functions called meanwhile, steps of generators included."""
     count = 0

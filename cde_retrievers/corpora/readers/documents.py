@@ -14,10 +14,13 @@ from cde_retrievers.corpora.readers.notebook import notebook_as_markdown
 from cde_retrievers.corpora.readers.pdf import pdf_as_markdown
 from cde_retrievers.corpora.readers.restructured_text import rst_as_markdown
 from cde_retrievers.corpora.readers.word import docx_as_markdown
+from cde_retrievers.corpora.records import Markup
 from cde_retrievers.errors import CDEError, CorpusFileError
 
 # Of file names in lower case.
-TEXTS = (".txt", ".text", ".md", ".markdown")
+_PLAIN_TEXTS = (".txt", ".text")
+TEXTS = (*_PLAIN_TEXTS, ".md", ".markdown")
+_SOURCES = (".rst.txt", ".md.txt")  # as Sphinx keeps them beside its pages
 CODE = (
     *(".py", ".pyi", ".js", ".mjs", ".ts", ".tsx", ".jsx", ".java", ".kt", ".scala", ".c", ".h", ".cc", ".cpp", ".hpp"),
     *(".cs", ".go", ".rs", ".rb", ".php", ".swift", ".lua", ".pl", ".r", ".jl", ".sh", ".sql"),
@@ -42,14 +45,22 @@ def is_code(name: str) -> bool:
     return name.lower().endswith(CODE)
 
 
+def markup_of(name: str) -> Markup:
+    """Return what the text is that `read_document` returns for a file."""
+    if is_code(name):
+        return "code"
+    return "text" if name.lower().endswith(_PLAIN_TEXTS) and not name.lower().endswith(_SOURCES) else "markdown"
+
+
 def read_document(file: File, reading: ReadOptions) -> str:
-    """Return a whole file: as Markdown if it is of a kind that can be converted, else as it is.
+    """Return a whole file: as Markdown, with `literal` texts, if it is of a kind that is converted; else as it is.
 
     Raises:
         CorpusFileError: it cannot be read or decoded, is damaged or too long.
         MissingDependencyError: its kind needs a package that is not installed; names the extra.
     """
-    path, ending = file.path, file.path.suffix.lower()
+    path, name = file.path, file.path.name.lower()
+    ending = Path(name.removesuffix(".txt") if name.endswith(_SOURCES) else name).suffix
     if ending in _OF_BYTES:
         what, read = _OF_BYTES[ending]
         with file.opened() as content:

@@ -34,11 +34,14 @@ def epub_as_markdown(file: BinaryIO, limit: int) -> str:
 
 
 def _chapters(archive: ZipFile) -> Iterator[str]:
-    """Yield the names of the chapters in the archive, in reading order."""
+    """Yield the names of the chapters in the archive, in reading order, without the table of contents."""
     package = next(node["full-path"] for node in _elements(archive, _CONTAINER, "rootfile"))
-    files = {node["id"]: node["href"] for node in _elements(archive, package, "item")}
+    items = _elements(archive, package, "item")
+    files = {node["id"]: node["href"] for node in items}
+    contents = {node["id"] for node in items if "nav" in (node.get("properties") or "").split()}
     for node in _elements(archive, package, "itemref"):
-        yield posixpath.normpath(posixpath.join(posixpath.dirname(package), unquote(files[node["idref"]])))
+        if node["idref"] not in contents:
+            yield posixpath.normpath(posixpath.join(posixpath.dirname(package), unquote(files[node["idref"]])))
 
 
 def _elements(archive: ZipFile, name: str, tag: str) -> list[dict[str, Any]]:

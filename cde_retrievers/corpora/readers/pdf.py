@@ -1,18 +1,18 @@
 """PDF files as Markdown: the text of their pages, with the headings that their outline names."""
 
-import re
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from cde_retrievers.corpora.decoding import too_long
+from cde_retrievers.corpora.literal import literal
+from cde_retrievers.corpora.readers.pdf_margins import without_margins
 from cde_retrievers.util.imports import imported
 
-_MARK = re.compile(r"^([ \t]*)(#|```|~~~|={3,}|-{3,})", re.MULTILINE)
 _DEEPEST = 6
 
 
 def pdf_as_markdown(file: BinaryIO, limit: int) -> str:
-    """Return the text of all pages.
+    """Return the text of all pages, `literal`, without running heads, page numbers and dotted lines of contents.
 
     Raises:
         MissingDependencyError: pypdf is not installed; names the extra.
@@ -21,15 +21,16 @@ def pdf_as_markdown(file: BinaryIO, limit: int) -> str:
     reader = imported("pypdf", "reading PDF", extra="docs").PdfReader(file)
     if reader.is_encrypted and not reader.decrypt(""):
         raise ValueError("it is protected by a password")
-    headings = _headings(reader)
     pages, left = [], limit
-    for number, page in enumerate(reader.pages):
-        text = _MARK.sub(r"\1\\\2", page.extract_text())
+    for page in reader.pages:
+        text = page.extract_text()
         left -= len(text)
         if left < 0:
             raise too_long(file.name, limit)
-        pages.append(_with_headings(text, headings.get(number, [])))
-    return "\n\n".join(pages) + "\n"
+        pages.append(text)
+    headings = _headings(reader)
+    shown = enumerate(without_margins(pages))
+    return "\n\n".join(_with_headings(text, headings.get(number, [])) for number, text in shown) + "\n"
 
 
 def _headings(reader: Any) -> dict[int, list[tuple[int, str]]]:
@@ -55,9 +56,10 @@ def _with_headings(text: str, headings: list[tuple[int, str]]) -> str:
     """Make headings of the lines that are titles; a title that no line is stands above the page."""
     lines = text.split("\n")
     places = {" ".join(line.split()): place for place, line in reversed(list(enumerate(lines)))}
+    lines = literal(text).split("\n")
     above = []
     for level, title in headings:
-        heading = f"{'#' * level} {title}"
+        heading = f"{'#' * level} {literal(title)}"
         place = places.get(title)
         if place is None:
             above.append(heading)

@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterator
 from textwrap import dedent
 
+from cde_retrievers.corpora.literal import NOT_A_MARK
+
 _ADORNMENT = re.compile(r"([!-/:-@\[-`{-~])\1{2,}[ \t]*")
 _EXPLICIT = re.compile(r"\.\.(?:[ \t]+(?P<text>.*))?")
 _DIRECTIVE = re.compile(r"(?P<name>[\w.:+-]+?)::(?:[ \t]+(?P<argument>.*))?")
@@ -41,7 +43,7 @@ def _converted(lines: list[str], styles: list[tuple[str, bool]]) -> Iterator[str
             body, place = _indented(lines, place + 1)
             yield from ("" if shown == "::" else shown[:-1], *_fenced(body, ""))
         else:
-            yield re.sub(r"^(\s*)(#{1,6}\s)", r"\1\\\2", line)
+            yield re.sub(r"^(?=\s*#{1,6}\s)", NOT_A_MARK, line)
             place += 1
 
 
