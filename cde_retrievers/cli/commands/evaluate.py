@@ -1,5 +1,7 @@
 """`eval` and `report`: what context does for a corpus."""
 
+import shlex
+from dataclasses import replace as with_changes
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,6 +11,7 @@ from typer import BadParameter, Option
 from cde_retrievers.cli.commands.build import refuse_inside
 from cde_retrievers.cli.options.common import ModelOptions, OutputOptions
 from cde_retrievers.cli.options.evaluation import ComparisonOptions, EvaluationSource
+from cde_retrievers.cli.options.groups import arguments_of
 from cde_retrievers.cli.session import session
 from cde_retrievers.encoder.cut_texts import counted_cut_texts
 from cde_retrievers.errors import CDEError, EvaluationDataError, PathInUseError
@@ -97,7 +100,7 @@ def report(
         say_cut_texts(encoder, data.texts, run, reading)
         with counted_cut_texts():
             if choice.queries is not None and choice.qrels is None:
-                _write_marking_page(run, encoder, data, compared, out, reading.source, choice.queries)
+                _write_marking_page(run, encoder, data, compared, out, _with_marks(reading, model, choice))
                 return
             comparison = write_report(encoder, data, out, **compared, show_progress=run.show_progress)
         told = f"{out}: open it in a browser"
@@ -110,22 +113,35 @@ def _write_marking_page(
     data: "RetrievalDataset",
     compared: "dict[str, Any]",
     out: Path,
-    source: Path,
-    queries: Path,
+    command: str,
 ) -> None:
-    """Write the page on which the right hits are marked, and say what to do with it."""
+    """Write the page on which the right hits are marked, and say what to do with it: give the command."""
     from cde_retrievers.report import marking_page
 
     idle = [name for name in _COMPARED_CONTEXTS if compared[name]]
     if idle:
         raise BadParameter("the page for marking shows no other contexts; give it together with --qrels")
     modes = {"modes": compared["modes"]} if "modes" in compared else {}
-    marking_page(encoder, data, out, others=compared["others"], **modes, show_progress=run.show_progress)
+    others = compared["others"]
+    marking_page(encoder, data, out, others=others, **modes, command=command, show_progress=run.show_progress)
     run.answer(
-        {"data": data.name, "documents": len(data.texts), "queries": len(data.judged.queries), "report": str(out)},
-        f"{out}: open it in a browser, mark the right hits and save them; then evaluate with them, and with the same "
-        f"options for reading:",
-        f"cde-retrievers eval {source} --queries {queries} --qrels marked.tsv",
+        {
+            "data": data.name,
+            "documents": len(data.texts),
+            "queries": len(data.judged.queries),
+            "report": str(out),
+            "command": command,
+        },
+        f"{out}: open it in a browser, mark the right hits and save them; then evaluate with them:",
+        command,
+    )
+
+
+def _with_marks(reading: EvaluationSource, model: ModelOptions, choice: ComparisonOptions) -> str:
+    """Return the command that evaluates with the marks what was searched for the page."""
+    given = with_changes(choice, qrels="marked.tsv")
+    return shlex.join(
+        ["cde-retrievers", "eval", *(part for group in (reading, model, given) for part in arguments_of(group))]
     )
 
 
