@@ -14,6 +14,7 @@ from cde_retrievers.index.compaction import accelerated, merged_tail
 from cde_retrievers.index.incoming_documents import batches
 from cde_retrievers.index.manifest import Manifest, SegmentEntry, Staging
 from cde_retrievers.index.segment_writer import write_segment
+from cde_retrievers.index.snapshot import Snapshot
 from cde_retrievers.index.store import IndexStore
 from cde_retrievers.retrieval.document import Document, to_line
 from cde_retrievers.util.progress import progress_bar
@@ -37,6 +38,7 @@ def build_generation(
     named: Callable[[], int],
     total: int | None,
     show_progress: bool | None,
+    before: Snapshot | None = None,
 ) -> Manifest:
     """Embed the remaining documents under the context, batch by batch, and finish the staged generation.
 
@@ -49,6 +51,7 @@ def build_generation(
         named: number of documents that were assigned an id so far.
         total: number of documents, if known.
         show_progress: None shows a bar for long work only.
+        before: documents of the same context, whose vectors are used again by text.
 
     Returns:
         The manifest, ready to be served.
@@ -68,7 +71,7 @@ def build_generation(
                 bar.update(len(batch))
             else:
                 start = time.perf_counter()
-                vectors = embedded(embedder, batch, context, staged.width, bar)
+                vectors = reused_or_embedded(before, embedder, batch, context, staged.width, bar)
                 staging = staging.model_copy(update={"seconds": staging.seconds + time.perf_counter() - start})
                 entry = write_segment(store.home, batch, vectors, context.terms)
                 staged, staging = _append(store, staged, staging, entry, len(batch), digest, named())
@@ -106,6 +109,29 @@ def _chained(digest: str, batch: list[Document]) -> str:
 def size_of(documents: Iterable[object]) -> int | None:
     """Return the number of documents, or None if the collection has no length."""
     return len(documents) if is_iterable(documents) and isinstance(documents, Sized) else None
+
+
+def reused_or_embedded(
+    before: Snapshot | None,
+    embedder: Embedder,
+    documents: Sequence[Document],
+    context: CorpusContext,
+    width: int,
+    bar: "tqdm[Any]",
+) -> Embeddings:
+    """Return vectors (n, W): those that `before` has for the same texts; the others are embedded as in `embedded`."""
+    vectors = np.empty((len(documents), width), dtype=np.float32)
+    new = []
+    for place, document in enumerate(documents):
+        known = None if before is None else before.vector_of_text(document.text)
+        if known is None:
+            new.append(place)
+        else:
+            vectors[place] = known
+    bar.update(len(documents) - len(new))
+    if new:
+        vectors[new] = embedded(embedder, [documents[place] for place in new], context, width, bar)
+    return vectors
 
 
 # Seconds of work on a slow CPU: a bar that stands still for a minute looks like a program that hangs.
