@@ -18,7 +18,8 @@ from cde_retrievers.evaluation.precomputed import embedded_once
 from cde_retrievers.evaluation.searchers import Contextual, Searcher, check_mode, hits_of, without_context
 from cde_retrievers.index.queries import Mode
 from cde_retrievers.report.html import rendered
-from cde_retrievers.report.writer import checked_target, write_page
+from cde_retrievers.report.writer import write_page
+from cde_retrievers.storage.atomic import checked_target
 from cde_retrievers.storage.hashing import sha256_of_json
 from cde_retrievers.util.imports import require
 from cde_retrievers.validation.signatures import validated

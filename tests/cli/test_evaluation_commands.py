@@ -183,6 +183,31 @@ def test_what_is_not_possible_is_refused_before_the_model_is_loaded(
     assert not (tmp_path / "report.html").exists()
 
 
+@pytest.mark.parametrize(
+    ("options", "part"),
+    [
+        (["--queries", "missing.txt"], "missing.txt does not exist"),
+        (["--queries", "questions.txt", "--qrels", "missing.tsv"], "missing.tsv does not exist"),
+        (["--queries", "questions.txt", "--qrels", "questions.txt"], "questions.txt"),
+        (["--context-of", "nowhere"], "nowhere does not exist"),
+        (["--out", "there.json"], "there.json already exists"),
+    ],
+)
+@pytest.mark.parametrize("command", ["eval", "report"])
+def test_files_are_looked_at_before_anything_heavy_is_imported(
+    run, stories, questions, tmp_path, monkeypatch, command, options, part
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "there.json").write_text("{}")
+    monkeypatch.setitem(sys.modules, "cde_retrievers.cli.evaluation_tables", None)
+    out = [] if command == "eval" or "--out" in options else ["--out", "report.html"]
+    result = run(command, stories, *out, *options)
+    assert_refused(result, part)
+    assert "unexpected" not in result.stderr
+    result = run(command, "no such folder", "--out", "other.html")
+    assert_refused(result, "no such folder does not exist")
+
+
 def test_judgements_that_are_not_there_cannot_be_named(run, stories):
     assert_refused(run("eval", stories, "--qrels", "dev"), "has no judgements (qrels/)", exit_code=2)
 
