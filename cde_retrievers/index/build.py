@@ -3,7 +3,6 @@
 import hashlib
 import time
 from collections.abc import Callable, Iterable, Sequence, Sized
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,12 +16,9 @@ from cde_retrievers.index.segment_writer import write_segment
 from cde_retrievers.index.snapshot import Snapshot
 from cde_retrievers.index.store import IndexStore
 from cde_retrievers.retrieval.document import Document, to_line
-from cde_retrievers.util.progress import progress_bar
+from cde_retrievers.util.progress import Progress, progress_bar
 from cde_retrievers.validation.signatures import is_iterable
 from cde_retrievers.validation.vectors import Embeddings, checked_embeddings
-
-if TYPE_CHECKING:
-    from tqdm import tqdm
 
 
 class SourceChangedError(Exception):
@@ -61,7 +57,7 @@ def build_generation(
     """
     staging = staged.staging or Staging(settings={}, batch=1)
     done, skipped, digest = staging.consumed, 0, ""
-    with cut_texts_told_once(), progress_bar(total, show_progress, "Indexing", "document") as bar:
+    with cut_texts_told_once(), _bar(total, show_progress, done) as bar:
         for batch in batches(documents, staging.batch):
             digest = _chained(digest, batch)
             if skipped < done:
@@ -78,6 +74,10 @@ def build_generation(
     if skipped < done:
         raise SourceChangedError
     return accelerated(store, staged)
+
+
+def _bar(total: int | None, show_progress: bool | None, done: int) -> Progress:
+    return progress_bar(total, show_progress, "Indexing", "document", at_once=done > 0)
 
 
 def _append(
@@ -117,7 +117,7 @@ def reused_or_embedded(
     documents: Sequence[Document],
     context: CorpusContext,
     width: int,
-    bar: "tqdm[Any]",
+    bar: Progress,
 ) -> Embeddings:
     """Return vectors (n, W): those that `before` has for the same texts; the others are embedded as in `embedded`."""
     vectors = np.empty((len(documents), width), dtype=np.float32)
@@ -139,7 +139,7 @@ _AT_A_TIME = 512
 
 
 def embedded(
-    embedder: Embedder, documents: Sequence[Document], context: CorpusContext, width: int, bar: "tqdm[Any]"
+    embedder: Embedder, documents: Sequence[Document], context: CorpusContext, width: int, bar: Progress
 ) -> Embeddings:
     """Embed n documents under the context -> unit vectors (n, W); the bar counts documents.
 

@@ -4,7 +4,6 @@ Axes: R rows, W width.
 """
 
 from collections.abc import Container, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,11 +20,8 @@ from cde_retrievers.index.segment_writer import write_deletions, write_segment
 from cde_retrievers.index.snapshot import Snapshot
 from cde_retrievers.index.sources_file import SourceRecord, read_sources, with_record, write_sources
 from cde_retrievers.retrieval.document import Document
-from cde_retrievers.util.progress import progress_bar
+from cde_retrievers.util.progress import Progress, progress_bar
 from cde_retrievers.validation.vectors import Embeddings, checked_embeddings
-
-if TYPE_CHECKING:
-    from tqdm import tqdm
 
 
 class IndexWriter:
@@ -116,7 +112,7 @@ class IndexWriter:
     def _validator(self, *, replacing: bool) -> DocumentValidator:
         return DocumentValidator(self._snapshot.rows_by_id, self._snapshot.manifest.named, replacing=replacing)
 
-    def _vectors(self, documents: Sequence[Document], before: Snapshot | None, bar: "tqdm[Any]") -> Embeddings:
+    def _vectors(self, documents: Sequence[Document], before: Snapshot | None, bar: Progress) -> Embeddings:
         """Return vectors (n, W): those that the generation `before` has for the same texts; the others are embedded."""
         embedder, context = self._state.embedder_of(self._generation), self._generation.context
         return reused_or_embedded(before, embedder, documents, context, self._generation.width, bar)
