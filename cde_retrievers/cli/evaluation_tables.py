@@ -8,13 +8,11 @@ from typing import Any
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
-from typer import BadParameter
 
 from cde_retrievers.cli.commands.build import read_once
 from cde_retrievers.cli.options.evaluation import ComparisonOptions, EvaluationSource
 from cde_retrievers.cli.session import Session
 from cde_retrievers.corpora import CheckedCorpus
-from cde_retrievers.corpora.questions import read_questions
 from cde_retrievers.encoder.encoder import ContextualEncoder
 from cde_retrievers.evaluation.bm25 import BM25
 from cde_retrievers.evaluation.comparison import Comparison, in_points
@@ -24,7 +22,6 @@ from cde_retrievers.evaluation.known_item_queries import known_items
 from cde_retrievers.evaluation.metrics import MAIN, MEASURES
 from cde_retrievers.evaluation.question_set import own_questions
 from cde_retrievers.report.findings import headline
-from cde_retrievers.util.imports import require
 
 _SPLIT = "test"
 
@@ -42,11 +39,8 @@ def inputs(
 
     Raises:
         BadParameter: an option says nothing about this source.
-        MissingDependencyError: a package is not installed that would be needed later; names the extra.
         CDEError: something cannot be read, or no query can be made of it.
     """
-    for package in ("ir_measures", *(("bm25s", "Stemmer") if choice.bm25 else ())):
-        require(package, "this comparison", extra="eval")
     data = _searched(source, choice, run, encoder)
     compared = {
         **({"modes": [name.value for name in dict.fromkeys(choice.mode)]} if choice.mode else {}),
@@ -63,9 +57,8 @@ def _searched(
     source: EvaluationSource, choice: ComparisonOptions, run: Session, encoder: Callable[[], ContextualEncoder]
 ) -> RetrievalDataset:
     if choice.queries is not None:
-        read_questions(choice.queries)  # before the documents, which are many
         return _asked(read_once(source, run, encoder=encoder), choice.queries, choice.qrels, run)
-    return _judged(source, choice, run) if _has_judgements(source.source) else _made(source, choice, run, encoder)
+    return _judged(source, choice, run) if source.has_judgements else _made(source, choice, run, encoder)
 
 
 def _asked(documents: CheckedCorpus, queries: Path, qrels: str | None, run: Session) -> RetrievalDataset:
@@ -76,12 +69,7 @@ def _asked(documents: CheckedCorpus, queries: Path, qrels: str | None, run: Sess
     return data
 
 
-def _has_judgements(source: Path) -> bool:
-    return (source / "qrels").is_dir()
-
-
 def _judged(source: EvaluationSource, choice: ComparisonOptions, run: Session) -> RetrievalDataset:
-    source.refuse_reading_options("a BEIR folder with judgements is read as it is, so leave it out")
     data = RetrievalDataset.read(source.source, choice.qrels or _SPLIT)
     run.say(f"{source.source}: {len(data.texts):,} documents, {len(data.judged.queries):,} judged queries")
     return data
@@ -90,8 +78,6 @@ def _judged(source: EvaluationSource, choice: ComparisonOptions, run: Session) -
 def _made(
     source: EvaluationSource, choice: ComparisonOptions, run: Session, encoder: Callable[[], ContextualEncoder]
 ) -> RetrievalDataset:
-    if choice.qrels:
-        raise BadParameter(f"{source.source} has no judgements (qrels/); leave it out", param_hint="--qrels")
     # Else the title, which is to ask, would stand at the head of its own answer.
     apart = replace(source, text=["text"]) if not source.text and source.corpus().format == "beir" else source
     data = known_items(read_once(apart, run, encoder=encoder))
@@ -106,7 +92,7 @@ def _other_corpora(
     names = [other.resolve().name for other in others]
     found = []
     for other, name in zip(others, names, strict=True):
-        reading = replace(source, source=other, skip_empty=source.skip_empty or _has_judgements(source.source))
+        reading = replace(source, source=other, skip_empty=source.skip_empty or source.has_judgements)
         texts = tuple(read_once(reading, run, encoder=encoder).texts())
         found.append(NamedCorpus(name if names.count(name) == 1 else str(other), texts))
     return found

@@ -1,6 +1,7 @@
 """Hits as a terminal shows them: where each stands, what matched, and the part of the text that did."""
 
 import json
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from cde_retrievers.index import Hit
 
 _CHARACTERS, _LINES = 320, 8
-_BEFORE = 80  # characters shown before the first match, where the text does not begin with it
+_BEFORE, _LINES_BEFORE = 80, 3  # shown before a match, its own line included
 _MATCH = "bold yellow"
 
 
@@ -71,15 +72,32 @@ def _without(heading: str, text: str) -> str:
 
 
 def excerpt(text: str, words: QueryWords | None = None) -> str:
-    """Return some lines of a text: the first ones, or those around the first match if that lies further on."""
+    """Return some lines of a text: those that hold the words of most weight, or the first ones if no others do."""
     lines = (line.rstrip() for line in text.strip().splitlines())
     text = "\n".join(line for line in lines if line)
-    first = min((start for start, _ in words.places_in(text)), default=0) if words else 0
-    start = 0 if first < _CHARACTERS - _BEFORE else _word_begins(text, first - _BEFORE)
+    start, stop = _best_window(text, words) if words else _window(text, 0)
+    return ("... " if start else "") + text[start:stop].rstrip() + ("" if stop == len(text) else " ...")
+
+
+def _best_window(text: str, words: QueryWords) -> tuple[int, int]:
+    """Return the beginning and the end of the passage that matches best, of several the first."""
+    matches = words.matches_in(text)
+    begins = [match.start for match in matches]
+
+    def weight(window: tuple[int, int]) -> float:
+        start, stop = window
+        return words.weight_of(matches[bisect_left(begins, start) : bisect_left(begins, stop)])
+
+    return max((_window(text, place) for place in (0, *begins)), key=weight)
+
+
+def _window(text: str, place: int) -> tuple[int, int]:
+    """Return the beginning and the end of a passage with the place in it, of a few lines at most."""
+    start = 0 if place < _BEFORE else _word_begins(text, place - _BEFORE)
+    above = text[start:place].split("\n")
+    start = max(start, place - len("\n".join(above[-_LINES_BEFORE:])))
     stop = len(text) if start + _CHARACTERS >= len(text) else _word_begins(text, start + _CHARACTERS)
-    shown = text[start:stop].splitlines()
-    ends_here = stop == len(text) and len(shown) <= _LINES
-    return ("... " if start else "") + "\n".join(shown[:_LINES]).rstrip() + ("" if ends_here else " ...")
+    return start, start + len("\n".join(text[start:stop].split("\n")[:_LINES]))
 
 
 def _word_begins(text: str, place: int) -> int:

@@ -1,5 +1,6 @@
 """The words of a query that a text shares, and where they stand in it."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
 
@@ -18,6 +19,21 @@ _WORD = regex.compile(r"[\w.\-]+")  # as the analyzer divides a text
 
 
 @dataclass(frozen=True, slots=True)
+class Match:
+    """A word of a text that a query asks for.
+
+    Attributes:
+        start: its place in the text.
+        stop: the place after its end.
+        terms: those that it shares with the query.
+    """
+
+    start: int
+    stop: int
+    terms: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
 class QueryWords:
     """The words of a query, as the index searches for them.
 
@@ -25,10 +41,12 @@ class QueryWords:
         analyzer: turns words into terms.
         terms: terms of each word that carry weight. Those that are not searched for, that stand in most documents, or
             that only join others, such as "the" and "from", carry none.
+        weights: of the terms.
     """
 
     analyzer: Analyzer
     terms: dict[str, frozenset[int]]
+    weights: dict[int, float]
 
     @classmethod
     def of(cls, query: str, statistics: TermStatistics) -> Self:
@@ -45,6 +63,7 @@ class QueryWords:
         return cls(
             analyzer,
             {word: frozenset(term for term in found if weights[term] >= least) for word, found in terms.items()},
+            weights,
         )
 
     def shared_with(self, text: str) -> list[str]:
@@ -54,7 +73,14 @@ class QueryWords:
 
     def places_in(self, text: str) -> list[tuple[int, int]]:
         """Return where each of them begins and ends in the text."""
+        return [(match.start, match.stop) for match in self.matches_in(text)]
+
+    def matches_in(self, text: str) -> list[Match]:
+        """Return where each of them stands in the text, and which terms it shares with the query."""
         wanted = frozenset[int]().union(*self.terms.values())
-        return [
-            match.span() for match in _WORD.finditer(text) if not wanted.isdisjoint(self.analyzer.terms(match.group()))
-        ]
+        found = ((word.span(), wanted.intersection(self.analyzer.terms(word.group()))) for word in _WORD.finditer(text))
+        return [Match(start, stop, terms) for (start, stop), terms in found if terms]
+
+    def weight_of(self, matches: Iterable[Match]) -> float:
+        """Return the weight of the terms of some matches, each term counted once."""
+        return sum(self.weights[term] for term in frozenset[int]().union(*(match.terms for match in matches)))

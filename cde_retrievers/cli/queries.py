@@ -6,6 +6,7 @@ from contextlib import suppress
 
 from typer import BadParameter
 
+from cde_retrievers.cli.session import is_terminal
 from cde_retrievers.errors import InvalidTextError
 
 STDIN = "-"
@@ -35,7 +36,7 @@ def _as_utf8(text: str) -> str:
 
 def are_typed(query: str | None) -> bool:
     """Whether a person at a terminal is to be asked for queries."""
-    return query is None and sys.stdin is not None and sys.stdin.isatty()
+    return query is None and is_terminal(sys.stdin)
 
 
 def typed_queries() -> Iterator[str]:
@@ -55,7 +56,7 @@ def typed_queries() -> Iterator[str]:
 
 def _asked() -> str:
     """Return the prompt for `input`; if what is found goes elsewhere, ask on stderr."""
-    if sys.stdout.isatty():
+    if is_terminal(sys.stdout):
         return _PROMPT
     sys.stderr.write(_PROMPT)
     sys.stderr.flush()

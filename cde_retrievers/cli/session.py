@@ -6,7 +6,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, TextIO
 
 import typer
 from rich.console import Console, RenderableType
@@ -15,10 +15,12 @@ from rich.text import Text
 from cde_retrievers.cli.options.common import OutputOptions
 from cde_retrievers.cli.printing import Printable, printable_json
 from cde_retrievers.errors import CDEError, WriteError
+from cde_retrievers.util.progress import logger as _progress
 
 ERROR, ANOTHER, INTERRUPTED = 1, 3, 130
 """Exit codes: something was wrong; the answer is one that a script should notice; Ctrl-C."""
 
+_UNBROKEN = 1_000_000_000  # columns
 
 # "endings= (--ending)" and "upsert() (--upsert)" name the argument and the option.
 _OPTION_BESIDE = re.compile(r"\w+(?:=|\(\)) \((--[a-z-]+)\)")
@@ -41,7 +43,8 @@ class Session:
 
     def __init__(self, options: OutputOptions) -> None:
         self._options = options
-        self._stdout = _Console(highlight=False, markup=False, emoji=False)
+        width = None if is_terminal(sys.stdout) else _UNBROKEN
+        self._stdout = _Console(highlight=False, markup=False, emoji=False, width=width)
         self._stderr = _Console(stderr=True, highlight=False, markup=False, emoji=False)
         self.if_interrupted: Callable[[], str] = lambda: "Nothing was changed."
         self.way_out: Mapping[type[CDEError], str] = {}
@@ -71,7 +74,7 @@ class Session:
                 typer.echo(printable_json(data, getattr(sys.stdout, "encoding", None)))
                 return
             for line in lines:
-                self._stdout.print(Printable(line), soft_wrap=isinstance(line, str))
+                self._print(line)
         except BrokenPipeError:
             raise
         except OSError as error:
@@ -79,6 +82,16 @@ class Session:
             raise WriteError(
                 f"the answer cannot be written to stdout: {error.strerror}; the command itself has completed"
             ) from error
+
+    def _print(self, line: RenderableType) -> None:
+        if is_terminal(sys.stdout):
+            self._stdout.print(Printable(line), soft_wrap=isinstance(line, str))
+            return
+        # For programs such as grep: a line is never broken, nor padded to the width of a column.
+        with self._stdout.capture() as captured:
+            self._stdout.print(Printable(line), soft_wrap=isinstance(line, str))
+        for whole in captured.get().splitlines():
+            typer.echo(whole.rstrip())
 
     def fail(self, error: Exception) -> None:
         """Print what went wrong in one line."""
@@ -99,6 +112,11 @@ class Session:
             self._stderr.print(Printable(message), soft_wrap=True)
 
 
+def is_terminal(stream: TextIO | None) -> bool:
+    """Whether a person reads the stream."""
+    return stream is not None and stream.isatty()
+
+
 class _Console(Console):
     def on_broken_pipe(self) -> None:
         raise  # the base class would end the program, even if it is only stderr that was closed
@@ -115,6 +133,7 @@ def session(options: OutputOptions) -> Iterator[Session]:
     messages = _Messages(current)
     library = logging.getLogger("cde_retrievers")
     library.addHandler(messages)
+    _progress.setLevel(logging.INFO)
     try:
         yield current
     except KeyboardInterrupt as error:
@@ -129,17 +148,21 @@ def session(options: OutputOptions) -> Iterator[Session]:
         raise typer.Exit(ERROR) from error
     finally:
         library.removeHandler(messages)
+        _progress.setLevel(logging.NOTSET)
 
 
 class _Messages(logging.Handler):
-    """Shows each kind of the library's warnings once, since most are repeated with every batch."""
+    """Shows how far work is, and each kind of the library's warnings once: most are repeated with every batch."""
 
     def __init__(self, current: Session) -> None:
-        super().__init__(logging.WARNING)
+        super().__init__(logging.INFO)
         self._session = current
         self._said: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
-        if record.msg not in self._said:
+        if record.levelno < logging.WARNING:
+            if record.name == _progress.name:
+                self._session.say(record.getMessage())
+        elif record.msg not in self._said:
             self._said.add(record.msg)
             self._session.warn(record.getMessage())

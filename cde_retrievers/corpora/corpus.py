@@ -11,7 +11,7 @@ from pathlib import Path
 from cde_retrievers.corpora.checked_pass import CheckedPass, FilesRead
 from cde_retrievers.corpora.discovery import Source, find_source
 from cde_retrievers.corpora.files import File
-from cde_retrievers.corpora.formats import read_rows, text_record
+from cde_retrievers.corpora.formats import read_rows, require_readers, text_record
 from cde_retrievers.corpora.read_options import Format, ReadOptions
 from cde_retrievers.corpora.records import Record, Row, to_record
 from cde_retrievers.corpora.splitters import checked_splitter, split_by
@@ -48,6 +48,7 @@ class Corpus:
     Raises:
         CorpusFileError: there is nothing to read, or its format is unclear.
         ConfigurationError: an option does not apply to files of that format, or texts would be split in two ways.
+        MissingDependencyError: files of that kind need a package that is not installed; names the extra.
     """
 
     @validated
@@ -67,6 +68,7 @@ class Corpus:
             )
         self.source: Source = find_source(self.path, self.reading)
         self.reading.check_format(self.source.format)
+        require_readers(self.source.format, self.source.files)
         self._looked_at: dict[str, str | None] = {}  # with `skip_errors`: by file, why it cannot be read, or None
         self._split = _splitting(self.reading, tokens, splitter)
 

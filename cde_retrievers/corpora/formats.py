@@ -1,7 +1,7 @@
 """The file formats: the endings of each, and how its files are read as texts or rows."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any
@@ -16,7 +16,7 @@ from cde_retrievers.corpora.readers.documents import DOCUMENTS, markup_of, read_
 from cde_retrievers.corpora.records import Record, Row, needed_columns, refuse_repeated_columns
 from cde_retrievers.errors import CDEError, CorpusFileError
 from cde_retrievers.retrieval.document import Document
-from cde_retrievers.util.imports import imported
+from cde_retrievers.util.imports import imported, require
 
 # Of file names in lower case. A BEIR folder is told by the names of its files instead.
 ENDINGS: Mapping[Format, tuple[str, ...]] = {
@@ -29,11 +29,33 @@ ENDINGS: Mapping[Format, tuple[str, ...]] = {
 BEIR_CORPUS = ("corpus.jsonl", "corpus.jsonl.gz")
 BEIR_QUERIES = ("queries.jsonl", "queries.jsonl.gz")
 _ROWS_AT_ONCE = 256
+# What the readers import, by the ending of a file.
+_PACKAGES: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    **dict.fromkeys((".html", ".htm", ".xhtml"), ("reading HTML", ("selectolax",))),
+    ".pdf": ("reading PDF", ("pypdf",)),
+    ".docx": ("reading Word documents", ("mammoth", "selectolax")),
+    ".epub": ("reading EPUB", ("selectolax",)),
+}
 
 
 def format_of(name: str) -> Format | None:
     """Return the format that a file's name ends in, or None."""
     return next((each for each, endings in ENDINGS.items() if name.lower().endswith(endings)), None)
+
+
+def require_readers(source_format: Format, files: Iterable[File]) -> None:
+    """Raise before anything is read if it needs a package that is not installed.
+
+    Raises:
+        MissingDependencyError: names the extra.
+    """
+    if source_format == "parquet":
+        require("pyarrow", "reading Parquet files", extra="parquet")
+    if source_format == "text":
+        for ending in sorted({file.path.suffix.lower() for file in files} & _PACKAGES.keys()):
+            what, packages = _PACKAGES[ending]
+            for package in packages:
+                require(package, what, extra="docs")
 
 
 def read_rows(file: File, source_format: Format, reading: ReadOptions) -> Iterator[Row]:

@@ -65,6 +65,18 @@ def read_marks(path: str | Path, questions: tuple[str, ...], documents: Containe
     return answered
 
 
+def check_questions(queries: str | Path, qrels: str | Path | None) -> None:
+    """Read a file of questions, and one of judgements if there is one, so that faults are found before long work.
+
+    Raises:
+        CorpusFileError: as `read_questions` and `read_marks`, as far as no documents are needed for it.
+    """
+    read_questions(queries)
+    if qrels is not None:
+        for _ in judgements_of(_existing(qrels, "qrels")):
+            pass
+
+
 def _existing(path: str | Path, setting: str) -> Path:
     found = checked_path(path, setting)
     if not is_file(found):

@@ -71,6 +71,11 @@ class Comparison:
                 return row
         raise ConfigurationError(f"{self.model} was not evaluated without a context; compare() does so")
 
+    @property
+    def by_hand(self) -> Row | None:
+        """Rank fusion of plain vectors and BM25, which is usually built by hand; None if that was not evaluated."""
+        return next((row for row in self.of("other") if row.mode == "rrf"), None)
+
     def of(self, group: Group) -> Iterator[Row]:
         """Yield the rows of one group."""
         return (row for row in self.rows if row.group == group)

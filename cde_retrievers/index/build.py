@@ -3,7 +3,6 @@
 import hashlib
 import time
 from collections.abc import Callable, Iterable, Sequence, Sized
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,14 +13,12 @@ from cde_retrievers.index.compaction import accelerated, merged_tail
 from cde_retrievers.index.incoming_documents import batches
 from cde_retrievers.index.manifest import Manifest, SegmentEntry, Staging
 from cde_retrievers.index.segment_writer import write_segment
+from cde_retrievers.index.snapshot import Snapshot
 from cde_retrievers.index.store import IndexStore
 from cde_retrievers.retrieval.document import Document, to_line
-from cde_retrievers.util.progress import progress_bar
+from cde_retrievers.util.progress import Progress, progress_bar
 from cde_retrievers.validation.signatures import is_iterable
 from cde_retrievers.validation.vectors import Embeddings, checked_embeddings
-
-if TYPE_CHECKING:
-    from tqdm import tqdm
 
 
 class SourceChangedError(Exception):
@@ -37,6 +34,7 @@ def build_generation(
     named: Callable[[], int],
     total: int | None,
     show_progress: bool | None,
+    before: Snapshot | None = None,
 ) -> Manifest:
     """Embed the remaining documents under the context, batch by batch, and finish the staged generation.
 
@@ -49,6 +47,7 @@ def build_generation(
         named: number of documents that were assigned an id so far.
         total: number of documents, if known.
         show_progress: None shows a bar for long work only.
+        before: documents of the same context, whose vectors are used again by text.
 
     Returns:
         The manifest, ready to be served.
@@ -58,7 +57,7 @@ def build_generation(
     """
     staging = staged.staging or Staging(settings={}, batch=1)
     done, skipped, digest = staging.consumed, 0, ""
-    with cut_texts_told_once(), progress_bar(total, show_progress, "Indexing", "document") as bar:
+    with cut_texts_told_once(), _bar(total, show_progress, done) as bar:
         for batch in batches(documents, staging.batch):
             digest = _chained(digest, batch)
             if skipped < done:
@@ -68,13 +67,17 @@ def build_generation(
                 bar.update(len(batch))
             else:
                 start = time.perf_counter()
-                vectors = embedded(embedder, batch, context, staged.width, bar)
+                vectors = reused_or_embedded(before, embedder, batch, context, staged.width, bar)
                 staging = staging.model_copy(update={"seconds": staging.seconds + time.perf_counter() - start})
                 entry = write_segment(store.home, batch, vectors, context.terms)
                 staged, staging = _append(store, staged, staging, entry, len(batch), digest, named())
     if skipped < done:
         raise SourceChangedError
     return accelerated(store, staged)
+
+
+def _bar(total: int | None, show_progress: bool | None, done: int) -> Progress:
+    return progress_bar(total, show_progress, "Indexing", "document", at_once=done > 0)
 
 
 def _append(
@@ -108,12 +111,35 @@ def size_of(documents: Iterable[object]) -> int | None:
     return len(documents) if is_iterable(documents) and isinstance(documents, Sized) else None
 
 
+def reused_or_embedded(
+    before: Snapshot | None,
+    embedder: Embedder,
+    documents: Sequence[Document],
+    context: CorpusContext,
+    width: int,
+    bar: Progress,
+) -> Embeddings:
+    """Return vectors (n, W): those that `before` has for the same texts; the others are embedded as in `embedded`."""
+    vectors = np.empty((len(documents), width), dtype=np.float32)
+    new = []
+    for place, document in enumerate(documents):
+        known = None if before is None else before.vector_of_text(document.text)
+        if known is None:
+            new.append(place)
+        else:
+            vectors[place] = known
+    bar.update(len(documents) - len(new))
+    if new:
+        vectors[new] = embedded(embedder, [documents[place] for place in new], context, width, bar)
+    return vectors
+
+
 # Seconds of work on a slow CPU: a bar that stands still for a minute looks like a program that hangs.
 _AT_A_TIME = 512
 
 
 def embedded(
-    embedder: Embedder, documents: Sequence[Document], context: CorpusContext, width: int, bar: "tqdm[Any]"
+    embedder: Embedder, documents: Sequence[Document], context: CorpusContext, width: int, bar: Progress
 ) -> Embeddings:
     """Embed n documents under the context -> unit vectors (n, W); the bar counts documents.
 

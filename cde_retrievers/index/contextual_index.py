@@ -77,7 +77,8 @@ class ContextualIndex(IndexReader):
         """Fit a context on the documents, embed them under it, and write the index, which is served when complete.
 
         Texts are never all in memory, and finished batches are kept: after an interruption the same call continues
-        where it was. Documents without an id are named "doc-0", "doc-1" and so on.
+        where it was. If documents have changed since, it continues under the context fitted before, and embeds only
+        texts that have no vector. Documents without an id are named "doc-0", "doc-1" and so on.
 
         Args:
             documents: texts or documents; read twice, or once if a `context` is given.
@@ -96,7 +97,7 @@ class ContextualIndex(IndexReader):
         Raises:
             PathInUseError: `path` already holds an index, or something else.
             ConfigurationError: documents that can be read only once need a `context`; or an interrupted build at `path`
-                had other settings or other documents.
+                had other settings, or less than half of its texts are still there.
             InvalidDocumentError, InvalidTextError, DuplicateIdError: a document cannot be stored; raised before
                 anything is embedded, unless a `context` is given.
             ContextMismatchError: another model fitted the context.

@@ -1,5 +1,6 @@
 """Creating an index at a path, or continuing an interrupted build there."""
 
+import logging
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ from cde_retrievers.retrieval.document import Document
 from cde_retrievers.storage.disk_errors import disk_errors_explained
 from cde_retrievers.storage.sync import make_directory
 from cde_retrievers.validation.vectors import checked_width
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,28 +112,68 @@ def finish_build(
         check_staged_segments(store.directory, staged)
         store.sweep()
         context = read_context(store.directory, staged)
-        intake = DocumentValidator()
-        try:
-            finished = build_generation(
-                store,
-                staged,
-                intake.admit(documents),
-                request.embedder,
-                context,
-                lambda: intake.named,
-                size_of(documents),
-                show_progress,
-            )
-        except SourceChangedError as error:
-            raise ConfigurationError(
-                f"the first documents are not those that the interrupted build in {path} began with; give the same "
-                f"ones in the same order, or remove the directory and build again"
-            ) from error
+        finished = _finished(store, staged, documents, request, context, show_progress)
         if request.source is not None:
             finished = finished.changed(sources=write_sources(store.home, [request.source]))
         snapshot = store.snapshot(store.serve_staged(finished))
         store.sweep()
     return store, snapshot, context
+
+
+def _finished(
+    store: IndexStore,
+    staged: Manifest,
+    documents: Iterable[Document | str],
+    request: BuildRequest,
+    context: CorpusContext,
+    show_progress: bool | None,
+) -> Manifest:
+    """Embed what is not done yet; if the documents have changed, begin with them, and use vectors again by text."""
+
+    def build(start: Manifest, before: Snapshot | None = None) -> Manifest:
+        intake = DocumentValidator()
+        admitted, total = intake.admit(documents), size_of(documents)
+        return build_generation(
+            store, start, admitted, request.embedder, context, lambda: intake.named, total, show_progress, before
+        )
+
+    try:
+        return build(staged)
+    except SourceChangedError as error:
+        before = store.snapshot(staged)
+        _check_continued(documents, before, store, error)
+        staging = Staging(settings=request.settings, batch=request.batch)
+        return build(staged.changed(segments=(), staging=staging, named=0), before)
+
+
+def _check_continued(
+    documents: Iterable[Document | str], before: Snapshot, store: IndexStore, error: SourceChangedError
+) -> None:
+    """Refuse documents for which the context of an interrupted build was not fitted; say so if only some changed.
+
+    Raises:
+        ConfigurationError: they can be read only once, or have less than half of the texts that are done.
+    """
+    began = f"the interrupted build in {store.directory} began with"
+    if iter(documents) is documents:
+        raise ConfigurationError(
+            f"the first documents are not those that {began}; give the same ones in the same order, or a list, which "
+            f"is read once more to embed only texts that have no vector"
+        ) from error
+    admitted = DocumentValidator().admit(documents)
+    known = sum(before.vector_of_text(document.text) is not None for document in admitted)
+    if 2 * known < len(before):
+        raise ConfigurationError(
+            f"the documents are not those that {began}: they have {known:,} of the {len(before):,} texts that are "
+            f"done, and the context was fitted on the others; give the same ones, or remove the directory and build "
+            f"again"
+        ) from error
+    logger.warning(
+        "some documents are not those that %s; %s of them have a vector already, and only the others are embedded. "
+        "The context stays the one fitted before they changed, as in a finished index; a refit renews it",
+        began,
+        f"{known:,}",
+    )
 
 
 def _begin(

@@ -12,7 +12,9 @@ misspelt, so that it is an error, unless the filter has an "$exists" for it, whi
 Dates and times are compared as the ISO 8601 texts that metadata hold.
 """
 
+import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from numbers import Integral, Real
 from typing import Any
 
@@ -90,12 +92,19 @@ def compile_filter(query_filter: Filter, known_fields: Collection[str]) -> Predi
     optional = {field for field, condition in named if isinstance(condition, Mapping) and "$exists" in condition}
     unknown = sorted({field for field, _ in named} - optional - set(known_fields), key=shown)
     if unknown:
-        raise FilterError(
-            f"no document has the metadata field {shown(unknown[0])}; the fields of this index are "
-            f"{sorted(known_fields)}. If it may be missing, add '$exists' to its condition: "
-            f'{{"owner": {{"$eq": "me", "$exists": True}}}}'
-        )
+        raise _unknown_field(unknown[0], known_fields)
     return _all([_compile_entry(key, value) for key, value in query_filter.items()])
+
+
+def _unknown_field(name: object, known_fields: Collection[str]) -> FilterError:
+    near = get_close_matches(name, known_fields, 1) if isinstance(name, str) else []
+    guess = f"did you mean {shown(near[0])}? The" if near else "the"
+    field = json.dumps(name, ensure_ascii=False) if isinstance(name, str) else '"owner"'
+    return FilterError(
+        f"no document has the metadata field {shown(name)}; {guess} fields of this index are {sorted(known_fields)}. "
+        f"If it may be missing, add '$exists' to its condition, in JSON "
+        f'{{{field}: {{"$eq": "me", "$exists": true}}}} (True in Python)'
+    )
 
 
 def _check_depth(value: object, depth: int) -> None:
@@ -145,7 +154,9 @@ def _condition(field: str, operator: str, wanted: Any) -> Predicate:
     if operator == "$exists":
         wanted = as_plain(wanted)
         if not isinstance(wanted, bool):
-            raise FilterError(f"'$exists' on {field!r} takes True or False, found {shown(wanted)}")
+            raise FilterError(
+                f"'$exists' on {field!r} takes true or false, in Python True or False, found {shown(wanted)}"
+            )
         return lambda metadata: (field in metadata) == wanted
     if operator not in _KNOWN:
         raise FilterError(f"operator {shown(operator)} on {field!r} is unknown; use one of {sorted(_KNOWN)}")

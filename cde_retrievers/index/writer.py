@@ -4,14 +4,13 @@ Axes: R rows, W width.
 """
 
 from collections.abc import Container, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cde_retrievers.encoder.cut_texts import cut_texts_told_once
 from cde_retrievers.errors import ConfigurationError
-from cde_retrievers.index.build import embedded, size_of
+from cde_retrievers.index.build import reused_or_embedded, size_of
 from cde_retrievers.index.compaction import compacted, partly_compacted
 from cde_retrievers.index.generation import Generation
 from cde_retrievers.index.incoming_documents import DocumentValidator, batches
@@ -21,11 +20,8 @@ from cde_retrievers.index.segment_writer import write_deletions, write_segment
 from cde_retrievers.index.snapshot import Snapshot
 from cde_retrievers.index.sources_file import SourceRecord, read_sources, with_record, write_sources
 from cde_retrievers.retrieval.document import Document
-from cde_retrievers.util.progress import progress_bar
+from cde_retrievers.util.progress import Progress, progress_bar
 from cde_retrievers.validation.vectors import Embeddings, checked_embeddings
-
-if TYPE_CHECKING:
-    from tqdm import tqdm
 
 
 class IndexWriter:
@@ -116,21 +112,10 @@ class IndexWriter:
     def _validator(self, *, replacing: bool) -> DocumentValidator:
         return DocumentValidator(self._snapshot.rows_by_id, self._snapshot.manifest.named, replacing=replacing)
 
-    def _vectors(self, documents: Sequence[Document], before: Snapshot | None, bar: "tqdm[Any]") -> Embeddings:
+    def _vectors(self, documents: Sequence[Document], before: Snapshot | None, bar: Progress) -> Embeddings:
         """Return vectors (n, W): those that the generation `before` has for the same texts; the others are embedded."""
-        vectors = np.empty((len(documents), self._generation.width), dtype=np.float32)
-        new = []
-        for place, document in enumerate(documents):
-            known = None if before is None else before.vector_of_text(document.text)
-            if known is None:
-                new.append(place)
-            else:
-                vectors[place] = known
-        bar.update(len(documents) - len(new))
-        if new:
-            embedder, context = self._state.embedder_of(self._generation), self._generation.context
-            vectors[new] = embedded(embedder, [documents[place] for place in new], context, vectors.shape[1], bar)
-        return vectors
+        embedder, context = self._state.embedder_of(self._generation), self._generation.context
+        return reused_or_embedded(before, embedder, documents, context, self._generation.width, bar)
 
     def _commit_documents(
         self, documents: Sequence[Document], vectors: Embeddings, named: int, *, by_text: bool

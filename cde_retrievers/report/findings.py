@@ -90,8 +90,11 @@ class Headline:
 _SUBJECTS = {"hybrid": "hybrid search under its own context", "lexical": "search by words under its own context"}
 
 
+_BASELINE = "dense vectors without context"
+
+
 def headline(comparison: Comparison, caveat: str = "") -> Headline:
-    """Return the gain of the first row over the model by vectors alone and without a context.
+    """Return the gain of the first row over the model by vectors alone and without a context, and over fusion by hand.
 
     Args:
         comparison: of a model on one set.
@@ -102,7 +105,8 @@ def headline(comparison: Comparison, caveat: str = "") -> Headline:
     """
     first, without = comparison.rows[0], comparison.without
     gain = comparison.gain_over(without.label)
-    title, verdict = _judged(gain, _SUBJECTS.get(first.mode or "", "its own context"))
+    judged = _judged(gain, _SUBJECTS.get(first.mode or "", "its own context"))
+    title, verdict = (told + more for told, more in zip(judged, _over_fusion_by_hand(comparison), strict=True))
     detail = (
         f"{comparison.model} has nDCG@10 {points(comparison.own.mean().mean)} in the row “{first.label}”, and "
         f"{points(without.evaluation.mean().mean)} in “{without.label}”. The difference is {signed(gain.mean)} points, "
@@ -111,6 +115,16 @@ def headline(comparison: Comparison, caveat: str = "") -> Headline:
     )
     title, verdict = (_with_caveat(sentence, caveat) for sentence in (title, verdict))
     return Headline(title, f"{detail}{_part_of_vectors(comparison)}", verdict)
+
+
+def _over_fusion_by_hand(comparison: Comparison) -> tuple[str, str]:
+    """What title and verdict add about the rank fusion that people build by hand; empty if it was not evaluated."""
+    row = comparison.by_hand
+    if row is None or row is comparison.rows[0]:
+        return "", ""
+    gain = comparison.own.minus(row.evaluation)
+    told = f"; over {row.label} {signed(gain.mean)} points ({signed(gain.low)} to {signed(gain.high)})"
+    return told, f" The difference to {row.label} is {'' if gain.excludes_zero else 'not '}significant."
 
 
 def _with_caveat(sentence: str, caveat: str) -> str:
@@ -132,16 +146,26 @@ def _part_of_vectors(comparison: Comparison) -> str:
 def _judged(gain: Interval, subject: str) -> tuple[str, str]:
     size, capital = f"{points(abs(gain.mean))} points of nDCG@10", subject[0].upper() + subject[1:]
     if gain.low == gain.high == 0:
-        return f"{capital} changes nothing for this corpus", "Every query scores the same with and without it."
+        return (
+            f"{capital} changes nothing for this corpus against {_BASELINE}",
+            "Every query scores the same with both.",
+        )
     if not gain.excludes_zero:
         return (
-            f"No clear effect of {subject} on this corpus: {signed(gain.mean)} points, which may be chance",
-            "The interval includes zero, so the difference is not significant: other queries of the kind could show "
-            "the opposite. More queries would make the interval narrower.",
+            f"No clear effect of {subject} on this corpus: {signed(gain.mean)} points over {_BASELINE}, which may be "
+            f"chance",
+            f"The interval includes zero, so the difference to {_BASELINE} is not significant: other queries of the "
+            f"kind could show the opposite. More queries would make the interval narrower.",
         )
     if gain.mean > 0:
-        return f"{capital} gains this corpus {size}", "The interval lies above zero: the gain is significant."
-    return f"{capital} costs this corpus {size}", "The interval lies below zero: the loss is significant."
+        return (
+            f"{capital} gains this corpus {size} over {_BASELINE}",
+            f"The interval lies above zero: the gain over {_BASELINE} is significant.",
+        )
+    return (
+        f"{capital} costs this corpus {size} against {_BASELINE}",
+        f"The interval lies below zero: the loss against {_BASELINE} is significant.",
+    )
 
 
 def points(value: float) -> str:

@@ -18,13 +18,15 @@ from cde_retrievers.evaluation.precomputed import embedded_once
 from cde_retrievers.evaluation.searchers import Contextual, Searcher, check_mode, hits_of, without_context
 from cde_retrievers.index.queries import Mode
 from cde_retrievers.report.html import rendered
-from cde_retrievers.report.writer import checked_target, write_page
+from cde_retrievers.report.writer import write_page
+from cde_retrievers.storage.atomic import checked_target
 from cde_retrievers.storage.hashing import sha256_of_json
 from cde_retrievers.util.imports import require
 from cde_retrievers.validation.signatures import validated
 
 FIRST = 5
 """Hits of each search that are shown."""
+_COMMAND = "cde-retrievers eval SOURCE --queries questions.txt --qrels marked.tsv"
 _LONGEST = 4_000  # characters of a document that are shown
 
 
@@ -51,6 +53,7 @@ def marking_page(
     *,
     modes: Sequence[Mode] = ("hybrid", "dense", "lexical"),
     others: Sequence[Searcher | Embedder | str | Path] = (),
+    command: str = _COMMAND,
     show_progress: bool | None = None,
 ) -> None:
     """Search for every query, and write a page on which a person marks the right hits.
@@ -65,6 +68,7 @@ def marking_page(
         path: of the page; an older file there is replaced, when the new one is whole.
         modes: how the corpus is searched under its own context.
         others: what else searches, as `compare` takes it.
+        command: the command line that evaluates with the marks, for the page to show.
         show_progress: show a bar; None for long work only.
 
     Raises:
@@ -82,7 +86,7 @@ def marking_page(
     encoder = model if isinstance(model, ContextualEncoder) else ContextualEncoder.from_pretrained(model)
     found = _first_hits(encoder, data, modes, show_progress)
     found |= {each.name: hits_of(each, data, FIRST, show_progress) for each in searchers}
-    write_page(target, marking_html(data, found))
+    write_page(target, marking_html(data, found, command))
 
 
 def _first_hits(
@@ -99,12 +103,13 @@ def _first_hits(
     return {**found, f"{plain.context_label}, {plain.mode}": plain.search(data, FIRST, show_progress=False)}
 
 
-def marking_html(data: RetrievalDataset, found: dict[str, Hits]) -> str:
+def marking_html(data: RetrievalDataset, found: dict[str, Hits], command: str = _COMMAND) -> str:
     """Return the page. Every text of a user is escaped, and only the page's own script runs.
 
     Args:
         data: documents and queries.
         found: hits by the label of their search.
+        command: the command line that evaluates with the marks.
 
     Raises:
         MissingDependencyError: jinja2 is not installed; names the extra.
@@ -135,6 +140,7 @@ def marking_html(data: RetrievalDataset, found: dict[str, Hits]) -> str:
         script=script,
         script_hash=b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii"),
         first=FIRST,
+        command=command,
         version=cde_retrievers.__version__,
     )
 

@@ -1,6 +1,5 @@
 """`report`: a model and a corpus in, one page out."""
 
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,9 +16,8 @@ from cde_retrievers.evaluation.searchers import Searcher
 from cde_retrievers.index.queries import Mode
 from cde_retrievers.report.findings import Findings, MappedContext
 from cde_retrievers.report.html import page
-from cde_retrievers.storage.atomic import checked_file, replace_bytes
+from cde_retrievers.storage.atomic import checked_target, replace_bytes
 from cde_retrievers.storage.disk_errors import disk_errors_explained
-from cde_retrievers.storage.sync import make_directory
 from cde_retrievers.util.imports import require
 from cde_retrievers.validation.signatures import validated
 
@@ -95,18 +93,3 @@ def write_page(target: Path, written: str) -> None:
     # A folder's name may hold bytes that are not text.
     with disk_errors_explained(target, "the page was not written"):
         replace_bytes(target, written.encode("utf-8", "replace"))
-
-
-def checked_target(path: str | Path) -> Path:
-    """Return the path after checking that a file can be written there; its folder is made.
-
-    Raises:
-        PathInUseError: there is something else than a file.
-        WriteError: nothing can be written there.
-        ConfigurationError: it is not a path.
-    """
-    target = checked_file(path)
-    with disk_errors_explained(target, "nothing was computed yet"):
-        make_directory(target.parent)
-        with tempfile.TemporaryFile(dir=target.parent):
-            return target

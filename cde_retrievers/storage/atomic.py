@@ -6,6 +6,7 @@ instant. The old data is removed only when that move is on the device too.
 
 import json
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -111,6 +112,21 @@ def checked_file(path: str | Path) -> Path:
         if target.exists() and not target.is_file():
             raise PathInUseError(f"{target} is a device or a pipe; give the path of a file")
     return target
+
+
+def checked_target(path: str | Path) -> Path:
+    """Return the path after checking that a file can be written there; its folder is made.
+
+    Raises:
+        PathInUseError: there is something else than a file.
+        WriteError: nothing can be written there.
+        ConfigurationError: it is not a path.
+    """
+    target = checked_file(path)
+    with disk_errors_explained(target, "nothing was computed yet"):
+        make_directory(target.parent)
+        with tempfile.TemporaryFile(dir=target.parent):
+            return target
 
 
 def _resolved(path: str | Path) -> Path:

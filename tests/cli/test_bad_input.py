@@ -186,6 +186,14 @@ def test_a_filter_on_a_missing_field_names_those_there_are(run, indexed):
     assert_one_line(result, "no document has the metadata field 'year'", "['file', 'n', 'row', 'topic']")
 
 
+def test_a_misspelt_field_of_a_filter_is_answered_with_its_name_and_an_example_that_works(run, indexed):
+    result = run("search", indexed, "cat", "--filter", '{"topik": "cat"}')
+    assert_one_line(result, "'topik'; did you mean 'topic'?")
+    example = result.stderr.partition("in JSON ")[2].rpartition(" (")[0]
+    assert json.loads(example) == {"topik": {"$eq": "me", "$exists": True}}
+    assert run("search", indexed, "cat", "--filter", example).exit_code == 0
+
+
 @pytest.mark.parametrize(("text", "code"), [("{year: 2020}", 2), ('{"n": {"$near": 3}}', 1), ("[1]", 1)])
 def test_a_filter_that_is_none_is_refused(run, indexed, text, code):
     result = run("search", indexed, "cat", "--filter", text)

@@ -99,13 +99,37 @@ def test_index_goes_on_where_it_was_interrupted_and_says_so(run, source, model_f
     assert unfinished.exit_code == 1
     assert "is not finished" in unfinished.stderr
     result = run(*command, "--json")
-    assert "continuing where it was interrupted, with 20 of 54 documents done" in result.stderr
+    assert "continuing where it was interrupted, with 20 documents done" in result.stderr
     assert (json.loads(result.stdout)["documents"], json.loads(result.stdout)["embedded"]) == (54, 34)
     assert sorted(ContextualIndex.open(tmp_path / "index").ids()) == sorted(f"d{i}" for i in range(54))
 
 
+@pytest.mark.parametrize("options", [[], ["--no-progress"], ["--json"]])
+def test_without_a_terminal_lines_say_how_far_it_is(run, source, model_folder, tmp_path, monkeypatch, options):
+    monkeypatch.setattr("cde_retrievers.util.progress._BETWEEN_LINES", 0.0)
+    result = run("index", source, "--out", tmp_path / "index", "--model", model_folder, *options)
+    assert ("Indexing: 54 of 54 documents" in result.stderr.splitlines()) is (options != ["--no-progress"])
+    assert "Indexing" not in result.stdout
+
+
+def test_index_goes_on_after_its_documents_were_changed(run, source, model_folder, tmp_path, monkeypatch):
+    command = ["index", source, "--out", tmp_path / "index", "--model", model_folder, "--batch-size", 20]
+    interrupt_the_second_batch(monkeypatch)
+    assert run(*command).exit_code == 130
+    monkeypatch.undo()
+    rows = source.read_text().splitlines(keepends=True)
+    source.write_text("".join(['{"id": "new", "text": "a purple whale"}\n', *rows[5:]]))
+    result = run(*command, "--json")
+    assert result.exit_code == 0, result.stderr
+    assert "with 20 documents done" in result.stderr
+    assert "15 of them have a vector already" in " ".join(result.stderr.split())
+    assert json.loads(result.stdout)["embedded"] == 50 - 15
+    assert list(ContextualIndex.open(tmp_path / "index").ids()) == ["new", *(f"d{i}" for i in range(5, 54))]
+
+
 def test_add_goes_on_where_it_was_interrupted(run, answer, indexed, source, monkeypatch):
     monkeypatch.setattr("cde_retrievers.index.contextual_index.BATCH", 20)
+    source.write_text(source.read_text().replace('"text": "', '"text": "again '))
     command = ["add", indexed, source, "--id-prefix", "new/"]
     interrupt_the_second_batch(monkeypatch)
     result = run(*command)

@@ -1,6 +1,9 @@
 """`eval` and `report` compare what the library compares, say where the queries come from, and refuse early."""
 
+import html
 import json
+import re
+import shlex
 import sys
 
 import pytest
@@ -116,7 +119,9 @@ def test_eval_shows_a_table_and_what_it_means(run, judged, model_folder, tmp_pat
     # Brackets in a name are no markup.
     assert "context of [red]docs.jsonl" in result.stdout
     assert "54 documents, 9 judged queries" in result.stderr
-    assert "context" in result.stdout.splitlines()[-1]
+    told = result.stdout.splitlines()[-1]
+    assert "dense vectors without context" in told
+    assert "; over RRF of plain vectors and BM25 " in told
 
 
 def test_documents_without_judgements_ask_for_themselves(run, answer, stories, model_folder, tmp_path):
@@ -176,6 +181,31 @@ def test_what_is_not_possible_is_refused_before_the_model_is_loaded(
     assert_refused(run(command, "animals", "--model", "no such model", *out, *options), *parts, exit_code=exit_code)
     assert (tmp_path / "there.json").read_text() == "{}"
     assert not (tmp_path / "report.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "part"),
+    [
+        (["--queries", "missing.txt"], "missing.txt does not exist"),
+        (["--queries", "questions.txt", "--qrels", "missing.tsv"], "missing.tsv does not exist"),
+        (["--queries", "questions.txt", "--qrels", "questions.txt"], "questions.txt"),
+        (["--context-of", "nowhere"], "nowhere does not exist"),
+        (["--out", "there.json"], "there.json already exists"),
+    ],
+)
+@pytest.mark.parametrize("command", ["eval", "report"])
+def test_files_are_looked_at_before_anything_heavy_is_imported(
+    run, stories, questions, tmp_path, monkeypatch, command, options, part
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "there.json").write_text("{}")
+    monkeypatch.setitem(sys.modules, "cde_retrievers.cli.evaluation_tables", None)
+    out = [] if command == "eval" or "--out" in options else ["--out", "report.html"]
+    result = run(command, stories, *out, *options)
+    assert_refused(result, part)
+    assert "unexpected" not in result.stderr
+    result = run(command, "no such folder", "--out", "other.html")
+    assert_refused(result, "no such folder does not exist")
 
 
 def test_judgements_that_are_not_there_cannot_be_named(run, stories):
@@ -238,14 +268,36 @@ def test_questions_are_marked_in_a_page_and_then_evaluated(run, answer, stories,
     found = answer("report", *options, "--out", tmp_path / "marking.html")
     assert (found["queries"], found["documents"]) == (2, 12)
     assert "Which hits are right?" in (tmp_path / "marking.html").read_text(encoding="utf-8")
-    shown = run("report", *options, "--out", tmp_path / "marking.html", "--replace").stdout
-    assert "--qrels marked.tsv" in " ".join(shown.split())
     (tmp_path / "marked.tsv").write_text("query-id\tcorpus-id\tscore\nwho has number 3?\ts3\t1\n")
     found = answer("eval", *options, "--qrels", tmp_path / "marked.tsv")
     assert (found["queries"], found["queries_are_made"], len(found["rows"])) == (1, False, USUAL)
     assert found["note"] == "1 of 2 questions have no answer marked and are left out."
     answer("report", *options, "--qrels", tmp_path / "marked.tsv", "--out", tmp_path / "report.html")
     assert "Query by query" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_the_command_for_the_marks_has_every_option_of_the_page(run, answer, tmp_path, model_folder, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my docs").mkdir()
+    (tmp_path / "my docs" / "it's a page.md").write_text(
+        "# Cats\n\nThe red cat sleeps.\n\n# Dogs\n\nThe old dog runs.\n"
+    )
+    (tmp_path / "questions.txt").write_text("where is the dog?\n")
+    options = ["--split", "headings", "--max-words", 5, "--ending", ".md", "--ending", ".txt", "--skip-empty", "--bm25"]
+    options += ["--id-prefix", "a$b ", "--mode", "hybrid", "--model", model_folder, "--queries", "questions.txt"]
+    result = run("report", "my docs", *options, "--out", "marking.html")
+    assert result.exit_code == 0, result.stderr
+    command = result.stdout.splitlines()[-1]
+    assert html.escape(command, quote=True).replace("&#x27;", "&#39;") in (tmp_path / "marking.html").read_text()
+    program, name, *given = shlex.split(command)
+    assert (program, name) == ("cde-retrievers", "eval")
+    assert {"--split", "--max-words", "--skip-empty", "--bm25", "--mode", "a$b "} < set(given)
+    assert given.count("--ending") == 2
+    found = answer("report", "my docs", *options, "--out", "again.html")
+    assert found["command"] == command
+    ids = json.loads(re.search(r'id="ids">(.*?)</script>', (tmp_path / "marking.html").read_text())[1])["documents"]
+    (tmp_path / "marked.tsv").write_text(f"query-id\tcorpus-id\tscore\nwhere is the dog?\t{ids[0]}\t1\n")
+    assert answer(name, *given)["queries"] == 1
 
 
 def test_questions_without_marks_are_refused_with_the_way_to_mark_them(run, stories, questions):

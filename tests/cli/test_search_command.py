@@ -116,10 +116,35 @@ def test_an_excerpt_begins_near_the_first_match(word):
     found = excerpt(text, words)
     assert found.startswith("... filler")
     assert found.endswith(" ...")
-    if word == " ":
-        assert "grinders" in found
+    assert "grinders" in found
     assert excerpt(text).startswith("filler")
     assert excerpt("grinders  grind\n\n\n  beans", words) == "grinders  grind\n  beans"
+
+
+@pytest.mark.parametrize("lines", [" ", "\n", "\n    "])
+def test_an_excerpt_shows_where_most_of_the_words_stand(lines):
+    filler = f"steeped tea.{lines}" * 20
+    text = f"# Tea{lines}{filler}Blades hack.{lines}{filler}Burr grinders set the size.{lines}{filler}Burr."
+    found = excerpt(text, QueryWords.of("which size do burr grinders set when tea is steeped", STATISTICS))
+    assert "Burr grinders set the size." in found
+    assert len(found) <= 320 + 8
+    assert len(found.splitlines()) <= 8
+    assert excerpt(text, QueryWords.of("steeped tea", STATISTICS)).startswith("# Tea")
+
+
+def test_output_that_a_program_reads_is_not_broken_into_lines(run, answer, tmp_path, model_folder):
+    name = "a-very-long-name-of-a-document-" * 9
+    (tmp_path / "rows.jsonl").write_text(
+        "".join(json.dumps({"id": f"{name}{i}", "text": f"cat {i} " * 80}) + "\n" for i in range(3))
+    )
+    answer("index", tmp_path / "rows.jsonl", "--out", tmp_path / "index", "--model", model_folder)
+    for options in ([], ["--full"]):
+        printed = run("search", tmp_path / "index", "cat", *options).stdout.splitlines()
+        assert sum(name in line for line in printed) == 3
+        assert printed == [line.rstrip() for line in printed]
+    printed = run("info", tmp_path / "index").stdout.splitlines()
+    assert any(line.startswith("sources ") and line.endswith("rows.jsonl") for line in printed)
+    assert printed == [line.rstrip() for line in printed]
 
 
 def test_places_are_those_of_words_in_any_form():

@@ -215,7 +215,7 @@ def test_a_missing_pyarrow_names_the_extra(tmp_path, monkeypatch):
     (tmp_path / "a.parquet").write_bytes(b"")
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
     with pytest.raises(MissingDependencyError, match=r"pip install 'cde-retrievers\[parquet\]'"):
-        Corpus(tmp_path / "a.parquet").check()
+        Corpus(tmp_path / "a.parquet")
 
 
 def test_judged_queries_are_those_with_an_answer_that_can_be_found(tmp_path):

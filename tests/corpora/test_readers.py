@@ -405,7 +405,7 @@ def test_a_missing_package_names_the_extra(tmp_path, monkeypatch, name, module):
     monkeypatch.setitem(sys.modules, module, None)
     for reading in (ReadOptions(), ReadOptions(skip_errors=True)):
         with pytest.raises(MissingDependencyError, match=r"pip install 'cde-retrievers\[docs\]'"):
-            Corpus(tmp_path, reading).check()
+            Corpus(tmp_path, reading)  # before anything is read, or a model loaded
 
 
 @pytest.mark.parametrize("name", ["a.docx", "a.epub", "a.pdf", "a.ipynb"])

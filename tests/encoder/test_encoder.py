@@ -191,14 +191,14 @@ def test_progress_bar_on_request(make_encoder, capsys, show_progress, texts, exp
     assert ("Embedding" in capsys.readouterr().err) is expected
 
 
-def test_one_bar_for_long_work_only(make_encoder, monkeypatch):
+def test_one_bar_for_work_that_takes_long(make_encoder, monkeypatch):
     bars = []
     original = tqdm.auto.tqdm
     monkeypatch.setattr(tqdm.auto, "tqdm", lambda **options: bars.append(options) or original(**options))
     model = make_encoder()
     model.first_stage_vectors(CORPUS)
     model.first_stage_vectors(CORPUS * 30)
-    assert [(bar["total"], bar["disable"]) for bar in bars] == [(54, True), (1620, None)]
+    assert [(bar["total"], bar["disable"], bar["delay"] > 0) for bar in bars] == [(54, None, True), (1620, None, False)]
 
 
 def test_long_texts_are_cut_with_a_warning(make_encoder, caplog):

@@ -88,31 +88,58 @@ def test_a_refit_that_is_killed_again_and_again_keeps_serving_and_finishes(tmp_p
     assert_whole(path, DOCUMENTS)
 
 
-def test_an_interrupted_build_is_no_index_yet_and_says_how_to_go_on(tmp_path):
-    class Failing(BagOfWords):
-        def encode_documents(self, texts, context, show_progress=None):
-            if self.embedded >= 20:
-                raise KeyboardInterrupt
-            return super().encode_documents(texts, context)
+class Interrupted(BagOfWords):
+    """Is interrupted after twenty documents."""
 
+    def encode_documents(self, texts, context, show_progress=None):
+        if self.embedded >= 20:
+            raise KeyboardInterrupt
+        return super().encode_documents(texts, context)
+
+
+def test_an_interrupted_build_is_no_index_yet_and_says_how_to_go_on(tmp_path):
     path = tmp_path / "index"
     with pytest.raises(KeyboardInterrupt):
-        ContextualIndex.build(CORPUS, Failing(), path, batch_size=10)
+        ContextualIndex.build(CORPUS, Interrupted(), path, batch_size=10)
     with pytest.raises(IndexFileError, match=r"interrupted with 20 documents done; call build\(\) again"):
         ContextualIndex.open(path)
     embedder = BagOfWords()
     with pytest.raises(ConfigurationError, match=r"interrupted after 20 documents, with other settings"):
         ContextualIndex.build(CORPUS, embedder, path, seed=1)
-    with pytest.raises(ConfigurationError, match=r"not those that the interrupted build"):
-        ContextualIndex.build(["another", *CORPUS[1:]], embedder, path)
-    with pytest.raises(ConfigurationError, match=r"not those that the interrupted build"):
-        ContextualIndex.build(CORPUS[:15], embedder, path)
+    with pytest.raises(ConfigurationError, match=r"they have 9 of the 20 texts that are done.*remove the directory"):
+        ContextualIndex.build(["another", *CORPUS[:9]], embedder, path)
     with pytest.raises(PathInUseError, match=r"an interrupted build"):
         ContextualIndex.create(embedder, embedder.fit_context(CORPUS), path)
     before = embedder.embedded
     index = ContextualIndex.build(CORPUS, embedder, path)
     assert embedder.embedded - before == len(CORPUS) - 20
     assert [d.text for d in index.documents()] == CORPUS
+
+
+@pytest.mark.parametrize("changed", [["another", *CORPUS[1:]], CORPUS[:12], [*CORPUS[:5], "another", *CORPUS[5:]]])
+def test_an_interrupted_build_of_documents_that_changed_embeds_only_what_is_new(tmp_path, changed, caplog):
+    path = tmp_path / "index"
+    with pytest.raises(KeyboardInterrupt):
+        ContextualIndex.build(CORPUS, Interrupted(), path, batch_size=10)
+    embedder = BagOfWords()
+    index = ContextualIndex.build(changed, embedder, path, batch_size=10)
+    done = set(CORPUS[:20])
+    assert embedder.embedded == sum(text not in done for text in changed)
+    assert "a refit renews it" in caplog.text
+    assert index.context == embedder.fit_context(CORPUS)
+    assert_whole(path, changed)
+
+
+def test_an_interrupted_build_of_an_iterator_that_changed_is_refused_and_kept(tmp_path):
+    path, context = tmp_path / "index", BagOfWords().fit_context(CORPUS)
+    with pytest.raises(KeyboardInterrupt):
+        ContextualIndex.build(iter(CORPUS), Interrupted(), path, context=context, batch_size=10)
+    changed, embedder = ["another", *CORPUS[1:]], BagOfWords()
+    with pytest.raises(ConfigurationError, match=r"not those that the interrupted build.*or a list"):
+        ContextualIndex.build(iter(changed), embedder, path, context=context)
+    assert embedder.embedded == 0
+    ContextualIndex.build(changed, embedder, path, context=context)
+    assert embedder.embedded == 1 + len(CORPUS) - 20
 
 
 class KilledError(BaseException):

@@ -23,8 +23,16 @@ UNSURE = np.tile([0.4, -0.38], 15)
 @pytest.mark.parametrize(
     ("differences", "title", "verdict"),
     [
-        (np.full(30, 0.05), "Its own context gains this corpus 5.0 points of nDCG@10", "the gain is significant"),
-        (np.full(30, -0.05), "Its own context costs this corpus 5.0 points of nDCG@10", "the loss is significant"),
+        (
+            np.full(30, 0.05),
+            "Its own context gains this corpus 5.0 points of nDCG@10",
+            "the gain over dense vectors without context is significant",
+        ),
+        (
+            np.full(30, -0.05),
+            "Its own context costs this corpus 5.0 points of nDCG@10",
+            "the loss against dense vectors without context is significant",
+        ),
         (UNSURE, "No clear effect of its own context on this corpus: +1.0 points", "is not significant"),
         (-UNSURE, "No clear effect of its own context on this corpus: \N{MINUS SIGN}1.0 points", "is not significant"),
         (np.zeros(30), "Its own context changes nothing for this corpus", "Every query scores the same"),
@@ -65,8 +73,25 @@ def test_the_headline_names_what_gains(mode, title):
         Row("no context (null vector), hybrid", "context", evaluation(0.45), mode="hybrid"),
         Row("no context (null vector), dense", "context", evaluation(0.4), mode="dense"),
     ]
-    assert headline(Comparison("tiny", tuple(rows))).title == title
+    assert headline(Comparison("tiny", tuple(rows))).title == f"{title} over dense vectors without context"
     assert "By vectors alone" not in headline(Comparison("tiny", tuple(rows))).detail
+
+
+def test_the_gain_over_what_is_built_by_hand_stands_in_the_same_sentence():
+    rows = [
+        Row("own context, hybrid", "context", evaluation(0.5), mode="hybrid"),
+        Row("no context (null vector), dense", "context", evaluation(0.4), mode="dense"),
+        Row("RRF of plain vectors and BM25", "other", evaluation(0.49, seed=1), mode="rrf"),
+    ]
+    found = Comparison("tiny", tuple(rows))
+    gain = found.gain_over("RRF of plain vectors and BM25")
+    assert not gain.excludes_zero
+    told = headline(found)
+    assert told.title == (
+        "Hybrid search under its own context gains this corpus 10.0 points of nDCG@10 over dense vectors without "
+        f"context; over RRF of plain vectors and BM25 +1.0 points ({signed(gain.low)} to {signed(gain.high)})"
+    )
+    assert told.verdict.endswith("The difference to RRF of plain vectors and BM25 is not significant.")
 
 
 def test_the_detail_tells_the_part_of_the_vectors():

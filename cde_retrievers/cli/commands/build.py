@@ -94,7 +94,7 @@ def index(
         documents = read_once(reading, run, encoder=load)
         done = _done(out)
         if done is not None:
-            run.say(f"{out}: continuing where it was interrupted, with {done:,} of {len(documents):,} documents done")
+            run.say(f"{out}: continuing where it was interrupted, with {done:,} documents done")
         encoder = load()
         run.if_interrupted = lambda: _state_of(out)
         with cut_texts_said(run, reading) as counted:

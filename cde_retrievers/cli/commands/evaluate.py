@@ -1,5 +1,7 @@
 """`eval` and `report`: what context does for a corpus."""
 
+import shlex
+from dataclasses import replace as with_changes
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,16 +11,16 @@ from typer import BadParameter, Option
 from cde_retrievers.cli.commands.build import refuse_inside
 from cde_retrievers.cli.options.common import ModelOptions, OutputOptions
 from cde_retrievers.cli.options.evaluation import ComparisonOptions, EvaluationSource
+from cde_retrievers.cli.options.groups import arguments_of
 from cde_retrievers.cli.session import session
-from cde_retrievers.encoder.cut_texts import counted_cut_texts
 from cde_retrievers.errors import CDEError, EvaluationDataError, PathInUseError
+from cde_retrievers.util.imports import require
 
 if TYPE_CHECKING:
     from cde_retrievers.cli.session import Session
     from cde_retrievers.encoder.encoder import ContextualEncoder
     from cde_retrievers.evaluation.dataset import RetrievalDataset
 
-_COMPARED_CONTEXTS = ("foreign", "sizes", "strategies", "seeds")
 _WAYS_OUT: dict[type[CDEError], str] = {
     EvaluationDataError: "judged queries come in a BEIR folder with queries.jsonl and qrels/"
 }
@@ -44,16 +46,16 @@ def eval(
     By vectors and words, by vectors alone and by words alone, and by the rank fusion that is usually built by hand.
     Differences come with their 95 % bootstrap interval, paired query by query.
     """
-    from cde_retrievers.cli.evaluation_tables import inputs, lines, summary
-
     with session(output) as run:
+        _check(run, reading, choice, out, replace)
+        if choice.queries is not None and choice.qrels is None:
+            raise BadParameter(_UNMARKED.format(queries=choice.queries), param_hint="--qrels")
+        from cde_retrievers.cli.evaluation_tables import inputs, lines, summary
         from cde_retrievers.cli.loading import load_encoder, say_cut_texts
+        from cde_retrievers.encoder.cut_texts import counted_cut_texts
         from cde_retrievers.evaluation.comparison_run import compare
         from cde_retrievers.storage.disk_errors import disk_errors_explained
 
-        if choice.queries is not None and choice.qrels is None:
-            raise BadParameter(_UNMARKED.format(queries=choice.queries), param_hint="--qrels")
-        _prepare(run, reading.source, out, replace)
         load = cache(partial(load_encoder, model))
         data, compared = inputs(reading, choice, run, load)
         encoder = load()
@@ -84,20 +86,24 @@ def report(
     With --queries and no --qrels, the page shows the first hits of every search for your questions, to mark the right
     ones and save them.
     """
-    from cde_retrievers.cli.evaluation_tables import inputs, lines, summary
-
     with session(output) as run:
+        _check(run, reading, choice, out, replace)
+        require("jinja2", "a report", extra="eval")
+        others = (choice.context_of, choice.size, choice.strategy, choice.seed)
+        if choice.queries is not None and choice.qrels is None and any(others):
+            raise BadParameter("the page for marking shows no other contexts; give it together with --qrels")
+        from cde_retrievers.cli.evaluation_tables import inputs, lines, summary
         from cde_retrievers.cli.loading import load_encoder, say_cut_texts
+        from cde_retrievers.encoder.cut_texts import counted_cut_texts
         from cde_retrievers.report import report as write_report
 
-        _prepare(run, reading.source, out, replace)
         load = cache(partial(load_encoder, model))
         data, compared = inputs(reading, choice, run, load)
         encoder = load()
         say_cut_texts(encoder, data.texts, run, reading)
         with counted_cut_texts():
             if choice.queries is not None and choice.qrels is None:
-                _write_marking_page(run, encoder, data, compared, out, reading.source, choice.queries)
+                _write_marking_page(run, encoder, data, compared, out, _with_marks(reading, model, choice))
                 return
             comparison = write_report(encoder, data, out, **compared, show_progress=run.show_progress)
         told = f"{out}: open it in a browser"
@@ -110,31 +116,60 @@ def _write_marking_page(
     data: "RetrievalDataset",
     compared: "dict[str, Any]",
     out: Path,
-    source: Path,
-    queries: Path,
+    command: str,
 ) -> None:
-    """Write the page on which the right hits are marked, and say what to do with it."""
+    """Write the page on which the right hits are marked, and say what to do with it: give the command."""
     from cde_retrievers.report import marking_page
 
-    idle = [name for name in _COMPARED_CONTEXTS if compared[name]]
-    if idle:
-        raise BadParameter("the page for marking shows no other contexts; give it together with --qrels")
     modes = {"modes": compared["modes"]} if "modes" in compared else {}
-    marking_page(encoder, data, out, others=compared["others"], **modes, show_progress=run.show_progress)
+    others = compared["others"]
+    marking_page(encoder, data, out, others=others, **modes, command=command, show_progress=run.show_progress)
     run.answer(
-        {"data": data.name, "documents": len(data.texts), "queries": len(data.judged.queries), "report": str(out)},
-        f"{out}: open it in a browser, mark the right hits and save them; then evaluate with them, and with the same "
-        f"options for reading:",
-        f"cde-retrievers eval {source} --queries {queries} --qrels marked.tsv",
+        {
+            "data": data.name,
+            "documents": len(data.texts),
+            "queries": len(data.judged.queries),
+            "report": str(out),
+            "command": command,
+        },
+        f"{out}: open it in a browser, mark the right hits and save them; then evaluate with them:",
+        command,
     )
 
 
-def _prepare(run: "Session", source: Path, out: Path | None, replace: bool) -> None:
-    """Refuse what cannot be written, before anything is read."""
+def _with_marks(reading: EvaluationSource, model: ModelOptions, choice: ComparisonOptions) -> str:
+    """Return the command that evaluates with the marks what was searched for the page."""
+    given = with_changes(choice, qrels="marked.tsv")
+    return shlex.join(
+        ["cde-retrievers", "eval", *(part for group in (reading, model, given) for part in arguments_of(group))]
+    )
+
+
+def _check(
+    run: "Session", reading: EvaluationSource, choice: ComparisonOptions, out: Path | None, replace: bool
+) -> None:
+    """Refuse what cannot be read or written, before torch is imported and documents are read, which takes a while."""
+    from cde_retrievers.corpora.questions import check_questions
+
     run.way_out = _WAYS_OUT
-    if out is None:
-        return
-    from cde_retrievers.report.writer import checked_target
+    for package in ("ir_measures", *(("bm25s", "Stemmer") if choice.bm25 else ())):
+        require(package, "this comparison", extra="eval")
+    if choice.queries is not None:
+        check_questions(choice.queries, choice.qrels)
+    elif choice.qrels is not None and not reading.has_judgements:
+        raise BadParameter(f"{reading.source} has no judgements (qrels/); leave it out", param_hint="--qrels")
+    if choice.queries is None and reading.has_judgements:
+        reading.refuse_reading_options("a BEIR folder with judgements is read as it is, so leave it out")
+    else:
+        reading.corpus()
+    for other in choice.context_of or []:
+        with_changes(reading, source=other).corpus()
+    if out is not None:
+        _check_target(reading.source, out, replace)
+
+
+def _check_target(source: Path, out: Path, replace: bool) -> None:
+    from cde_retrievers.storage.atomic import checked_target
 
     refuse_inside(out, source)
     checked_target(out)

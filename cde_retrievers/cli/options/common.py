@@ -262,7 +262,7 @@ class OutputOptions:
             "--progress/--no-progress",
             show_default=False,
             rich_help_panel=_OUTPUT,
-            help="Progress bars, on stderr (if left out: where the work is long and a terminal shows it).",
+            help="Progress bars, on stderr (if left out: where the work is long; without a terminal a line a minute).",
         ),
     ] = None
     verbose: Annotated[

@@ -42,6 +42,11 @@ class EvaluationSource(ReadingOptions):
         ),
     ]
 
+    @property
+    def has_judgements(self) -> bool:
+        """Whether it is a BEIR folder with judged queries."""
+        return (self.source / "qrels").is_dir()
+
 
 @dataclass(frozen=True)
 class ComparisonOptions:

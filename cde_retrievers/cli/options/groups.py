@@ -6,6 +6,8 @@ from dataclasses import MISSING, Field, fields, is_dataclass
 from functools import wraps
 from typing import Any, get_type_hints
 
+from typer.models import ArgumentInfo
+
 Command = Callable[..., None]
 
 
@@ -51,3 +53,22 @@ def _of_group(group: Any) -> list[inspect.Parameter]:
 
 def _default(item: Field[Any]) -> Any:
     return inspect.Parameter.empty if item.default is MISSING else item.default
+
+
+def arguments_of(group: object) -> list[str]:
+    """Return the arguments of a command line that give a dataclass of options these values.
+
+    Options that have their default are left out.
+    """
+    hints = get_type_hints(type(group), include_extras=True)
+    arguments: list[str] = []
+    for item in fields(group):  # type: ignore[arg-type]
+        value, [declared] = getattr(group, item.name), hints[item.name].__metadata__
+        if isinstance(declared, ArgumentInfo):
+            # What begins with a dash would be taken for an option.
+            arguments.append(f"./{value}" if str(value).startswith("-") else str(value))
+        elif value != item.default:
+            name = next(iter(declared.param_decls or ()), f"--{item.name.replace('_', '-')}")
+            for each in value if isinstance(value, list) else [value]:
+                arguments += [name] if each is True else [name, str(each)]
+    return arguments
