@@ -213,7 +213,12 @@ def test_the_readme_is_short():
 
 def table_of(script: str, result: str, monkeypatch) -> list[str]:
     """The rows that `table` of `benchmarks/<script>.py` makes of `benchmarks/results/<result>.json`."""
-    needed = {"builtin_model/train": "accelerate", "any_embedding": "langchain_huggingface"}.get(script, "matplotlib")
+    needs = {
+        "builtin_model/train": "accelerate",
+        "any_embedding": "langchain_huggingface",
+        "speed": "sentence_transformers",
+    }
+    needed = needs.get(script, "matplotlib")
     pytest.importorskip(needed, reason="needs the packages of an extra")
     path = BENCHMARKS / f"{script}.py"
     monkeypatch.syspath_prepend(str(path.parent))
@@ -289,6 +294,14 @@ def test_the_tables_of_hybrid_search_are_the_committed_results(script, result, m
         assert table in page
     assert f"python benchmarks/{script}.py" in page
     assert f"](../benchmarks/results/{result}.json)" in page
+
+
+@NEEDS_RESULTS
+def test_the_table_of_speed_is_the_committed_result(monkeypatch):
+    page = TEXTS[ROOT / "docs" / "speed.md"]
+    assert "\n".join(table_of("speed", "speed", monkeypatch)) in page
+    assert "python benchmarks/speed.py" in page
+    assert "](../benchmarks/results/speed.json)" in page
 
 
 @NEEDS_RESULTS
