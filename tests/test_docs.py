@@ -214,6 +214,8 @@ def test_the_readme_is_short():
 _NEEDED_BY = {
     "builtin_model/train": "accelerate",
     "any_embedding": "langchain_huggingface",
+    "query_latency": "sentence_transformers",
+    "speed": "sentence_transformers",
     "splitting_judged": "langchain_text_splitters",
 }
 
@@ -315,6 +317,14 @@ def test_the_tables_of_what_a_context_costs_are_the_committed_result(monkeypatch
     page = TEXTS[ROOT / "docs" / "models.md"]
     for table in "\n".join(table_of("cost_of_context", "cost_of_context", monkeypatch)).split("\n\n"):
         assert table in page
+
+
+@NEEDS_RESULTS
+def test_the_table_of_speed_is_the_committed_result(monkeypatch):
+    page = TEXTS[ROOT / "docs" / "speed.md"]
+    assert "\n".join(table_of("speed", "speed", monkeypatch)) in page
+    assert "python benchmarks/speed.py" in page
+    assert "](../benchmarks/results/speed.json)" in page
 
 
 @NEEDS_RESULTS

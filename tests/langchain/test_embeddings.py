@@ -223,3 +223,8 @@ def test_a_pickle_loads_its_model_again_with_the_same_settings(model_folder):
     assert {key: getattr(twin, key) for key in settings} == settings
     assert twin.context_fingerprint is None
     assert len(twin.fit(CORPUS).context) == 5
+
+
+def test_backend_and_precision_reach_the_model(model_folder):
+    with pytest.raises(ConfigurationError, match="the torch backend has no int8"):
+        ContextualEmbeddings(model=str(model_folder), backend="torch", precision="int8")

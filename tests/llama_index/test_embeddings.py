@@ -14,6 +14,7 @@ from tiny import CORPUS, QUERIES
 from cde_retrievers import ContextualEncoder
 from cde_retrievers.errors import (
     CheckpointError,
+    ConfigurationError,
     ContextInUseError,
     ContextMismatchError,
     ContextNotFittedError,
@@ -197,3 +198,8 @@ def test_what_is_neither_node_nor_text_is_refused(embed_model, nodes):
 def test_too_few_nodes_are_refused(embed_model):
     with pytest.raises(ContextTooSmallError):
         embed_model.fit([TextNode(text="same")] * 5)
+
+
+def test_backend_and_precision_reach_the_model(model_folder):
+    with pytest.raises(ConfigurationError, match="the torch backend has no int8"):
+        ContextualEmbedding(str(model_folder), backend="torch", precision="int8")
