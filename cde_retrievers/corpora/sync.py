@@ -70,6 +70,13 @@ class SourceUpdate:
         """Names of the files that are new, changed or gone since the source was last read."""
         return differing_files({} if self.before is None else self.before.files, self.now.files)
 
+    @property
+    def files_by_change(self) -> dict[str, int]:
+        """Number of files that are new ("added"), that differ ("changed") and that are gone ("deleted")."""
+        before, now = {} if self.before is None else self.before.files, self.now.files
+        added, deleted = len(now.keys() - before.keys()), len(before.keys() - now.keys())
+        return {"added": added, "changed": len(self.changed_files) - added - deleted, "deleted": deleted}
+
     def apply(
         self,
         index: ContextualIndex,

@@ -227,8 +227,8 @@ def _new_store(path: str | Path) -> IndexStore:
 def _refuse_served(store: IndexStore) -> None:
     if store.is_served:
         raise PathInUseError(
-            f"{store.directory} already holds an index; open it with ContextualIndex.open(), embed it again with "
-            f"refit(), or give another path"
+            f"{store.directory} already holds an index; open it with open(), embed it again with refit(), or "
+            f"give another path"
         )
 
 

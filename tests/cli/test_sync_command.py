@@ -251,12 +251,35 @@ def test_an_index_without_a_record_gets_one_by_an_upsert(run, answer, docs, made
     assert answer("sync", made)["unchanged"] == 24
 
 
+def test_files_are_told_by_what_happened_to_them(run, docs, made):
+    assert "no file changed" in run("sync", made, "--dry-run").stderr
+    (docs / "bread.md").unlink()
+    (docs / "moons.md").write_text("# moons\nThey are round.\n")
+    assert "documents, 1 file added, 1 file deleted\n" in run("sync", made, "--dry-run").stderr
+    (docs / "tea.md").write_text("# tea use\nOther words.\n")
+    assert "1 file added, 1 file changed, 1 file deleted\n" in run("sync", made, "--dry-run").stderr
+
+
+def test_a_source_that_is_known_is_to_be_synced_and_not_added(run, docs, made, more):
+    result = run("add", made, docs)
+    assert result.exit_code == 1
+    assert f"the index has this source already, and `cde-retrievers sync {made}` follows its changes" in result.stderr
+
+
+def test_info_shows_how_each_source_was_read(run, answer, made):
+    [options] = answer("info", made)["read_with"]
+    assert options["split"] == "headings"
+    assert "skip_empty" not in options
+    [line] = [line for line in run("info", made).stdout.splitlines() if line.startswith("read with")]
+    assert "split headings" in line
+
+
 def test_refit_keeps_the_record_and_warns_of_changed_files(run, answer, docs, made):
     assert "changed since they were read" not in run("refit", made, "--seed", "1").stderr
     (docs / "tea.md").write_text("# tea use\nOther words.\n")
     result = run("refit", made, "--seed", "2")
     assert result.exit_code == 0
-    assert "1 files changed since they were read, such as tea.md" in result.stderr
+    assert "1 file changed since the source was read, such as tea.md" in result.stderr
     assert answer("sync", made)["changed"] == 1
 
 

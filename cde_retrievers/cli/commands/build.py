@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from typer import BadParameter, Option
 
 from cde_retrievers.cli.options.common import ContextOptions, Kind, ModelOptions, OutputOptions, ReadingOptions
+from cde_retrievers.cli.printing import counted
 from cde_retrievers.cli.session import Session, session
 from cde_retrievers.errors import ConfigurationError, IndexFileError, PathInUseError
 
@@ -97,7 +98,7 @@ def index(
             run.say(f"{out}: continuing where it was interrupted, with {done:,} documents done")
         encoder = load()
         run.if_interrupted = lambda: _state_of(out)
-        with cut_texts_said(run, reading) as counted:
+        with cut_texts_said(run, reading) as seen:
             made = ContextualIndex.build(
                 documents,
                 encoder,
@@ -112,8 +113,8 @@ def index(
         data = {
             "index": str(out),
             "documents": len(made),
-            "embedded": counted.texts,
-            "cut": counted.cut,
+            "embedded": seen.texts,
+            "cut": seen.cut,
             "left_out": documents.left_out,
             "context": made.context.fingerprint,
             "model": made.context.model_name,
@@ -186,8 +187,8 @@ def opened_source(
 
 def say_what_was_read(run: Session, corpus: "Corpus", documents: int, left_out: int) -> None:
     """Say how many documents a source has, and what of it is left out."""
-    files = "1 file" if corpus.files == 1 else f"{corpus.files:,} files"
-    run.say(f"{corpus.path}: {documents:,} documents in {files} ({corpus.format})")
+    files = counted(corpus.files, "file")
+    run.say(f"{corpus.path}: {counted(documents, 'document')} in {files} ({corpus.format})")
     for reason in corpus.unreadable.values():
         run.say(f"left out: {reason}")
     if corpus.unreadable:

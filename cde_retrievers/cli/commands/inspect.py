@@ -149,6 +149,7 @@ def _about_terms(context: "CorpusContext") -> dict[str, Any]:
 
 
 def _about_index(path: Path) -> dict[str, Any]:
+    from cde_retrievers.corpora.recorded_source import given_options
     from cde_retrievers.index import ContextualIndex
     from cde_retrievers.index.store import IndexStore
 
@@ -166,6 +167,7 @@ def _about_index(path: Path) -> dict[str, Any]:
         "bytes": size + (manifest.accelerator.file.bytes if manifest.accelerator else 0),
         "metadata_fields": sorted(index.fields),
         "sources": [record.path for record in index.sources],
+        "read_with": [given_options(record) for record in index.sources],
         "refit_interrupted_at": staged and staged.documents,
         **_about_context(index.context),
     }
@@ -182,6 +184,10 @@ def _table(data: Mapping[str, Any]) -> Table:
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name.replace('_', '-')} {_shown(each)}" for name, each in value.items()) or "no options"
     if isinstance(value, list):
-        return ", ".join(value)
+        return ("; " if value and isinstance(value[0], Mapping) else ", ").join(map(_shown, value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return f"{value:,}" if isinstance(value, int) else f"{value:,.1f}" if isinstance(value, float) else str(value)

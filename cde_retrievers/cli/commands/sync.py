@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Option
 
 from cde_retrievers.cli.options.common import IndexPath, ModelOptions, OutputOptions
+from cde_retrievers.cli.printing import counted
 from cde_retrievers.cli.session import Session, session
 from cde_retrievers.errors import ConfigurationError
 
@@ -58,10 +59,10 @@ def sync(
                 )
                 if source is not None:
                     _record_move(index, records)
-                with cut_texts_said(run) as counted:
+                with cut_texts_said(run) as seen:
                     for update in updates:
                         update.apply(index, update.gone, show_progress=run.show_progress)
-                data["embedded"] = counted.texts
+                data["embedded"] = seen.texts
                 data["reused"] = data["added"] + data["changed"] - data["embedded"]
         counts = ", ".join(f"{data[name]:,} {name}" for name in _COUNTS)
         run.answer(
@@ -130,7 +131,8 @@ def _planned(
 
     updates = plan_updates(index, [(corpus_of(record, tokens=encoder), record) for record in records])
     for update in updates:
-        run.say(f"{update.now.path}: {update.read:,} documents, {len(update.changed_files):,} files changed")
+        files = ", ".join(f"{counted(n, 'file')} {change}" for change, n in update.files_by_change.items() if n)
+        run.say(f"{update.now.path}: {counted(update.read, 'document')}, {files or 'no file changed'}")
         say_kept(update, run)
         _say_reread(update, run)
     return updates

@@ -16,7 +16,9 @@ from cde_retrievers.cli.options.common import (
     OutputOptions,
     ReadingOptions,
 )
+from cde_retrievers.cli.printing import counted
 from cde_retrievers.cli.session import Session, session
+from cde_retrievers.errors import DuplicateIdError
 
 if TYPE_CHECKING:
     from cde_retrievers.index import ContextualIndex
@@ -62,6 +64,9 @@ def add(
             records = index.sources
             corpus = opened_source(reading, () if as_given else records, encoder=lambda: encoder)
             own = next((record for record in records if record.path == absolute(reading.source)), None)
+            if own is not None and not upsert:
+                known = f"the index has this source already, and `cde-retrievers sync {path}` follows its changes"
+                run.way_out = {**run.way_out, DuplicateIdError: known}
             update = plan_update(index, corpus, own, taken=() if upsert else index)
             say_what_was_read(run, corpus, update.read, update.left_out)
             say_kept(update, run)
@@ -70,7 +75,7 @@ def add(
                 check_removal(index, removed)
             before = len(index)
             run.if_interrupted = lambda: _state_of(index, before)
-            with cut_texts_said(run, reading) as counted:
+            with cut_texts_said(run, reading) as seen:
                 update.apply(
                     index,
                     removed,
@@ -84,9 +89,9 @@ def add(
             "replaced": update.changed,
             "unchanged": update.unchanged,
             "removed": len(removed),
-            "embedded": counted.texts,
-            "reused": update.added + update.changed - counted.texts,
-            "cut": counted.cut,
+            "embedded": seen.texts,
+            "reused": update.added + update.changed - seen.texts,
+            "cut": seen.cut,
             "left_out": update.left_out,
             "context": index.context.fingerprint,
             "generation": index.generation,
@@ -145,7 +150,7 @@ def refit(
         _warn_of_changed_sources(index, run)
         run.if_interrupted = lambda: _state_of_refit(path)
         terms = index.context.terms
-        with cut_texts_said(run) as counted:
+        with cut_texts_said(run) as seen:
             report = index.refit(
                 embedder=target,
                 context=given,
@@ -154,7 +159,7 @@ def refit(
                 batch_size=batch_size,
                 show_progress=run.show_progress,
             )
-        run.answer({"index": str(path), **report.to_dict(), "cut": counted.cut}, str(report))
+        run.answer({"index": str(path), **report.to_dict(), "cut": seen.cut}, str(report))
 
 
 def _warn_of_changed_sources(index: "ContextualIndex", run: Session) -> None:
@@ -165,8 +170,8 @@ def _warn_of_changed_sources(index: "ContextualIndex", run: Session) -> None:
         changed = changed_files(record)
         if changed:
             run.warn(
-                f"{record.path}: {len(changed):,} files changed since they were read, such as {changed[0]}; "
-                f"`cde-retrievers sync {index.path}` brings the index up to date, best before a refit"
+                f"{record.path}: {counted(len(changed), 'file')} changed since the source was read, such as "
+                f"{changed[0]}; `cde-retrievers sync {index.path}` brings the index up to date, best before a refit"
             )
 
 
