@@ -130,6 +130,28 @@ class MissingDependencyError(CDEError, ImportError):
     """An optional package is not installed."""
 
 
+class QueueFullError(CDEError):
+    """A server has as many texts waiting as it accepts."""
+
+
+class QueueClosedError(CDEError):
+    """A server is stopping, and embeds no further texts."""
+
+
+class RequestError(CDEError):
+    """A server cannot answer a request.
+
+    Attributes:
+        status: of HTTP.
+        code: names the rule, for programs.
+    """
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+
+
 def shown(value: object) -> str:
     """Any value as one line of limited length, for an error message."""
     try:

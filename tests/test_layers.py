@@ -24,7 +24,7 @@ LAYERS = [
     {"training"},
     {"report"},
     {"langchain", "llama_index", "mteb", "st"},
-    {"bulk"},
+    {"bulk", "serving"},
     {"cli"},
 ]
 # The same within training, the largest part.

@@ -16,6 +16,7 @@ from cde_retrievers.cli.commands.build import fit, index
 from cde_retrievers.cli.commands.evaluate import eval, report
 from cde_retrievers.cli.commands.inspect import check, drift, info
 from cde_retrievers.cli.commands.search import search
+from cde_retrievers.cli.commands.serve import serve
 from cde_retrievers.cli.commands.sync import sync
 from cde_retrievers.cli.commands.train import train
 from cde_retrievers.cli.commands.update import add, refit
@@ -34,6 +35,7 @@ _EXAMPLES: dict[Command, str] = {
     info: "cde-retrievers info docs_index",
     eval: "cde-retrievers eval docs/ --split headings --bm25",
     report: "cde-retrievers report docs/ --split headings --out report.html",
+    serve: "cde-retrievers serve --contexts contexts/ --model minilm",
     train: "cde-retrievers train docs/ --from-documents --split headings --out docs_model",
 }
 
@@ -51,7 +53,8 @@ app = typer.Typer(
     "under it; the second finds them. `sync` follows changes of the files, `add` brings in more, `drift` says whether "
     "the context still fits what comes in, and `refit` renews it. `fit`, `check` and `info` are for contexts that are "
     "shared, and for a look at what there is. `eval` and `report` say what context does for your documents. `train` "
-    "makes a model of your own. `bulk` embeds on many processes and machines.",
+    "makes a model of your own. `bulk` embeds on many processes and machines. `serve` answers other programs over "
+    "HTTP, as OpenAI's API does.",
     epilog="Exit codes: 0 all is well, 1 an error, 2 the command was not understood, 3 the answer is one to act on "
     "(`check`: another context; `drift`: refit), 130 interrupted, 141 the reader of the output has closed it.",
     no_args_is_help=True,

@@ -106,7 +106,7 @@ def corpus_of(record: SourceRecord, tokens: CountedBy | None = None) -> Corpus:
 
 def given_options(record: SourceRecord) -> dict[str, Any]:
     """Return the options that a source was read with, except those at their default."""
-    default = _as_json(ReadOptions())
+    default = reading_as_json(ReadOptions())
     return {name: value for name, value in record.reading.items() if value != default.get(name)}
 
 

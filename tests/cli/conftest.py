@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 
 from cde_retrievers.cli.app import app
 
-WITH_MODEL = {"fit", "index", "search", "add", "drift", "refit", "train", "eval", "report"}
+WITH_MODEL = {"fit", "index", "search", "add", "drift", "refit", "train", "eval", "report", "serve"}
 
 
 @pytest.fixture

@@ -1,1 +1,1 @@
-"""One module per group of commands: build, update, inspect, search, evaluate, train."""
+"""One module per group of commands: build, update, inspect, search, evaluate, train, serve."""

@@ -1,0 +1,154 @@
+"""What goes over the wire: OpenAI's requests, answers and errors, as JSON."""
+
+import base64
+import json
+from collections.abc import Iterator
+from http import HTTPStatus
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from cde_retrievers.errors import InvalidTextError, RequestError
+from cde_retrievers.serving.contexts import SIDES_BEGIN
+from cde_retrievers.validation.problems import readable
+from cde_retrievers.validation.texts import Role, checked_text
+from cde_retrievers.validation.vectors import Embeddings
+
+ROLES: tuple[Role, Role] = ("document", "query")
+_KINDS = {401: "authentication_error", 404: "not_found_error", 429: "rate_limit_error"}
+
+
+class EmbeddingRequest(BaseModel):
+    """The body of a request for embeddings, not checked against the contexts yet.
+
+    Attributes:
+        model: name of a context; may end in ":query" or ":document".
+        input: a text, or several.
+        input_type: what the texts are embedded as, if the model's name does not say it.
+        encoding_format: numbers as JSON, or the bytes of little-endian float32 in base64.
+        dimensions: the width of the embeddings, which cannot be chosen.
+        user: accepted, and not used.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, protected_namespaces=())
+
+    model: str
+    input: Any
+    input_type: Role | None = None
+    encoding_format: Literal["float", "base64"] = "float"
+    dimensions: int | None = None
+    user: str | None = None
+
+    @property
+    def context_name(self) -> str:
+        """The alias or fingerprint."""
+        name, _, end = self.model.rpartition(SIDES_BEGIN)
+        return name if end in ROLES else self.model
+
+    @property
+    def role(self) -> Role:
+        """What the texts are embedded as.
+
+        Raises:
+            RequestError: the request does not say it, or says both.
+        """
+        end = self.model.rpartition(SIDES_BEGIN)[2] if self.context_name != self.model else None
+        said = {role for role in (end, self.input_type) if role is not None}
+        if len(said) != 1:
+            problem = "does not say whether they are queries or documents" if not said else "says both"
+            raise RequestError(
+                400,
+                "input_type_conflict" if said else "input_type_missing",
+                f"a text is embedded as a query or as a document, and the request {problem}; as the model name "
+                f"{self.context_name + ':query'!r} or {self.context_name + ':document'!r}, or add the field "
+                f"input_type, 'query' or 'document' (extra_body in OpenAI's client)",
+            )
+        return ROLES[0] if said == {ROLES[0]} else ROLES[1]
+
+    def texts(self, most: int) -> list[str]:
+        """Return the texts; at least one, and none of them empty.
+
+        Args:
+            most: number of texts that are accepted.
+
+        Raises:
+            RequestError: they are not texts, or too many.
+        """
+        items = [self.input] if isinstance(self.input, str) else self.input
+        if not isinstance(items, list) or not items:
+            raise RequestError(400, "invalid_input", "input must be a text or a list of texts that is not empty")
+        if len(items) > most:
+            raise RequestError(
+                400,
+                "too_many_texts",
+                f"at most {most:,} texts are accepted, found {len(items):,}; send fewer",
+            )
+        return list(_checked(items))
+
+
+def _checked(items: list[Any]) -> Iterator[str]:
+    for position, item in enumerate(items):
+        if isinstance(item, int | list):
+            raise RequestError(
+                400,
+                "token_ids",
+                "input holds token ids, but they are those of another tokenizer; send texts. LangChain does so with "
+                "OpenAIEmbeddings(check_embedding_ctx_length=False)",
+            )
+        try:
+            text = checked_text(item, position)
+        except InvalidTextError as error:
+            raise RequestError(400, "invalid_input", f"input: {error}") from error
+        if not text.strip():
+            raise RequestError(
+                400, "empty_text", f"input: text {position} is empty, so that it has no meaning to embed; leave it out"
+            )
+        yield text
+
+
+def parse_request(body: bytes) -> EmbeddingRequest:
+    """Read the body of a request.
+
+    Raises:
+        RequestError: it is not JSON in UTF-8, or has other fields or types.
+    """
+    try:
+        fields = json.loads(body.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise RequestError(
+            400, "invalid_encoding", f"the body is not UTF-8 at byte {error.start}; encode it"
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise RequestError(400, "invalid_json", f"the body is not valid JSON ({error}); repair it") from error
+    if not isinstance(fields, dict):
+        raise RequestError(400, "invalid_json", "the body must be a JSON object with the fields model and input")
+    try:
+        return EmbeddingRequest.model_validate(fields)
+    except ValidationError as error:
+        raise RequestError(400, "invalid_request", f"the request is not valid: {readable(error.errors())}") from error
+
+
+def answer(vectors: Embeddings, model: str, tokens: int, encoding_format: Literal["float", "base64"]) -> bytes:
+    """Return the body of an answer.
+
+    Args:
+        vectors: one row for each text (n, width).
+        model: the name under which the same vectors can be had again.
+        tokens: that were read.
+        encoding_format: of the numbers.
+    """
+    rows: list[Any] = (
+        [base64.b64encode(row.tobytes()).decode("ascii") for row in vectors.astype("<f4")]
+        if encoding_format == "base64"
+        else vectors.tolist()
+    )
+    data = [{"object": "embedding", "index": index, "embedding": row} for index, row in enumerate(rows)]
+    usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+    return json.dumps({"object": "list", "data": data, "model": model, "usage": usage}).encode()
+
+
+def error_body(status: int, code: str, message: str) -> bytes:
+    """Return the body of an answer that says what is wrong."""
+    kind = _KINDS.get(status, "invalid_request_error" if status < HTTPStatus.INTERNAL_SERVER_ERROR else "server_error")
+    content = {"error": {"message": message, "type": kind, "param": None, "code": code}}
+    return json.dumps(content).encode()
