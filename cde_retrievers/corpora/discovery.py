@@ -118,7 +118,7 @@ def _walked(folder: Path, reading: ReadOptions) -> "Found":
         way_out = "; links are followed with follow_links=True (--follow-links)"
         has_links = any("link" in reason for reason in found.left_out.values())
         logger.warning(
-            "%s: %d entries are left out (%s)%s", folder, len(found.left_out), found, way_out if has_links else ""
+            "%s: %d entries are left out (%s)%s", folder, len(found.left_out), str(found), way_out if has_links else ""
         )
     return found
 
