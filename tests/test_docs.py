@@ -453,7 +453,7 @@ def bulk_sentences() -> Iterator[tuple[str, str]]:
     kills = killed["kills"]
     yield "bulk.md", f"{kills['worker']} times a worker and {kills['driver']} times the driver was killed"
     yield "bulk.md", f"{killed['rows']:,} rows with {killed['ids']:,} ids, as planned"
-    yield "bulk.md", f"at most {killed['largest_difference']:.0e} from those of one process"
+    yield "bulk.md", f"differed by at most {killed['largest_difference']:g} from those of one process"
     memory = [alone[f"memory_after_{part}_shards"] for part in ("a_quarter_of_the", "all")]
     yield (
         "bulk.md",
