@@ -61,7 +61,7 @@ SESSIONS = [pytest.param([block], id=block.place) for block in RUN if block.page
 SESSIONS += [
     pytest.param(session, id=session[0].page.name, marks=pytest.mark.slow)
     for page in PAGES[1:]
-    if page.name != "first-hour.md"  # `test_first_hour.py` runs it
+    if page.name not in ("first-hour.md", "serving.md")  # `test_first_hour.py` and `serving/test_page.py` run them
     if (session := [block for block in RUN if block.page == page])
 ]
 
