@@ -61,7 +61,7 @@ SESSIONS = [pytest.param([block], id=block.place) for block in RUN if block.page
 SESSIONS += [
     pytest.param(session, id=session[0].page.name, marks=pytest.mark.slow)
     for page in PAGES[1:]
-    if page.name != "first-hour.md"  # `test_first_hour.py` runs it
+    if page.name not in ("first-hour.md", "serving.md")  # `test_first_hour.py` and `serving/test_page.py` run them
     if (session := [block for block in RUN if block.page == page])
 ]
 
@@ -410,6 +410,15 @@ def sentences() -> Iterator[tuple[str, str]]:
     for kind in ("ivf", "hnsw"):
         recall = f"{row[kind]['recall_at_10']:.2f}".removeprefix("0")
         yield "index.md", f'{row[kind]["query_ms"]:.1f} ms with "{kind}" (recall {recall})'
+
+    load = result_of("serving_load")
+    assert set(load["outcomes"]) == {"right", "went before the answer"}
+    right, went = load["outcomes"]["right"], load["outcomes"]["went before the answer"]
+    yield "serving.md", f"{load['clients']} clients for {load['seconds']} seconds"
+    yield "serving.md", f"{right:,} answers"
+    yield "serving.md", f"{went} clients went before their answer"
+    *first, last = (f"{megabytes:.0f}" for megabytes in load["memory_mb"].values())
+    yield "serving.md", f"{', '.join(first)} and {last} MB"
 
     cached = {row["batch"]: row for row in result_of("gradient_cache_memory")["rows"] if row["chunk_size"]}
     growth = result_of("gradient_cache_memory")["cached_growth_without_stored"]

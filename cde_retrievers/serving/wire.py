@@ -15,6 +15,7 @@ from cde_retrievers.validation.texts import Role, checked_text
 from cde_retrievers.validation.vectors import Embeddings
 
 ROLES: tuple[Role, Role] = ("document", "query")
+_SHOWN = 1_000  # characters of what a client sent
 _KINDS = {401: "authentication_error", 404: "not_found_error", 429: "rate_limit_error"}
 
 
@@ -125,7 +126,9 @@ def parse_request(body: bytes) -> EmbeddingRequest:
     try:
         return EmbeddingRequest.model_validate(fields)
     except ValidationError as error:
-        raise RequestError(400, "invalid_request", f"the request is not valid: {readable(error.errors())}") from error
+        raise RequestError(
+            400, "invalid_request", f"the request is not valid: {readable(error.errors())[:_SHOWN]}"
+        ) from error
 
 
 def answer(vectors: Embeddings, model: str, tokens: int, encoding_format: Literal["float", "base64"]) -> bytes:

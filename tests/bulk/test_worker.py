@@ -222,7 +222,7 @@ def test_a_machine_that_computes_otherwise_is_refused(make_plan):
     assert "computes other vectors" in failed.reason
 
 
-@pytest.mark.parametrize("dtype", TOLERANCES.keys() - {"int8"})
+@pytest.mark.parametrize("dtype", [name for name in TOLERANCES if name != "int8"])
 def test_a_number_format_explains_its_own_differences(make_encoder, dtype):
     """The same model, alone and within a batch, is within the tolerance; 2 % of another direction is not."""
     from cde_retrievers.external.identity import PROBE

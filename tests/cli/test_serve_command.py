@@ -1,17 +1,22 @@
 """`serve`: what it says before it serves, and that it serves."""
 
+import inspect
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import asdict
 
 import pytest
 
 pytest.importorskip("uvicorn")
 
 import httpx
+
+from cde_retrievers.cli.commands.serve import serve
+from cde_retrievers.serving.settings import ServingSettings
 
 
 @pytest.fixture
@@ -44,6 +49,14 @@ def test_it_serves_until_it_is_interrupted(contexts):
     assert len(answer.json()["data"][0]["embedding"]) == 32
     assert server.returncode == 130
     assert errors == "interrupted. The server has stopped.\n"
+
+
+def test_the_limits_are_those_of_the_library():
+    defaults = {name: parameter.default for name, parameter in inspect.signature(serve).parameters.items()}
+    limits = asdict(ServingSettings())
+    assert {name: default for name, default in defaults.items() if name in limits} == {
+        name: limit for name, limit in limits.items() if name != "read_seconds"
+    }
 
 
 def refused(run, *arguments):

@@ -69,10 +69,13 @@ def post(url):
         ({"dimensions": 16}, 400, "dimensions", "32 dimensions"),
         ({"dimensions": "32"}, 400, "invalid_request", "dimensions"),
         ({"inputs": "a"}, 400, "invalid_request", "inputs"),
+        ({"x" * 500_000: "a"}, 400, "invalid_request", "not valid"),
     ],
 )
 def test_impossible_requests(post, request_, status, code, says):
-    assert says in checked_error(post(**request_), status, code)
+    message = checked_error(post(**request_), status, code)
+    assert says in message
+    assert len(message) < 2_000
 
 
 @pytest.mark.parametrize(

@@ -175,3 +175,16 @@ def test_a_request_keeps_the_context_it_came_for(serve, encoder):
     answer = served.post(model="cats:document", input=CORPUS[:30])
     np.testing.assert_allclose(vectors_of(answer), encoder.encode_documents(CORPUS[:30], first), atol=1e-5)
     assert answer.headers["x-cde-context"] == first.fingerprint
+
+
+def test_a_context_replaced_while_it_is_read_is_read_again(contexts, folder, encoder, monkeypatch):
+    replacement, load = encoder.fit_context(CORPUS), CorpusContext.load
+
+    def interrupted(path):
+        monkeypatch.setattr(CorpusContext, "load", load)
+        replacement.save(path)
+        raise ContextFileError("of the two files one is new")
+
+    (folder / "cats" / "context.json").touch()
+    monkeypatch.setattr(CorpusContext, "load", interrupted)
+    assert contexts.find("cats") == replacement
