@@ -103,12 +103,6 @@ def corpus_of(record: SourceRecord, tokens: CountedBy | None = None) -> Corpus:
     return Corpus(record.path, _options(record.reading), tokens=tokens)
 
 
-def given_options(record: SourceRecord) -> dict[str, Any]:
-    """Return the options that a source was read with, except those at their default."""
-    default = _as_json(ReadOptions())
-    return {name: value for name, value in record.reading.items() if value != default.get(name)}
-
-
 def options_like_before(path: Path, given: Mapping[str, Any], records: Sequence[SourceRecord]) -> ReadOptions:
     """Return how to read a source for an index: as it was read before, or a new one as the others were.
 
@@ -136,8 +130,10 @@ def options_like_before(path: Path, given: Mapping[str, Any], records: Sequence[
             f"the index has sources that were read in different ways, {_shown(records, ways)}; say how to read {path}: "
             f"give its options, and --as-given"
         )
-    binding = {name: value for name, value in given_options(records[0]).items() if name not in _OWN}
-    _check_given(path, asked, records[0], binding)
+    default = _as_json(ReadOptions())
+    _check_given(
+        path, asked, records[0], {name: value for name, value in ways[0].items() if value != default.get(name)}
+    )
     return _options({**ways[0], **asked})
 
 
