@@ -104,12 +104,6 @@ def corpus_of(record: SourceRecord, tokens: CountedBy | None = None) -> Corpus:
     return Corpus(record.path, _options(record.reading), tokens=tokens)
 
 
-def given_options(record: SourceRecord) -> dict[str, Any]:
-    """Return the options that a source was read with, except those at their default."""
-    default = reading_as_json(ReadOptions())
-    return {name: value for name, value in record.reading.items() if value != default.get(name)}
-
-
 def options_like_before(path: Path, given: Mapping[str, Any], records: Sequence[SourceRecord]) -> ReadOptions:
     """Return how to read a source for an index: as it was read before, or a new one as the others were.
 
@@ -137,7 +131,8 @@ def options_like_before(path: Path, given: Mapping[str, Any], records: Sequence[
             f"the index has sources that were read in different ways, {_shown(records, ways)}; say how to read {path}: "
             f"give its options, and --as-given"
         )
-    binding = {name: value for name, value in given_options(records[0]).items() if name not in _OWN}
+    default = reading_as_json(ReadOptions())
+    binding = {name: value for name, value in ways[0].items() if value != default.get(name)}
     _check_given(path, asked, records[0], binding)
     return _options({**ways[0], **asked})
 

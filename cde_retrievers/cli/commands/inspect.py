@@ -149,7 +149,6 @@ def _about_terms(context: "CorpusContext") -> dict[str, Any]:
 
 
 def _about_index(path: Path) -> dict[str, Any]:
-    from cde_retrievers.corpora.recorded_source import given_options
     from cde_retrievers.index import ContextualIndex
     from cde_retrievers.index.store import IndexStore
 
@@ -167,7 +166,7 @@ def _about_index(path: Path) -> dict[str, Any]:
         "bytes": size + (manifest.accelerator.file.bytes if manifest.accelerator else 0),
         "metadata_fields": sorted(index.fields),
         "sources": [record.path for record in index.sources],
-        "read_with": [given_options(record) for record in index.sources],
+        "read_with": [{name: value for name, value in record.reading.items() if value} for record in index.sources],
         "refit_interrupted_at": staged and staged.documents,
         **_about_context(index.context),
     }
