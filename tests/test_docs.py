@@ -156,7 +156,7 @@ def test_benchmark_commands_name_scripts_and_options_that_exist():
     assert len(found) >= 10
     for script, options in found:
         source = (ROOT / script).read_text(encoding="utf-8")
-        for option in re.findall(r"--(\w+)", options):
+        for option in re.findall(r"--([\w-]+)", options):
             assert re.search(rf'"--{option}"|options\(|\b{option}=', source), f"{script} has no --{option}"
 
 

@@ -18,13 +18,13 @@ class HitCheck:
         stamp: the stamp of the embeddings.
         is_known: whether the store states that context itself, so that hits need no stamps.
         ask: asks the store again what it states, since its name may lead to another collection by now; hits without a
-            stamp would not show that.
+            stamp would not show that; None where its documents state it themselves.
     """
 
-    def __init__(self, store: str, stamp: str, is_known: bool, ask: Callable[[], str | None] = lambda: None) -> None:
+    def __init__(self, store: str, stamp: str, is_known: bool, ask: Callable[[], str | None] | None = None) -> None:
         self._store = store
         self._stamp = stamp
-        self._ask = ask if is_known else lambda: None
+        self._ask = ask if is_known else None
         # Without a context, plain vectors are what an index is expected to hold.
         self._is_told = is_known or is_plain(stamp)
 
@@ -43,7 +43,7 @@ class HitCheck:
                 f"embedded under {self._stamp}, so the ranking means nothing; load the context that was saved with the "
                 f"store, or embed its documents again under yours"
             )
-        if None in found:
+        if None in found and self._ask is not None:
             ContextCheck(self._ask(), self._stamp).raise_if_another()
         if None in found and not self._is_told:
             self._is_told = True

@@ -188,10 +188,12 @@ def _block(text: str, joint: str, token: Token, inner: Sequence[Token], lines: L
         if kind != "list_item" or len(blocks) < 2 or blocks[0].inner or blocks[0].frame is not None:
             return Block(text, joint, inner=blocks)
         return Block(text, joint, inner=(replace(blocks[0], keep_with_next=True), *blocks[1:]), is_item=True)
-    if kind in ("fence", "code_block"):
+    content = plain(token.content)
+    # Text of a page that stands far to the right, in lists within lists, is not code for that.
+    if kind == "fence" or (kind == "code_block" and content == token.content):
         fence = token.markup or "```"
         frame = (f"{fence}{token.info.rstrip()}\n", f"\n{fence}")
-        return Block(text, joint, frame=frame, lines=tuple(token.content.rstrip("\n").split("\n")))
+        return Block(text, joint, frame=frame, lines=tuple(content.rstrip("\n").split("\n")))
     if kind == "table":
         head, rule, *rows = text.split("\n")
         return Block(text, joint, frame=(f"{head}\n{rule}\n", ""), lines=tuple(rows))

