@@ -30,6 +30,8 @@ def loggers_as_at_the_start():
     """What an exporter or a server does to logging must not reach the next test, which reads what the library says."""
     logging.disable(logging.NOTSET)
     logging.root.setLevel(logging.WARNING)
+    for handler in logging.root.handlers:
+        handler.setLevel(logging.NOTSET)
     for name, logger in list(logging.root.manager.loggerDict.items()):
         if name.split(".")[0] == "cde_retrievers" and isinstance(logger, logging.Logger):
             logger.disabled, logger.propagate = False, True
