@@ -1,6 +1,5 @@
 """Fixtures: tiny bi-encoders on disk, and contextual models and encoders made from them."""
 
-import logging
 import os
 from pathlib import Path
 
@@ -23,19 +22,6 @@ def pytest_configure():
 
 def pytest_report_header():
     return f'dtype="auto" on a CPU: {resolve_dtype("auto", torch.device("cpu"))}'
-
-
-@pytest.fixture(autouse=True)
-def loggers_as_at_the_start():
-    """What an exporter or a server does to logging must not reach the next test, which reads what the library says."""
-    logging.disable(logging.NOTSET)
-    logging.root.setLevel(logging.WARNING)
-    for handler in logging.root.handlers:
-        handler.setLevel(logging.NOTSET)
-    for name, logger in list(logging.root.manager.loggerDict.items()):
-        if name.split(".")[0] == "cde_retrievers" and isinstance(logger, logging.Logger):
-            logger.disabled, logger.propagate = False, True
-            logger.setLevel(logging.NOTSET)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """Stores of LangChain and indexes of LlamaIndex that embedded shards go to. Axes: n documents, W width."""
 
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,43 @@ if TYPE_CHECKING:
 _AT_ONCE = 1_000  # documents for a call of a store: some take no more than a few thousand
 
 
-class LangChainTarget:
+class _StoreTarget(ABC):
+    """A store over embeddings of this library; what goes into it is stamped with their context.
+
+    Args:
+        embeddings: those of the store.
+        holder: the kind of store, for messages.
+        remedy: the class of embeddings that it needs.
+    """
+
+    def __init__(self, embeddings: object, holder: str, remedy: str) -> None:
+        self._embeddings = _bound(embeddings, holder, remedy)
+
+    def check(self, plan: Plan) -> None:
+        """Raise ContextMismatchError if the embeddings are under another context."""
+        _check_stamp(self._embeddings, plan)
+
+    def add(self, plan: Plan, number: int, shard: Shard) -> int:
+        """Add the documents that the store does not have by id and text -> their number."""
+        return sum(self._add(shard.documents[part], shard.vectors[part]) for part in _parts(len(shard.documents)))
+
+    def _add(self, documents: Sequence[Document], vectors: Vectors) -> int:
+        there = self._texts_there([str(document.id) for document in documents])
+        new = [place for place, document in enumerate(documents) if there.get(str(document.id)) != document.text]
+        if new:
+            self._insert([documents[place] for place in new], vectors[new])
+        return len(new)
+
+    @abstractmethod
+    def _texts_there(self, ids: list[str]) -> Mapping[str | None, str]:
+        """Return the texts by id of what is there, as far as the store tells."""
+
+    @abstractmethod
+    def _insert(self, documents: Sequence[Document], vectors: Vectors) -> None:
+        """Add documents with their vectors (n, W)."""
+
+
+class LangChainTarget(_StoreTarget):
     """A LangChain vector store over embeddings of this library; its documents are stamped with the context.
 
     Args:
@@ -30,39 +67,26 @@ class LangChainTarget:
     """
 
     def __init__(self, store: "VectorStore") -> None:
+        super().__init__(store.embeddings, f"a {type(store).__name__}", "ContextualEmbeddings")
         self._store = store
-        self._embeddings = _bound(store.embeddings, f"a {type(store).__name__}", "ContextualEmbeddings")
 
-    def check(self, plan: Plan) -> None:
-        """Raise ContextMismatchError if its embeddings are under another context."""
-        _check_stamp(self._embeddings, plan)
-
-    def add(self, plan: Plan, number: int, shard: Shard) -> int:
-        """Add the documents that the store does not have by id and text; it is given their vectors."""
-        return sum(self._add(shard.documents[part], shard.vectors[part]) for part in _parts(len(shard.documents)))
-
-    def _add(self, documents: Sequence[Document], vectors: Vectors) -> int:
-        from langchain_core.documents import Document as LangChainDocument
-
-        there = self._texts_there([str(document.id) for document in documents])
-        new = [place for place, document in enumerate(documents) if there.get(str(document.id)) != document.text]
-        if new:
-            stamp = {CONTEXT_KEY: self._embeddings.stamp}
-            rows = [
-                LangChainDocument(page_content=row.text, id=row.id, metadata={**row.metadata, **stamp})
-                for row in (documents[place] for place in new)
-            ]
-            with given_vectors(self._embeddings._binding, [row.page_content for row in rows], vectors[new]):
-                self._store.add_documents(rows, ids=[str(row.id) for row in rows])
-        return len(new)
-
-    def _texts_there(self, ids: list[str]) -> dict[str | None, str]:
+    def _texts_there(self, ids: list[str]) -> Mapping[str | None, str]:
         with suppress(NotImplementedError):  # then the store itself replaces documents by their ids, or refuses them
             return {found.id: found.page_content for found in self._store.get_by_ids(ids)}
         return {}
 
+    def _insert(self, documents: Sequence[Document], vectors: Vectors) -> None:
+        from langchain_core.documents import Document as LangChainDocument
 
-class LlamaIndexTarget:
+        stamp = {CONTEXT_KEY: self._embeddings.stamp}
+        rows = [
+            LangChainDocument(page_content=row.text, id=row.id, metadata={**row.metadata, **stamp}) for row in documents
+        ]
+        with given_vectors(self._embeddings._binding, [row.page_content for row in rows], vectors):
+            self._store.add_documents(rows, ids=[str(row.id) for row in rows])
+
+
+class LlamaIndexTarget(_StoreTarget):
     """A `VectorStoreIndex` over an embedding of this library; its nodes are stamped with the context.
 
     Args:
@@ -70,39 +94,10 @@ class LlamaIndexTarget:
     """
 
     def __init__(self, index: "VectorStoreIndex") -> None:
+        super().__init__(index._embed_model, "a VectorStoreIndex", "ContextualEmbedding")
         self._index = index
-        self._embed_model = _bound(index._embed_model, "a VectorStoreIndex", "ContextualEmbedding")
 
-    def check(self, plan: Plan) -> None:
-        """Raise ContextMismatchError if its embedding is under another context."""
-        _check_stamp(self._embed_model, plan)
-
-    def add(self, plan: Plan, number: int, shard: Shard) -> int:
-        """Insert the documents that the index does not have by id and text, as nodes with their vectors."""
-        return sum(self._add(shard.documents[part], shard.vectors[part]) for part in _parts(len(shard.documents)))
-
-    def _add(self, documents: Sequence[Document], vectors: Vectors) -> int:
-        there = self._texts_there([str(document.id) for document in documents])
-        new = [place for place, document in enumerate(documents) if there.get(str(document.id)) != document.text]
-        if new:
-            self._index.insert_nodes([self._node(documents[place], vectors[place]) for place in new])
-        return len(new)
-
-    def _node(self, document: Document, vector: Vectors) -> "TextNode":
-        """Return a node whose embedded text is the document's alone, as it was embedded."""
-        from llama_index.core.schema import TextNode
-
-        metadata = {**document.metadata, CONTEXT_KEY: self._embed_model.stamp}
-        return TextNode(
-            id_=str(document.id),
-            text=document.text,
-            metadata=metadata,
-            embedding=vector.tolist(),
-            excluded_embed_metadata_keys=list(metadata),
-            excluded_llm_metadata_keys=[CONTEXT_KEY],
-        )
-
-    def _texts_there(self, ids: list[str]) -> dict[str, str]:
+    def _texts_there(self, ids: list[str]) -> Mapping[str | None, str]:
         """Return the texts by id of what is there; what a store cannot tell is deleted, to be inserted again."""
         from llama_index.core.schema import MetadataMode
 
@@ -120,6 +115,23 @@ class LlamaIndexTarget:
                 if not says_nothing_is_there(error):
                     raise
         return {node.node_id: node.get_content(MetadataMode.NONE) for node in nodes}
+
+    def _insert(self, documents: Sequence[Document], vectors: Vectors) -> None:
+        self._index.insert_nodes([self._node(*row) for row in zip(documents, vectors, strict=True)])
+
+    def _node(self, document: Document, vector: Vectors) -> "TextNode":
+        """Return a node whose embedded text is the document's alone, as it was embedded."""
+        from llama_index.core.schema import TextNode
+
+        metadata = {**document.metadata, CONTEXT_KEY: self._embeddings.stamp}
+        return TextNode(
+            id_=str(document.id),
+            text=document.text,
+            metadata=metadata,
+            embedding=vector.tolist(),
+            excluded_embed_metadata_keys=list(metadata),
+            excluded_llm_metadata_keys=[CONTEXT_KEY],
+        )
 
 
 def _parts(rows: int) -> list[slice]:

@@ -12,7 +12,7 @@ from cde_retrievers.corpora.files import File
 from cde_retrievers.corpora.literal import plain
 from cde_retrievers.corpora.paths import unreadable
 from cde_retrievers.corpora.read_options import Format, ReadOptions
-from cde_retrievers.corpora.readers.documents import DOCUMENTS, markup_of, read_document
+from cde_retrievers.corpora.readers.documents import DOCUMENTS, markup_of, read_document, require_reader
 from cde_retrievers.corpora.records import Record, Row, needed_columns, refuse_repeated_columns
 from cde_retrievers.errors import CDEError, CorpusFileError
 from cde_retrievers.retrieval.document import Document
@@ -29,13 +29,6 @@ ENDINGS: Mapping[Format, tuple[str, ...]] = {
 BEIR_CORPUS = ("corpus.jsonl", "corpus.jsonl.gz")
 BEIR_QUERIES = ("queries.jsonl", "queries.jsonl.gz")
 _ROWS_AT_ONCE = 256
-# What the readers import, by the ending of a file.
-_PACKAGES: Mapping[str, tuple[str, tuple[str, ...]]] = {
-    **dict.fromkeys((".html", ".htm", ".xhtml"), ("reading HTML", ("selectolax",))),
-    ".pdf": ("reading PDF", ("pypdf",)),
-    ".docx": ("reading Word documents", ("mammoth", "selectolax")),
-    ".epub": ("reading EPUB", ("selectolax",)),
-}
 
 
 def format_of(name: str) -> Format | None:
@@ -52,10 +45,8 @@ def require_readers(source_format: Format, files: Iterable[File]) -> None:
     if source_format == "parquet":
         require("pyarrow", "reading Parquet files", extra="parquet")
     if source_format == "text":
-        for ending in sorted({file.path.suffix.lower() for file in files} & _PACKAGES.keys()):
-            what, packages = _PACKAGES[ending]
-            for package in packages:
-                require(package, what, extra="docs")
+        for ending in sorted({file.path.suffix.lower() for file in files}):
+            require_reader(ending)
 
 
 def read_rows(file: File, source_format: Format, reading: ReadOptions) -> Iterator[Row]:

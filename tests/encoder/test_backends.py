@@ -258,10 +258,13 @@ def test_export_writes_what_save_of_such_an_encoder_writes(load, tmp_path):
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_exporting_says_nothing_and_leaves_logging_alone(backend, saved, tmp_path, caplog, capsys):
     root = list(logging.getLogger().handlers)
+    levels = [handler.level for handler in root]
     ContextualEncoder.from_pretrained(saved, backend=backend, precision="int8", cache_folder=tmp_path)
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
     assert capsys.readouterr().out == ""
     assert logging.getLogger().handlers == root
+    # pytest hands its handlers to loggers that keep their messages to themselves, as a program may.
+    assert [handler.level for handler in root] == levels
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -16,6 +16,7 @@ from cde_retrievers.corpora.readers.restructured_text import rst_as_markdown
 from cde_retrievers.corpora.readers.word import docx_as_markdown
 from cde_retrievers.corpora.records import Markup
 from cde_retrievers.errors import CDEError, CorpusFileError
+from cde_retrievers.util.imports import require
 
 # Of file names in lower case.
 _PLAIN_TEXTS = (".txt", ".text")
@@ -37,12 +38,25 @@ _OF_BYTES: Mapping[str, tuple[str, Callable[[BinaryIO, int], str]]] = {
     ".docx": ("a Word document", docx_as_markdown),
     ".epub": ("EPUB", epub_as_markdown),
 }
+_PACKAGES: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(_PAGES, ("selectolax",)),
+    ".pdf": ("pypdf",),
+    ".docx": ("mammoth", "selectolax"),
+    ".epub": ("selectolax",),
+}
 DOCUMENTS = (*TEXTS, *_OF_TEXT, *_OF_BYTES)
 
 
 def is_code(name: str) -> bool:
     """Whether the file is source code, where nothing is Markdown."""
     return name.lower().endswith(CODE)
+
+
+def require_reader(ending: str) -> None:
+    """Raise MissingDependencyError, which names the extra, if files of an ending need a package that is not there."""
+    for package in _PACKAGES.get(ending, ()):
+        what, _ = _OF_TEXT[ending] if ending in _OF_TEXT else _OF_BYTES[ending]
+        require(package, f"reading {what}", extra="docs")
 
 
 def markup_of(name: str) -> Markup:

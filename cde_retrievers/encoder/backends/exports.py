@@ -2,8 +2,7 @@
 
 import logging
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,8 +84,7 @@ class Export:
         runtime.check_export(self.record.precision)
         stage = deepcopy(self.model.first_stage).cpu().float().eval()
         try:
-            with _handlers_as_they_were():
-                runtime.export(stage, folder, self.record.precision, self.calibration, self.model.config.max_length)
+            runtime.export(stage, folder, self.record.precision, self.calibration, self.model.config.max_length)
         except (CDEError, OSError, MemoryError):
             raise
         except Exception as error:  # the libraries raise classes of their own, and dozens of them
@@ -129,17 +127,6 @@ class Export:
             return checked_export(folder) == self.record
         except CheckpointError:
             return False
-
-
-@contextmanager
-def _handlers_as_they_were() -> Iterator[None]:
-    """Undo what exporters do to the levels of the program's own handlers of logging."""
-    levels = [(handler, handler.level) for handler in logging.root.handlers]
-    try:
-        yield
-    finally:
-        for handler, level in levels:
-            handler.setLevel(level)
 
 
 def _user_cache() -> Path:

@@ -76,7 +76,8 @@ class OpenVinoRuntime(Runtime):
 
 def _quantised(model: object, calibration: Sequence[Integers]) -> object:
     nncf = _nncf()
-    nncf.set_log_level(logging.ERROR)
+    # Its own `set_log_level` would also change handlers, which may be the program's.
+    logging.getLogger("nncf").setLevel(logging.ERROR)
     with redirect_stdout(StringIO()):  # its progress bars
         return nncf.quantize(
             model,
