@@ -105,7 +105,7 @@ def test_a_missing_source_empties_nothing(run, answer, docs, made, tmp_path):
     for options in ((), ("--yes",), ("--dry-run",)):
         result = run("sync", made, *options)
         assert result.exit_code == 1
-        assert "does not exist" in result.stderr
+        assert "does not exist; if it was moved, say where it is now with --source" in result.stderr
     assert contents(made) == before
     assert answer("sync", made, "--source", tmp_path / "elsewhere")["unchanged"] == 24
     assert [record.path for record in ContextualIndex.open(made).sources] == [str(tmp_path / "elsewhere")]
@@ -287,6 +287,19 @@ def test_a_copied_text_is_not_embedded_again_under_another_name(answer, docs, ma
     shutil.copy(docs / "tea.md", docs / "tea_again.md")
     found = answer("sync", made)
     assert (found["added"], found["embedded"], found["reused"]) == (3, 0, 3)
+
+
+def test_sync_takes_the_options_that_its_errors_name(run, answer, docs, made):
+    (docs / "tea.md").write_text("")
+    (docs / "rails.md").write_bytes(b"\xff\xfe\xff")
+    (docs / "moons.md").write_text("# moons\nThey are round.\n")
+    refused = run("sync", made)
+    assert refused.exit_code == 1
+    assert "--skip-" in refused.stderr
+    assert answer("sync", made, "--skip-empty", "--skip-errors")["added"] == 1
+    assert answer("sync", made)["unchanged"] == 19  # it is recorded, and what was not read is kept
+    (docs / "suns.md").write_text("# suns\nThey are hot.\n")
+    assert "26 in all" in run("sync", made, "--dry-run").stdout
 
 
 @pytest.mark.parametrize("options", [(), ("--skip-errors",), ("--skip-empty",)])

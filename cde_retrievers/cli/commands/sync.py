@@ -1,6 +1,6 @@
 """`sync`: an index that follows its sources."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,7 +10,7 @@ from typer import Option
 from cde_retrievers.cli.options.common import IndexPath, ModelOptions, OutputOptions
 from cde_retrievers.cli.printing import counted
 from cde_retrievers.cli.session import Session, session
-from cde_retrievers.errors import ConfigurationError
+from cde_retrievers.errors import ConfigurationError, CorpusFileError
 
 if TYPE_CHECKING:
     from cde_retrievers.corpora.sync import SourceUpdate
@@ -31,6 +31,12 @@ def sync(
     source: Annotated[
         Path | None, Option(help="Where a source is now that was moved: the only one, or the only one that is missing.")
     ] = None,
+    skip_empty: Annotated[
+        bool, Option("--skip-empty", help="From now on leave out what has no text, where that was not so before.")
+    ] = False,
+    skip_errors: Annotated[
+        bool, Option("--skip-errors", help="From now on leave out what cannot be read, where that was not so before.")
+    ] = False,
 ) -> None:
     """Bring INDEX up to date with the sources that it was made from, read as they were then.
 
@@ -44,7 +50,8 @@ def sync(
 
         index, encoder = open_index(path, model, run, read_only=dry_run)
         with nullcontext() if dry_run else index.exclusively("following its sources"):
-            records = _records(index, source)
+            leave_out = {"skip_empty": skip_empty, "skip_errors": skip_errors}
+            records = _records(index, source, {name: True for name, given in leave_out.items() if given})
             updates = _planned(index, encoder, records, run)
             removed = {identity for update in updates for identity in update.gone}
             data = {name: sum(getattr(update, name) for update in updates) for name in _COUNTS if name != "removed"}
@@ -64,6 +71,7 @@ def sync(
                         update.apply(index, update.gone, show_progress=run.show_progress)
                 data["embedded"] = seen.texts
                 data["reused"] = data["added"] + data["changed"] - data["embedded"]
+        total = len(index) + (data["added"] - data["removed"] if dry_run else 0)
         counts = ", ".join(f"{data[name]:,} {name}" for name in _COUNTS)
         run.answer(
             {
@@ -84,24 +92,35 @@ def sync(
                 ],
                 "generation": index.generation,
             },
-            f"{path}: {counts}; {len(index):,} in all" + (" (dry run: nothing was changed)" if dry_run else ""),
+            f"{path}: {counts}; {total:,} in all" + (" (dry run: nothing was changed)" if dry_run else ""),
         )
 
 
-def _records(index: "ContextualIndex", moved_to: Path | None) -> "tuple[SourceRecord, ...]":
-    """Return what the index records, a moved source under its new path."""
+def _records(
+    index: "ContextualIndex", moved_to: Path | None, options: "Mapping[str, bool]"
+) -> "tuple[SourceRecord, ...]":
+    """Return what the index records, with further options of reading, and a moved source under its new path."""
     from cde_retrievers.corpora.recorded_source import absolute
     from cde_retrievers.index.sources_file import with_record
 
-    records = index.sources
+    records = tuple(
+        record.model_copy(update={"reading": {**record.reading, **options}}) if options else record
+        for record in index.sources
+    )
     if not records:
         raise ConfigurationError(
             f"{index.path} records no sources, since an earlier release made it or its documents come from a program; "
             f"record one with `cde-retrievers add {index.path} SOURCE --upsert` and the options it was read with"
         )
+    gone = [record for record in records if not Path(record.path).exists()]
     if moved_to is None:
+        if gone:
+            raise CorpusFileError(
+                f"{gone[0].path}, a source of {index.path}, does not exist; if it was moved, say where it is now with "
+                f"--source, else bring it back; its documents stay until then"
+            )
         return records
-    missing = records if len(records) == 1 else [record for record in records if not Path(record.path).exists()]
+    missing = records if len(records) == 1 else gone
     if len(missing) != 1:
         raise ConfigurationError(
             f"--source says where the one source is that is missing, but of {len(records)} sources {len(missing)} are: "
