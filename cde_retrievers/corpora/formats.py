@@ -9,7 +9,7 @@ from typing import Any
 from cde_retrievers.corpora.csv_rows import csv_rows
 from cde_retrievers.corpora.decoding import MAX_CHARACTERS, Lines, open_text, parse_json, read_text, too_long
 from cde_retrievers.corpora.files import File
-from cde_retrievers.corpora.literal import plain
+from cde_retrievers.corpora.literal import restored
 from cde_retrievers.corpora.paths import unreadable
 from cde_retrievers.corpora.read_options import Format, ReadOptions
 from cde_retrievers.corpora.readers.documents import DOCUMENTS, markup_of, read_document, require_reader
@@ -73,7 +73,7 @@ def text_record(file: File, reading: ReadOptions) -> Record:
     """
     content = read_document(file, reading)
     if reading.split != "headings":
-        content = plain(content)
+        content = restored(content)
     document = Document(content, reading.id_prefix + file.name, {"file": file.name})
     return Record(str(file.path), document, markup_of(file.name))
 

@@ -18,6 +18,6 @@ def literal(text: str) -> str:
     return _BLOCK_START.sub(NOT_A_MARK, text.translate(_TO_STAND_INS))
 
 
-def plain(text: str) -> str:
+def restored(text: str) -> str:
     """Return the text as it was before `literal`."""
     return _STAND_IN.sub(lambda found: _MEANINGS.get(found[0], ""), text)

@@ -12,7 +12,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from cde_retrievers.corpora.inline_html import block_text, without_anchors
-from cde_retrievers.corpora.literal import plain
+from cde_retrievers.corpora.literal import restored
 
 # A longer line is a text: as a heading it would be copied into the metadata of every part below it.
 _LONGEST_HEADING = 1_000
@@ -77,7 +77,7 @@ def markdown_sections(text: str) -> list[Section]:
     lines: Lines = list(source.split("\n"))
     tokens = _block_parser().parse(source)
     _clean(tokens, lines)
-    lines = [line and plain(line) for line in lines]
+    lines = [line and restored(line) for line in lines]
     above = [] if title is None else [(0, title)]
     section, begin, sections = Section(None, "", path=tuple(name for _, name in above)), 0, []
     for position, token in enumerate(tokens):
@@ -141,7 +141,7 @@ def _heading(token: Token, inline: Token) -> str | None:
         for part in parsed.children or ()
         if part.type != "html_inline"
     )
-    return " ".join(plain("".join(shown)).split()) or None
+    return " ".join(restored("".join(shown)).split()) or None
 
 
 def _filled(section: Section, tokens: Sequence[Token], lines: Lines) -> Section:
@@ -188,7 +188,7 @@ def _block(text: str, joint: str, token: Token, inner: Sequence[Token], lines: L
         if kind != "list_item" or len(blocks) < 2 or blocks[0].inner or blocks[0].frame is not None:
             return Block(text, joint, inner=blocks)
         return Block(text, joint, inner=(replace(blocks[0], keep_with_next=True), *blocks[1:]), is_item=True)
-    content = plain(token.content)
+    content = restored(token.content)
     # Text of a page that stands far to the right, in lists within lists, is not code for that.
     if kind == "fence" or (kind == "code_block" and content == token.content):
         fence = token.markup or "```"

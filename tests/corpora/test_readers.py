@@ -10,7 +10,7 @@ import pytest
 from opened_files import counted_opens
 
 from cde_retrievers.corpora import Corpus, ReadOptions
-from cde_retrievers.corpora.literal import plain
+from cde_retrievers.corpora.literal import restored
 from cde_retrievers.corpora.readers.html import html_as_markdown
 from cde_retrievers.corpora.readers.pdf_margins import without_margins
 from cde_retrievers.corpora.readers.restructured_text import rst_as_markdown
@@ -163,7 +163,7 @@ def test_every_kind_of_document_is_split_at_its_headings(tmp_path, name):
 
 
 def shown(page):
-    return plain(html_as_markdown(page))
+    return restored(html_as_markdown(page))
 
 
 def test_a_page_as_markdown():
@@ -352,7 +352,7 @@ def test_a_book_is_read_without_its_table_of_contents(tmp_path):
 def test_titles_of_restructured_text():
     text = "====\nBook\n====\n\nPart\n====\n\nA::\n\n  # code\n\nChapter\n-------\n\n"
     text += ".. note:: Take care.\n   Now.\n\n# five\n"
-    shown = [line for line in plain(rst_as_markdown(text)).split("\n") if line]
+    shown = [line for line in restored(rst_as_markdown(text)).split("\n") if line]
     assert shown == [
         *("# Book", "## Part", "A:", "```", "# code", "```", "### Chapter", "Take care.", "Now.", "# five")
     ]
