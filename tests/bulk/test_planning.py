@@ -174,7 +174,9 @@ def test_a_loaded_encoder_goes_into_the_plan(encoder, context, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(find_spec("onnxruntime") is None or find_spec("onnxscript") is None, reason="the extra 'onnx'")
+@pytest.mark.skipif(
+    find_spec("onnxruntime") is None or find_spec("onnxscript") is None, reason="needs the extra 'onnx'"
+)
 @pytest.mark.parametrize("loaded", [True, False])
 def test_workers_compute_in_the_backend_of_the_plan(loaded, model_folder, context, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
