@@ -33,6 +33,7 @@ MIN_ROWS = 10_000
 _TRAINING_ROWS = 50_000
 _HNSW_NEIGHBOURS, _HNSW_BUILD_EFFORT = 32, 100
 _SEARCH_EFFORT = {"hnsw": 256, "ivf": 4}  # hnsw: nodes visited; ivf: one in this many lists is searched
+_MIN_SHARE = 0.1  # share of rows that a filter must leave; of fewer, exact search is as fast
 _WRITTEN_AT_ONCE = 1 << 20
 _CANDIDATES_PER_HIT, _MIN_CANDIDATES = 4, 100
 
@@ -116,6 +117,10 @@ class Accelerator:
                 f"{path} is not an accelerator of kind {kind!r} for {entry.rows} rows of {width} numbers"
             )
 
+    def is_worthwhile(self, allowed: NDArray[np.bool_]) -> bool:
+        """Whether candidates cost less than exact search of the allowed rows (R,), and are as good as among all."""
+        return bool(allowed[: self.rows].mean() >= _MIN_SHARE)
+
     def candidates(self, queries: Embeddings, k: int, allowed: NDArray[np.bool_]) -> NDArray[np.int64]:
         """Return row numbers (Q, C) to score; -1 if there are fewer.
 
@@ -125,15 +130,17 @@ class Accelerator:
             allowed: mask (R,) of the rows that may be found.
         """
         wanted = min(self.rows, max(_MIN_CANDIDATES, _CANDIDATES_PER_HIT * k))
-        bits = np.packbits(allowed[: self.rows], bitorder="little")
-        selector = None if allowed[: self.rows].all() else faiss.IDSelectorBitmap(bits)
+        bits, share = np.packbits(allowed[: self.rows], bitorder="little"), float(allowed[: self.rows].mean())
+        selector = None if share == 1 else faiss.IDSelectorBitmap(bits)
         prepare_faiss()
-        _, rows = self._index.search(queries, wanted, params=self._effort(wanted, selector))
+        _, rows = self._index.search(queries, wanted, params=self._effort(wanted, share, selector))
         found: NDArray[np.int64] = rows
         return found
 
-    def _effort(self, wanted: int, selector: "faiss.IDSelector | None") -> "faiss.SearchParameters":
+    def _effort(self, wanted: int, share: float, selector: "faiss.IDSelector | None") -> "faiss.SearchParameters":
         if self._kind == "hnsw":
-            return faiss.SearchParametersHNSW(efSearch=max(_SEARCH_EFFORT["hnsw"], 2 * wanted), sel=selector)
+            # Of the nodes visited only this share counts.
+            visited = math.ceil(max(_SEARCH_EFFORT["hnsw"], 2 * wanted) / max(share, _MIN_SHARE))
+            return faiss.SearchParametersHNSW(efSearch=visited, sel=selector)
         lists = max(1, self._index.nlist // _SEARCH_EFFORT["ivf"])
         return faiss.SearchParametersIVF(nprobe=lists, sel=selector)

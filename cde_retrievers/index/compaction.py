@@ -5,6 +5,7 @@ import logging
 from collections.abc import Sequence
 
 from cde_retrievers.index.accelerator import MIN_ROWS, build_accelerator
+from cde_retrievers.index.columns import ColumnsBuilder
 from cde_retrievers.index.manifest import Manifest, SegmentEntry
 from cde_retrievers.index.ownership import OwnedDirectory
 from cde_retrievers.index.segment import Segment
@@ -94,10 +95,11 @@ def _live(entries: Sequence[SegmentEntry]) -> int:
 def _merge(home: OwnedDirectory, entries: Sequence[SegmentEntry], width: int) -> list[SegmentEntry]:
     """Copy the live rows into one segment; return no segment if nothing is left. Postings are in memory meanwhile."""
     rows = _live(entries)
-    if rows == 0 or (len(entries) == 1 and entries[0].deleted == 0):
+    if rows == 0 or (len(entries) == 1 and entries[0].deleted == 0 and entries[0].has_columns):
         return list(entries) if rows else []
     segments = [Segment(home.path, entry, width) for entry in entries]
     kept = [segment.live_rows(segment.entry).nonzero()[0] for segment in segments]
+    columns = ColumnsBuilder()
     with SegmentWriter(home, rows, width) as writer:
         for segment, live in zip(segments, kept, strict=True):
             for start in range(0, len(live), _COPIED_AT_ONCE):
@@ -105,7 +107,9 @@ def _merge(home: OwnedDirectory, entries: Sequence[SegmentEntry], width: int) ->
                 # As they are stored: documents of an earlier release may be nested deeper than what is taken in now.
                 lines = [(segment.ids[row], segment.line(row)) for row in chunk.tolist()]
                 writer.write_lines(lines, segment.vectors[chunk])
+            segment.append_columns(columns, live)
         has_postings = all(entry.has_postings for entry in entries)
         parts = ((segment.postings, live) for segment, live in zip(segments, kept, strict=True))
         by_text = all(entry.by_text for entry in entries)
-        return [writer.close(Postings.joined(parts) if has_postings else None, by_text=by_text)]
+        postings = Postings.joined(parts) if has_postings else None
+        return [writer.close(columns.fields(), postings, by_text=by_text)]

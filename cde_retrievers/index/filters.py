@@ -1,4 +1,4 @@
-"""Metadata filters: a mapping, as in other vector stores, becomes a predicate on one document's metadata.
+"""Metadata filters: a mapping, as in other vector stores, becomes an expression that finds the rows that pass.
 
     {"year": 2024}                                  equality
     {"year": {"$gte": 2020, "$lt": 2024}}           several conditions on a field, all of which must hold
@@ -13,7 +13,7 @@ Dates and times are compared as the ISO 8601 texts that metadata hold.
 """
 
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from numbers import Integral, Real
 from typing import Any
@@ -21,61 +21,17 @@ from typing import Any
 import numpy as np
 
 from cde_retrievers.errors import FilterError, shown
-from cde_retrievers.retrieval.document import MAX_DEPTH, as_plain
+from cde_retrievers.index.columns import Columns
+from cde_retrievers.index.conditions import OPERATORS, AnyOf, Comparison, Denied, Every, Exists, Expression, Some
+from cde_retrievers.retrieval.document import MAX_DEPTH, Document, as_plain
 from cde_retrievers.validation.signatures import is_iterable
 
 Filter = Mapping[str, Any]
-Predicate = Callable[[Mapping[str, Any]], bool]
-_MISSING = object()
+_KNOWN = {*OPERATORS, "$ne", "$nin", "$exists"}
 
 
-class _Values:
-    """The values of "$in", hashed if possible, since there may be many."""
-
-    def __init__(self, values: Collection[Any]) -> None:
-        self._nested = [value for value in values if isinstance(value, list | dict)]
-        self._plain = {value for value in values if not isinstance(value, list | dict)}
-
-    def __contains__(self, found: object) -> bool:
-        return found in self._nested if isinstance(found, list | dict) else found in self._plain
-
-
-def _is_in(found: object, wanted: _Values) -> bool:
-    return found in wanted
-
-
-def _contains(found: Any, wanted: object) -> bool:
-    if isinstance(found, str):
-        return isinstance(wanted, str) and wanted in found
-    return isinstance(found, list | tuple) and wanted in found
-
-
-def _ordered(compare: Callable[[Any, Any], bool]) -> Callable[[Any, Any], bool]:
-    def holds(found: Any, wanted: Any) -> bool:
-        both_numbers = isinstance(found, int | float) and isinstance(wanted, int | float)
-        both_texts = isinstance(found, str) and isinstance(wanted, str)
-        return (both_numbers or both_texts) and compare(found, wanted)
-
-    return holds
-
-
-# operator -> (holds(found, wanted), whether a document without the field passes)
-_OPERATORS: Mapping[str, tuple[Callable[[Any, Any], bool], bool]] = {
-    "$eq": (lambda found, wanted: bool(found == wanted), False),
-    "$ne": (lambda found, wanted: bool(found != wanted), True),
-    "$in": (_is_in, False),
-    "$nin": (lambda found, wanted: not _is_in(found, wanted), True),
-    "$gt": (_ordered(lambda found, wanted: found > wanted), False),
-    "$gte": (_ordered(lambda found, wanted: found >= wanted), False),
-    "$lt": (_ordered(lambda found, wanted: found < wanted), False),
-    "$lte": (_ordered(lambda found, wanted: found <= wanted), False),
-    "$contains": (_contains, False),
-}
-_KNOWN = {*_OPERATORS, "$exists"}
-
-
-def compile_filter(query_filter: Filter, known_fields: Collection[str]) -> Predicate:
-    """Compile the filter to a predicate on one document's metadata.
+def compile_filter(query_filter: Filter, known_fields: Collection[str]) -> Expression:
+    """Compile the filter to an expression that finds the rows that pass.
 
     Args:
         query_filter: as described in this module's docstring.
@@ -93,7 +49,13 @@ def compile_filter(query_filter: Filter, known_fields: Collection[str]) -> Predi
     unknown = sorted({field for field, _ in named} - optional - set(known_fields), key=shown)
     if unknown:
         raise _unknown_field(unknown[0], known_fields)
-    return _all([_compile_entry(key, value) for key, value in query_filter.items()])
+    return _compile(query_filter)
+
+
+def matching(documents: Sequence[Document], query_filter: Filter, known_fields: Collection[str]) -> list[Document]:
+    """Return those of some documents in memory that pass the filter; arguments and errors as in `compile_filter`."""
+    passing = compile_filter(query_filter, known_fields).passing(Columns.of([each.metadata for each in documents]))
+    return [document for document, passes in zip(documents, passing.tolist(), strict=True) if passes]
 
 
 def _unknown_field(name: object, known_fields: Collection[str]) -> FilterError:
@@ -128,53 +90,46 @@ def _conditions(query_filter: Filter) -> Iterator[tuple[str, Any]]:
             yield key, value
 
 
-def _compile_entry(key: str, value: Any) -> Predicate:
+def _compile_entry(key: str, value: Any) -> Expression:
     if key == "$and":
-        return _all([_compile(part) for part in _parts(key, value)])
+        return Every([_compile(part) for part in _parts(key, value)])
     if key == "$or":
-        either = [_compile(part) for part in _parts(key, value)]
-        return lambda metadata: any(holds(metadata) for holds in either)
+        return Some([_compile(part) for part in _parts(key, value)])
     if key == "$not":
-        denied = _compile(_part(key, value))
-        return lambda metadata: not denied(metadata)
+        return Denied(_compile(_part(key, value)))
     if not isinstance(key, str) or key.startswith("$"):
         raise FilterError(f"{shown(key)} is neither a field nor one of '$and', '$or', '$not'")
     if isinstance(value, Mapping) and any(isinstance(name, str) and name.startswith("$") for name in value):
-        return _all([_condition(key, operator, wanted) for operator, wanted in value.items()])
+        return Every([_condition(key, operator, wanted) for operator, wanted in value.items()])
     if isinstance(value, Mapping) and value and all(isinstance(name, str) and f"${name}" in _KNOWN for name in value):
         raise FilterError(f"operators begin with a dollar sign: write '${next(iter(value))}' in the filter on {key!r}")
     return _condition(key, "$eq", value)
 
 
-def _compile(part: Filter) -> Predicate:
-    return _all([_compile_entry(key, value) for key, value in part.items()])
+def _compile(part: Filter) -> Expression:
+    return Every([_compile_entry(key, value) for key, value in part.items()])
 
 
-def _condition(field: str, operator: str, wanted: Any) -> Predicate:
+def _condition(field: str, operator: str, wanted: Any) -> Expression:
     if operator == "$exists":
         wanted = as_plain(wanted)
         if not isinstance(wanted, bool):
             raise FilterError(
                 f"'$exists' on {field!r} takes true or false, in Python True or False, found {shown(wanted)}"
             )
-        return lambda metadata: (field in metadata) == wanted
+        return Exists(field, wanted)
     if operator not in _KNOWN:
         raise FilterError(f"operator {shown(operator)} on {field!r} is unknown; use one of {sorted(_KNOWN)}")
-    holds, without_field = _OPERATORS[operator]
-    if operator in ("$in", "$nin"):
+    if operator in ("$ne", "$nin"):
+        return Denied(_condition(field, "$eq" if operator == "$ne" else "$in", wanted))
+    if operator == "$in":
         if not _is_list(wanted):
             raise FilterError(f"{operator!r} on {field!r} takes a list of values, found {shown(wanted)}")
-        wanted = _Values([_as_stored(value, field) for value in wanted])
-    else:
-        wanted = _as_stored(wanted, field)
+        return Comparison(field, operator, AnyOf([_as_stored(value, field) for value in wanted]))
+    wanted = _as_stored(wanted, field)
     if operator in ("$gt", "$gte", "$lt", "$lte") and not isinstance(wanted, str | int | float):
         raise FilterError(f"{operator!r} on {field!r} takes a number or a string, found {shown(wanted)}")
-
-    def test(metadata: Mapping[str, Any]) -> bool:
-        found = metadata.get(field, _MISSING)
-        return without_field if found is _MISSING else holds(found, wanted)
-
-    return test
+    return Comparison(field, operator, wanted)
 
 
 def _is_list(wanted: object) -> bool:
@@ -205,10 +160,6 @@ def _as_stored(wanted: Any, field: str) -> Any:
         f"the filter on {field!r} compares with a {type(wanted).__name__}, which metadata cannot hold; give a string "
         f"or a number instead"
     )
-
-
-def _all(conditions: Sequence[Predicate]) -> Predicate:
-    return lambda metadata: all(holds(metadata) for holds in conditions)
 
 
 def _parts(key: str, value: Any) -> Sequence[Filter]:

@@ -21,13 +21,15 @@ from cde_retrievers.storage.checked_json import read_checksummed, sealed
 from cde_retrievers.storage.hashing import sha256_of_file
 from cde_retrievers.validation.problems import readable
 
-FORMAT_VERSION, _OLDER = 3, (1, 2)  # the first had no postings, the second neither `by_text` nor sources
+# The first had no postings, the second neither `by_text` nor sources, the third no columns.
+FORMAT_VERSION, _OLDER = 4, (1, 2, 3)
 SERVED = "index.json"
 STAGED = "next.json"
 VECTORS = "vectors.safetensors"
 DOCUMENTS = "documents.jsonl"
 LINES = "lines.json"
 POSTINGS = "postings.safetensors"
+COLUMNS = "columns.safetensors"
 Kind = Literal["flat", "ivf", "hnsw"]
 
 Count = Annotated[int, Field(ge=0, le=1 << 53)]
@@ -103,7 +105,8 @@ class SegmentEntry(_Sealed):
     Attributes:
         name: name of its directory in `segments/`.
         rows: number of documents, deleted ones included.
-        files: vectors, documents and lines, and postings under a context with term statistics.
+        files: vectors, documents, lines and columns, and postings under a context with term statistics; an earlier
+            release wrote no columns.
         deletions: list of the deleted rows; None if there are none.
         deleted: number of deleted rows.
         by_text: whether the embedder of the index made every vector from the document's text, so that another document
@@ -119,7 +122,7 @@ class SegmentEntry(_Sealed):
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Self:
-        if sorted({file.name for file in self.files} - {POSTINGS}) != sorted((VECTORS, DOCUMENTS, LINES)):
+        if sorted({file.name for file in self.files} - {POSTINGS, COLUMNS}) != sorted((VECTORS, DOCUMENTS, LINES)):
             raise ValueError(f"segment {self.name} must consist of {VECTORS}, {DOCUMENTS} and {LINES}")
         if len(self.files) != len({file.name for file in self.files}):
             raise ValueError(f"segment {self.name} lists a file twice")
@@ -131,6 +134,11 @@ class SegmentEntry(_Sealed):
     def has_postings(self) -> bool:
         """Whether words can be searched for."""
         return any(file.name == POSTINGS for file in self.files)
+
+    @property
+    def has_columns(self) -> bool:
+        """Whether metadata can be filtered without reading the documents."""
+        return any(file.name == COLUMNS for file in self.files)
 
 
 class AcceleratorEntry(_Sealed):

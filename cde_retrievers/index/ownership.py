@@ -35,7 +35,14 @@ _CHECKED = re.compile(
     r"(?:accelerator-|deleted-|scratch-|sources-)?([0-9a-f]{12}|[0-9a-f]{16})([0-9a-f]{8})(?:\.faiss|\.json)?"
 )
 # Files of segments and contexts, apart from lists of deletions.
-PARTS = ("vectors.safetensors", "documents.jsonl", "lines.json", "postings.safetensors", "context.json")
+PARTS = (
+    "vectors.safetensors",
+    "documents.jsonl",
+    "lines.json",
+    "columns.safetensors",
+    "postings.safetensors",
+    "context.json",
+)
 
 
 class _Marker(BaseModel):

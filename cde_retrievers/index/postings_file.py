@@ -1,25 +1,16 @@
-"""The postings of a segment in one safetensors file, written at once and mapped into memory."""
+"""The postings of a segment in one file."""
 
-import json
 from pathlib import Path
-from typing import Any, TypeGuard
 
-import numpy as np
-from numpy.typing import NDArray
-from safetensors.numpy import save
-
-from cde_retrievers.index.symlinks import new_file
+from cde_retrievers.index.tensors_file import map_tensors, write_tensors
 from cde_retrievers.sparse.postings import Postings
 
-# Types as safetensors names them, in the order of its files: the widest first.
-_TYPES = {"bounds": ("I64", "<i8"), "terms": ("I32", "<i4"), "rows": ("I32", "<i4"), "weights": ("F32", "<f4")}
-_MAX_HEAD = 4_096
+_TYPES = {"bounds": "I64", "terms": "I32", "rows": "I32", "weights": "F32"}
 
 
 def write_postings(path: Path, postings: Postings) -> None:
     """Write postings to a new file; the caller syncs it."""
-    with new_file(path) as file:
-        file.write(save({name: getattr(postings, name) for name in _TYPES}))
+    write_tensors(path, {name: getattr(postings, name) for name in _TYPES})
 
 
 def map_postings(path: Path, rows: int) -> Postings:
@@ -28,34 +19,8 @@ def map_postings(path: Path, rows: int) -> Postings:
     Raises:
         ValueError: the file holds something else.
     """
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        head = json.loads(file.read(length)) if length <= _MAX_HEAD else None
-    if not isinstance(head, dict):
-        raise ValueError("it has no head")
-    arrays = {name: _mapped(path, head.get(name), kind, dtype, 8 + length) for name, (kind, dtype) in _TYPES.items()}
-    if path.stat().st_size != 8 + length + sum(array.nbytes for array in arrays.values()):
-        raise ValueError("its size is another than that of its parts")
-    postings = Postings(**arrays)
+    postings = Postings(**map_tensors(path, _TYPES))
     wrong = postings.contradiction(rows)
     if wrong is not None:
         raise ValueError(wrong)
     return postings
-
-
-def _mapped(path: Path, entry: object, kind: str, dtype: str, start: int) -> NDArray[Any]:
-    """Map one tensor (n,) of the file, whose data begin at byte `start`."""
-    found = entry if isinstance(entry, dict) else {}
-    shape, offsets = found.get("shape"), found.get("data_offsets")
-    if found.get("dtype") != kind or not _are_counts(shape, 1) or not _are_counts(offsets, 2):
-        raise ValueError(f"its head does not describe one-dimensional tensors of type {kind}")
-    (size,), (first, stop) = shape, offsets
-    if stop - first != size * np.dtype(dtype).itemsize or start + stop > path.stat().st_size:
-        raise ValueError("its tensors lie outside the file")
-    if size == 0:
-        return np.empty(0, dtype=dtype)  # an empty part of a file cannot be mapped
-    return np.memmap(path, np.dtype(dtype), "r", start + first, (size,))
-
-
-def _are_counts(found: object, length: int) -> TypeGuard[list[int]]:
-    return isinstance(found, list) and len(found) == length and all(type(n) is int and n >= 0 for n in found)

@@ -29,8 +29,9 @@ def search(snapshot: Snapshot, queries: EncodedQueries, k: int, query_filter: Fi
     if len(snapshot) == 0:
         return [[] for _ in range(len(queries))]
     allowed = snapshot.searchable_rows(query_filter)
-    # With a filter always exact: an accelerator may propose nothing that passes.
-    accelerator = snapshot.accelerator if query_filter is None else None
+    accelerator = snapshot.accelerator
+    if accelerator is not None and query_filter is not None and not accelerator.is_worthwhile(allowed):
+        accelerator = None
     k = min(k, len(snapshot))
     return [hits for block in queries.blocks(len(allowed)) for hits in _hits(snapshot, block, k, allowed, accelerator)]
 

@@ -5,6 +5,7 @@ Axes: R rows, W width.
 
 import json
 import mmap
+from collections.abc import Mapping
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -14,8 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cde_retrievers.errors import IndexFileError
+from cde_retrievers.index.columns import Column, Columns, ColumnsBuilder
+from cde_retrievers.index.columns_file import map_columns
+from cde_retrievers.index.conditions import Expression
 from cde_retrievers.index.lines_file import Lines, are_whole, lines_of, read_lines
-from cde_retrievers.index.manifest import DOCUMENTS, LINES, POSTINGS, VECTORS, SegmentEntry
+from cde_retrievers.index.manifest import COLUMNS, DOCUMENTS, LINES, POSTINGS, VECTORS, SegmentEntry
 from cde_retrievers.index.ownership import SEGMENTS
 from cde_retrievers.index.postings_file import map_postings
 from cde_retrievers.index.segment_writer import safetensors_head
@@ -60,6 +64,7 @@ class Segment:
         self._text = None if DOCUMENTS in damaged else self._map()
         self._matrix = None if VECTORS in damaged else self._map_vectors(width)
         self._postings = self._map_postings() if entry.has_postings and POSTINGS not in damaged else None
+        self._mapped_fields = self._map_columns() if entry.has_columns and COLUMNS not in damaged else None
         self._lines = self._lines_of_documents() if LINES in damaged else self._read_lines()
 
     @property
@@ -130,17 +135,32 @@ class Segment:
         row = self.rows_by_text.get(hash(text))
         return None if row is None or self.document(row).text != text else self.vectors[row]
 
-    @cached_property
-    def metadata(self) -> list[dict[str, Any]]:
-        """Metadata by row, parsed at first use and kept."""
-        if not self.is_readable:
-            return [{}] * self.entry.rows
-        return [dict(self.document(row).metadata) for row in range(self.entry.rows)]
-
-    @cached_property
+    @property
     def fields(self) -> frozenset[str]:
         """Metadata fields that at least one document has."""
-        return frozenset(key for metadata in self.metadata for key in metadata)
+        return frozenset(self._columns.fields)
+
+    def passing(self, expression: Expression) -> NDArray[np.bool_]:
+        """Return which of the rows pass a filter (R,), deleted ones included."""
+        try:
+            return expression.passing(self._columns)
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            raise DamagedFileError(
+                self._folder / COLUMNS, f"does not hold metadata of the documents: {error}"
+            ) from error
+
+    def append_columns(self, builder: ColumnsBuilder, rows: NDArray[np.int64]) -> None:
+        """Append the metadata of some rows, in order."""
+        builder.extend(self._columns, rows)
+
+    @cached_property
+    def _columns(self) -> Columns:
+        """Metadata by field; computed at first use and kept where there is no file of them."""
+        fields: Mapping[str, Column] | None = self._mapped_fields
+        if fields is None:
+            rows = range(self.entry.rows) if self.is_readable else ()
+            fields = Columns.of([self.document(row).metadata for row in rows]).fields
+        return Columns(self.entry.rows, fields, lambda row: self.document(row).metadata)
 
     def live_rows(self, entry: SegmentEntry) -> NDArray[np.bool_]:
         """Return a mask (R,) of the rows that are not deleted; all False if the documents are damaged.
@@ -198,6 +218,13 @@ class Segment:
             return map_postings(path, self.entry.rows)
         except (ValueError, RecursionError) as error:
             raise DamagedFileError(path, f"does not hold postings of {self.entry.rows} rows: {error}") from error
+
+    def _map_columns(self) -> dict[str, Column]:
+        path = self._path(COLUMNS)
+        try:
+            return map_columns(path, self.entry.rows)
+        except (ValueError, RecursionError) as error:
+            raise DamagedFileError(path, f"does not hold columns of {self.entry.rows} rows: {error}") from error
 
     def _read_lines(self) -> Lines:
         path = self._path(LINES)

@@ -3,19 +3,31 @@
     vectors.safetensors   (rows, width) float32
     documents.jsonl       one document per line, readable by people and other programs
     lines.json            the ids and where each line ends
+    columns.safetensors   the metadata by field, for filters
     postings.safetensors  the sparse rows by term, under a context with term statistics
 
 Axes: R rows, W width.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from typing import Self
 
 import numpy as np
 
-from cde_retrievers.index.manifest import DOCUMENTS, LINES, POSTINGS, VECTORS, DeletionsEntry, FileEntry, SegmentEntry
+from cde_retrievers.index.columns import Column, Columns
+from cde_retrievers.index.columns_file import write_columns
+from cde_retrievers.index.manifest import (
+    COLUMNS,
+    DOCUMENTS,
+    LINES,
+    POSTINGS,
+    VECTORS,
+    DeletionsEntry,
+    FileEntry,
+    SegmentEntry,
+)
 from cde_retrievers.index.ownership import SEGMENTS, OwnedDirectory
 from cde_retrievers.index.postings_file import write_postings
 from cde_retrievers.index.symlinks import new_file, own_folder
@@ -72,15 +84,17 @@ class SegmentWriter:
             self._ends.append(end)
         self._vectors.write(np.ascontiguousarray(vectors, dtype=np.float32).tobytes())
 
-    def close(self, postings: Postings | None, *, by_text: bool) -> SegmentEntry:
+    def close(self, fields: Mapping[str, Column], postings: Postings | None, *, by_text: bool) -> SegmentEntry:
         """Finish the files, sync them to the device, and return the entry for the manifest.
 
         Args:
+            fields: the metadata of the R documents by field.
             postings: those of the R documents; None if their context has no term statistics.
             by_text: as in the entry.
         """
         self._files.close()
-        names = [VECTORS, DOCUMENTS, LINES]
+        write_columns(self._folder / COLUMNS, fields)
+        names = [VECTORS, DOCUMENTS, LINES, COLUMNS]
         if postings is not None:
             write_postings(self._folder / POSTINGS, postings)
             names.append(POSTINGS)
@@ -112,9 +126,10 @@ def write_segment(
         by_text: whether the embedder of the index made all vectors from the texts.
     """
     postings = None if terms is None else Postings.of(document_rows([document.text for document in documents], terms))
+    columns = Columns.of([document.metadata for document in documents])
     with SegmentWriter(home, len(documents), vectors.shape[1]) as writer:
         writer.write(documents, vectors)
-        return writer.close(postings, by_text=by_text)
+        return writer.close(columns.fields, postings, by_text=by_text)
 
 
 def write_deletions(home: OwnedDirectory, entry: SegmentEntry, rows: Iterable[int]) -> SegmentEntry:

@@ -95,12 +95,12 @@ class Snapshot:
         """
         if query_filter is None or len(self) == 0:
             return (int(row) for row in np.flatnonzero(self.live))
-        passes = compile_filter(query_filter, self.fields)
+        expression = compile_filter(query_filter, self.fields)
         return (
-            row
+            start + row
             for start, segment in zip(self.starts[:-1].tolist(), self.segments, strict=True)
-            for row, metadata in enumerate(segment.metadata, start)
-            if self.live[row] and passes(metadata)
+            for row in np.flatnonzero(segment.passing(expression)).tolist()
+            if self.live[start + row]
         )
 
     def ids(self, query_filter: Filter | None = None) -> Iterator[str]:
@@ -153,9 +153,8 @@ class Snapshot:
         """
         if query_filter is None:
             return self._searchable
-        passes = compile_filter(query_filter, self.fields)
-        every = (metadata for segment in self.segments for metadata in segment.metadata)
-        passing = np.fromiter((passes(metadata) for metadata in every), dtype=np.bool_, count=len(self.live))
+        expression = compile_filter(query_filter, self.fields)
+        passing: NDArray[np.bool_] = np.concatenate([segment.passing(expression) for segment in self.segments])
         return np.logical_and(self._searchable, passing)
 
 

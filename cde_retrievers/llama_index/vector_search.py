@@ -17,7 +17,7 @@ from llama_index.core.vector_stores.types import MetadataFilters, VectorStoreQue
 from cde_retrievers.binding.check import ContextCheck
 from cde_retrievers.errors import ConfigurationError, shown
 from cde_retrievers.index import ContextualIndex, Document, Filter, Hit
-from cde_retrievers.index.filters import compile_filter
+from cde_retrievers.index.filters import matching
 from cde_retrievers.llama_index.embeddings import ContextBoundEmbedding
 from cde_retrievers.llama_index.query_modes import SearchRequest
 from cde_retrievers.llama_index.ranking import ranked
@@ -86,10 +86,7 @@ class IndexSearch:
         """Return the documents with these ids that pass the filter, in the order of the ids."""
         known = self.index.get(list(dict.fromkeys(checked_ids(node_ids))))
         found = [document for document in known if document is not None]
-        if not found:
-            return []
-        passes = compile_filter(allowed, self.index.fields)
-        return [document for document in found if passes(document.metadata)]
+        return matching(found, allowed, self.index.fields) if found else []
 
     def _best(self, query: VectorStoreQuery, request: SearchRequest, fingerprint: str) -> list[Hit]:
         """Return the best nodes among those that the query allows."""

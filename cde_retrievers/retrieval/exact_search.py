@@ -16,6 +16,7 @@ from cde_retrievers.validation.vectors import Embeddings
 Scores = NDArray[np.float32]
 Rows = NDArray[np.int64]
 _BLOCK_SCORES = 1 << 23  # scores in memory at a time: 32 MB
+_COPIED_SHARE = 0.1  # share of allowed rows below which copying them costs less than the scores of all
 
 
 def exact_search(
@@ -59,12 +60,15 @@ def _block(
     rows = np.flatnonzero(allowed)
     if len(rows) == 0:
         return np.empty((len(queries), 0), dtype=np.float32), rows
+    few = len(rows) < len(vectors) * _COPIED_SHARE
+    if few:
+        vectors = np.take(vectors, rows, axis=0)
     # A single query as a vector: BLAS reads the matrix once, in its own order.
     scores = (vectors @ queries[0])[None] if len(queries) == 1 else queries @ vectors.T
-    if bonus is not None:
-        scores = scores + bonus
-    if len(rows) < len(vectors):
+    if not few and len(rows) < len(allowed):
         scores = scores[:, rows]
+    if bonus is not None:
+        scores = scores + (bonus if len(rows) == len(allowed) else bonus[:, rows])
     return scores, first + rows
 
 

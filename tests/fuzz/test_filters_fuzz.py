@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from cde_retrievers.errors import FilterError
 from cde_retrievers.index import Document
+from cde_retrievers.index.columns import Columns
 from cde_retrievers.index.filters import compile_filter
 from cde_retrievers.retrieval.document import checked_document, from_line, to_line
 
@@ -139,10 +140,9 @@ def twin_of(query_filter, documents):
 
 def answer_of(query_filter, documents):
     try:
-        passes = compile_filter(query_filter, FIELDS)
+        return compile_filter(query_filter, FIELDS).passing(Columns.of(documents)).tolist()
     except FilterError:
         return "refused"
-    return [passes(found) for found in documents]
 
 
 @cases(600)

@@ -25,6 +25,7 @@ KINDS = {
     "header": "contexts/*/context.json",
     "context": "contexts/*/vectors.safetensors",
     "postings": "segments/*/postings.safetensors",
+    "columns": "segments/*/columns.safetensors",
     "lines": "segments/*/lines.json",
     "documents": "segments/*/documents.jsonl",
     "vectors": "segments/*/vectors.safetensors",

@@ -51,9 +51,9 @@ def truth(vectors, queries, rows):
     return [{int(rows[i]): float(row[i]) for i in np.argsort(-row)[:K]} for row in scores]
 
 
-def assert_nearly(index, vectors, rows, recall=0.95):
+def assert_nearly(index, vectors, rows, recall=0.95, **options):
     queries = vectors[::50]
-    pairs = list(zip(found(index, queries), truth(vectors, queries, np.asarray(rows)), strict=True))
+    pairs = list(zip(found(index, queries, **options), truth(vectors, queries, np.asarray(rows)), strict=True))
     assert np.mean([len(hits.keys() & exact.keys()) / K for hits, exact in pairs]) >= recall
     for query, (hits, _) in zip(queries, pairs, strict=True):
         assert len(hits) == K
@@ -97,7 +97,19 @@ def test_deleted_rows_are_not_found(index, vectors):
     assert all(hits.keys().isdisjoint(map(int, gone)) for hits in found(index, vectors[:30]))
 
 
-def test_filters_are_exact(index, vectors):
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.9])
+def test_a_filter_that_leaves_much_is_answered_from_candidates(index, vectors, monkeypatch, share):
+    stop = int(1_000 * share)
+    monkeypatch.setattr("cde_retrievers.index.search._exact", _only_what_is_not_covered)
+    assert_nearly(index, vectors, range(stop), recall=0.9, filter={"row": {"$lt": stop}})
+
+
+def _only_what_is_not_covered(snapshot, queries, k, allowed, lexical, first):
+    assert first == len(allowed)
+    return np.empty((len(queries), 0), dtype=np.float32), np.empty((len(queries), 0), dtype=np.int64)
+
+
+def test_a_filter_that_leaves_little_is_exact(index, vectors):
     queries = vectors[:20]
     hits = found(index, queries, filter={"row": {"$lt": 37}})
     for row, exact in zip(hits, truth(vectors, queries, np.arange(37)), strict=True):
@@ -152,9 +164,10 @@ def test_the_accelerator_is_read_once_for_all_generations_that_have_it(index, ve
     assert reads == []
 
 
+@pytest.mark.parametrize("share", [0.05, 0.5, 1])
 @pytest.mark.parametrize("queries", [1, 7])
-def test_exact_search_in_blocks_is_exact_search(monkeypatch, vectors, queries):
-    allowed = np.random.default_rng(1).random(ROWS) < 0.5
+def test_exact_search_in_blocks_is_exact_search(monkeypatch, vectors, queries, share):
+    allowed = np.random.default_rng(1).random(ROWS) < share
     parts = [(0, vectors[:700], allowed[:700]), (700, vectors[700:], allowed[700:])]
     expected = truth(vectors, vectors[:queries], np.flatnonzero(allowed))
     for block in (1 << 23, 100):

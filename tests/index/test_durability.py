@@ -247,6 +247,7 @@ def test_every_damaged_file_is_named(index):
         ("documents.jsonl", len(CORPUS) - 40, len(CORPUS) - 40),
         ("lines.json", len(CORPUS), len(CORPUS)),
         ("postings.safetensors", len(CORPUS), len(CORPUS)),
+        ("columns.safetensors", len(CORPUS), len(CORPUS)),
     ],
 )
 def test_what_is_undamaged_stays_readable(index, name, searchable, readable):

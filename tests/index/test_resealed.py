@@ -156,6 +156,15 @@ def postings(**arrays):
     return save({name: np.array(values, types[name]) for name, values in (right | arrays).items()})
 
 
+def columns(changed=None, **arrays):
+    """One field, with a number, a text and nothing else, in two documents."""
+    entry = {"name": "row", "found": 2, "everywhere": False, "bytes": 4, "values": 2, "numbers": 1, "texts": 1}
+    listed = json.dumps([entry | (changed or {})]).encode()
+    right = {"ends": [1, 4], "codes": [0, 1], "rows": [3, 39], "fields": list(listed), "values": list(b'7"a"')}
+    types = {"ends": np.int64, "codes": np.int32, "rows": np.int32, "fields": np.uint8, "values": np.uint8}
+    return save({name: np.array(values, types[name]) for name, values in (right | arrays).items()})
+
+
 def document(**fields):
     return json.dumps({"id": "d0", "text": "a text", "metadata": {}} | fields).encode()
 
@@ -203,6 +212,25 @@ def document(**fields):
         ("postings.safetensors", postings(bounds=[0, 2])),
         ("postings.safetensors", postings(weights=[1, np.nan])),
         ("postings.safetensors", postings(weights=[1, -1])),
+        ("columns.safetensors", b""),
+        ("columns.safetensors", b"\xff" * 9),
+        ("columns.safetensors", postings()),
+        ("columns.safetensors", columns()[:-4]),
+        ("columns.safetensors", columns(rows=[3, 40])),
+        ("columns.safetensors", columns(rows=[3, 3])),
+        ("columns.safetensors", columns(rows=[-1, 3])),
+        ("columns.safetensors", columns(codes=[0, 2])),
+        ("columns.safetensors", columns(codes=[0, -2])),
+        ("columns.safetensors", columns(ends=[1, 5])),
+        ("columns.safetensors", columns(ends=[4, 1])),
+        ("columns.safetensors", columns(fields=list(b"["))),
+        ("columns.safetensors", columns({"found": 3})),
+        ("columns.safetensors", columns({"found": -1})),
+        ("columns.safetensors", columns({"everywhere": True})),
+        ("columns.safetensors", columns({"values": 1})),
+        ("columns.safetensors", columns({"numbers": 2})),
+        ("columns.safetensors", columns({"bytes": True})),
+        ("columns.safetensors", columns({"secret": 1})),
         ("documents.jsonl", b"x"),
         ("documents.jsonl", document() + b"\n"),
         ("documents.jsonl", (b"[" * 5_000 + b"\n") * 40),

@@ -5,7 +5,8 @@ from llama_index.core.vector_stores import FilterCondition, FilterOperator, Meta
 from llama_index.core.vector_stores.utils import build_metadata_filter_fn
 
 from cde_retrievers.errors import FilterError
-from cde_retrievers.index.filters import compile_filter
+from cde_retrievers.index import Document
+from cde_retrievers.index.filters import matching
 from cde_retrievers.llama_index.vector_search import to_index_filter
 
 DOCUMENTS = {
@@ -23,8 +24,8 @@ def one(key, operator, value):
 
 
 def passing(filters):
-    passes = compile_filter(to_index_filter(filters), FIELDS)
-    return {name for name, metadata in DOCUMENTS.items() if passes(metadata)}
+    documents = [Document("text", name, metadata) for name, metadata in DOCUMENTS.items()]
+    return {document.id for document in matching(documents, to_index_filter(filters), FIELDS)}
 
 
 def passing_in_llama_index(filters):
