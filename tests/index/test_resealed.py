@@ -212,7 +212,6 @@ def document(**fields):
         ("postings.safetensors", postings(bounds=[0, 2])),
         ("postings.safetensors", postings(weights=[1, np.nan])),
         ("postings.safetensors", postings(weights=[1, -1])),
-        ("columns.safetensors", b""),
         ("columns.safetensors", b"\xff" * 9),
         ("columns.safetensors", postings()),
         ("columns.safetensors", columns()[:-4]),
