@@ -31,8 +31,8 @@ class Values:
     """Distinct values of a field: numbers and booleans in order, then texts in order, then all others.
 
     Attributes:
-        json: the values as JSON in ASCII, one after the other.
-        ends: where each ends (V,).
+        json: the values as JSON in ASCII, each followed by a comma.
+        ends: where each ends, with its comma (V,).
         numbers: how many are numbers.
         texts: how many are texts.
     """
@@ -47,7 +47,17 @@ class Values:
 
     def __getitem__(self, place: int) -> Any:
         start = int(self.ends[place - 1]) if place else 0
-        return json.loads(self.json[start : int(self.ends[place])].tobytes())
+        return json.loads(self.json[start : int(self.ends[place]) - 1].tobytes())
+
+    def between(self, start: int, stop: int) -> list[Any]:
+        """Return the values from one place up to another; much faster than one by one."""
+        if start == stop:
+            return []
+        first = int(self.ends[start - 1]) if start else 0
+        found = json.loads(b"[" + self.json[first : int(self.ends[stop - 1]) - 1].tobytes() + b"]")
+        if len(found) != stop - start:
+            raise ValueError(f"there are {len(found)} values instead of {stop - start}")
+        return found
 
     def comparable(self, wanted: object) -> Range:
         """Return where the values lie that can be ordered with this one: from one place up to another."""
@@ -157,7 +167,7 @@ class _Field:
         order = sorted(range(len(kinds)), key=lambda code: kinds[code][:2] if kinds[code][0] < _OTHER else (_OTHER, 0))
         renumbered = np.full(len(order) + 1, LONG, dtype=np.int32)  # the last is what LONG itself becomes
         renumbered[order] = np.arange(len(order), dtype=np.int32)
-        texts = [kinds[code][2] for code in order]
+        texts = [kinds[code][2] + b"," for code in order]
         values = Values(
             np.frombuffer(b"".join(texts), dtype=np.uint8),
             np.fromiter(accumulate(map(len, texts)), dtype=np.int64, count=len(texts)),

@@ -104,8 +104,8 @@ class Comparison:
         for start, stop in self._ranges(values):
             result[start:stop] = True
         holds = OPERATORS[self.operator]
-        for place in self._unordered(values):
-            result[place] = holds(values[place], self.wanted)
+        start, stop = self._unordered(values)
+        result[start:stop] = [holds(value, self.wanted) for value in values.between(start, stop)]
         return result
 
     def _ranges(self, values: Values) -> list[Range]:
@@ -122,12 +122,12 @@ class Comparison:
         }
         return [ranges[self.operator]] if self.operator in ranges else []
 
-    def _unordered(self, values: Values) -> range:
-        """Return the places of the values that must be looked at one by one."""
+    def _unordered(self, values: Values) -> Range:
+        """Return where the values lie that must be looked at one by one."""
         ordered = values.numbers + values.texts
         if self.operator == "$contains":
-            return range(values.numbers if isinstance(self.wanted, str) else ordered, len(values))
-        return range(ordered, len(values)) if self.operator in ("$eq", "$in") else range(0)
+            return values.numbers if isinstance(self.wanted, str) else ordered, len(values)
+        return (ordered, len(values)) if self.operator in ("$eq", "$in") else (0, 0)
 
 
 class AnyOf:

@@ -158,9 +158,9 @@ def postings(**arrays):
 
 def columns(changed=None, **arrays):
     """One field, with a number, a text and nothing else, in two documents."""
-    entry = {"name": "row", "found": 2, "everywhere": False, "bytes": 4, "values": 2, "numbers": 1, "texts": 1}
+    entry = {"name": "row", "found": 2, "everywhere": False, "bytes": 6, "values": 2, "numbers": 1, "texts": 1}
     listed = json.dumps([entry | (changed or {})]).encode()
-    right = {"ends": [1, 4], "codes": [0, 1], "rows": [3, 39], "fields": list(listed), "values": list(b'7"a"')}
+    right = {"ends": [2, 6], "codes": [0, 1], "rows": [3, 39], "fields": list(listed), "values": list(b'7,"a",')}
     types = {"ends": np.int64, "codes": np.int32, "rows": np.int32, "fields": np.uint8, "values": np.uint8}
     return save({name: np.array(values, types[name]) for name, values in (right | arrays).items()})
 
@@ -220,8 +220,8 @@ def document(**fields):
         ("columns.safetensors", columns(rows=[-1, 3])),
         ("columns.safetensors", columns(codes=[0, 2])),
         ("columns.safetensors", columns(codes=[0, -2])),
-        ("columns.safetensors", columns(ends=[1, 5])),
-        ("columns.safetensors", columns(ends=[4, 1])),
+        ("columns.safetensors", columns(ends=[2, 7])),
+        ("columns.safetensors", columns(ends=[6, 2])),
         ("columns.safetensors", columns(fields=list(b"["))),
         ("columns.safetensors", columns({"found": 3})),
         ("columns.safetensors", columns({"found": -1})),
