@@ -2,6 +2,8 @@
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 INSTALL := $(PYTHON) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+# A worker that dies fails the run; replaced, it would leave the others waiting for ever.
+PARALLEL := --numprocesses 2 --dist loadfile --max-worker-restart 0
 export HF_HUB_OFFLINE := 1
 # A shell's own settings must not bring another copy of the package, or other options of pytest.
 unexport PYTHONPATH PYTHONHOME PYTEST_ADDOPTS
@@ -15,18 +17,18 @@ demo: $(VENV)/demo-ready
 	$(PYTHON) examples/living_index.py
 
 test: $(VENV)/test-ready
-	OMP_NUM_THREADS=1 $(PYTHON) -m pytest --numprocesses 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest $(PARALLEL)
 
 # Tests that embed, as if dtype="auto" were bfloat16, which it is on CUDA devices: none may depend on it.
 test-bfloat16: $(VENV)/test-ready
 	PYTHONPATH=$(CURDIR)/tests/helpers/auto_is_bfloat16 OMP_NUM_THREADS=1 $(PYTHON) -m pytest \
-		--numprocesses 2 --dist loadfile -m "not slow" \
+		$(PARALLEL) -m "not slow" \
 		tests/cli tests/langchain tests/llama_index tests/st tests/encoder/test_encoder.py tests/encoder/test_minilm.py
 
 # Every store over a real server: PostgreSQL, Chroma and Milvus Lite are started on 127.0.0.1, each in a temporary
 # directory, and stopped again; Qdrant and LanceDB run in the tests' process.
 services-test: $(VENV)/services-ready
-	OMP_NUM_THREADS=1 $(PYTHON) -m pytest --numprocesses 2 --dist loadfile -m services tests/services
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest $(PARALLEL) -m services tests/services
 
 # LlamaIndex's stores of Milvus and Postgres, over older clients than LangChain's need, which go before these.
 services-test-llama-index: $(VENV)/llama-index-ready

@@ -334,6 +334,19 @@ def test_the_table_of_speed_is_the_committed_result(monkeypatch):
 
 
 @NEEDS_RESULTS
+def test_the_tables_of_what_int8_costs_are_the_committed_result(monkeypatch):
+    page, result = TEXTS[ROOT / "docs" / "speed.md"], result_of("precision")
+    for table in "\n".join(table_of("builtin_model/precision", "precision", monkeypatch)).split("\n\n"):
+        assert table in page
+    gains = [
+        result[role]["over float32"][row]
+        for role in ("chosen by", "evaluated")
+        for row in ("onnx int8", "openvino int8")
+    ]
+    assert all(gain["low"] < 0 < gain["high"] and max(-gain["low"], gain["high"]) > 0.005 for gain in gains)
+
+
+@NEEDS_RESULTS
 def test_the_settings_of_hybrid_search_are_those_that_were_chosen():
     chosen, page = result_of("hybrid_choice")["chosen"], TEXTS[ROOT / "docs" / "hybrid.md"]
     assert chosen["fusion"] == "power of the mass"
