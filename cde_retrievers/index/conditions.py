@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from cde_retrievers.index.columns import LONG, Columns, Range, Values
 
 Mask = NDArray[np.bool_]
+_COMPARED_PER_SEARCH = 200  # distinct values that are compared in the time in which one is found among a million
 
 
 class Expression(Protocol):
@@ -111,7 +112,7 @@ class Comparison:
     def _ranges(self, values: Values) -> list[Range]:
         """Return where numbers and texts lie that pass, without looking at all of them."""
         if self.operator == "$in":
-            return [values.equal(value) for value in self.wanted.plain]
+            return [] if self._has_many(values) else [values.equal(value) for value in self.wanted.plain]
         (start, stop), (first, last) = values.comparable(self.wanted), values.equal(self.wanted)
         ranges = {
             "$eq": (first, last),
@@ -125,9 +126,15 @@ class Comparison:
     def _unordered(self, values: Values) -> Range:
         """Return where the values lie that must be looked at one by one."""
         ordered = values.numbers + values.texts
+        if self.operator == "$in" and self._has_many(values):
+            return 0, len(values)
         if self.operator == "$contains":
             return values.numbers if isinstance(self.wanted, str) else ordered, len(values)
         return (ordered, len(values)) if self.operator in ("$eq", "$in") else (0, 0)
+
+    def _has_many(self, values: Values) -> bool:
+        """Whether "$in" has so many values that looking at every distinct one costs less than finding each of them."""
+        return _COMPARED_PER_SEARCH * len(self.wanted.plain) > len(values)
 
 
 class AnyOf:

@@ -62,6 +62,16 @@ def test_every_comparison_of_every_kind_of_value():
     check_like_the_twin(Columns.of(METADATA), METADATA)
 
 
+@pytest.mark.parametrize("compared", [0, 200])
+def test_any_of_several_values_however_they_are_found(monkeypatch, compared):
+    monkeypatch.setattr("cde_retrievers.index.conditions._COMPARED_PER_SEARCH", compared)
+    columns = Columns.of(METADATA)
+    for field, first, second in product(("one", "some"), WANTED, WANTED):
+        expected = [any(twin(found, field, "$eq", each) for each in (first, second)) for found in METADATA]
+        assert passing(columns, {field: {"$in": [first, second]}}) == expected, (field, first, second)
+        assert passing(columns, {field: {"$nin": [first, second]}}) == [not each for each in expected]
+
+
 def test_a_file_gives_the_columns_back(tmp_path):
     columns = Columns.of(METADATA)
     write_columns(tmp_path / "columns", columns.fields)
