@@ -9,8 +9,8 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from cde_retrievers.cli.commands.build import read_once
 from cde_retrievers.cli.options.evaluation import ComparisonOptions, EvaluationSource
+from cde_retrievers.cli.reading import read_once
 from cde_retrievers.cli.session import Session
 from cde_retrievers.corpora import CheckedCorpus
 from cde_retrievers.encoder.encoder import ContextualEncoder

@@ -61,7 +61,7 @@ def cut_texts_said(run: "Session", reading: "ReadingOptions | None" = None) -> I
 def _remedy(reading: "ReadingOptions | None") -> str:
     if reading is None:
         return "Index the documents again in smaller parts, or use a model that reads longer texts."
-    if reading.split is None:
+    if reading.split in (None, "none"):
         return "Split long texts with --split headings or --split paragraphs."
     return "Leave --max-words out: parts are then as long as the model reads. Or use a --model that reads longer texts."
 

@@ -10,6 +10,7 @@ from rich.table import Table
 from typer import Argument, Option
 
 from cde_retrievers.cli.options.common import AsGiven, IndexPath, ModelOptions, OutputOptions, ReadingOptions
+from cde_retrievers.cli.reading import read_once
 from cde_retrievers.cli.session import ANOTHER, ERROR, session
 from cde_retrievers.errors import IndexFileError
 
@@ -88,7 +89,6 @@ def drift(
     Exit code 3 if the answer is to refit, 0 if it is "as expected" or "drifting".
     """
     with session(output) as run:
-        from cde_retrievers.cli.commands.build import read_once
         from cde_retrievers.cli.loading import holds_context, load_encoder, open_index
         from cde_retrievers.context.context import CorpusContext
         from cde_retrievers.drift import measure
@@ -102,7 +102,7 @@ def drift(
             )
         else:
             index, encoder = open_index(path, model, run, read_only=True)
-            documents = read_once(reading, run, records=() if as_given else index.sources, encoder=lambda: encoder)
+            documents = read_once(reading, run, index.sources, as_given=as_given, encoder=lambda: encoder)
             report = measure(index, documents.texts(), sample=sample, seed=seed, show_progress=run.show_progress)
         run.answer(report.to_dict(), str(report))
         if report.verdict == "refit":

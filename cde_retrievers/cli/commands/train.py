@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Option
 
-from cde_retrievers.cli.commands.build import read_once, refuse_inside
+from cde_retrievers.cli.commands.build import refuse_inside
 from cde_retrievers.cli.options.common import OutputOptions
 from cde_retrievers.cli.options.training import BaseModelOptions, TrainingOptions, TrainingSource
+from cde_retrievers.cli.reading import read_once
 from cde_retrievers.cli.session import Session, session
 from cde_retrievers.errors import CDEError, PathInUseError, TrainingDataError, TrainingError
 

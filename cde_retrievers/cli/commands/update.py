@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import BadParameter, Option
 
-from cde_retrievers.cli.commands.build import opened_source, say_what_was_read
 from cde_retrievers.cli.commands.sync import Yes, say_kept
 from cde_retrievers.cli.options.common import (
     AsGiven,
@@ -17,6 +16,7 @@ from cde_retrievers.cli.options.common import (
     ReadingOptions,
 )
 from cde_retrievers.cli.printing import counted
+from cde_retrievers.cli.reading import opened_source, say_what_was_read
 from cde_retrievers.cli.session import Session, session
 from cde_retrievers.errors import DuplicateIdError
 
@@ -62,7 +62,7 @@ def add(
         index, encoder = open_index(path, model, run)
         with index.exclusively("adding a source"):
             records = index.sources
-            corpus = opened_source(reading, () if as_given else records, encoder=lambda: encoder)
+            corpus = opened_source(reading, run, records, as_given=as_given, encoder=lambda: encoder)
             own = next((record for record in records if record.path == absolute(reading.source)), None)
             if own is not None and not upsert:
                 known = f"the index has this source already, and `cde-retrievers sync {path}` follows its changes"
