@@ -86,7 +86,8 @@ def drift(
     The source is read as those of the index were, since whole texts are unlike their parts. For a context, give the
     options that the documents of its fitting were read with.
 
-    Exit code 3 if the answer is to refit, 0 if it is "as expected" or "drifting".
+    Documents that the context was fitted on are not new, and left out. Exit code 3 if the answer is to refit, 0 if it
+    is "as expected", "drifting" or "nothing new".
     """
     with session(output) as run:
         from cde_retrievers.cli.loading import holds_context, load_encoder, open_index
