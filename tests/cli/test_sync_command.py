@@ -281,7 +281,9 @@ def test_an_index_without_a_record_gets_one_by_an_upsert(run, answer, docs, made
 
 
 def test_files_are_told_by_what_happened_to_them(run, docs, made):
-    assert "no file changed" in run("sync", made, "--dry-run").stderr
+    unchanged = run("sync", made, "--dry-run")
+    assert "no file changed" in unchanged.stderr
+    assert "documents: 0 added, 0 changed, 0 removed, 24 unchanged, " in unchanged.stdout
     (docs / "bread.md").unlink()
     (docs / "moons.md").write_text("# moons\nThey are round.\n")
     assert "documents, 1 file added, 1 file deleted\n" in run("sync", made, "--dry-run").stderr

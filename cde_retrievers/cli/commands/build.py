@@ -132,8 +132,8 @@ def _refuse_index(out: Path) -> None:
 
     if IndexStore(out).is_served:
         raise PathInUseError(
-            f"{out} already holds an index; add documents to it with `cde-retrievers add`, embed it again with "
-            f"`cde-retrievers refit`, or give another --out"
+            f"{out} already holds an index; bring it up to date with its sources with `cde-retrievers sync {out}`, add "
+            f"others with `cde-retrievers add`, embed it again with `cde-retrievers refit`, or give another --out"
         )
 
 

@@ -92,7 +92,7 @@ def sync(
                 ],
                 "generation": index.generation,
             },
-            f"{path}: {counts}; {total:,} in all" + (" (dry run: nothing was changed)" if dry_run else ""),
+            f"{path}: documents: {counts}; {total:,} in all" + (" (dry run: nothing was changed)" if dry_run else ""),
         )
 
 
