@@ -10,6 +10,7 @@ from cde_retrievers.errors import CheckpointError, IndexFileError
 from cde_retrievers.index import ContextualIndex
 from cde_retrievers.index.contexts import read_context
 from cde_retrievers.index.embedder import require_loadable
+from cde_retrievers.index.sources_file import SourceRecord, read_sources
 from cde_retrievers.index.store import IndexStore
 
 if TYPE_CHECKING:
@@ -97,6 +98,16 @@ def open_index(
         require_loadable(read_context(path, manifest))
         raise
     return ContextualIndex.open(path, encoder, read_only=read_only), encoder
+
+
+def recorded_sources(path: Path, run: "Session") -> tuple[SourceRecord, ...]:
+    """Return what an index records of its sources, before a model is loaded to open it.
+
+    Raises:
+        IndexFileError: there is no index, or its record is damaged.
+    """
+    run.way_out = WAYS_OUT
+    return read_sources(path, IndexStore(path).served())
 
 
 def holds_context(path: Path) -> bool:

@@ -30,7 +30,7 @@ def read_once(
         run: where to say what was found.
         records: sources of an index; this one is read as they were.
         as_given: read it by its own options alone.
-        encoder: loads the model whose tokens are counted where documents are split.
+        encoder: loads the model, whose tokens are counted where documents are split.
 
     Raises:
         As `opened_source` and `Corpus.check`.
@@ -43,13 +43,15 @@ def read_once(
 
 def opened_source(
     reading: ReadingOptions,
-    run: Session,
+    run: Session | None,
     records: "Sequence[SourceRecord]" = (),
     *,
     as_given: bool = False,
     encoder: "Callable[[], ContextualEncoder] | None" = None,
 ) -> "Corpus":
     """Return the documents of the source, not read yet; arguments as in `read_once`.
+
+    Without a `run` nothing is said, as to see what is wrong with the source before a model is loaded.
 
     Raises:
         ConfigurationError: options differ from those that the index records; or, with `as_given`, nothing says whether
@@ -73,12 +75,15 @@ def opened_source(
             f"{error}; some options come from how the sources of the index were read, and --as-given goes by the "
             f"options of this command alone"
         ) from error
-    if encoder is not None and options.counts_tokens:
-        corpus = Corpus(reading.source, options, tokens=encoder())
-    return corpus
+    if encoder is None:
+        return corpus
+    tokens = encoder()  # also where it counts none: that a model cannot be loaded is said before documents are read
+    return Corpus(reading.source, options, tokens=tokens) if options.counts_tokens else corpus
 
 
-def _compare(reading: ReadingOptions, options: "ReadOptions", records: "Sequence[SourceRecord]", run: Session) -> None:
+def _compare(
+    reading: ReadingOptions, options: "ReadOptions", records: "Sequence[SourceRecord]", run: Session | None
+) -> None:
     """Say how the options of a source differ from those that an index records.
 
     Raises:
@@ -91,7 +96,9 @@ def _compare(reading: ReadingOptions, options: "ReadOptions", records: "Sequence
                 f"the documents of {reading.source} whole; give --split {before['split']} to split them too, or "
                 f"--split none for whole documents"
             )
-        run.say(f"{reading.source} is read with {_shown(now)}; {path} was read for this index with {_shown(before)}")
+        if run is not None:
+            then = f"{path} was read for this index with {_shown(before)}"
+            run.say(f"{reading.source} is read with {_shown(now)}; {then}")
 
 
 def _differences(

@@ -26,9 +26,12 @@ def fit(
     """
     with session(output) as run:
         from cde_retrievers.cli.loading import cut_texts_said, load_encoder
+        from cde_retrievers.context.persistence import check_target
         from cde_retrievers.storage.disk_errors import disk_errors_explained
 
         refuse_inside(out, reading.source)
+        context.check()
+        check_target(out)
         if (out / "context.json").exists() and not replace:
             raise PathInUseError(f"{out} already holds a context; give another --out, or --replace it")
         load = cache(partial(load_encoder, model))
@@ -82,7 +85,8 @@ def index(
         from cde_retrievers.index import ContextualIndex
 
         refuse_inside(out, reading.source)
-        _refuse_index(out)
+        choice.check()
+        _check_place(out)
         given = CorpusContext.load(context) if context else None
         load = cache(partial(load_encoder, model, made_with=given.model_name if given else None))
         documents = read_once(reading, run, encoder=load)
@@ -127,7 +131,9 @@ def refuse_inside(out: Path, source: Path) -> None:
         raise BadParameter(f"{out} is inside the source {source}; give a directory next to it", param_hint="--out")
 
 
-def _refuse_index(out: Path) -> None:
+def _check_place(out: Path) -> None:
+    """Raise if no index can be made there."""
+    from cde_retrievers.index.create import checked_place
     from cde_retrievers.index.store import IndexStore
 
     if IndexStore(out).is_served:
@@ -135,6 +141,7 @@ def _refuse_index(out: Path) -> None:
             f"{out} already holds an index; bring it up to date with its sources with `cde-retrievers sync {out}`, add "
             f"others with `cde-retrievers add`, embed it again with `cde-retrievers refit`, or give another --out"
         )
+    checked_place(out)
 
 
 def _done(out: Path) -> int | None:

@@ -249,6 +249,14 @@ class ContextOptions:
         chosen = language if self.language is None else None if self.language == "none" else self.language
         return {"size": self.size, "strategy": self.strategy, "seed": self.seed, "language": chosen}
 
+    def check(self) -> None:
+        """Raise ConfigurationError if no context can be chosen so, before a model is loaded."""
+        from cde_retrievers.context.selection import check_choice
+        from cde_retrievers.sparse import Analyzer
+
+        check_choice(2 if self.size is None else self.size, self.strategy, self.seed)
+        Analyzer(self.arguments()["language"])
+
 
 @dataclass(frozen=True)
 class OutputOptions:
