@@ -9,8 +9,8 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from cde_retrievers.cli.commands.build import read_once
 from cde_retrievers.cli.options.evaluation import ComparisonOptions, EvaluationSource
+from cde_retrievers.cli.reading import read_once
 from cde_retrievers.cli.session import Session
 from cde_retrievers.corpora import CheckedCorpus
 from cde_retrievers.encoder.encoder import ContextualEncoder
@@ -104,7 +104,7 @@ def summary(data: RetrievalDataset, comparison: Comparison) -> dict[str, Any]:
     for row in comparison.rows:
         means = {name: row.evaluation.mean(name).to_dict() for name in MEASURES}
         gain = comparison.own.minus(row.evaluation)
-        compared = {} if row is comparison.rows[0] else {**gain.to_dict(), "significant": gain.excludes_zero}
+        compared = {} if row is comparison.rows[0] else {**gain.to_dict(), "significant": gain.is_significant}
         rows.append({**row.labels(), **means, "first_row_gains": compared})
     return {
         "data": data.name,
@@ -129,9 +129,7 @@ def lines(data: RetrievalDataset, comparison: Comparison) -> Iterator[Renderable
         gain = comparison.own.minus(row.evaluation)
         told = "" if row is comparison.rows[0] else in_points(gain)
         # As Text: a name with brackets is not markup.
-        table.add_row(Text(row.label), *cells, Text(told, style="bold" if gain.excludes_zero else ""))
+        table.add_row(Text(row.label), *cells, Text(told, style="bold" if gain.is_significant else ""))
     yield table
     said = headline(comparison, data.caveat)
     yield f"{said.title}. {said.verdict}"
-    if data.is_made:
-        yield f"The queries were {data.note}"

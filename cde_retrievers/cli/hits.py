@@ -32,7 +32,8 @@ def lines_of(hits: "Sequence[Hit]", words: QueryWords | None, *, full: bool) -> 
             if part:
                 head.append(f"  {part}", style="dim")
         yield head
-        if heading := heading_of(hit.metadata):
+        heading = heading_of(hit.metadata)
+        if heading and not (full and hit.text.startswith(heading)):  # else the whole text begins with it
             yield Padding(Text(heading, style="bold"), (0, 0, 0, 4), expand=False)
         text = hit.text.strip() if full else excerpt(_without(heading, hit.text), words)
         shown = Text(text)

@@ -10,6 +10,7 @@ from cde_retrievers.errors import CheckpointError, IndexFileError
 from cde_retrievers.index import ContextualIndex
 from cde_retrievers.index.contexts import read_context
 from cde_retrievers.index.embedder import require_loadable
+from cde_retrievers.index.sources_file import SourceRecord, read_sources
 from cde_retrievers.index.store import IndexStore
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def cut_texts_said(run: "Session", reading: "ReadingOptions | None" = None) -> I
 def _remedy(reading: "ReadingOptions | None") -> str:
     if reading is None:
         return "Index the documents again in smaller parts, or use a model that reads longer texts."
-    if reading.split is None:
+    if reading.split in (None, "none"):
         return "Split long texts with --split headings or --split paragraphs."
     return "Leave --max-words out: parts are then as long as the model reads. Or use a --model that reads longer texts."
 
@@ -97,6 +98,16 @@ def open_index(
         require_loadable(read_context(path, manifest))
         raise
     return ContextualIndex.open(path, encoder, read_only=read_only), encoder
+
+
+def recorded_sources(path: Path, run: "Session") -> tuple[SourceRecord, ...]:
+    """Return what an index records of its sources, before a model is loaded to open it.
+
+    Raises:
+        IndexFileError: there is no index, or its record is damaged.
+    """
+    run.way_out = WAYS_OUT
+    return read_sources(path, IndexStore(path).served())
 
 
 def holds_context(path: Path) -> bool:

@@ -91,5 +91,15 @@ def _printable_errors() -> Iterator[None]:
         yield
     except Exception as error:
         if isinstance(message := getattr(error, "message", None), str):
-            error.message = printable(message)  # type: ignore[attr-defined]
+            error.message = printable(message) + _way_out(error)  # type: ignore[attr-defined]
         raise
+
+
+def _way_out(error: Exception) -> str:
+    """Return what to add to a usage error: whoever searches for an option of another program has not misspelt one."""
+    command = getattr(getattr(error, "ctx", None), "info_name", None)
+    # By its attributes: which module has the class depends on the release of typer.
+    is_unknown_option = hasattr(error, "option_name") and hasattr(error, "possibilities")
+    if not is_unknown_option or command != "search":
+        return ""
+    return ". If it begins the query: quote the query, and put it last, after --, as in: search INDEX -- '-x is set'"

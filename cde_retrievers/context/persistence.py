@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from cde_retrievers.errors import ContextFileError
-from cde_retrievers.storage.atomic import atomic_directory, recovered
+from cde_retrievers.storage.atomic import atomic_directory, checked_directory, recovered
 from cde_retrievers.storage.checked_json import read_checksummed, sealed
 from cde_retrievers.storage.checksums import Sha256
 from cde_retrievers.storage.hashing import sha256_of_file, write_json
@@ -48,7 +48,7 @@ def write_context(path: str | Path, fingerprint: str, values: Mapping[str, Any])
         values: arrays, which are written as tensors, and values that JSON can hold; those that are None are left out.
     """
     tensors = {name: np.ascontiguousarray(value) for name, value in values.items() if isinstance(value, np.ndarray)}
-    with atomic_directory(path, is_ours=lambda folder: (folder / HEADER_FILE).is_file()) as directory:
+    with atomic_directory(path, is_ours=_holds_context) as directory:
         save_file(tensors, directory / VECTORS_FILE)
         content = {
             **{name: value for name, value in values.items() if name not in tensors and value is not None},
@@ -57,6 +57,15 @@ def write_context(path: str | Path, fingerprint: str, values: Mapping[str, Any])
         }
         version = FORMAT_VERSION if content.get(TERMS) is not None else _WITHOUT_TERMS
         write_json(directory / HEADER_FILE, sealed(content, version))
+
+
+def check_target(path: str | Path) -> None:
+    """Raise what `write_context` would if there is something else than a context at `path`; nothing is made."""
+    checked_directory(path, is_ours=_holds_context)
+
+
+def _holds_context(folder: Path) -> bool:
+    return (folder / HEADER_FILE).is_file()
 
 
 def read_context(path: str | Path) -> tuple[str, dict[str, Any]]:

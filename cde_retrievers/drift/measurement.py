@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from cde_retrievers.context.context import CorpusContext
 from cde_retrievers.context.selection import draw_candidates
 from cde_retrievers.drift.report import DriftReport
-from cde_retrievers.drift.samples import IndexedCorpus, Unknown, sample_of_corpus
+from cde_retrievers.drift.samples import IndexedCorpus, Unknown, known_digests, sample_of_corpus
 from cde_retrievers.drift.two_sample import SMALLEST_SAMPLE, compare
 from cde_retrievers.encoder.embedder import Embedder, checked_embedder
 from cde_retrievers.errors import ConfigurationError, SampleTooSmallError
@@ -28,7 +28,9 @@ def measure(
 
     A context of strategy "random" is a fair sample of its corpus and costs nothing to compare with. One chosen
     otherwise is not; then a sample of the index's texts is embedded, as they are now: measure before you add.
-    New texts that are already in the corpus's sample are left out; repeated ones count once.
+    New texts that are of the corpus already, as far as that is known, are left out; repeated ones count once. Of an
+    index that the context was fitted on all are known, of a context alone its own documents. If nothing is left, the
+    report says "nothing new".
 
     Documents drawn independently from the same source are called "as expected" at least 99 times in 100. Documents
     that come in clusters, such as the chapters of one book, differ from a mixed corpus even if more books of its
@@ -55,12 +57,14 @@ def measure(
     context, embedder = _context_and_embedder(reference, embedder)
     embedder.check_context(context)
     corpus = sample_of_corpus(reference, context, sample, seed)
-    unknown = Unknown(new_texts, corpus.digests)
+    unknown = Unknown(new_texts, corpus.digests | known_digests(reference, context))
     new = draw_candidates(unknown, sample, seed)
+    if unknown.left_out and not new.texts:
+        return DriftReport.of_nothing_new(unknown.left_out, len(corpus.digests), context.fingerprint, embedder.name)
     if len(new.texts) < SMALLEST_SAMPLE:
         raise SampleTooSmallError(
             f"at least {SMALLEST_SAMPLE} distinct new texts are needed, found {len(new.texts)} "
-            f"({unknown.left_out} more are already in the corpus's sample); measure again when there are more"
+            f"({unknown.left_out} more are in the corpus already); measure again when there are more"
         )
     corpus_vectors = corpus.vectors
     if corpus_vectors is None:

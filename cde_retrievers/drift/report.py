@@ -2,15 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from cde_retrievers.drift.expectation import REFIT_SHARE, expectation
 from cde_retrievers.drift.two_sample import LEVEL
 
-DriftVerdict = Literal["as expected", "drifting", "refit"]
+DriftVerdict = Literal["nothing new", "as expected", "drifting", "refit"]
 
 _ONE_KIND = "documents of one kind alone, such as the chapters of one book, differ from a mixed corpus in any case"
 _ADVICE: Mapping[DriftVerdict, str] = {
+    "nothing new": "nothing; measure documents before they are added",
     "as expected": "add the new documents; the context fits them",
     "drifting": f"add the new documents, and measure again as more come in; the context still fits most ({_ONE_KIND})",
     "refit": f"add the new documents and refit, if more of their kind will come ({_ONE_KIND})",
@@ -30,7 +31,7 @@ class DriftReport:
         corpus_sample: number of distinct documents that represented the corpus.
         new_sample: number of distinct new documents compared with them.
         new_texts: number of all new texts, without those left out.
-        left_out: number of new texts that are already in the corpus's sample.
+        left_out: number of given texts that are not new, since they are of the corpus.
         context: fingerprint of the context.
         model_name: name of the model that embedded the documents.
     """
@@ -46,9 +47,30 @@ class DriftReport:
     context: str
     model_name: str
 
+    @classmethod
+    def of_nothing_new(cls, left_out: int, corpus_sample: int, context: str, model_name: str) -> Self:
+        """Return the report on texts that are all of the corpus, so that nothing was compared."""
+        return cls(
+            statistic=0.0,
+            threshold=0.0,
+            p_value=1.0,
+            share=0.0,
+            corpus_sample=corpus_sample,
+            new_sample=0,
+            new_texts=0,
+            left_out=left_out,
+            context=context,
+            model_name=model_name,
+        )
+
     @property
     def verdict(self) -> DriftVerdict:
-        """Return "as expected" without a difference beyond chance, "drifting" with one, "refit" with a large one."""
+        """Return "as expected" without a difference beyond chance, "drifting" with one, "refit" with a large one.
+
+        "nothing new" if every text is of the corpus itself.
+        """
+        if self.new_sample == 0:
+            return "nothing new"
         if self.p_value > LEVEL:
             return "as expected"
         return "refit" if self.share >= REFIT_SHARE else "drifting"
@@ -56,7 +78,7 @@ class DriftReport:
     @property
     def expectation(self) -> str:
         """The effect of refitting on retrieval measured at this distance."""
-        return expectation(self.share if self.verdict != "as expected" else 0.0, self.model_name)
+        return expectation(self.share if self.verdict in ("drifting", "refit") else 0.0, self.model_name)
 
     @property
     def advice(self) -> str:
@@ -68,7 +90,13 @@ class DriftReport:
         return {"verdict": self.verdict, "expectation": self.expectation, "advice": self.advice, **asdict(self)}
 
     def __str__(self) -> str:
-        left_out = f"; {self.left_out:,} more are in that sample already" if self.left_out else ""
+        if self.verdict == "nothing new":
+            return (
+                f"nothing new: the corpus that the context was fitted on has the text of every document "
+                f"({self.left_out:,} looked up); nothing has changed\n"
+                f"what to do: {self.advice}"
+            )
+        left_out = f"; {self.left_out:,} more are of the corpus already, and left out" if self.left_out else ""
         return (
             f"{self.verdict}: {self._finding}\n"
             f"compared: {self.new_sample:,} of {self.new_texts:,} new documents with a sample of "

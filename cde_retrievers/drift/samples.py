@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Protocol, runtime_checkable
 
 from cde_retrievers.context.context import CorpusContext
@@ -76,6 +77,21 @@ def _of_index(reference: object, context: CorpusContext, size: int, seed: int) -
         )
     texts = draw_candidates(reference.texts(), size, seed).texts
     return CorpusSample(frozenset(map(_digest, texts)), texts, None)
+
+
+def known_digests(reference: object, context: CorpusContext) -> frozenset[str]:
+    """Return the SHA-256 of the texts that are known to be of the corpus that the context was fitted on.
+
+    Those are its own documents, and of an index that it was fitted on the first `corpus_size` ones: what was added
+    later stands behind them.
+    """
+    own = frozenset(context.documents)
+    if not isinstance(reference, IndexedCorpus):
+        return own
+    first = frozenset(_digest(text) for text in islice(reference.texts(), context.corpus_size))
+    # A context can come from elsewhere, and its documents can all have been replaced.
+    is_fitted_here = 2 * len(own & first) > len(own)
+    return own | first if is_fitted_here else own
 
 
 class Unknown:

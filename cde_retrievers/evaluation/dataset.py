@@ -71,7 +71,8 @@ class RetrievalDataset:
     @property
     def caveat(self) -> str:
         """What a sentence about figures must say of the queries, to stand at its beginning; empty for real ones."""
-        return f"on queries made from the corpus' own {self.made_from or 'texts'}" if self.is_made else ""
+        made = f"on queries made from the corpus' own {self.made_from or 'texts'}, not asked by people"
+        return made if self.is_made else ""
 
     @cached_property
     def own_rows(self) -> NDArray[np.int64]:

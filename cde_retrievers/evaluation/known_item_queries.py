@@ -81,7 +81,7 @@ def known_items(
     made_from = _listed([_NAMES[kind] for kind in counts])
     note = (
         f"made from the corpus: {_listed([f'{count:,} {_NAMES[kind]}' for kind, count in counts.items()])}, each "
-        f"asking for the rest of its document. People's questions can behave otherwise."
+        f"asking for the rest of its document."
     )
     return RetrievalDataset(name, ids, tuple(texts), judged, note, is_made=True, made_from=made_from)
 

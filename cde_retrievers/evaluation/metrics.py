@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 Values = NDArray[np.float64]
 RESAMPLES = 10_000
 LEVEL = 0.95
+FEWEST_NONZERO = 6
+"""The sign test at 5 % needs as many: 2 / 2^6 < 0.05 < 2 / 2^5."""
 _DRAWN_AT_A_TIME = 1 << 22  # rows of queries: 32 MB
 
 
@@ -20,19 +22,31 @@ class Interval:
         mean: of the values.
         low: (1 - level) / 2 of the resampled means are below it.
         high: as many are above it.
+        count: number of values.
+        nonzero: number of values other than 0: for a difference, of the queries that tell the two apart.
     """
 
     mean: float
     low: float
     high: float
+    count: int
+    nonzero: int
 
     @property
     def excludes_zero(self) -> bool:
-        """Whether both bounds are on one side of 0: for a difference, that it is significant."""
+        """Whether both bounds are on one side of 0."""
         return self.low > 0 or self.high < 0
 
+    @property
+    def is_significant(self) -> bool:
+        """For a difference, whether it excludes zero and rests on six queries or more.
+
+        Of five that all go one way the bootstrap is sure, but a coin would fall like that in 1 of 16 cases.
+        """
+        return self.excludes_zero and self.nonzero >= FEWEST_NONZERO
+
     def to_dict(self) -> dict[str, float]:
-        """Return the three numbers as JSON values."""
+        """Return mean and bounds as JSON values."""
         return {"mean": self.mean, "low": self.low, "high": self.high}
 
 
@@ -51,7 +65,13 @@ def interval(sets: Sequence[Values], seed: int = 0, resamples: int = RESAMPLES, 
     rng = np.random.default_rng(seed)
     means = np.mean([_resampled_means(values, rng, resamples) for values in sets], axis=0)
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(np.mean([values.mean() for values in sets])), float(low), float(high))
+    return Interval(
+        mean=float(np.mean([values.mean() for values in sets])),
+        low=float(low),
+        high=float(high),
+        count=sum(len(values) for values in sets),
+        nonzero=sum(int(np.count_nonzero(values)) for values in sets),
+    )
 
 
 def _resampled_means(values: Values, rng: np.random.Generator, resamples: int) -> Values:

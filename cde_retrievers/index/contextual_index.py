@@ -154,7 +154,8 @@ class ContextualIndex(IndexReader):
     def add(self, documents: Iterable[Document | str], *, show_progress: bool | None = None) -> list[str]:
         """Embed documents under the index's context, append them in commits of 2,048, and return their ids in order.
 
-        Every text is embedded. `upsert` reuses the vectors of texts that are there, and reads them all once for that.
+        A text that is in the index already is not embedded again, if the index has at most a hundred documents for each
+        of a list of new ones: all its texts are read for that. `upsert` reads them always.
 
         Raises:
             DuplicateIdError: an id occurs twice or is already in the index; `upsert` replaces.

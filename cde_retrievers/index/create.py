@@ -199,8 +199,8 @@ def new_manifest(embedder: Embedder, context: CorpusContext, kind: Kind) -> Mani
     )
 
 
-def _new_store(path: str | Path) -> IndexStore:
-    """Make the directory of an unfinished index, marked as such.
+def checked_place(path: str | Path) -> IndexStore:
+    """Return the store of an index to be made, after checking that it can be made there; nothing is changed.
 
     Raises:
         ConfigurationError: `path` cannot be the path of a directory.
@@ -208,17 +208,25 @@ def _new_store(path: str | Path) -> IndexStore:
     """
     store = IndexStore(index_directory(path))
     directory = store.directory
-    if is_there(directory) and not is_directory(directory):
-        raise PathInUseError(f"{path} is a file; give the path of a directory")
-    _refuse_served(store)
-    if is_directory(directory) and not _may_become_index(store):
-        raise PathInUseError(f"{path} already holds other files; give a directory of its own, such as a new one inside")
     with disk_errors_explained(directory, "nothing was made"):
-        try:
-            make_directory(directory)
-        except (FileExistsError, NotADirectoryError) as error:
-            raise PathInUseError(f"{path} lies inside a file; give the path of a directory") from error
-        with bare_lock(directory):
+        if is_there(directory) and not is_directory(directory):
+            raise PathInUseError(f"{path} is a file; give the path of a directory")
+        if any(is_there(parent) and not is_directory(parent) for parent in directory.parents):
+            raise PathInUseError(f"{path} lies inside a file; give the path of a directory")
+        _refuse_served(store)
+        if is_directory(directory) and not _may_become_index(store):
+            raise PathInUseError(
+                f"{path} already holds other files; give a directory of its own, such as a new one inside"
+            )
+    return store
+
+
+def _new_store(path: str | Path) -> IndexStore:
+    """Make the directory of an unfinished index, marked as such; raises as `checked_place`."""
+    store = checked_place(path)
+    with disk_errors_explained(store.directory, "nothing was made"):
+        make_directory(store.directory)
+        with bare_lock(store.directory):
             store.set_aside_damaged_staging()
             store.claim()
     return store

@@ -23,6 +23,9 @@ from cde_retrievers.retrieval.document import Document
 from cde_retrievers.util.progress import Progress, progress_bar
 from cde_retrievers.validation.vectors import Embeddings, checked_embeddings
 
+READ_FOR_ONE = 100
+"""Texts that are read for each document of `add`, to reuse their vectors: 2 ms, in which a CPU hardly embeds one."""
+
 
 class IndexWriter:
     """Changes an index whose lock is held; every commit replaces the generation before it.
@@ -48,13 +51,14 @@ class IndexWriter:
     ) -> list[str]:
         """Embed documents and commit them batch by batch; return their ids.
 
-        A replacing document whose text is in the index already, under whatever id, gets the vector that is there.
+        A document whose text is in the index already, under whatever id, gets the vector that is there; without
+        `replacing` only where that is soon found.
 
         Args:
             documents: texts or documents.
             batch_size: number of documents per commit.
             show_progress: show a bar; None for long work only.
-            replacing: whether a document replaces the one with its id, and vectors are reused by text.
+            replacing: whether a document replaces the one with its id.
 
         Raises:
             DuplicateIdError, InvalidDocumentError, InvalidTextError: as `ContextualIndex.add`.
@@ -64,7 +68,8 @@ class IndexWriter:
         if isinstance(documents, Sequence):
             admitted = list(admitted)  # so that a bad document at the end is found before the first is embedded
         ids: list[str] = []
-        before = self._snapshot if replacing else None  # a text may move into a later batch than the one that drops it
+        # Of the beginning: a text may move into a later batch than the one that drops it.
+        before = self._snapshot if replacing or self._is_soon_read(size_of(documents)) else None
         with cut_texts_told_once(), progress_bar(size_of(documents), show_progress, "Indexing", "document") as bar:
             for batch in batches(admitted, batch_size):
                 self._commit_documents(batch, self._vectors(batch, before, bar), validator.named, by_text=True)
@@ -108,6 +113,10 @@ class IndexWriter:
     def compact(self) -> None:
         """Rewrite the index without deleted rows, in as few segments as possible."""
         self._commit(compacted(self._store, self._next(self._snapshot.manifest.segments)))
+
+    def _is_soon_read(self, new: int | None) -> bool:
+        """Whether reading all texts of the index costs little beside embedding that many new ones."""
+        return new is not None and len(self._snapshot) <= READ_FOR_ONE * new
 
     def _validator(self, *, replacing: bool) -> DocumentValidator:
         return DocumentValidator(self._snapshot.rows_by_id, self._snapshot.manifest.named, replacing=replacing)

@@ -8,6 +8,7 @@ import numpy as np
 from cde_retrievers.encoder.embedder import Embedder, fitted_context
 from cde_retrievers.evaluation.comparison import NO_CONTEXT, Comparison
 from cde_retrievers.evaluation.dataset import RetrievalDataset
+from cde_retrievers.evaluation.enough_queries import are_too_few, enough
 from cde_retrievers.evaluation.matrix import ContextMatrix
 from cde_retrievers.evaluation.metrics import Interval
 from cde_retrievers.evaluation.pictures.scatter_plot import Projection
@@ -98,7 +99,7 @@ def headline(comparison: Comparison, caveat: str = "") -> Headline:
 
     Args:
         comparison: of a model on one set.
-        caveat: of the set, `RetrievalDataset.caveat`; title and verdict begin with it.
+        caveat: of the set, `RetrievalDataset.caveat`; the title begins with it.
 
     Raises:
         ConfigurationError: the comparison has no row without a context.
@@ -113,8 +114,7 @@ def headline(comparison: Comparison, caveat: str = "") -> Headline:
         f"with a 95\N{NO-BREAK SPACE}% interval from {signed(gain.low)} to {signed(gain.high)}, over "
         f"{len(comparison.own.queries):,} queries."
     )
-    title, verdict = (_with_caveat(sentence, caveat) for sentence in (title, verdict))
-    return Headline(title, f"{detail}{_part_of_vectors(comparison)}", verdict)
+    return Headline(_with_caveat(title, caveat), f"{detail}{_part_of_vectors(comparison)}", verdict)
 
 
 def _over_fusion_by_hand(comparison: Comparison) -> tuple[str, str]:
@@ -124,7 +124,9 @@ def _over_fusion_by_hand(comparison: Comparison) -> tuple[str, str]:
         return "", ""
     gain = comparison.own.minus(row.evaluation)
     told = f"; over {row.label} {signed(gain.mean)} points ({signed(gain.low)} to {signed(gain.high)})"
-    return told, f" The difference to {row.label} is {'' if gain.excludes_zero else 'not '}significant."
+    if are_too_few(gain):
+        return told, ""
+    return told, f" The difference to {row.label} is {'' if gain.is_significant else 'not '}significant."
 
 
 def _with_caveat(sentence: str, caveat: str) -> str:
@@ -145,7 +147,15 @@ def _part_of_vectors(comparison: Comparison) -> str:
 
 def _judged(gain: Interval, subject: str) -> tuple[str, str]:
     size, capital = f"{points(abs(gain.mean))} points of nDCG@10", subject[0].upper() + subject[1:]
-    if gain.low == gain.high == 0:
+    if are_too_few(gain):
+        queries = "1 query is" if gain.count == 1 else f"{gain.count:,} queries are"
+        return (
+            f"{queries} too few to tell {subject} from {_BASELINE}: {signed(gain.mean)} points ({signed(gain.low)} to "
+            f"{signed(gain.high)})",
+            f"This shows neither a difference nor that there is none: {gain.nonzero:,} of {gain.count:,} queries score "
+            f"otherwise with one than with the other. About {enough(gain):,} queries of the kind would be enough.",
+        )
+    if gain.nonzero == 0:
         return (
             f"{capital} changes nothing for this corpus against {_BASELINE}",
             "Every query scores the same with both.",
@@ -155,7 +165,7 @@ def _judged(gain: Interval, subject: str) -> tuple[str, str]:
             f"No clear effect of {subject} on this corpus: {signed(gain.mean)} points over {_BASELINE}, which may be "
             f"chance",
             f"The interval includes zero, so the difference to {_BASELINE} is not significant: other queries of the "
-            f"kind could show the opposite. More queries would make the interval narrower.",
+            f"kind could show the opposite. About {enough(gain):,} queries would make the interval narrow enough.",
         )
     if gain.mean > 0:
         return (

@@ -107,6 +107,6 @@ def _table(comparison: Comparison) -> Iterator[TableRow]:
 def _against_first(row: Row, cells: tuple[str, ...], comparison: Comparison) -> TableRow:
     gain = comparison.own.minus(row.evaluation)
     words = f"{signed(gain.mean)} ({signed(gain.low)} to {signed(gain.high)})"
-    if gain.low == gain.high == 0:
+    if gain.nonzero == 0:
         words = "no difference"
-    return TableRow(row.label, cells, words, gain.excludes_zero)
+    return TableRow(row.label, cells, words, gain.is_significant)

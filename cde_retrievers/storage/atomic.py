@@ -129,6 +129,19 @@ def checked_target(path: str | Path) -> Path:
             return target
 
 
+def checked_directory(path: str | Path, is_ours: Callable[[Path], bool]) -> Path:
+    """Return the path after checking that `atomic_directory` can put a directory there; nothing is made.
+
+    Raises:
+        PathInUseError, WriteError, ConfigurationError: as `atomic_directory`.
+    """
+    target = _resolved(path)
+    with disk_errors_explained(target, "nothing was computed yet"):
+        _refuse_to_replace(target, is_ours)
+        with tempfile.TemporaryFile(dir=next(parent for parent in target.parents if parent.is_dir())):
+            return target
+
+
 def _resolved(path: str | Path) -> Path:
     """Return the path with symbolic links resolved."""
     checked = checked_path(path)

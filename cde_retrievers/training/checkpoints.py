@@ -139,6 +139,14 @@ def starting_point(folder: Path, resume: str | Path | bool | None, identity: Run
     return chosen
 
 
+def check_start(folder: Path, *, resume: bool) -> None:
+    """Raise TrainingError if `starting_point` would, whatever the run: there is nothing to resume, or too much."""
+    if resume:
+        _newest(folder)
+    else:
+        _refuse_to_mix(folder)
+
+
 def _refuse_to_mix(folder: Path) -> None:
     found = newest_complete(folder)
     if found is not None:

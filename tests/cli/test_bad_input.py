@@ -161,7 +161,8 @@ def test_where_there_is_no_index_that_is_said(run, source, tmp_path, command):
 
 def test_an_index_is_not_overwritten(run, indexed, source, model_folder):
     result = run("index", source, "--out", indexed, "--model", model_folder)
-    assert_one_line(result, "already holds an index", "cde-retrievers add", "cde-retrievers refit")
+    commands = (f"`cde-retrievers sync {indexed}`", "cde-retrievers add", "cde-retrievers refit")
+    assert_one_line(result, "already holds an index", *commands)
 
 
 def test_other_files_are_not_overwritten(run, source, model_folder, tmp_path):

@@ -46,3 +46,8 @@ def test_too_few_documents_to_measure_are_refused(run, indexed, written):
     result = run("drift", indexed, written(FOREIGN[:3]))
     assert (result.exit_code, result.stdout) == (1, "")
     assert "distinct new texts are needed, found 3" in result.stderr
+
+
+def test_the_documents_of_the_index_are_nothing_new(run, answer, indexed, source):
+    assert run("drift", indexed, source).stdout.startswith("nothing new: ")
+    assert answer("drift", indexed, source)["verdict"] == "nothing new"

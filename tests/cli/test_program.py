@@ -121,7 +121,7 @@ def test_what_can_be_chosen_is_what_the_library_offers():
     from cde_retrievers.index.manifest import Kind
 
     assert options.Format == reading.Format
-    assert options.Split == reading.Split
+    assert set(get_args(options.Split)) == {*get_args(reading.Split), "none"}
     assert set(get_args(options.Kind)) == set(get_args(Kind))
     assert set(get_args(options.Strategy)) == set(STRATEGIES) == set(evaluation_options.StrategyName)
 

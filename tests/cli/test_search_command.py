@@ -91,6 +91,44 @@ def test_a_hit_shows_its_headings_its_lines_and_what_matched():
     assert "    # Grinder" in shown(hit, None, full=True)
 
 
+def test_a_whole_text_that_begins_with_its_headings_shows_them_once():
+    hit = Hit("guide.md#2", f"Guide > Grinder\n\n{GUIDE}", {"heading_path": "Guide > Grinder"}, 1.5, 0.5)
+    found = shown(hit, None, full=True)
+    assert [line for line in found if "Guide > Grinder" in line and "heading_path" not in line] == [found[1]]
+    assert found[1:4] == ["    Guide > Grinder", "", "    # Grinder"]
+    assert found[-2].endswith('{"heading_path": "Guide > Grinder"}')
+
+
+@pytest.mark.parametrize("query", ["->>", "--", "unheardof", "?!"])
+def test_a_query_without_a_known_word_is_told(indexed, query):
+    told = "no document shares a word with the query"
+    lexical = CliRunner().invoke(app, ["search", str(indexed), "--mode", "lexical", "--json", "--", query])
+    assert json.loads(lexical.stdout)["hits"] == []
+    assert lexical.stderr.count(told) == 1
+    hybrid = CliRunner().invoke(app, ["search", str(indexed), "--", query])
+    assert hybrid.stdout
+    assert " ".join(hybrid.stderr.split()).count(f"{told}; what is found is found by the vectors alone") == 1
+    dense = CliRunner().invoke(app, ["search", str(indexed), "--mode", "dense", "--", query])
+    assert told not in dense.stderr
+
+
+def test_a_known_word_that_no_hit_has_is_not_called_unknown(indexed):
+    result = CliRunner().invoke(app, ["search", str(indexed), "-k", "1", "cat"])
+    assert "shares a word" not in result.stderr
+    filtered = CliRunner().invoke(app, ["search", str(indexed), "--filter", '{"topic": "dog"}', "cat"])
+    assert "no document that passes the filter shares a word" in " ".join(filtered.stderr.split())
+
+
+@pytest.mark.parametrize("query", ["-readonly", "->>", "--force"])
+def test_a_query_that_looks_like_an_option_is_told_how_to_be_one(indexed, query):
+    result = CliRunner(env={"COLUMNS": "200"}).invoke(app, ["search", str(indexed), query])
+    assert result.exit_code == 2
+    assert "No such option" in result.stderr
+    assert "put it last, after --, as in: search INDEX -- '-x is set'" in result.stderr
+    other = CliRunner(env={"COLUMNS": "200"}).invoke(app, ["info", str(indexed), query])
+    assert "INDEX -- " not in other.stderr
+
+
 @pytest.mark.parametrize(
     ("metadata", "heading"),
     [

@@ -115,7 +115,7 @@ def test_a_missing_source_empties_nothing(run, answer, docs, made, tmp_path):
 def test_documents_of_no_source_and_of_other_sources_stay(answer, docs, made, more, tmp_path):
     index = ContextualIndex.open(made)
     index.upsert([Document("from a program", "mine")])
-    answer("add", made, more, "--as-given")
+    answer("add", made, more, "--as-given", "--split", "none")
     (docs / "tea.md").unlink()
     found = answer("sync", made)
     assert (found["removed"], found["documents"], len(found["sources"])) == (3, 24 - 3 + 1 + 2, 2)
@@ -210,12 +210,41 @@ def test_a_new_source_is_read_as_the_others_were(run, answer, made, tmp_path):
     assert result.exit_code == 1
     assert "split='headings'" in result.stderr
     assert "split='paragraphs'" in result.stderr
-    assert answer("add", made, other, "--as-given", "--id-prefix", "whole/")["added"] == 1
+    assert answer("add", made, other, "--as-given", "--split", "none", "--id-prefix", "whole/")["added"] == 1
     third = shutil.copytree(other, tmp_path / "third")
     result = run("add", made, third, "--id-prefix", "third/")
     assert result.exit_code == 1
     assert "in different ways" in result.stderr
     assert answer("add", made, third, "--id-prefix", "third/", "--split", "headings", "--as-given")["added"] == 2
+
+
+def test_as_given_does_not_put_whole_documents_beside_parts_unasked(run, answer, docs, made, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "moons.md").write_text("# moons\nThey are round.\n\n# orbits\nThey are not.\n")
+    for command, source in (("add", other), ("drift", other), ("drift", docs)):
+        result = run(command, made, source, "--as-given")
+        assert result.exit_code == 1
+        assert f"{docs} was read for this index with split='headings', max_words=60, and --as-given without" in (
+            result.stderr
+        )
+        assert "--split headings to split them too, or --split none for whole documents" in result.stderr
+    assert len(ContextualIndex.open(made)) == 24
+    whole = run("add", made, other, "--as-given", "--split", "none")
+    assert whole.exit_code == 0
+    assert f"{other} is read with split=None, max_words=None; {docs} was read for this index with" in whole.stderr
+    assert len(ContextualIndex.open(made)) == 25
+    same = run("add", made, docs, "--upsert", "--as-given", *SPLIT)
+    assert "was read for this index with" not in same.stderr
+
+
+def test_not_to_split_is_an_option_like_any_other(run, answer, source, made, more, tmp_path, model_folder):
+    result = run("add", made, more, "--split", "none")
+    assert result.exit_code == 1
+    assert "split='headings'" in result.stderr
+    assert "split=None" in result.stderr
+    answer("index", source, "--out", tmp_path / "whole", "--split", "none", "--model", model_folder)
+    assert answer("add", tmp_path / "whole", more, "--split", "none")["added"] == 2
 
 
 def test_the_length_of_parts_needs_no_split_where_one_is_recorded(run, answer, docs, made, model_folder, tmp_path):
@@ -252,7 +281,9 @@ def test_an_index_without_a_record_gets_one_by_an_upsert(run, answer, docs, made
 
 
 def test_files_are_told_by_what_happened_to_them(run, docs, made):
-    assert "no file changed" in run("sync", made, "--dry-run").stderr
+    unchanged = run("sync", made, "--dry-run")
+    assert "no file changed" in unchanged.stderr
+    assert "documents: 0 added, 0 changed, 0 removed, 24 unchanged, " in unchanged.stdout
     (docs / "bread.md").unlink()
     (docs / "moons.md").write_text("# moons\nThey are round.\n")
     assert "documents, 1 file added, 1 file deleted\n" in run("sync", made, "--dry-run").stderr
@@ -321,7 +352,7 @@ def test_every_file_is_opened_once(answer, docs, model_folder, tmp_path, opened,
     assert once("sync", made)["added"] == 2
     (docs / "orbits.md").write_text("# orbits\nThey are not.\n")
     assert once("add", made, docs, "--upsert")["added"] == 1
-    once("add", made, docs, "--upsert", "--id-prefix", "again/", "--as-given", *options)
+    once("add", made, docs, "--upsert", "--id-prefix", "again/", "--as-given", "--split", "none", *options)
 
 
 @pytest.mark.parametrize("name", ["rows.jsonl", "rows.csv", "rows.json", "rows.jsonl.gz", "rows.parquet"])

@@ -196,7 +196,7 @@ def test_without_a_difference_beyond_chance_nothing_is_said_of_shares():
 
 
 def test_documents_left_out_are_reported():
-    assert "with a sample of 512 documents of the corpus; 7 more are in that sample already\n" in str(
+    assert "with a sample of 512 documents of the corpus; 7 more are of the corpus already, and left out\n" in str(
         report_of(left_out=7)
     )
 
@@ -218,10 +218,40 @@ def test_too_few_new_texts_are_refused_before_anything_is_embedded(encoder, cont
         drift.measure(context, new, encoder)
 
 
-def test_new_texts_that_are_all_known_are_refused(encoder):
+@pytest.mark.parametrize("strategy", ["random", "kmeans"])
+def test_the_corpus_itself_is_nothing_new(encoder, strategy, monkeypatch):
+    texts = animals(400, seed=0)
+    index = Index(texts, encoder, size=64, strategy=strategy)
+    monkeypatch.setattr(type(encoder), "first_stage_vectors", lambda *_: pytest.fail("embedded"))
+    for given in (texts, texts[100:130], texts[:1]):
+        report = drift.measure(index, given)
+        assert (report.verdict, report.new_sample, report.left_out) == ("nothing new", 0, len(given))
+        assert str(report).startswith("nothing new: ")
+        assert f"({len(given)} looked up); nothing has changed\nwhat to do: nothing" in str(report)
+
+
+def test_a_context_knows_its_own_documents(encoder):
     texts = animals(100, seed=0)
-    with pytest.raises(SampleTooSmallError, match=r"found 0 \(100 more are already in the corpus's sample\)"):
-        drift.measure(encoder.fit_context(texts), texts, encoder)
+    assert drift.measure(encoder.fit_context(texts), texts, encoder).verdict == "nothing new"
+
+
+def test_documents_that_were_added_to_an_index_are_compared_still(encoder):
+    index = Index(animals(200, seed=0), encoder, size=64)
+    foreign = numbers(100, seed=1)
+    index.kept = [*index.kept, *foreign]
+    report = drift.measure(index, foreign)
+    assert (report.verdict, report.new_sample, report.left_out) == ("refit", 100, 0)
+
+
+def test_the_texts_of_an_index_are_not_of_a_corpus_that_the_context_was_fitted_on_elsewhere(encoder):
+    index = Index(animals(200, seed=0), encoder, size=64)
+    index.kept = numbers(200, seed=1)
+    assert drift.measure(index, index.kept).verdict == "refit"
+
+
+def test_no_documents_at_all_are_too_few(encoder, context):
+    with pytest.raises(SampleTooSmallError, match=r"found 0 \(0 more are in the corpus already\)"):
+        drift.measure(context, [], encoder)
 
 
 @pytest.mark.parametrize("strategy", ["random", "kmeans"])

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from cde_retrievers.evaluation.enough_queries import are_too_few, enough
 from cde_retrievers.evaluation.metrics import interval
 
 
@@ -55,4 +56,44 @@ def test_many_queries_are_drawn_in_blocks():
 def test_a_difference_is_significant_if_its_interval_excludes_zero(values, excludes):
     found = interval([np.array(values * 4)])
     assert found.excludes_zero is excludes
-    assert interval([-np.array(values * 4)]).excludes_zero is excludes
+    assert interval([-np.array(values * 4)]).is_significant is found.is_significant is excludes
+    assert (found.count, found.nonzero) == (12, 12)
+
+
+@pytest.mark.parametrize(("differing", "significant"), [(5, False), (6, True)])
+def test_a_difference_of_fewer_than_six_queries_is_not_significant(differing, significant):
+    found = interval([np.array([0.5] * differing)])
+    assert found.excludes_zero
+    assert found.is_significant is significant
+    among_others = interval([np.array([0.5] * differing + [0.0] * 6)])
+    assert (among_others.count, among_others.nonzero) == (differing + 6, differing)
+
+
+@pytest.mark.parametrize(
+    ("values", "too_few", "needed"),
+    [
+        ([0.0, 0.0], True, 25),
+        ([0.2, 0.4], True, 25),
+        ([0.3] * 5, True, 25),
+        ([0.3] * 6, False, None),
+        ([0.5] * 4 + [0.0] * 96, True, 150),
+        ([0.0] * 24, True, 25),
+        ([0.0] * 25, False, None),
+        ([0.4, -0.38] * 12, True, 1_500),
+        ([0.4, -0.38] * 13, False, None),
+    ],
+)
+def test_queries_are_too_few_where_a_difference_can_neither_be_told_nor_ruled_out(values, too_few, needed):
+    gain = interval([np.array(values)])
+    assert are_too_few(gain) is too_few
+    if too_few:
+        assert enough(gain) == pytest.approx(needed, rel=0.1)
+        assert len(str(enough(gain)).rstrip("0")) <= 2
+
+
+def test_as_many_queries_as_are_said_to_be_enough_make_the_interval_exclude_zero():
+    values = np.random.default_rng(4).normal(0.05, 0.2, size=20)
+    gain = interval([values])
+    assert not gain.excludes_zero
+    more = np.resize(values, 20 * round(1.3 * enough(gain) / 20))
+    assert interval([more]).is_significant

@@ -74,7 +74,7 @@ def test_headings_ask_with_the_titles_above_them(form):
     # Its own title is taken out; those above stay, as they do in its neighbours.
     assert found.texts == (f"Guide > Install\n\n{BODY} linux", f"Guide > Install\n\n{BODY} mac", f"{BODY} guide")
     assert found.made_from == "headings"
-    assert found.caveat == "on queries made from the corpus' own headings"
+    assert found.caveat == "on queries made from the corpus' own headings, not asked by people"
 
 
 def test_a_heading_without_a_path_asks_below_the_title_of_its_document():

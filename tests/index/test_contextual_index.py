@@ -148,6 +148,7 @@ def test_the_table_of_ids_is_the_one_that_is_made_anew(embedder, tmp_path):
 
 
 def test_adding_one_document_looks_at_no_other_id(index, monkeypatch):
+    monkeypatch.setattr("cde_retrievers.index.writer.READ_FOR_ONE", 0)  # as if the index were large
     index.add(["an orange snail"])
     old = {segment.entry.name for segment in index._current.snapshot.segments}
     read, ids = [], Segment.ids.fget
@@ -587,6 +588,28 @@ def test_a_text_that_moves_into_a_later_batch_is_not_embedded_again(embedder, tm
     ids = [str(document.id) for document in shifted]
     np.testing.assert_allclose(index.vectors(ids), twin.vectors(ids), atol=1e-6)
     assert index.search(QUERIES[0], mode="lexical")[0].score == twin.search(QUERIES[0], mode="lexical")[0].score
+
+
+def test_add_embeds_no_text_that_is_there_already(embedder, tmp_path):
+    texts = [f"document {number} speaks of subject {number * 7}" for number in range(50)]
+    index = ContextualIndex.build(texts, embedder, tmp_path / "index")
+    embedder.embedded = 0
+    index.add([Document(texts[3], "again"), "something new"])
+    assert embedder.embedded == 1
+    np.testing.assert_array_equal(index.vectors(["again"]), index.vectors(["doc-3"]))
+    found = index.search(texts[3], k=2)
+    assert {hit.id for hit in found} == {"doc-3", "again"}
+
+
+def test_add_reads_a_large_index_for_a_few_documents_never(embedder, tmp_path, monkeypatch):
+    index = ContextualIndex.build(CORPUS, embedder, tmp_path / "index")
+    monkeypatch.setattr("cde_retrievers.index.writer.READ_FOR_ONE", len(CORPUS) // 2)
+    embedder.embedded = 0
+    index.add([Document(CORPUS[0], "one")])
+    index.add(iter([Document(CORPUS[0], "two")]))
+    assert embedder.embedded == 2
+    index.add([Document(text, f"again {place}") for place, text in enumerate(CORPUS[:3])])
+    assert embedder.embedded == 2
 
 
 def test_a_vector_that_was_handed_in_is_not_taken_for_the_texts_own(embedder, index):

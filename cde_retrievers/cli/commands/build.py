@@ -1,22 +1,15 @@
 """`fit` and `index`: a context and an index out of documents in files."""
 
-from collections.abc import Callable, Container, Sequence
-from dataclasses import fields
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from typer import BadParameter, Option
 
 from cde_retrievers.cli.options.common import ContextOptions, Kind, ModelOptions, OutputOptions, ReadingOptions
-from cde_retrievers.cli.printing import counted
-from cde_retrievers.cli.session import Session, session
-from cde_retrievers.errors import ConfigurationError, IndexFileError, PathInUseError
-
-if TYPE_CHECKING:
-    from cde_retrievers.corpora import CheckedCorpus, Corpus
-    from cde_retrievers.encoder.encoder import ContextualEncoder
-    from cde_retrievers.index.sources_file import SourceRecord
+from cde_retrievers.cli.reading import read_once
+from cde_retrievers.cli.session import session
+from cde_retrievers.errors import IndexFileError, PathInUseError
 
 
 def fit(
@@ -33,9 +26,12 @@ def fit(
     """
     with session(output) as run:
         from cde_retrievers.cli.loading import cut_texts_said, load_encoder
+        from cde_retrievers.context.persistence import check_target
         from cde_retrievers.storage.disk_errors import disk_errors_explained
 
         refuse_inside(out, reading.source)
+        context.check()
+        check_target(out)
         if (out / "context.json").exists() and not replace:
             raise PathInUseError(f"{out} already holds a context; give another --out, or --replace it")
         load = cache(partial(load_encoder, model))
@@ -89,7 +85,8 @@ def index(
         from cde_retrievers.index import ContextualIndex
 
         refuse_inside(out, reading.source)
-        _refuse_index(out)
+        choice.check()
+        _check_place(out)
         given = CorpusContext.load(context) if context else None
         load = cache(partial(load_encoder, model, made_with=given.model_name if given else None))
         documents = read_once(reading, run, encoder=load)
@@ -128,89 +125,23 @@ def index(
         )
 
 
-def read_once(
-    reading: ReadingOptions,
-    run: Session,
-    taken: Container[object] = (),
-    records: "Sequence[SourceRecord]" = (),
-    *,
-    encoder: Callable[[], "ContextualEncoder"] | None = None,
-) -> "CheckedCorpus":
-    """Read the documents of the source and check them all.
-
-    Args:
-        reading: the source.
-        run: where to say what was found.
-        taken: ids that must not come.
-        records: sources of an index; this one is read as they were.
-        encoder: loads the model whose tokens are counted where documents are split.
-
-    Raises:
-        As `Corpus`, `Corpus.check` and `options_like_before`.
-    """
-    corpus = opened_source(reading, records, encoder=encoder)
-    documents = corpus.check(taken)
-    say_what_was_read(run, corpus, len(documents), documents.left_out)
-    return documents
-
-
-def opened_source(
-    reading: ReadingOptions,
-    records: "Sequence[SourceRecord]" = (),
-    *,
-    encoder: Callable[[], "ContextualEncoder"] | None = None,
-) -> "Corpus":
-    """Return the documents of the source, not read yet; arguments as in `read_once`.
-
-    Raises:
-        As `Corpus` and `options_like_before`.
-    """
-    from cde_retrievers.corpora import Corpus
-    from cde_retrievers.corpora.recorded_source import options_like_before
-
-    given = reading.given()
-    options = options_like_before(reading.source, given, records)
-    try:
-        # Before a model is loaded: what is wrong with the source is soon said.
-        corpus = Corpus(reading.source, options)
-    except ConfigurationError as error:
-        if all(each.name in given or getattr(options, each.name) == each.default for each in fields(options)):
-            raise
-        raise ConfigurationError(
-            f"{error}; some options come from how the sources of the index were read, and --as-given goes by the "
-            f"options of this command alone"
-        ) from error
-    if encoder is not None and options.counts_tokens:
-        corpus = Corpus(reading.source, options, tokens=encoder())
-    return corpus
-
-
-def say_what_was_read(run: Session, corpus: "Corpus", documents: int, left_out: int) -> None:
-    """Say how many documents a source has, and what of it is left out."""
-    files = counted(corpus.files, "file")
-    run.say(f"{corpus.path}: {counted(documents, 'document')} in {files} ({corpus.format})")
-    for reason in corpus.unreadable.values():
-        run.say(f"left out: {reason}")
-    if corpus.unreadable:
-        run.warn(f"{corpus.path}: {len(corpus.unreadable):,} of {files} cannot be read and are left out")
-    if left_out:
-        run.say(f"{corpus.path}: {left_out:,} documents without text are left out")
-
-
 def refuse_inside(out: Path, source: Path) -> None:
     """Refuse an output inside the source, where it would be read as a document."""
     if out.resolve().is_relative_to(source.resolve()):
         raise BadParameter(f"{out} is inside the source {source}; give a directory next to it", param_hint="--out")
 
 
-def _refuse_index(out: Path) -> None:
+def _check_place(out: Path) -> None:
+    """Raise if no index can be made there."""
+    from cde_retrievers.index.create import checked_place
     from cde_retrievers.index.store import IndexStore
 
     if IndexStore(out).is_served:
         raise PathInUseError(
-            f"{out} already holds an index; add documents to it with `cde-retrievers add`, embed it again with "
-            f"`cde-retrievers refit`, or give another --out"
+            f"{out} already holds an index; bring it up to date with its sources with `cde-retrievers sync {out}`, add "
+            f"others with `cde-retrievers add`, embed it again with `cde-retrievers refit`, or give another --out"
         )
+    checked_place(out)
 
 
 def _done(out: Path) -> int | None:

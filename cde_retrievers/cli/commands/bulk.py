@@ -41,11 +41,14 @@ def plan(
     """
     with session(output) as run:
         from cde_retrievers.bulk import plan as made_plan
+        from cde_retrievers.bulk.paths import PLAN_FILE
         from cde_retrievers.cli.loading import load_encoder
         from cde_retrievers.context.context import CorpusContext
         from cde_retrievers.corpora import Corpus
+        from cde_retrievers.storage.atomic import checked_directory
 
         refuse_inside(out, reading.source)
+        checked_directory(out, is_ours=lambda folder: (folder / PLAN_FILE).is_file())
         options = reading.options()
         corpus = Corpus(reading.source, options)
         fitted = CorpusContext.load(context)

@@ -57,8 +57,8 @@ def eval(
         from cde_retrievers.storage.disk_errors import disk_errors_explained
 
         load = cache(partial(load_encoder, model))
-        data, compared = inputs(reading, choice, run, load)
         encoder = load()
+        data, compared = inputs(reading, choice, run, load)
         say_cut_texts(encoder, data.texts, run, reading)
         with counted_cut_texts():
             comparison = compare(encoder, data, **compared, show_progress=run.show_progress)
@@ -98,8 +98,8 @@ def report(
         from cde_retrievers.report import report as write_report
 
         load = cache(partial(load_encoder, model))
-        data, compared = inputs(reading, choice, run, load)
         encoder = load()
+        data, compared = inputs(reading, choice, run, load)
         say_cut_texts(encoder, data.texts, run, reading)
         with counted_cut_texts():
             if choice.queries is not None and choice.qrels is None:
@@ -159,7 +159,10 @@ def _check(
     elif choice.qrels is not None and not reading.has_judgements:
         raise BadParameter(f"{reading.source} has no judgements (qrels/); leave it out", param_hint="--qrels")
     if choice.queries is None and reading.has_judgements:
+        from cde_retrievers.cli.judgements import check_judgements
+
         reading.refuse_reading_options("a BEIR folder with judgements is read as it is, so leave it out")
+        check_judgements(reading.source, choice.qrels or "test")
     else:
         reading.corpus()
     for other in choice.context_of or []:

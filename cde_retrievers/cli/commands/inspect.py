@@ -10,6 +10,7 @@ from rich.table import Table
 from typer import Argument, Option
 
 from cde_retrievers.cli.options.common import AsGiven, IndexPath, ModelOptions, OutputOptions, ReadingOptions
+from cde_retrievers.cli.reading import opened_source, read_once
 from cde_retrievers.cli.session import ANOTHER, ERROR, session
 from cde_retrievers.errors import IndexFileError
 
@@ -76,8 +77,10 @@ def drift(
     reading: ReadingOptions,
     model: ModelOptions,
     output: OutputOptions,
-    sample: Annotated[int, Option(metavar="NUMBER", help="Documents of either side that are compared at most.")] = 512,
-    seed: Annotated[int, Option(metavar="NUMBER", help="The same one compares the same documents.")] = 0,
+    sample: Annotated[
+        int, Option(min=16, metavar="NUMBER", help="Documents of either side that are compared at most.")
+    ] = 512,
+    seed: Annotated[int, Option(min=0, metavar="NUMBER", help="The same one compares the same documents.")] = 0,
     as_given: AsGiven = False,
 ) -> None:
     """Measure how far the documents of SOURCE lie from those that the context was fitted on.
@@ -85,11 +88,11 @@ def drift(
     The source is read as those of the index were, since whole texts are unlike their parts. For a context, give the
     options that the documents of its fitting were read with.
 
-    Exit code 3 if the answer is to refit, 0 if it is "as expected" or "drifting".
+    Documents that the context was fitted on are not new, and left out. Exit code 3 if the answer is to refit, 0 if it
+    is "as expected", "drifting" or "nothing new".
     """
     with session(output) as run:
-        from cde_retrievers.cli.commands.build import read_once
-        from cde_retrievers.cli.loading import holds_context, load_encoder, open_index
+        from cde_retrievers.cli.loading import holds_context, load_encoder, open_index, recorded_sources
         from cde_retrievers.context.context import CorpusContext
         from cde_retrievers.drift import measure
 
@@ -101,8 +104,9 @@ def drift(
                 context, documents.texts(), load(), sample=sample, seed=seed, show_progress=run.show_progress
             )
         else:
+            opened_source(reading, None, recorded_sources(path, run), as_given=as_given)
             index, encoder = open_index(path, model, run, read_only=True)
-            documents = read_once(reading, run, records=() if as_given else index.sources, encoder=lambda: encoder)
+            documents = read_once(reading, run, index.sources, as_given=as_given, encoder=lambda: encoder)
             report = measure(index, documents.texts(), sample=sample, seed=seed, show_progress=run.show_progress)
         run.answer(report.to_dict(), str(report))
         if report.verdict == "refit":

@@ -1,5 +1,6 @@
 """`search`, for one query or for many."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,7 +14,7 @@ from cde_retrievers.cli.session import Session, session
 from cde_retrievers.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from cde_retrievers.index import ContextualIndex
+    from cde_retrievers.index import ContextualIndex, Hit
 
 
 def search(
@@ -50,7 +51,8 @@ def search(
     """Find the documents of INDEX that answer QUERY best, best first.
 
     Beside the score of each document stands what it is made of: the cosine of the vectors, and BM25 of the words with
-    those that matched. Several queries load the model once; with --json each is answered by one line.
+    those that matched. Several queries load the model once; with --json each is answered by one line. A query that
+    begins with a dash comes last, quoted and after `--`.
     """
     wanted = _parsed(filter)
     given = checked_query(query)
@@ -121,6 +123,14 @@ class _Searches:
         )
         if not hits:
             self._say_why(run)
+        elif mode == "hybrid" and not self._has_words(query, hits):
+            run.say(f"{self._no_word()}; what is found is found by the vectors alone")
+
+    def _has_words(self, query: str, hits: "Sequence[Hit]") -> bool:
+        """Whether a document that passes the filter shares a word with the query; if no hit does, another may."""
+        return any(hit.lexical for hit in hits) or bool(
+            self.index.search(query, k=1, filter=self.filter, mode="lexical")
+        )
 
     def _say_why(self, run: Session) -> None:
         """Say why nothing was found."""
@@ -129,7 +139,10 @@ class _Searches:
         elif next(self.index.documents(self.filter), None) is None:
             run.say("no document passes the filter")
         elif self.mode == "lexical":
-            run.say(f"no document{' that passes the filter' if self.filter else ''} shares a word with the query")
+            run.say(self._no_word())
+
+    def _no_word(self) -> str:
+        return f"no document{' that passes the filter' if self.filter else ''} shares a word with the query"
 
 
 def _parsed(text: str | None) -> Any:

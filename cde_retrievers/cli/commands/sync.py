@@ -1,6 +1,6 @@
 """`sync`: an index that follows its sources."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -45,13 +45,14 @@ def sync(
     continues with the rest.
     """
     with session(output) as run:
-        from cde_retrievers.cli.loading import cut_texts_said, open_index
+        from cde_retrievers.cli.loading import cut_texts_said, open_index, recorded_sources
         from cde_retrievers.corpora.sync import check_removal, check_sources
 
+        _records(path, recorded_sources(path, run), source)
         index, encoder = open_index(path, model, run, read_only=dry_run)
         with nullcontext() if dry_run else index.exclusively("following its sources"):
             leave_out = {"skip_empty": skip_empty, "skip_errors": skip_errors}
-            records = _records(index, source, {name: True for name, given in leave_out.items() if given})
+            records = _records(path, index.sources, source, [name for name, given in leave_out.items() if given])
             updates = _planned(index, encoder, records, run)
             removed = {identity for update in updates for identity in update.gone}
             data = {name: sum(getattr(update, name) for update in updates) for name in _COUNTS if name != "removed"}
@@ -92,31 +93,30 @@ def sync(
                 ],
                 "generation": index.generation,
             },
-            f"{path}: {counts}; {total:,} in all" + (" (dry run: nothing was changed)" if dry_run else ""),
+            f"{path}: documents: {counts}; {total:,} in all" + (" (dry run: nothing was changed)" if dry_run else ""),
         )
 
 
 def _records(
-    index: "ContextualIndex", moved_to: Path | None, options: "Mapping[str, bool]"
+    index: Path, known: "Sequence[SourceRecord]", moved_to: Path | None, leave_out: Sequence[str] = ()
 ) -> "tuple[SourceRecord, ...]":
     """Return what the index records, with further options of reading, and a moved source under its new path."""
     from cde_retrievers.corpora.recorded_source import absolute
     from cde_retrievers.index.sources_file import with_record
 
     records = tuple(
-        record.model_copy(update={"reading": {**record.reading, **options}}) if options else record
-        for record in index.sources
+        record.model_copy(update={"reading": {**record.reading, **dict.fromkeys(leave_out, True)}}) for record in known
     )
     if not records:
         raise ConfigurationError(
-            f"{index.path} records no sources, since an earlier release made it or its documents come from a program; "
-            f"record one with `cde-retrievers add {index.path} SOURCE --upsert` and the options it was read with"
+            f"{index} records no sources, since an earlier release made it or its documents come from a program; "
+            f"record one with `cde-retrievers add {index} SOURCE --upsert` and the options it was read with"
         )
     gone = [record for record in records if not Path(record.path).exists()]
     if moved_to is None:
         if gone:
             raise CorpusFileError(
-                f"{gone[0].path}, a source of {index.path}, does not exist; if it was moved, say where it is now with "
+                f"{gone[0].path}, a source of {index}, does not exist; if it was moved, say where it is now with "
                 f"--source, else bring it back; its documents stay until then"
             )
         return records
@@ -127,9 +127,11 @@ def _records(
             f"{', '.join(record.path for record in missing) or 'all are there'}; bring {moved_to} in with "
             f"`cde-retrievers add`"
         )
+    if not moved_to.exists():
+        raise CorpusFileError(f"{moved_to} does not exist; say with --source where {missing[0].path} is now")
     [old], path = missing, absolute(moved_to)
-    known = next((record.ids for record in records if record.path == path), ())
-    moved = old.model_copy(update={"path": path, "ids": tuple(dict.fromkeys((*old.ids, *known)))})
+    there = next((record.ids for record in records if record.path == path), ())
+    moved = old.model_copy(update={"path": path, "ids": tuple(dict.fromkeys((*old.ids, *there)))})
     return with_record(records, moved, [old.path])
 
 

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Option
 
-from cde_retrievers.cli.commands.build import read_once, refuse_inside
+from cde_retrievers.cli.commands.build import refuse_inside
 from cde_retrievers.cli.options.common import OutputOptions
 from cde_retrievers.cli.options.training import BaseModelOptions, TrainingOptions, TrainingSource
+from cde_retrievers.cli.reading import read_once
 from cde_retrievers.cli.session import Session, session
 from cde_retrievers.errors import CDEError, PathInUseError, TrainingDataError, TrainingError
 
@@ -45,14 +46,21 @@ def train(
     same weights. On several GPUs: `torchrun -m cde_retrievers.training run.toml`.
     """
     with session(output) as run:
+        from cde_retrievers.cli.judgements import check_judgements
         from cde_retrievers.cli.options.training import training_config
         from cde_retrievers.cli.train_summary import summary
         from cde_retrievers.training.base_model import encoder_to_train
+        from cde_retrievers.training.checkpoints import check_start
         from cde_retrievers.training.data.pair_statistics import check_enough, describe_pairs
 
         refuse_inside(out, source.source)
         _refuse_used(out, resume)
         config = training_config(out, base, training, run.show_progress)
+        for folder in config.evaluation:
+            check_judgements(Path(folder), config.evaluation_split)
+        run.way_out = _WAYS_OUT
+        check_start(config.output_folder, resume=resume)
+        run.way_out = {}
         load = cache(partial(encoder_to_train, base.model, **base.settings))
         pairs, made = _made_pairs(source, run, load) if from_documents else (_given_pairs(source, run), {})
         check_enough(pairs, config.global_batch_size)
@@ -102,10 +110,10 @@ def _trained(
 def _refuse_used(out: Path, resume: bool) -> None:
     """Raise PathInUseError if `out` holds a trained or saved model, which would be lost."""
     from cde_retrievers.model.checkpoints import is_own_layout
+    from cde_retrievers.storage.atomic import checked_directory
     from cde_retrievers.training.run import MODEL_FOLDER
 
-    if out.exists() and not out.is_dir():
-        raise PathInUseError(f"{out} is a file; give the path of a directory as --out")
+    checked_directory(out, is_ours=lambda _: True)
     if is_own_layout(out):
         raise PathInUseError(f"{out} holds a saved model; give another --out")
     if is_own_layout(out / MODEL_FOLDER) and not resume:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import BadParameter, Option
 
-from cde_retrievers.cli.commands.build import opened_source, say_what_was_read
 from cde_retrievers.cli.commands.sync import Yes, say_kept
 from cde_retrievers.cli.options.common import (
     AsGiven,
@@ -17,6 +16,7 @@ from cde_retrievers.cli.options.common import (
     ReadingOptions,
 )
 from cde_retrievers.cli.printing import counted
+from cde_retrievers.cli.reading import opened_source, say_what_was_read
 from cde_retrievers.cli.session import Session, session
 from cde_retrievers.errors import DuplicateIdError
 
@@ -55,14 +55,15 @@ def add(
     if prune and not upsert:
         raise BadParameter("it makes the index match the source, and so needs --upsert", param_hint="--prune")
     with session(output) as run:
-        from cde_retrievers.cli.loading import cut_texts_said, open_index
+        from cde_retrievers.cli.loading import cut_texts_said, open_index, recorded_sources
         from cde_retrievers.corpora.recorded_source import absolute
         from cde_retrievers.corpora.sync import check_removal, plan_update
 
+        opened_source(reading, None, recorded_sources(path, run), as_given=as_given)
         index, encoder = open_index(path, model, run)
         with index.exclusively("adding a source"):
             records = index.sources
-            corpus = opened_source(reading, () if as_given else records, encoder=lambda: encoder)
+            corpus = opened_source(reading, run, records, as_given=as_given, encoder=lambda: encoder)
             own = next((record for record in records if record.path == absolute(reading.source)), None)
             if own is not None and not upsert:
                 known = f"the index has this source already, and `cde-retrievers sync {path}` follows its changes"
@@ -126,7 +127,9 @@ def refit(
         Path | None,
         Option(metavar="FOLDER", help="BEIR folder with queries and judgements, to search with before and after."),
     ] = None,
-    judged_split: Annotated[str, Option(metavar="NAME", help="Which of its judgements: qrels/NAME.tsv.")] = "test",
+    judged_split: Annotated[
+        str | None, Option(metavar="NAME", help="Which of its judgements: qrels/NAME.tsv ('test' if left out).")
+    ] = None,
     batch_size: Annotated[
         int, Option(min=1, metavar="NUMBER", help="Documents per commit: the most that an interruption can cost.")
     ] = 2_048,
@@ -136,17 +139,25 @@ def refit(
     The old vectors serve all searches until the new ones take their place in one instant. If it is interrupted, the
     same command continues where it stopped. With --model the index changes to another model.
     """
+    if judged is None and judged_split is not None:
+        raise BadParameter("it names judgements of a folder, and so needs --judged", param_hint="--judged-split")
     with session(output) as run:
-        from cde_retrievers.cli.loading import cut_texts_said, load_encoder, open_index
+        from cde_retrievers.cli.judgements import check_judgements
+        from cde_retrievers.cli.loading import cut_texts_said, load_encoder, open_index, recorded_sources
         from cde_retrievers.context.context import CorpusContext
         from cde_retrievers.corpora import judged_queries
 
+        recorded_sources(path, run)
+        choice.check()
+        split = judged_split or "test"
+        if judged is not None:
+            check_judgements(judged, split)
         given = CorpusContext.load(context) if context else None
         # With another model, backend and precision are that one's: the index may have been made in others.
         now = ModelOptions(device=model.device, dtype=model.dtype) if model.model else model
         index, encoder = open_index(path, now, run)
         target = load_encoder(model) if model.model else encoder
-        queries = judged_queries(judged, index, judged_split) if judged else None
+        queries = judged_queries(judged, index, split) if judged else None
         _warn_of_changed_sources(index, run)
         run.if_interrupted = lambda: _state_of_refit(path)
         terms = index.context.terms

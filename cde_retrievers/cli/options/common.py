@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 Format = Literal["text", "json", "jsonl", "csv", "parquet", "beir"]
-Split = Literal["paragraphs", "headings"]
+Split = Literal["paragraphs", "headings", "none"]
 Strategy = Literal["random", "kmeans", "diverse"]
 Kind = Literal["flat", "hnsw", "ivf"]
 Mode = Literal["hybrid", "dense", "lexical"]
@@ -102,7 +102,7 @@ class ReadingOptions:
         Option(
             rich_help_panel=_READING,
             help="Make parts of long texts, each a document of its own: what a model cannot read in one piece, "
-            "cannot be found.",
+            "cannot be found. If left out: as the sources of the index were read, for a new one 'none'.",
         ),
     ] = None
     chunk_tokens: Annotated[
@@ -173,11 +173,12 @@ class ReadingOptions:
         """Return the options that were given, by their names in `ReadOptions`."""
         names = {"ending": "endings", "number": "numbers"}
         values = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "source"}
-        return {
+        given = {
             names.get(name, name): tuple(value) if isinstance(value, list) else value
             for name, value in values.items()
             if not (value is None or value is False or value == [])
         }
+        return {**given, "split": None} if self.split == "none" else given
 
 
 @dataclass(frozen=True)
@@ -247,6 +248,14 @@ class ContextOptions:
         """Return the options as arguments of the library; `language` is for where none was given."""
         chosen = language if self.language is None else None if self.language == "none" else self.language
         return {"size": self.size, "strategy": self.strategy, "seed": self.seed, "language": chosen}
+
+    def check(self) -> None:
+        """Raise ConfigurationError if no context can be chosen so, before a model is loaded."""
+        from cde_retrievers.context.selection import check_choice
+        from cde_retrievers.sparse import Analyzer
+
+        check_choice(2 if self.size is None else self.size, self.strategy, self.seed)
+        Analyzer(self.arguments()["language"])
 
 
 @dataclass(frozen=True)
