@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cde_retrievers.cli.options.evaluation import ComparisonOptions, EvaluationSource
+from cde_retrievers.cli.printing import counted
 from cde_retrievers.cli.reading import read_once
 from cde_retrievers.cli.session import Session
 from cde_retrievers.corpora import CheckedCorpus
@@ -63,7 +64,9 @@ def _searched(
 
 def _asked(documents: CheckedCorpus, queries: Path, qrels: str | None, run: Session) -> RetrievalDataset:
     data = own_questions(documents, queries, qrels)
-    run.say(f"{queries}: {len(data.judged.queries):,} questions{'' if qrels is None else ' with a marked answer'}")
+    run.say(
+        f"{queries}: {counted(len(data.judged.queries), 'question')}{'' if qrels is None else ' with a marked answer'}"
+    )
     if data.note:
         run.warn(data.note)
     return data

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cde_retrievers.errors import IndexFileError, IndexLockedError
@@ -54,6 +53,8 @@ def writer_lock(directory: Path, task: str) -> Iterator[None]:
 @contextmanager
 def bare_lock(directory: Path) -> Iterator[None]:
     """Lock as `writer_lock`, but leave nothing in the directory except the lock's empty file."""
+    from filelock import FileLock, Timeout  # which takes long to import, and readers do without
+
     if not directory.is_dir():
         raise IndexFileError(f"{directory} was moved or removed; open the index where it is now")
     _refuse_links(directory, LOCK_FILE)

@@ -152,8 +152,8 @@ def _judged(gain: Interval, subject: str) -> tuple[str, str]:
         return (
             f"{queries} too few to tell {subject} from {_BASELINE}: {signed(gain.mean)} points ({signed(gain.low)} to "
             f"{signed(gain.high)})",
-            f"This shows neither a difference nor that there is none: {gain.nonzero:,} of {gain.count:,} queries score "
-            f"otherwise with one than with the other. About {enough(gain):,} queries of the kind would be enough.",
+            f"That is neither a difference nor a sign that there is none: the two score differently on "
+            f"{gain.nonzero:,} of {gain.count:,}. About {enough(gain):,} queries of the kind would be enough.",
         )
     if gain.nonzero == 0:
         return (

@@ -138,7 +138,8 @@ def checked_directory(path: str | Path, is_ours: Callable[[Path], bool]) -> Path
     target = _resolved(path)
     with disk_errors_explained(target, "nothing was computed yet"):
         _refuse_to_replace(target, is_ours)
-        with tempfile.TemporaryFile(dir=next(parent for parent in target.parents if parent.is_dir())):
+        outermost_new = next(path for path in (target, *target.parents) if path.parent.is_dir())
+        with scratch_beside(outermost_new):
             return target
 
 

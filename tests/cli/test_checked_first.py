@@ -165,3 +165,10 @@ def test_a_model_that_cannot_be_loaded_is_told_before_documents_are_read(places,
     result = CliRunner(env={"COLUMNS": "200"}).invoke(app, arguments)
     assert result.exit_code == 1, result.output
     assert "unexpected" not in result.stderr
+
+
+@pytest.mark.parametrize(("judged", "found"), [("GONE", "does not exist"), ("QUESTIONS", "is not a folder")])
+def test_where_judged_queries_belong_is_told(places, judged, found):
+    result = CliRunner().invoke(app, ["refit", str(places["INDEX"]), "--judged", str(places[judged])])
+    told = f"{places[judged]} {found}; give a BEIR folder, with queries.jsonl and qrels/test.tsv"
+    assert told in " ".join(result.stderr.split())

@@ -22,6 +22,7 @@ HEAVY = ["torch", "transformers", "tokenizers", "scipy", "faiss", "pyarrow", "pa
 # What takes a tenth of a second, and is needed neither to look at an index nor to say that there is none.
 UNNEEDED = [
     *HEAVY,
+    "filelock",
     *("markdown_it", "pygments", "jinja2", "matplotlib", "huggingface_hub"),
     *(
         "selectolax",

@@ -45,14 +45,14 @@ UNSURE = np.tile([0.4, -0.38], 15)
         (
             np.zeros(2),
             "2 queries are too few to tell its own context from dense vectors without context: +0.0 points (+0.0 to ",
-            "0 of 2 queries score otherwise with one than with the other. About 25 queries of the kind would be",
+            "the two score differently on 0 of 2. About 25 queries of the kind would be enough.",
         ),
         (
             np.full(2, 0.3),
             "2 queries are too few to tell its own context",
-            "neither a difference nor that",
+            "neither a difference nor a sign",
         ),
-        (np.full(1, 0.3), "1 query is too few to tell its own context", "1 of 1 queries score"),
+        (np.full(1, 0.3), "1 query is too few to tell its own context", "the two score differently on 1 of 1"),
         (
             UNSURE[:12],
             "12 queries are too few to tell its own context",

@@ -113,6 +113,8 @@ def _refuse_used(out: Path, resume: bool) -> None:
     from cde_retrievers.storage.atomic import checked_directory
     from cde_retrievers.training.run import MODEL_FOLDER
 
+    if out.exists() and not out.is_dir():
+        raise PathInUseError(f"{out} is a file; give the path of a directory as --out")
     checked_directory(out, is_ours=lambda _: True)
     if is_own_layout(out):
         raise PathInUseError(f"{out} holds a saved model; give another --out")

@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable
 from dataclasses import MISSING, Field, fields, is_dataclass
-from functools import wraps
+from functools import cache, wraps
 from typing import Any, get_type_hints
 
 from typer.models import ArgumentInfo
@@ -41,14 +41,15 @@ def with_groups(command: Command) -> Command:
     return run
 
 
-def _of_group(group: Any) -> list[inspect.Parameter]:
+@cache  # many commands have the same ones, and every command is made before the first is run
+def _of_group(group: Any) -> tuple[inspect.Parameter, ...]:
     hints = get_type_hints(group, include_extras=True)
-    return [
+    return tuple(
         inspect.Parameter(
             item.name, inspect.Parameter.KEYWORD_ONLY, default=_default(item), annotation=hints[item.name]
         )
         for item in fields(group)
-    ]
+    )
 
 
 def _default(item: Field[Any]) -> Any:
