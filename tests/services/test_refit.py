@@ -12,6 +12,7 @@ import pytest
 from langchain_core.documents import Document
 from refitted import Killed, kill_at, rows_of
 from served import KINDS
+from servers import OVER_SERVERS
 
 from cde_retrievers.encoder import ContextualEncoder
 from cde_retrievers.errors import ContextMismatchError
@@ -25,12 +26,7 @@ from cde_retrievers.langchain import (
 )
 from cde_retrievers.langchain.stores.registry import find_kind
 
-pytestmark = [
-    pytest.mark.services,
-    pytest.mark.slow,
-    # Clients of databases leave sockets to the garbage collector.
-    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = OVER_SERVERS
 HELPERS = Path(__file__).parents[1] / "helpers"
 REFITTED = [name for name, kind in KINDS.items() if kind.refit]
 NEW = [Document(f"grinder {number} has {number} burrs of steel", metadata={"row": 100 + number}) for number in range(9)]
