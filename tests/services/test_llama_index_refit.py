@@ -97,8 +97,8 @@ class Postgres:
 
     def open(self, name, **options):
         place = {"host": HOST, "port": str(self.server.port), "database": "postgres", "user": "postgres"}
-        given = {"password": PASSWORD, "table_name": name.removeprefix("data_"), "embed_dim": 32}
-        return self.kind.from_params(**place, **given, **options)
+        given = {"password": PASSWORD, "table_name": name.removeprefix("data_"), "embed_dim": 32, **options}
+        return self.kind.from_params(**place, **given)
 
     new = open
 
@@ -226,6 +226,14 @@ def test_a_table_of_postgres_with_nodes_of_the_same_id_is_not_refitted(postgres,
         store.add(embedding(stamped(NODES[:3], embedding, reembed=True)))
     with pytest.raises(ConfigurationError, match="3 of its rows have the node_id of another one"):
         refit_store(store, embedding, tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_wrong_password_of_postgres_is_an_error(postgres, request, name, embedding, tmp_path):
+    store = Postgres(request, tmp_path).open(name, password="wrong")
+    for call in (check_index, lambda *given: refit_store(*given, tmp_path / "new")):
+        with pytest.raises(Exception, match="password authentication failed"):
+            call(store, embedding)
     assert not (tmp_path / "new").exists()
 
 
