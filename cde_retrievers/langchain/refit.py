@@ -111,7 +111,7 @@ def _parts(store: VectorStore) -> tuple[StoreKind, Collection, Layout]:
     if found is None:
         known = sorted(each.name for each in STORE_KINDS.values() if type(each).collection is not StoreKind.collection)
         raise ConfigurationError(
-            f"a store of kind {kind.name} has no second collection to move to; refitted are {', '.join(known)}. Fit "
-            f"the embeddings on its documents with refit=True, and build a new store from them"
+            f"a store of kind {kind.name} cannot be refitted: {kind.no_refit_reason}. Fit the embeddings on its "
+            f"documents with refit=True, and build a new store from them; refitted are {', '.join(known)}"
         )
     return kind, *found

@@ -241,5 +241,8 @@ def test_other_stores_are_named(embedding, tmp_path):
     known = "ChromaVectorStore, MilvusVectorStore, PGVectorStore, QdrantVectorStore"
     with pytest.raises(ConfigurationError, match=f"a SimpleVectorStore cannot be refitted; refitted are {known}"):
         refit_store(SimpleVectorStore(), embedding, tmp_path / "new")
+    lancedb = pytest.importorskip("llama_index.vector_stores.lancedb").LanceDBVectorStore(str(tmp_path / "lancedb"))
+    with pytest.raises(ConfigurationError, match="a LanceDBVectorStore cannot be refitted"):
+        refit_store(lancedb, embedding, tmp_path / "new")
     with pytest.raises(ConfigurationError, match=r"store\.index\.refit"):
         refit_store(ContextualVectorStore(embedding), embedding, tmp_path / "new")
