@@ -33,7 +33,7 @@ services-test: $(VENV)/services-ready
 # LlamaIndex's stores of Milvus and Postgres, over older clients than LangChain's need, which go before these.
 services-test-llama-index: $(VENV)/llama-index-ready
 	PYTHONPATH=$(CURDIR)/$(VENV)/llama-index OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m services \
-		tests/services/test_llama_index.py -k "Milvus or Postgres"
+		tests/services/test_llama_index.py tests/services/test_llama_index_refit.py -k "Milvus or Postgres"
 
 # The property tests with new cases, again and again until SECONDS are over or one fails.
 SECONDS := 600

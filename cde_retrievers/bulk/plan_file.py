@@ -16,13 +16,14 @@ from typing import Annotated, Any, Literal, Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from cde_retrievers.bulk.paths import MODEL, PLAN_FILE, file_system_path
+from cde_retrievers.bulk.paths import MODEL, PLAN_FILE
 from cde_retrievers.encoder.backends.arithmetic import Backend
 from cde_retrievers.errors import ConfigurationError, PlanError
 from cde_retrievers.storage.checked_json import read_checksummed, sealed
 from cde_retrievers.storage.checksums import Sha256
 from cde_retrievers.storage.hashing import write_json
 from cde_retrievers.validation.numbers import is_whole
+from cde_retrievers.validation.paths import checked_path
 from cde_retrievers.validation.problems import readable
 from cde_retrievers.validation.vectors import LARGEST_WIDTH, Vectors
 
@@ -102,7 +103,7 @@ class Plan(BaseModel):
             PlanError: there is none, or it is damaged, was edited, or is of a later release.
             ConfigurationError: the path is a URL, or not a path.
         """
-        directory = Path(os.path.abspath(file_system_path(path, "plan")))
+        directory = Path(os.path.abspath(checked_path(path, "plan")))
         try:
             content = read_checksummed(directory / PLAN_FILE, PlanError, REMEDY, FORMAT_VERSION)
         except (FileNotFoundError, NotADirectoryError) as error:

@@ -7,7 +7,7 @@ from typing import Any
 
 from cde_retrievers.bulk.id_check import id_hashes, refuse_repeated_ids, repeated_hashes
 from cde_retrievers.bulk.input_file import read_input, write_input
-from cde_retrievers.bulk.paths import CONTEXT, INPUTS, MODEL, PLAN_FILE, SHARDS, file_system_path, input_file
+from cde_retrievers.bulk.paths import CONTEXT, INPUTS, MODEL, PLAN_FILE, SHARDS, input_file
 from cde_retrievers.bulk.plan_file import Plan, ShardInput, SourceFiles
 from cde_retrievers.bulk.probe import probe_vector
 from cde_retrievers.context.context import CorpusContext
@@ -23,6 +23,7 @@ from cde_retrievers.storage.atomic import atomic_directory
 from cde_retrievers.storage.hashing import sha256_of_file
 from cde_retrievers.util.progress import progress_bar
 from cde_retrievers.validation.numbers import check_whole
+from cde_retrievers.validation.paths import checked_path
 from cde_retrievers.validation.signatures import validated
 
 ROWS = 20_000
@@ -74,11 +75,11 @@ def plan(
         CheckpointError, DeviceError, WriteError: as `ContextualEncoder.from_pretrained` and `ContextualEncoder.save`.
     """
     check_whole("rows_per_shard", rows_per_shard, 1)
-    target = file_system_path(out, "out")
-    rows = Corpus(file_system_path(source, "source")) if isinstance(source, str | Path) else source
+    target = checked_path(out, "out")
+    rows = Corpus(checked_path(source, "source")) if isinstance(source, str | Path) else source
     require_collection(rows)
     encoder = _loaded(model, device=device, dtype=dtype, backend=backend, precision=precision)
-    known = CorpusContext.load(file_system_path(context, "context")) if isinstance(context, str | Path) else context
+    known = CorpusContext.load(checked_path(context, "context")) if isinstance(context, str | Path) else context
     encoder.check_context(known)
     settings: dict[str, Any] = {
         "model": None if isinstance(model, ContextualEncoder) else encoder.name,
@@ -112,7 +113,7 @@ def plan(
 
 def _loaded(model: ContextualEncoder | str | Path, **settings: Any) -> ContextualEncoder:
     if not isinstance(model, ContextualEncoder):
-        name = str(file_system_path(model, "model"))
+        name = str(checked_path(model, "model"))
         # Workers have other working directories.
         return ContextualEncoder.from_pretrained(os.path.abspath(name) if Path(name).is_dir() else name, **settings)
     given = [f"{name}={value!r}" for name, value in settings.items() if value not in ("auto", None)]

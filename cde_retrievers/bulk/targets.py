@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
 from cde_retrievers.bulk.framework_targets import LangChainTarget, LlamaIndexTarget
-from cde_retrievers.bulk.paths import file_system_path
 from cde_retrievers.bulk.plan_file import Plan
 from cde_retrievers.bulk.shard_file import Shard, read_shard, write_shard
 from cde_retrievers.errors import ConfigurationError, ContextMismatchError, PathInUseError, ShardError
 from cde_retrievers.index import ContextualIndex
 from cde_retrievers.retrieval.document import Document, is_same
 from cde_retrievers.storage.sync import make_directory
+from cde_retrievers.validation.paths import checked_path
 
 if TYPE_CHECKING:
     from langchain_core.vectorstores import VectorStore
@@ -66,7 +66,7 @@ class ParquetTarget:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self._directory = Path(os.path.abspath(file_system_path(path, "into")))
+        self._directory = Path(os.path.abspath(checked_path(path, "into")))
 
     def check(self, plan: Plan) -> None:
         """Raise PathInUseError if the directory holds anything but shards of this plan."""

@@ -16,6 +16,7 @@ from cde_retrievers.encoder.cut_texts import counted_cut_texts
 from cde_retrievers.encoder.encoder import ContextualEncoder
 from cde_retrievers.errors import CDEError, ContextMismatchError, PlanError, ShardError, WriteError, shown
 from cde_retrievers.retrieval.document import Document
+from cde_retrievers.storage.atomic import checked_target
 
 
 class Worker:
@@ -49,6 +50,7 @@ class Worker:
         if self.has(number):
             return ShardDone(number, expected.rows, was_there=True)
         documents = read_input(input_file(self.plan.directory, number), expected)
+        checked_target(path)  # before anything is embedded; a copied plan may lack the empty directory
         self._loaded  # noqa: B018 - is not part of the time
         begun = time.monotonic()
         with counted_cut_texts() as counted:

@@ -17,7 +17,7 @@ from cde_retrievers.langchain.stores.registry import STORE_KINDS, readable_kind_
 from cde_retrievers.langchain.vector_documents import checked_documents
 from cde_retrievers.langchain.vector_store import ContextualVectorStore
 from cde_retrievers.stores.collection import Collection, Layout
-from cde_retrievers.stores.refit import StoreRefit, refit
+from cde_retrievers.stores.refit import RefitJob, StoreRefit, refit
 from cde_retrievers.stores.served import ServedStore
 from cde_retrievers.validation.numbers import check_whole
 from cde_retrievers.validation.signatures import validated
@@ -68,7 +68,7 @@ def refit_store(
     check_whole("batch_size", batch_size, 1)
     served = _Served(store)
     new = {served.collection.id_of(_id_of(each)): each for each in checked_documents(new_documents)}
-    return refit(served, embeddings, Path(context_path), new, switch, batch_size)
+    return refit(RefitJob(served, embeddings, new, batch_size), Path(context_path), switch)
 
 
 class _Served(ServedStore[VectorStore, Document, ContextBoundEmbeddings]):
@@ -111,7 +111,7 @@ def _parts(store: VectorStore) -> tuple[StoreKind, Collection, Layout]:
     if found is None:
         known = sorted(each.name for each in STORE_KINDS.values() if type(each).collection is not StoreKind.collection)
         raise ConfigurationError(
-            f"a store of kind {kind.name} has no second collection to move to; refitted are {', '.join(known)}. Fit "
-            f"the embeddings on its documents with refit=True, and build a new store from them"
+            f"a store of kind {kind.name} cannot be refitted: {kind.no_refit_reason}. Fit the embeddings on its "
+            f"documents with refit=True, and build a new store from them; refitted are {', '.join(known)}"
         )
     return kind, *found

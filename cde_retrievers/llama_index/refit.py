@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from copy import copy
+from functools import partial
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +20,12 @@ from cde_retrievers.llama_index.vector_documents import embedded_text
 from cde_retrievers.llama_index.vector_store import ContextualVectorStore
 from cde_retrievers.stores.chroma import METADATA, TEXT, ChromaCollection
 from cde_retrievers.stores.collection import Collection
+from cde_retrievers.stores.milvus import MilvusCollection
+from cde_retrievers.stores.postgres import PostgresTable, Statement
 from cde_retrievers.stores.qdrant import QdrantCollection
-from cde_retrievers.stores.refit import StoreRefit, refit
+from cde_retrievers.stores.refit import RefitJob, StoreRefit, refit
 from cde_retrievers.stores.served import ServedStore
+from cde_retrievers.util.imports import imported
 from cde_retrievers.validation.numbers import check_whole
 from cde_retrievers.validation.signatures import validated
 
@@ -50,7 +55,7 @@ def refit_store(
         ```
 
     Args:
-        index: a vector store of Chroma or Qdrant, or an index over it.
+        index: a vector store of Chroma, Milvus, Postgres or Qdrant, or an index over it.
         embed_model: its embedding. It keeps its context, and its settings are those of the new one.
         context_path: a new directory for the new context, or that of an interrupted call.
         new_nodes: further nodes, which replace those of the same ids.
@@ -67,7 +72,7 @@ def refit_store(
     check_whole("batch_size", batch_size, 1)
     served = _Served(vector_store_of(index))
     new = {served.collection.id_of(node.node_id): node for node in new_nodes}
-    return refit(served, embed_model, Path(context_path), new, switch, batch_size)
+    return refit(RefitJob(served, embed_model, new, batch_size), Path(context_path), switch)
 
 
 class _Served(ServedStore[BasePydanticVectorStore, BaseNode, ContextBoundEmbedding]):
@@ -94,6 +99,8 @@ class _Served(ServedStore[BasePydanticVectorStore, BaseNode, ContextBoundEmbeddi
         store.add(list(embeddings(stamped(items, embeddings, reembed=True))))
 
 
+_MILVUS_ID = "id"  # LlamaIndex's name of the primary key
+_POSTGRES_TABLE = "data_"  # which LlamaIndex puts before a table's name
 _Parts = tuple[Collection, NodeLayout, Callable[[Any, Any], BasePydanticVectorStore]]
 
 
@@ -113,9 +120,49 @@ def _qdrant(store: Any) -> _Parts:
     return QdrantCollection(store._client, store.collection_name, store.dense_vector_name), NodeLayout(), opened
 
 
+def _milvus(store: Any) -> _Parts:
+    def opened(store: Any, collection: MilvusCollection) -> BasePydanticVectorStore:
+        twin: BasePydanticVectorStore = store.model_copy(update={"collection_name": collection.name})
+        return twin
+
+    collection = MilvusCollection(store.client, store.collection_name, _MILVUS_ID, store.embedding_field)
+    return collection, NodeLayout(text_key=store.text_key), opened
+
+
+def _postgres(store: Any) -> _Parts:
+    def opened(store: Any, table: PostgresTable) -> BasePydanticVectorStore:
+        settings = signature(type(store)).parameters.keys() & type(store).model_fields
+        # The table exists, and a second setup would build a second index.
+        changed = {"table_name": table.name.removeprefix(_POSTGRES_TABLE), "perform_setup": False}
+        engines = {"engine": store._engine, "async_engine": store._async_engine}
+        made: BasePydanticVectorStore = type(store)(
+            **{name: getattr(store, name) for name in settings} | changed,
+            **engines,
+            customize_query_fn=store._customize_query_fn,
+        )
+        return made
+
+    store._initialize()
+    name = f"{_POSTGRES_TABLE}{store.table_name}"
+    table = PostgresTable(partial(_run, store), store.schema_name, name, "node_id", "embedding")
+    return table, NodeLayout("metadata_", "text"), opened
+
+
+def _run(store: Any, statements: Sequence[Statement]) -> Sequence[Sequence[Any]]:
+    """Run statements in one transaction -> the rows of the last one."""
+    text = imported("sqlalchemy", "a PGVectorStore").text
+    with store._session() as session, session.begin():
+        for statement, values in statements:
+            result = session.execute(text(statement), values)
+        rows: Sequence[Sequence[Any]] = result.fetchall() if result.returns_rows else ()
+        return rows
+
+
 # By the name of the class, because importing the clients of many databases would take seconds.
 _STORES: dict[str, Callable[[Any], _Parts]] = {
     "llama_index.vector_stores.chroma.base.ChromaVectorStore": _chroma,
+    "llama_index.vector_stores.milvus.base.MilvusVectorStore": _milvus,
+    "llama_index.vector_stores.postgres.base.PGVectorStore": _postgres,
     "llama_index.vector_stores.qdrant.base.QdrantVectorStore": _qdrant,
 }
 
@@ -126,8 +173,9 @@ def _parts(store: BasePydanticVectorStore) -> _Parts:
     names = (f"{kind.__module__}.{kind.__qualname__}" for kind in type(store).__mro__)
     found = next((_STORES[name] for name in names if name in _STORES), None)
     if found is None:
+        known = ", ".join(sorted(name.rpartition(".")[2] for name in _STORES))
         raise ConfigurationError(
-            f"a {type(store).__name__} cannot be refitted; a ChromaVectorStore and a QdrantVectorStore can. Fit the "
-            f"embedding on its nodes with refit=True, and build a new index from them"
+            f"a {type(store).__name__} cannot be refitted; refitted are {known}. Fit the embedding on its nodes with "
+            f"refit=True, and build a new index from them"
         )
     return found(store)

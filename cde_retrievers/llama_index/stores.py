@@ -29,7 +29,12 @@ Stamps = Set[str | None]
 
 logger = logging.getLogger(__name__)
 _SAMPLE = 100  # nodes read from a store
-_SAYS_NOTHING_THERE = re.compile(r"not found|not initialized|doesn't exist|results are empty", re.IGNORECASE)
+_SAYS_NOTHING_THERE = re.compile(
+    # A page or a host that is not found is another matter.
+    r"(collection|table|index)\b.{0,200}(not found|not initialized|does(n.{0,2}t| not) exist)|not found: collection"
+    r"|results are empty",
+    re.IGNORECASE | re.DOTALL,
+)
 
 
 def vector_store_of(index: object) -> BasePydanticVectorStore:
@@ -75,7 +80,7 @@ def stamps_of(store: BasePydanticVectorStore, embedder: Embedder, expected: str 
         return found | _stamps_found(store, replace(query, filters=MetadataFilters(filters=[foreign])))
     except Exception as error:  # a store of any maker, which may not filter so
         logger.info("%s cannot be asked for nodes of another context: %s", type(store).__name__, error)
-        return found
+        return found | _stamps_found(store, query)  # raises if it was lost in between
 
 
 def _stamps_found(store: BasePydanticVectorStore, query: VectorStoreQuery) -> Stamps:

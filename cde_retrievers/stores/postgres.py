@@ -31,6 +31,28 @@ _GRANT = """DO $$ DECLARE found record; BEGIN
       CASE found.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(found.grantee)) END);
   END LOOP; END $$"""
 
+# A sequence that numbers the rows belongs to the old table, and would go with it.
+_PASS_ON_SEQUENCES = """DO $$ DECLARE found record; BEGIN
+  FOR found IN SELECT objid\\:\\:regclass AS sequence, attname FROM pg_depend
+    JOIN pg_class ON pg_class.oid = objid AND relkind = 'S'
+    JOIN pg_attribute ON attrelid = refobjid AND attnum = refobjsubid
+    WHERE deptype = 'a'
+      AND refobjid = format('%I.%I', current_setting('cde.schema'), current_setting('cde.like'))\\:\\:regclass LOOP
+    EXECUTE format('ALTER SEQUENCE %s OWNED BY %I.%I.%I', found.sequence,
+      current_setting('cde.schema'), current_setting('cde.table'), found.attname);
+  END LOOP; END $$"""
+# Some programs look for an index by its name, and build another one if it is not there.
+_RENAME_INDEXES = """DO $$ DECLARE found record; BEGIN
+  FOR found IN SELECT relname, current_setting('cde.table') || substr(relname, length(current_setting('cde.like')) + 1)
+      AS wanted FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid
+    WHERE indrelid = format('%I.%I', current_setting('cde.schema'), current_setting('cde.table'))\\:\\:regclass
+      AND starts_with(relname, current_setting('cde.like')) LOOP
+    IF octet_length(found.wanted) < 64
+      AND to_regclass(format('%I.%I', current_setting('cde.schema'), found.wanted)) IS NULL THEN
+      EXECUTE format('ALTER INDEX %I.%I RENAME TO %I', current_setting('cde.schema'), found.relname, found.wanted);
+    END IF;
+  END LOOP; END $$"""
+
 
 class PostgresTable(Collection):
     """A table of documents. Its payloads are the other columns, in JSON.
@@ -112,15 +134,17 @@ class PostgresTable(Collection):
         self._run([(f"DROP TABLE {self._quoted}", {})])
 
     def replace(self, replacement: Self, kept: Self) -> None:
-        """Rename both tables in one transaction."""
-        renamed = ((self, kept), (replacement, self))
-        self._run([(f"ALTER TABLE {a._quoted} RENAME TO {_quoted(b.name)}", {}) for a, b in renamed])
+        """Rename both tables and their indexes in one transaction, in which a sequence passes to the new table."""
+        statements = [*self._renaming(kept), *replacement._renaming(self)]
+        self._run([*statements, (_SET, self._settings(like=kept.name)), (_PASS_ON_SEQUENCES, {})])
 
     def unsupported_reason(self) -> str | None:
-        """Return a reason for a name that PostgreSQL would cut once it is longer."""
-        if len(self.name.encode()) <= _LONGEST_NAME:
-            return None
-        return f"the old table needs a longer name, and this one has more than {_LONGEST_NAME} bytes; rename it"
+        """Return a reason for a name that PostgreSQL would cut once it is longer, and for ids that are not unique."""
+        if len(self.name.encode()) > _LONGEST_NAME:
+            return f"the old table needs a longer name, and this one has more than {_LONGEST_NAME} bytes; rename it"
+        counted = f"SELECT count(*) - count(DISTINCT {_quoted(self._id)}) FROM {self._quoted}"
+        doubled = self._value(counted) if self.exists() else 0
+        return f"{doubled} of its rows have the {self._id} of another one; delete those rows" if doubled else None
 
     @property
     def _quoted(self) -> str:
@@ -137,8 +161,14 @@ class PostgresTable(Collection):
 
     def _commented(self, comment: str, stamp: str, like: str) -> list[Statement]:
         kept, line = _IN_COMMENT.sub("", comment), f"{CONTEXT_KEY}={stamp}"
-        settings = {**self._names(), "comment": f"{kept}\n{line}" if kept else line, "like": like}
-        return [(_SET, settings), (_COMMENT, {})]
+        return [(_SET, self._settings(f"{kept}\n{line}" if kept else line, like)), (_COMMENT, {})]
+
+    def _renaming(self, other: Self) -> list[Statement]:
+        renaming = f"ALTER TABLE {self._quoted} RENAME TO {_quoted(other.name)}"
+        return [(renaming, {}), (_SET, other._settings(like=self.name)), (_RENAME_INDEXES, {})]
+
+    def _settings(self, comment: str = "", like: str = "") -> dict[str, str]:
+        return {**self._names(), "comment": comment, "like": like}
 
     def _columns(self) -> dict[str, str]:
         """Return the type of each column that is not computed from others."""

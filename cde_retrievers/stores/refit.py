@@ -3,9 +3,8 @@
 Every step finds out what is left to do, so that the same call continues an interrupted one.
 """
 
-import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import Generic
@@ -16,7 +15,6 @@ from cde_retrievers.stores.collection import Collection, Id
 from cde_retrievers.stores.copying import check_sample, copy_documents, remove_others, texts_of
 from cde_retrievers.stores.served import Embeddings, Item, ServedStore, Store
 
-logger = logging.getLogger(__name__)
 _TAIL = 12  # characters of the new context's fingerprint in a name
 _ROUNDS = 5  # copies of what was changed during the copy before
 
@@ -74,40 +72,48 @@ class _Collections:
         return self.target is self.served
 
 
-def refit(
-    store: ServedStore[Store, Item, Embeddings],
-    embeddings: Embeddings,
-    context_path: Path,
-    new: Mapping[Id, Item],
-    switch: bool,
-    batch_size: int,
-) -> StoreRefit[Store, Embeddings]:
+@dataclass(frozen=True, slots=True)
+class RefitJob(Generic[Store, Item, Embeddings]):
+    """What is embedded again, and by what.
+
+    Attributes:
+        store: the served store.
+        embeddings: embeddings of its model. Their settings are those of the new context.
+        new: further documents by their ids, which replace those of the same ids.
+        batch_size: number of documents that are read, embedded and written at once.
+    """
+
+    store: ServedStore[Store, Item, Embeddings]
+    embeddings: Embeddings
+    new: Mapping[Id, Item]
+    batch_size: int
+
+
+def refit(job: RefitJob[Store, Item, Embeddings], context_path: Path, switch: bool) -> StoreRefit[Store, Embeddings]:
     """Embed every document under a new context into a collection beside the served one, and switch their names.
 
     Args:
-        store: the served store.
-        embeddings: embeddings of its model. Their settings are those of the new context.
+        job: the store and its embeddings.
         context_path: directory of the new context. If there is one, it is used in place of a new one.
-        new: further documents by their ids, which replace those of the same ids.
         switch: whether the served name leads to the new collection afterwards.
-        batch_size: number of documents that are read, embedded and written at once.
 
     Raises:
         ConfigurationError: the collection cannot be embedded again, or its name cannot be switched; nothing was done.
         StoreRefitError: a collection of a name that is needed is in the way, or documents keep changing.
         InvalidTextError: an entry has no text.
     """
-    served = store.collection
-    _refuse_unsuitable(served, embeddings, switch)
-    fitted = _under_new_context(store, embeddings, context_path, new, batch_size)
-    found = _collections(served, fitted.stamp)
-    embedded = _fill(store, found, fitted, new, batch_size)
+    served = job.store.collection
+    _refuse_unsuitable(served, job.embeddings, switch)
+    job = _under_new_context(job, context_path)
+    found = _collections(served, job.embeddings.stamp)
+    embedded = _fill(job, found)
     if switch and not found.is_complete:
         found.served.replace(found.target, found.kept)
     result = served if switch else found.target
     old = found.kept if switch and found.kept.exists() else None
     named = None if old is None else old.name
-    return StoreRefit(store.over(result, fitted), fitted, result.name, named, result.count(), embedded, old)
+    opened = job.store.over(result, job.embeddings)
+    return StoreRefit(opened, job.embeddings, result.name, named, result.count(), embedded, old)
 
 
 def _refuse_unsuitable(served: Collection, embeddings: Embeddings, switch: bool) -> None:
@@ -125,20 +131,14 @@ def _refuse_unsuitable(served: Collection, embeddings: Embeddings, switch: bool)
         )
 
 
-def _under_new_context(
-    store: ServedStore[Store, Item, Embeddings],
-    embeddings: Embeddings,
-    path: Path,
-    new: Mapping[Id, Item],
-    batch_size: int,
-) -> Embeddings:
-    """Return embeddings under the context in that directory; fit it on all documents if there is none."""
+def _under_new_context(job: RefitJob[Store, Item, Embeddings], path: Path) -> RefitJob[Store, Item, Embeddings]:
+    """Return the job under the context in that directory; fit it on all documents if there is none."""
     if path.exists():
-        return embeddings.with_context(CorpusContext.load(path))
-    known = texts_of(store.collection, store.layout, new.keys(), batch_size)
-    fitted = store.fit(embeddings, chain(known, map(store.text_of, new.values())))
+        return replace(job, embeddings=job.embeddings.with_context(CorpusContext.load(path)))
+    known = texts_of(job.store.collection, job.store.layout, job.new.keys(), job.batch_size)
+    fitted = job.store.fit(job.embeddings, chain(known, map(job.store.text_of, job.new.values())))
     fitted.context.save(path)  # before anything is embedded under it
-    return fitted
+    return replace(job, embeddings=fitted)
 
 
 def _collections(served: Collection, stamp: str) -> _Collections:
@@ -163,21 +163,16 @@ def _collections(served: Collection, stamp: str) -> _Collections:
     return _Collections(served, served, staged, kept)
 
 
-def _fill(
-    store: ServedStore[Store, Item, Embeddings],
-    found: _Collections,
-    embeddings: Embeddings,
-    new: Mapping[Id, Item],
-    size: int,
-) -> int:
+def _fill(job: RefitJob[Store, Item, Embeddings], found: _Collections) -> int:
     """Copy all documents, add the new ones, and check the result -> number of documents embedded."""
     if found.is_complete:
-        return _add(store, found.target, embeddings, new, size)
+        return _add(job, found.target)
+    layout, embeddings, new, size = job.store.layout, job.embeddings, job.new.keys(), job.batch_size
     if not found.target.exists():
         found.target.create_like(found.source, embeddings.stamp)
     embedded = 0
     for _ in range(_ROUNDS):
-        copied = copy_documents(found.source, found.target, store.layout, embeddings, new.keys(), size)
+        copied = copy_documents(found.source, found.target, layout, embeddings, new, size)
         embedded += copied
         if not copied:
             break
@@ -186,20 +181,15 @@ def _fill(
             f"documents of {found.source.name!r} were changed during each of {_ROUNDS} copies; stop writing to it, and "
             f"call again: nothing is embedded twice"
         )
-    embedded += _add(store, found.target, embeddings, new, size)
-    remove_others(found.source, found.target, new.keys(), size)
-    check_sample(found.target, store.layout, embeddings, size)
+    embedded += _add(job, found.target)
+    remove_others(found.source, found.target, new, size)
+    check_sample(found.target, layout, embeddings, size)
     return embedded
 
 
-def _add(
-    store: ServedStore[Store, Item, Embeddings],
-    target: Collection,
-    embeddings: Embeddings,
-    new: Mapping[Id, Item],
-    size: int,
-) -> int:
+def _add(job: RefitJob[Store, Item, Embeddings], target: Collection) -> int:
     """Add the new documents that are not there with the same text -> their number."""
+    store, new = job.store, job.new
     if not new:
         return 0
     present = target.payloads(list(new))
@@ -210,7 +200,7 @@ def _add(
     ]
     if outdated := [identity for identity in wanted if identity in present]:
         target.delete(outdated)
-    opened = store.over(target, embeddings)
-    for start in range(0, len(wanted), size):
-        store.add(opened, [new[identity] for identity in wanted[start : start + size]], embeddings)
+    opened = store.over(target, job.embeddings)
+    for start in range(0, len(wanted), job.batch_size):
+        store.add(opened, [new[each] for each in wanted[start : start + job.batch_size]], job.embeddings)
     return len(wanted)

@@ -1,9 +1,12 @@
 """Checks of paths before they are used."""
 
 import os
+import re
 from pathlib import Path
 
 from cde_retrievers.errors import ConfigurationError, shown
+
+_SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+:/")  # more than one letter: "C:/" is a Windows drive
 
 
 def checked_path(path: object, name: str = "path") -> Path:
@@ -14,7 +17,8 @@ def checked_path(path: object, name: str = "path") -> Path:
         name: name of the argument in messages.
 
     Raises:
-        ConfigurationError: it is not a path, is empty, or has a character that a file name cannot have.
+        ConfigurationError: it is not a path, is empty, has a character that a file name cannot have, or is a URL, which
+            would become a local directory named "s3:" and the like.
     """
     if not isinstance(path, str | os.PathLike):
         raise ConfigurationError(
@@ -33,5 +37,11 @@ def checked_path(path: object, name: str = "path") -> Path:
         raise ConfigurationError(
             f"{name} must be a path, found {shown(text)}, which has a character that a file name cannot have; give "
             f"another path"
+        )
+    if _SCHEME.match(text):
+        raise ConfigurationError(
+            f"{name} must be a directory or file of a file system (a local disk, NFS, Lustre and the like), found "
+            f"{text!r}; work there, and copy the result to the object store afterwards. A local directory of that name "
+            f"is given by its absolute path"
         )
     return Path(text)

@@ -2,12 +2,15 @@
 
 import dataclasses
 import shutil
+import sys
 
 import numpy as np
 import pytest
 import torch
 
 from cde_retrievers import ContextualEncoder, bulk
+from cde_retrievers.bulk.collection import collect
+from cde_retrievers.bulk.local_runner import run_local
 from cde_retrievers.bulk.paths import input_file, shard_file
 from cde_retrievers.bulk.probe import TOLERANCES, check_probe
 from cde_retrievers.bulk.shard_file import read_shard
@@ -17,10 +20,12 @@ from cde_retrievers.errors import (
     ConfigurationError,
     ContextFileError,
     ContextMismatchError,
+    PathInUseError,
     PlanError,
     ShardError,
     WriteError,
 )
+from cde_retrievers.index import ContextualIndex
 from cde_retrievers.retrieval.document import Document
 
 
@@ -286,6 +291,49 @@ def test_a_full_disk_ends_the_run_and_leaves_no_file(make_plan, monkeypatch):
     assert isinstance(failed.error, WriteError)
     assert "no space left" in failed.reason
     assert [path.name for path in (plan.directory / "shards").iterdir()] == ["00000.parquet"]
+
+
+def test_a_copy_of_a_plan_without_its_empty_directory_is_embedded(make_plan):
+    worker = Worker(make_plan())
+    (worker.plan.directory / "shards").rmdir()
+    assert worker.embed(0).rows == 5
+    assert worker.has(0)
+
+
+def test_a_place_that_is_taken_is_found_before_anything_is_embedded(make_plan, monkeypatch):
+    worker = Worker(make_plan())
+    (worker.plan.directory / "shards" / "00000.parquet").mkdir()
+    monkeypatch.setattr(Worker, "_embedded", lambda self, documents: pytest.fail("embedded"))
+    with pytest.raises(PathInUseError, match="is a directory"):
+        worker.embed(0)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits the size of files")
+@pytest.mark.parametrize("size", [0, 500])
+def test_a_disk_that_takes_nothing_more_leaves_all_as_it_was(make_plan, encoder, context, tmp_path, size):
+    import resource
+
+    whole = make_plan(out="whole")
+    assert run_local(whole, show_progress=False).failed == {}
+    rest, index = make_plan(out="rest"), ContextualIndex.create(encoder, context, tmp_path / "index")
+    calls = [
+        lambda: make_plan(out="none"),
+        lambda: Worker(rest).embed(0),
+        lambda: collect(whole, tmp_path / "rows"),
+        lambda: collect(whole, index),
+    ]
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for call in calls:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+        try:
+            with pytest.raises(WriteError, match="files may not be that large"):
+                call()
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not (tmp_path / "none").exists()
+    assert list((rest.directory / "shards").iterdir()) == list((tmp_path / "rows").iterdir()) == []
+    assert collect(whole, index).added == collect(whole, tmp_path / "rows").added == whole.rows
+    assert run_local(rest, show_progress=False).embedded == len(rest.shards)
 
 
 def test_texts_that_are_cut_are_counted(make_plan):

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 from langchain_core.embeddings import Embeddings
-from servers import HOST, PASSWORD
+from servers import HOST, PASSWORD, SELDOM_PINGED
 
 
 class UnguardedEmbeddings(Embeddings):
@@ -175,7 +175,7 @@ class Milvus(Service):
         return pytest.importorskip("langchain_milvus").Milvus
 
     def options(self, name):
-        connection = {"uri": f"http://{HOST}:{self.running.port}", "timeout": 5}
+        connection = {"uri": f"http://{HOST}:{self.running.port}", "timeout": 5, "grpc_options": SELDOM_PINGED}
         return {"connection_args": connection, "collection_name": name, "consistency_level": "Strong"}
 
     def open(self, embeddings, name):

@@ -16,6 +16,18 @@ import pytest
 HOST = "127.0.0.1"
 PASSWORD = "of-this-test-run"
 _PATIENCE = 60.0  # seconds until a server must answer
+# Milvus Lite's server hangs up on a client that pings it often ("Too many pings"); pymilvus does every ten seconds.
+SELDOM_PINGED = {"grpc.keepalive_time_ms": 600_000}
+OVER_SERVERS = [
+    pytest.mark.services,
+    pytest.mark.slow,
+    # Clients of databases leave sockets to the garbage collector.
+    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+OVER_LLAMA_INDEX = [
+    *OVER_SERVERS,
+    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:Payload indexes:UserWarning"),
+]
 
 
 def free_port():

@@ -113,3 +113,51 @@ def test_a_retrievers_own_nodes_are_stamped(embed_model, make_nodes):
     assert check_index(retriever.index, embed_model).verdict == "same context"
     with pytest.raises(ContextMismatchError, match="already has a vector"):
         ContextualRetriever.from_nodes(embed_model(make_nodes()), embed_model=embed_model)
+
+
+class FailingStore(RemoteStore):
+    """Answers a number of queries, then raises."""
+
+    error: str
+    answers: int = 0
+
+    def query(self, query, **options):
+        if self.answers == 0:
+            raise RuntimeError(self.error)
+        self.answers -= 1
+        return super().query(query, **options)
+
+
+NOTHING_THERE = [
+    "query results are empty..",
+    "Table vectors is not initialized. Please create it or add some data first.",
+    "Collection nodes not found",
+    'Unexpected Response: 404 (Not Found)\nb\'{"error":"Not found: Collection `nodes` doesn\\\\\'t exist!"}\'',
+    "collection not found[database=default][collection=nodes]",
+    "Collection [nodes] does not exist",
+]
+UNREACHABLE = [
+    "Unexpected Response: 404 (Not Found)\nRaw response content: b'<html>nginx</html>'",
+    "getaddrinfo: host not found",
+    'FATAL: password authentication failed for user "reader"',
+    "[Errno 111] Connection refused",
+]
+
+
+@pytest.mark.parametrize("error", NOTHING_THERE)
+def test_a_collection_that_does_not_exist_yet_carries_no_context(error, embed_model):
+    assert check_index(FailingStore(error=error), embed_model).verdict == "index carries no context"
+
+
+@pytest.mark.parametrize("error", UNREACHABLE)
+def test_a_store_that_cannot_be_reached_is_not_taken_for_an_empty_one(error, embed_model):
+    with pytest.raises(RuntimeError) as raised:
+        check_index(FailingStore(error=error), embed_model)
+    assert str(raised.value) == error
+
+
+def test_a_store_that_is_lost_between_two_questions_is_an_error(embed_model, make_nodes):
+    store = FailingStore(error="[Errno 111] Connection refused", answers=1)
+    store.add(embed_model(stamped(make_nodes(), embed_model)))
+    with pytest.raises(RuntimeError, match="refused"):
+        check_index(store, embed_model)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from servers import OVER_SERVERS
 from tiny import CORPUS
 
 from cde_retrievers import ContextualEncoder
@@ -17,7 +18,7 @@ from cde_retrievers.bulk.paths import shard_file
 from cde_retrievers.bulk.shard_file import read_shard
 from cde_retrievers.errors import CheckpointError, ConfigurationError
 
-pytestmark = [pytest.mark.services, pytest.mark.slow]
+pytestmark = OVER_SERVERS
 
 
 @pytest.fixture(scope="module")

@@ -2,11 +2,12 @@
 
 import pytest
 from served import LanceDB
+from servers import OVER_SERVERS
 
 from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.langchain import ContextualRetriever, read_context, write_context
 
-pytestmark = [pytest.mark.services, pytest.mark.slow]
+pytestmark = OVER_SERVERS
 
 
 def test_a_table_that_is_missing_is_named(tmp_path, guarded):

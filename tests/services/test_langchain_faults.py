@@ -3,15 +3,11 @@
 import pytest
 from langchain_core.indexing import InMemoryRecordManager, index
 from served import KINDS
+from servers import OVER_SERVERS
 
 from cde_retrievers.langchain import ContextualRetriever, index_key_encoder, record_manager_namespace
 
-pytestmark = [
-    pytest.mark.services,
-    pytest.mark.slow,
-    # Clients of databases leave sockets to the garbage collector.
-    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = OVER_SERVERS
 ON_SERVERS = [name for name, kind in KINDS.items() if kind.server]
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from servers import OVER_SERVERS
 from tiny import QUERIES
 
 from cde_retrievers.errors import ConfigurationError, ContextMismatchError
@@ -14,12 +15,7 @@ from cde_retrievers.langchain import (
     write_context,
 )
 
-pytestmark = [
-    pytest.mark.services,
-    pytest.mark.slow,
-    # Clients of databases leave sockets to the garbage collector.
-    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = OVER_SERVERS
 
 
 def built(service, documents, embeddings, name, **options):

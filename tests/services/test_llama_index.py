@@ -8,7 +8,7 @@ from llama_index.core import StorageContext, VectorStoreIndex
 from llama_index.core.ingestion import DocstoreStrategy, IngestionPipeline
 from llama_index.core.schema import Document, TextNode
 from llama_index.core.storage.docstore import SimpleDocumentStore
-from servers import HOST, PASSWORD
+from servers import HOST, OVER_LLAMA_INDEX, PASSWORD, SELDOM_PINGED
 from tiny import CORPUS, QUERIES
 
 from cde_retrievers.errors import ContextMismatchError
@@ -22,13 +22,7 @@ from cde_retrievers.llama_index import (
     stamped,
 )
 
-pytestmark = [
-    pytest.mark.services,
-    pytest.mark.slow,
-    # Clients of databases leave sockets to the garbage collector.
-    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:Payload indexes:UserWarning"),
-]
+pytestmark = OVER_LLAMA_INDEX
 
 
 def chroma_store(request, tmp_path):
@@ -56,6 +50,7 @@ def milvus_store(request, tmp_path):
     module = pytest.importorskip("llama_index.vector_stores.milvus")
     address = f"http://{HOST}:{request.getfixturevalue('milvus').port}"
     options = {"dim": 32, "overwrite": False, "similarity_metric": "COSINE", "consistency_level": "Strong"}
+    options["grpc_options"] = SELDOM_PINGED
     return module.MilvusVectorStore(uri=address, collection_name=f"li{abs(hash(tmp_path))}", **options)
 
 
@@ -156,6 +151,8 @@ async def test_a_retriever_returns_nothing_where_nothing_is_found(store, nodes, 
     assert retriever.retrieve("red cat") == []
     if not isinstance(store, pytest.importorskip("llama_index.vector_stores.qdrant").QdrantVectorStore):
         assert await retriever.aretrieve("red cat") == []  # Qdrant's needs a second client for that
+    if hasattr(store, "close"):  # Postgres' has connections of this event loop
+        await store.close()
 
 
 def test_a_server_that_restarts_in_the_middle_of_a_pipeline_loses_and_doubles_nothing(

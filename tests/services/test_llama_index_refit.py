@@ -9,7 +9,7 @@ from llama_index.core import VectorStoreIndex
 from llama_index.core.schema import TextNode
 from llama_index.core.vector_stores import SimpleVectorStore
 from refitted import Killed, kill_changes_at
-from servers import HOST
+from servers import HOST, OVER_LLAMA_INDEX, PASSWORD, SELDOM_PINGED
 from tiny import CORPUS
 
 from cde_retrievers.errors import ConfigurationError, ContextMismatchError, InvalidTextError
@@ -22,15 +22,11 @@ from cde_retrievers.llama_index import (
     stamped,
 )
 from cde_retrievers.stores.chroma import ChromaCollection
+from cde_retrievers.stores.milvus import MilvusCollection
+from cde_retrievers.stores.postgres import PostgresTable
 from cde_retrievers.stores.qdrant import QdrantCollection
 
-pytestmark = [
-    pytest.mark.services,
-    pytest.mark.slow,
-    # Clients of databases leave sockets to the garbage collector.
-    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:Payload indexes:UserWarning"),
-]
+pytestmark = OVER_LLAMA_INDEX
 
 
 def node(number, text):
@@ -78,7 +74,36 @@ class Qdrant:
         return self.kind(client=self.client, collection_name=name)
 
 
-@pytest.fixture(params=[Chroma, Qdrant])
+class Milvus:
+    collection = MilvusCollection
+
+    def __init__(self, request, folder):
+        self.kind = pytest.importorskip("llama_index.vector_stores.milvus").MilvusVectorStore
+        self.address = f"http://{HOST}:{request.getfixturevalue('milvus').port}"
+
+    def open(self, name):
+        options = {"similarity_metric": "COSINE", "consistency_level": "Strong", "use_async_client": False}
+        return self.kind(uri=self.address, collection_name=name, dim=32, grpc_options=SELDOM_PINGED, **options)
+
+    new = open
+
+
+class Postgres:
+    collection = PostgresTable
+
+    def __init__(self, request, folder):
+        self.kind = pytest.importorskip("llama_index.vector_stores.postgres").PGVectorStore
+        self.server = request.getfixturevalue("postgres")
+
+    def open(self, name, **options):
+        place = {"host": HOST, "port": str(self.server.port), "database": "postgres", "user": "postgres"}
+        given = {"password": PASSWORD, "table_name": name.removeprefix("data_"), "embed_dim": 32, **options}
+        return self.kind.from_params(**place, **given)
+
+    new = open
+
+
+@pytest.fixture(params=[Chroma, Milvus, Postgres, Qdrant])
 def service(request, tmp_path):
     return request.param(request, tmp_path)
 
@@ -129,7 +154,7 @@ def test_a_served_store_moves_to_a_new_context(service, name, embedding, tmp_pat
     index = VectorStoreIndex.from_vector_store(service.open(name), embed_model=embedding)
     with pytest.raises(ContextMismatchError, match="embedded under"):
         ContextualRetriever(index, embedding).retrieve("red cat")
-    if isinstance(service, Qdrant):  # Chroma's readers stay with the old collection
+    if not isinstance(service, Chroma):  # whose readers stay with the old collection
         with pytest.raises(ContextMismatchError, match="embedded under"):
             reader.retrieve("red cat")
     more = [node(200 + number, f"kettle {number}") for number in range(40)]
@@ -166,6 +191,11 @@ def test_entries_that_are_not_nodes_are_an_error(service, name, embedding, tmp_p
     vector = embedding.get_query_embedding("cat")
     if isinstance(service, Chroma):
         store._collection.add("other", [vector], [{"row": 7}], ["other"])
+    elif isinstance(service, Milvus):
+        store.client.insert(name, {"id": "other", "doc_id": "other", "embedding": vector, "text": "other", "row": 7})
+    elif isinstance(service, Postgres):
+        with store._session() as session, session.begin():
+            session.add(store._table_class(node_id="other", text="other", embedding=vector, metadata_={"row": 7}))
     else:
         from qdrant_client import models
 
@@ -174,8 +204,45 @@ def test_entries_that_are_not_nodes_are_an_error(service, name, embedding, tmp_p
         refit_store(service.open(name), embedding, tmp_path / "new")
 
 
+def test_index_and_sequence_of_postgres_stay_with_the_name(postgres, request, name, embedding, tmp_path):
+    service, hnsw = Postgres(request, tmp_path), {"hnsw_m": 8, "hnsw_ef_construction": 32, "hnsw_ef_search": 200}
+    store = service.open(name, hnsw_kwargs={**hnsw})
+    store.add(embedding(stamped(NODES, embedding)))
+    done = refit_store(store, embedding, tmp_path / "new", NEW[:4])
+    done.drop_old()
+    again = service.open(name, hnsw_kwargs={**hnsw})
+    again.add(done.embeddings(stamped(NEW[4:], done.embeddings)))
+    assert rows_of(again, done.embeddings) == [*range(len(NODES)), *range(100, 109)]
+    with again._session() as session:
+        from sqlalchemy import text
+
+        found = session.execute(text(f"SELECT indexname FROM pg_indexes WHERE tablename = 'data_{name}'"))
+        assert sorted(found.scalars()) == [f"data_{name}_embedding_idx", f"data_{name}_expr_idx", f"data_{name}_pkey"]
+
+
+def test_a_table_of_postgres_with_nodes_of_the_same_id_is_not_refitted(postgres, request, name, embedding, tmp_path):
+    store = Postgres(request, tmp_path).open(name)
+    for _ in range(2):
+        store.add(embedding(stamped(NODES[:3], embedding, reembed=True)))
+    with pytest.raises(ConfigurationError, match="3 of its rows have the node_id of another one"):
+        refit_store(store, embedding, tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_wrong_password_of_postgres_is_an_error(postgres, request, name, embedding, tmp_path):
+    store = Postgres(request, tmp_path).open(name, password="wrong")
+    for call in (check_index, lambda *given: refit_store(*given, tmp_path / "new")):
+        with pytest.raises(Exception, match="password authentication failed"):
+            call(store, embedding)
+    assert not (tmp_path / "new").exists()
+
+
 def test_other_stores_are_named(embedding, tmp_path):
-    with pytest.raises(ConfigurationError, match="a SimpleVectorStore cannot be refitted"):
+    known = "ChromaVectorStore, MilvusVectorStore, PGVectorStore, QdrantVectorStore"
+    with pytest.raises(ConfigurationError, match=f"a SimpleVectorStore cannot be refitted; refitted are {known}"):
         refit_store(SimpleVectorStore(), embedding, tmp_path / "new")
+    lancedb = pytest.importorskip("llama_index.vector_stores.lancedb").LanceDBVectorStore(str(tmp_path / "lancedb"))
+    with pytest.raises(ConfigurationError, match="a LanceDBVectorStore cannot be refitted"):
+        refit_store(lancedb, embedding, tmp_path / "new")
     with pytest.raises(ConfigurationError, match=r"store\.index\.refit"):
         refit_store(ContextualVectorStore(embedding), embedding, tmp_path / "new")

@@ -2,6 +2,7 @@
 
 import pytest
 from served import Milvus
+from servers import OVER_SERVERS
 
 from cde_retrievers.errors import ConfigurationError, ContextMismatchError
 from cde_retrievers.langchain import (
@@ -15,7 +16,7 @@ from cde_retrievers.langchain import (
     write_context,
 )
 
-pytestmark = [pytest.mark.services, pytest.mark.slow]
+pytestmark = OVER_SERVERS
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 from langchain_core.documents import Document
+from servers import OVER_SERVERS
 
 from cde_retrievers.errors import ConfigurationError, ContextMismatchError
 from cde_retrievers.langchain import (
@@ -19,7 +20,7 @@ from cde_retrievers.langchain import (
 )
 from cde_retrievers.langchain.stores.registry import kind_of
 
-pytestmark = [pytest.mark.services, pytest.mark.slow]
+pytestmark = OVER_SERVERS
 
 
 @pytest.fixture

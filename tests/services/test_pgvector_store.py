@@ -2,11 +2,12 @@
 
 import pytest
 from served import PGVectorStore
+from servers import OVER_SERVERS
 
 from cde_retrievers.errors import ConfigurationError, ContextMismatchError
 from cde_retrievers.langchain import ContextualRetriever, check_index, read_context, refit_store, write_context
 
-pytestmark = [pytest.mark.services, pytest.mark.slow]
+pytestmark = OVER_SERVERS
 COMMENTS = ["of the 'manual': 100% \\n $$ {x} :name", "two\nlines"]
 
 

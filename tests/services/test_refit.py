@@ -12,9 +12,10 @@ import pytest
 from langchain_core.documents import Document
 from refitted import Killed, kill_at, rows_of
 from served import KINDS
+from servers import OVER_SERVERS
 
 from cde_retrievers.encoder import ContextualEncoder
-from cde_retrievers.errors import ContextMismatchError
+from cde_retrievers.errors import ConfigurationError, ContextMismatchError
 from cde_retrievers.langchain import (
     ContextualEmbeddings,
     ContextualRetriever,
@@ -25,12 +26,7 @@ from cde_retrievers.langchain import (
 )
 from cde_retrievers.langchain.stores.registry import find_kind
 
-pytestmark = [
-    pytest.mark.services,
-    pytest.mark.slow,
-    # Clients of databases leave sockets to the garbage collector.
-    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = OVER_SERVERS
 HELPERS = Path(__file__).parents[1] / "helpers"
 REFITTED = [name for name, kind in KINDS.items() if kind.refit]
 NEW = [Document(f"grinder {number} has {number} burrs of steel", metadata={"row": 100 + number}) for number in range(9)]
@@ -86,6 +82,18 @@ def test_a_served_store_moves_to_a_new_context_twice(service, documents, embeddi
     assert rows_of(second.store) == [*range(len(documents)), 60, 61, *range(100, 109)]
     assert len(rows_of(service.open(again, second.old_collection))) == second.documents - 1
     assert read_context(service.open(again, second.old_collection)) == again.context_fingerprint
+
+
+@pytest.mark.parametrize("service", [name for name, kind in KINDS.items() if not kind.refit], indirect=True)
+def test_a_store_that_cannot_be_refitted_says_why(service, documents, embeddings, tmp_path):
+    name = service.name()
+    built(service, documents, embeddings, name)
+    store = service.open(embeddings, name)
+    with pytest.raises(ConfigurationError, match=r"cannot be refitted: .* (table|database).* build a new store"):
+        refit_store(store, embeddings, tmp_path / "new", NEW)
+    assert not (tmp_path / "new").exists()
+    assert rows_of(store) == list(range(len(documents)))
+    assert check_index(store, embeddings).verdict == "same context"
 
 
 @pytest.mark.parametrize("service", REFITTED, indirect=True)

@@ -22,6 +22,7 @@ from cde_retrievers.llama_index import ContextualRetriever as LlamaRetriever
 from cde_retrievers.training import TrainingConfig, train
 
 NO_PATHS = [5, None, b"bytes", [], 1.5, "", "a\0b", Path("a\0b"), "a\ud800b"]
+NO_PATHS += ["s3://bucket/x", "S3://bucket/x", Path("gs://bucket/x"), "hdfs:/x", "file:///x"]
 
 
 @pytest.fixture(scope="module")

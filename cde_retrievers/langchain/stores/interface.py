@@ -19,11 +19,13 @@ class StoreKind(ABC):
         name: the name users give.
         stamps_documents: whether the documents carry the context, because the store has no metadata of its own.
         options_of_adding: the options of the store's `from_documents` that add documents rather than open the store.
+        no_refit_reason: why a store has no `collection`, if it has none.
     """
 
     name: ClassVar[str]
     stamps_documents: ClassVar[bool] = False
     options_of_adding: ClassVar[frozenset[str]] = frozenset({"ids"})
+    no_refit_reason: ClassVar[str] = "it is in the memory of one process, and has no name that others read"
 
     @abstractmethod
     def open(self, store_class: Any, embeddings: Embeddings, options: dict[str, Any]) -> VectorStore:

@@ -20,6 +20,7 @@ class LanceDB(StoreKind):
     """`langchain_lancedb.LanceDB`."""
 
     name = "LanceDB"
+    no_refit_reason = "LanceDB can rename no table"
 
     def open(self, store_class: Any, embeddings: Any, options: dict[str, Any]) -> VectorStore:
         """Open the table; create it if it does not exist, so that it states its context before it has documents."""

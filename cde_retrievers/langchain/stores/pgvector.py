@@ -20,6 +20,7 @@ class PGVector(StoreKind):
     """`langchain_postgres.PGVector`."""
 
     name = "PGVector"
+    no_refit_reason = "ids are unique in its whole database, so that copies cannot have them; PGVectorStore can"
 
     def open(self, store_class: Any, embeddings: Embeddings, options: dict[str, Any]) -> VectorStore:
         """Open the collection; create it if it does not exist."""

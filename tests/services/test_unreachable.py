@@ -1,0 +1,135 @@
+"""Servers that refuse, are slow, or do not know us: every call is an error that says so, and nothing is lost."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import grpc
+import pytest
+from langchain_core.documents import Document
+from refitted import rows_of
+from relay import Relay
+from served import KINDS
+from servers import HOST, OVER_SERVERS, PostgresServer
+
+from cde_retrievers.langchain import ContextualRetriever, check_index, refit_store
+
+pytestmark = OVER_SERVERS
+DENIAL = b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 20\r\nConnection: close\r\n\r\nInvalid access token"
+NEW = [Document("a kettle", metadata={"row": 60})]
+
+
+class Behind:
+    """A server as it is behind a relay."""
+
+    address = PostgresServer.address
+
+    def __init__(self, relay):
+        self.port = relay.port
+
+
+@pytest.fixture(params=[name for name, kind in KINDS.items() if kind.server])
+def relayed(request, tmp_path, documents, guarded):
+    kind = KINDS[request.param]
+    direct = kind(request.getfixturevalue(kind.server), tmp_path)
+    embeddings, name = guarded(), direct.name()
+    options = {**direct.options(name), "vectorstore_class": direct.store_class()}
+    ContextualRetriever.from_documents(documents, embeddings=embeddings, **options)
+    relay = Relay(direct.running.port)
+    service = kind(Behind(relay), tmp_path)
+    yield relay, service, embeddings, name
+    relay.close()
+    service.close()
+    direct.close()
+
+
+def assert_every_call_raises(calls, message):
+    for call in calls:
+        with pytest.raises(Exception, match=message) as raised:
+            call()
+        assert not isinstance(raised.value, AssertionError | AttributeError | KeyError | TypeError)
+
+
+def calls_to(service, store, embeddings, path):
+    retriever = ContextualRetriever(embeddings=embeddings, vectorstore=store)
+    refit = [lambda: refit_store(store, embeddings, path, NEW)] if service.refit else []
+    return [
+        lambda: check_index(store, embeddings),
+        lambda: retriever.invoke("red cat"),
+        lambda: retriever.add_documents(NEW),
+        lambda: ContextualRetriever(embeddings=embeddings, vectorstore=store),
+        *refit,
+    ]
+
+
+def test_a_server_that_hangs_up_is_an_error_and_nothing_is_lost(relayed, documents, tmp_path):
+    relay, service, embeddings, name = relayed
+    store = service.open(embeddings, name)
+    calls = calls_to(service, store, embeddings, tmp_path / "new")
+    relay.refuse()
+    assert_every_call_raises(calls, rf"{service.lost}|disconnected")
+    assert not (tmp_path / "new").exists()
+    relay.refuses = False
+    assert rows_of(service.reopened(embeddings, name)) == list(range(len(documents)))
+
+
+def test_a_slow_server_gives_what_a_quick_one_gives(relayed, documents, tmp_path):
+    relay, service, embeddings, name = relayed
+    relay.delay = 0.02
+    store = service.open(embeddings, name)
+    assert check_index(store, embeddings).verdict == "same context"
+    assert len(ContextualRetriever(embeddings=embeddings, vectorstore=store).invoke("red cat")) == 4
+    if service.refit:
+        done = refit_store(store, embeddings, tmp_path / "new", NEW)
+        assert rows_of(done.store) == [*range(len(documents)), 60]
+
+
+@pytest.mark.parametrize("relayed", ["Chroma"], indirect=True)
+def test_credentials_that_are_withdrawn_are_an_error(relayed, tmp_path):
+    relay, service, embeddings, name = relayed
+    store = service.open(embeddings, name)
+    calls = calls_to(service, store, embeddings, tmp_path / "new")
+    relay.refuse()
+    relay.refuses, relay.answer = False, DENIAL
+    assert_every_call_raises(calls, "Invalid access token|401")
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.filterwarnings("ignore:Api key is used with an insecure connection:UserWarning")
+def test_a_wrong_key_of_qdrant_is_an_error(guarded, tmp_path):
+    from langchain_qdrant import QdrantVectorStore
+    from qdrant_client import QdrantClient
+
+    relay, embeddings = Relay(None), guarded()
+    relay.answer = DENIAL
+    client = QdrantClient(url=f"http://{HOST}:{relay.port}", api_key="wrong", check_compatibility=False)
+    store = QdrantVectorStore(client, "manual", embeddings, validate_collection_config=False)
+    retrieve = lambda: ContextualRetriever(embeddings=embeddings, vectorstore=store)  # noqa: E731
+    calls = [lambda: check_index(store, embeddings), retrieve, lambda: refit_store(store, embeddings, tmp_path / "new")]
+    assert_every_call_raises(calls, "401")
+    assert not (tmp_path / "new").exists()
+    client.close()
+    relay.close()
+
+
+class Unauthenticated(grpc.GenericRpcHandler):
+    """A server of gRPC that knows nobody."""
+
+    def service(self, details):
+        def refuse(request, context):
+            context.abort(grpc.StatusCode.UNAUTHENTICATED, "auth check failure, please check api key is correct")
+
+        return grpc.unary_unary_rpc_method_handler(refuse)
+
+
+def test_a_wrong_token_of_milvus_is_an_error(guarded):
+    server = grpc.server(ThreadPoolExecutor(2), [Unauthenticated()])
+    port = server.add_insecure_port(f"{HOST}:0")
+    server.start()
+    kind = pytest.importorskip("langchain_milvus").Milvus
+    with pytest.raises(Exception, match="illegal connection params"):
+        ContextualRetriever.from_documents(
+            NEW,
+            embeddings=guarded(),
+            vectorstore_class=kind,
+            connection_args={"uri": f"http://{HOST}:{port}", "token": "wrong", "timeout": 5},
+        )
+    server.stop(None)
