@@ -179,7 +179,12 @@ def test_a_page_as_markdown():
 
 
 @pytest.mark.parametrize(
-    "page", ["<div>" * 100_000 + "x", "<table><tr><td>" * 20_000, "<" * 200_000, "<p>x" * 50_000, "<ul><li>" * 400]
+    "page",
+    [
+        "<div>" * 100_000 + "x", "<table><tr><td>" * 20_000, "<" * 200_000, "<p>x" * 50_000, "<ul><li>" * 400,
+        "<div><a href=x>" * 4_000 + "y", "<div><b>" * 2_400 + "z" * 100_000,
+        "<title>" + "x " * 50_000 + "</title>" + "<h1>x</h1>" * 2_000,
+    ],
 )  # fmt: skip
 def test_pages_that_nest_without_end_take_no_longer_than_others(tmp_path, page):
     (tmp_path / "a.html").write_text(page)
