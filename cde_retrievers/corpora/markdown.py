@@ -95,6 +95,15 @@ def markdown_sections(text: str) -> list[Section]:
     return [*sections, _filled(section, tokens[begin:], lines)]
 
 
+def heading_lines(text: str) -> list[tuple[int, int]]:
+    """Return the first line of every heading outside of lists and quotations, and the line behind it; from 0."""
+    return [
+        (token.map[0], token.map[1])
+        for token in _block_parser().parse(text.replace("\r\n", "\n").replace("\r", "\n"))
+        if token.type == "heading_open" and token.level == 0 and token.map is not None
+    ]
+
+
 @cache
 def _block_parser() -> MarkdownIt:
     parser = MarkdownIt("commonmark").enable("table")
