@@ -341,6 +341,20 @@ def test_pages_lose_what_only_says_where_one_is():
     assert without_margins(["." * 200_000 + "x", ". " * 100_000])
 
 
+def test_page_numbers_that_stand_alone_are_left_out():
+    numbers = ["i", "- ii -", "iii", "1", "Page 2 of 3", "3"]
+    pages = [f"Tea\n\nIt is {'hot ' * n}.\n{number}" for n, number in enumerate(numbers)]
+    for labels in (["i", "ii", "iii", "1", "2", "3"], ()):
+        kept = [page.strip().split("\n")[-1][:6] for page in without_margins(pages, labels)]
+        assert kept == ["It is "] * 6
+    labelled = [page.strip().split("\n")[-1][:6] for page in without_margins(pages[:2] + pages[4:], "i ii 2 3".split())]
+    assert labelled == ["It is "] * 4
+    two = ["Tea is hot.\n1", "2\nTea is cold.", "4\nTea is gone."]
+    assert without_margins(two, ["1", "2", "3"]) == ["Tea is hot.", "Tea is cold.", "4\nTea is gone."]
+    assert without_margins(two[:1], ["1"]) == two[:1]
+    assert without_margins(two, ["a", "b", "c"]) == two
+
+
 def test_a_pdf_is_read_without_its_contents_and_as_it_is(tmp_path):
     lines = ("Tea", "Green . . . . . . . . 4", "36. ECPG", "<div> is a tag", "[a]: b", "Green", "a *b* c")
     write_pdf(tmp_path / "a.pdf", lines)
