@@ -198,3 +198,26 @@ def test_a_bold_question_is_a_heading_and_another_bold_paragraph_is_not():
     )
     assert shown("<p><b>Is it hot?</b> Yes.</p>") == "Is it hot? Yes.\n"
     assert shown("<ul><li><p><b>Is it hot?</b></p>Yes.</ul>") == "* Is it hot?\n\n   Yes.\n"
+
+
+# Few words
+
+
+@pytest.mark.parametrize(
+    "stub", ["See also [cups](cups.md).", "* [Cups](cups.md)\n* Pots", "Part of the kitchen suite"]
+)
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_section_of_few_words_ends_the_part_before_it(tmp_path, stub, times):
+    (tmp_path / "a.md").write_text(f"# Tea\n\n## Brewing\n\n{LONG * times}\n\n## More\n\n{stub}\n")
+    reading = ReadOptions(split="headings", chunk_tokens=220)
+    parts = list(Corpus(tmp_path, reading))
+    assert {part.metadata["heading_path"] for part in parts} == {"Tea > Brewing"}
+    assert parts[-1].text.endswith(f"## More\n\n{stub}")
+    assert min(len(part.text.split()) for part in parts) > 20
+
+
+def test_a_short_section_that_says_something_is_a_part(tmp_path):
+    others = f"\n\n## Water\n\n{LONG}\n\n## A\n\nport 1\n\n## B\n\nport 2\n\n## C\n\nport 3\n"
+    (tmp_path / "a.md").write_text(f"# Tea\n\n## Brewing\n\n{LONG}\n\n## Sweet\n\nIt never is.{others}")
+    paths = [part.metadata["heading"] for part in Corpus(tmp_path, ReadOptions(split="headings", chunk_tokens=220))]
+    assert paths == ["Brewing", "Sweet", "Water", "Tea"]
