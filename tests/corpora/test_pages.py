@@ -119,6 +119,14 @@ def test_what_stands_around_a_text_is_left_out(kind):
     )
 
 
+@pytest.mark.parametrize("chapter", ['<a href="a.html"><h2>Kitchen</h2></a>', '<h2><a href="a.html">Kitchen</a></h2>'])
+def test_a_linked_heading_with_nothing_below_it_is_left_out(chapter):
+    assert shown(f"<body>{chapter} <h2>Tea</h2>{TEXT}</body>") == "## Tea\n\nTea is brewed from leaves.\n"
+    for below in (f"<h3>Tea</h3>{TEXT}", TEXT, f"Hot.<h2>Tea</h2>{TEXT}", "<img><h2>Tea</h2>", ""):
+        assert "## Kitchen" in shown(f"<body>{chapter}{below}</body>")
+    assert "## Kitchen" in shown(f"<body>{chapter.replace('a.html', '#a')}<h2>Tea</h2>{TEXT}</body>")
+
+
 @pytest.mark.parametrize(
     "masthead",
     [

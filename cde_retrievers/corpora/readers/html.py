@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from cde_retrievers.corpora.readers.html_chrome import chrome_of
-from cde_retrievers.corpora.readers.html_links import link_lists, mastheads
+from cde_retrievers.corpora.readers.html_links import link_lists, linked_headings, mastheads
 from cde_retrievers.corpora.readers.html_page import PageWriter
 from cde_retrievers.corpora.readers.html_shown import hidden_nodes
 from cde_retrievers.corpora.readers.html_title import page_title, site_names, titled
@@ -39,7 +39,7 @@ def html_as_markdown(html: str) -> str:
 
 def _shown(node: Any, title: str) -> PageWriter:
     """Read a page's main part; its lists of links are all that it has if there is nothing else, not even a title."""
-    chrome = (hidden_nodes(node) | chrome_of(node)) - {node.mem_id}
+    chrome = (hidden_nodes(node) | chrome_of(node) | linked_headings(node)) - {node.mem_id}
     lists = link_lists(node, chrome) - {node.mem_id}
     shown = PageWriter(chrome | lists | mastheads(node, chrome | lists)).read(node)
     return shown if shown.blocks or title else PageWriter(chrome).read(node)

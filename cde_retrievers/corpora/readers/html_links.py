@@ -132,6 +132,22 @@ def link_lists(root: LexborNode, left_out: set[int]) -> set[int]:
     return lists.found
 
 
+def linked_headings(root: LexborNode) -> set[int]:
+    """Return headings that lead to another page and have nothing below them, as those of a chapter; by `mem_id`."""
+    found: set[int] = set()
+    links: list[Any] = root.css("a[href]")
+    for link in links:
+        outer, inner = (link.parent, link) if link.parent.tag in _HEADINGS else (link, link.child)
+        if not _leads_within(link) or str(link.attributes["href"]).startswith("#") or inner is None:
+            continue
+        heading = outer if outer.tag in _HEADINGS else inner
+        below = _beside(outer, forward=True)
+        is_whole = inner.prev is None and inner.next is None
+        if is_whole and heading.tag in _HEADINGS and below is not None and str(below.tag) in _HEADINGS:
+            found |= {outer.mem_id} if str(below.tag) <= str(heading.tag) else set()
+    return found
+
+
 def mastheads(root: LexborNode, left_out: set[int]) -> set[int]:
     """Return what stands above the text of a page around its menus: logos, slogans, fields to search; by `mem_id`.
 
@@ -172,10 +188,16 @@ def _letters(node: Any, left_out: set[int]) -> int:
 
 def _labels_above(node: Any) -> set[int]:
     """Return the element before a table of contents if it only announces it."""
-    above = node.prev
-    while above is not None and (above.tag == "-comment" or (above.tag == "-text" and not above.text().strip())):
-        above = above.prev
+    above = _beside(node, forward=False)
     return {above.mem_id} if above is not None and _CONTENTS_LABEL.fullmatch(above.text(deep=True)) else set()
+
+
+def _beside(node: Any, forward: bool) -> Any:
+    """Return the next node that shows something, or the one before; None if there is none."""
+    found = node.next if forward else node.prev
+    while found is not None and (found.tag == "-comment" or (found.tag == "-text" and not found.text().strip())):
+        found = found.next if forward else found.prev
+    return found
 
 
 def _leads_within(link: Any) -> bool:
