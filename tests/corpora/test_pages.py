@@ -160,6 +160,16 @@ def test_a_masthead_is_left_out(masthead):
         ('<h2><a href="a">std</a>::<a href="b">vec</a>::<a href="c">Vec</a></h2>', "## std::vec::Vec"),
         ("<h2>Contents</h2><p>A cup holds two decilitres.</p>", "## Contents\n\nA cup"),
         ("<p>Next, rinse the pot.</p>", "Next, rinse"),
+        (
+            f"<table><tr><td>pour</td><td>{MENU.replace('ul>', 'div>').replace('<li>', ' ')}</td></tr></table>",
+            "| Home Cups Pots |",
+        ),
+        (
+            f"<section><p>These are the cups that may be put into hot water without any harm, and at any time:</p>"
+            f"<ul>{''.join(f'<li><a href={n}>The cup of the {n}th of all potters</a>' for n in range(30))}</ul>"
+            "</section>",
+            "without any harm",
+        ),
     ],
 )
 def test_texts_with_links_and_such_words_are_kept(kept, words):

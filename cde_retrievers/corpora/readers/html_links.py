@@ -14,7 +14,9 @@ from cde_retrievers.corpora.readers.html_shown import shown_nodes
 if TYPE_CHECKING:
     from selectolax.lexbor import LexborNode
 
-_CONTAINERS = {"ul", "ol", "dl", "table", "p", "div", "section", "details", "center"}
+_LISTS = {"ul", "ol", "dl", "table", "p"}
+_BOXES = {"div", "section", "details", "center"}
+_CELLS = {"td", "th"}
 # Text and links that stand in one of these without an element of their own are a row.
 _AROUND_ROWS = {"body", "main", "article", "div", "section", "center", "p", "blockquote", "header"}
 _WITHIN_LINES = {
@@ -83,6 +85,7 @@ class _LinkLists:
     row: list[Any] = field(default_factory=list)
     row_began: _Counts = field(default_factory=_Counts)
     inside: int = 0  # links that are open
+    cells: int = 0  # that are open
 
     def open(self, node: Any) -> None:
         """Count a text or an element that opens."""
@@ -95,8 +98,9 @@ class _LinkLists:
         elif node.tag == "a" and _leads_within(node):
             self.inside += 1
             self.counts.links += 1
-        elif node.tag in _CONTAINERS:
+        elif node.tag in _LISTS or node.tag in _BOXES:
             self.opened.append(self.counts.copy())
+        self.cells += node.tag in _CELLS
 
     def close(self, node: Any) -> None:
         """Decide on an element that ends."""
@@ -104,9 +108,16 @@ class _LinkLists:
             self._end_row()
         if node.tag == "a" and _leads_within(node):
             self.inside -= 1
-        elif node.tag in _CONTAINERS and self.counts.since(self.opened.pop()).are_of_links():
-            self.found.add(node.mem_id)
-            self.found.update(_labels_above(node))
+        elif node.tag in _LISTS or node.tag in _BOXES:
+            counts = self.counts.since(self.opened.pop())
+            if counts.are_of_links() and (node.tag in _LISTS or self._is_box_of_links(counts)):
+                self.found.add(node.mem_id)
+                self.found.update(_labels_above(node))
+        self.cells -= node.tag in _CELLS
+
+    def _is_box_of_links(self, counts: _Counts) -> bool:
+        """Whether a box holds no sentence besides; one in a cell holds data of the table."""
+        return not self.cells and counts.letters - counts.linked <= _LONGEST_SLOGAN
 
     def _count(self, text: str) -> None:
         bare = text if self.inside else _LABELS.sub("", text)
@@ -116,7 +127,7 @@ class _LinkLists:
         self.counts.pointers += bool(not self.inside and _POINTERS.search(text))
 
     def _end_row(self) -> None:
-        if self.row and self.counts.since(self.row_began).are_of_links():
+        if self.row and not self.cells and self.counts.since(self.row_began).are_of_links():
             self.found.update(node.mem_id for node in self.row)
         self.row, self.row_began = [], self.counts.copy()
 
