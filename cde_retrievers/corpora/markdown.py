@@ -22,6 +22,9 @@ _OF_SETTINGS = re.compile(r"[ \t].*|#.*|-(?:[ \t].*)?|\[.*\]|[\]})].*|")
 _TITLE = re.compile(r"^title[ \t]*[:=][ \t]*(?P<quote>[\"']?)(?P<title>[^\n]{1,1000}?)(?P=quote)[ \t]*$", re.MULTILINE)
 _CONTENTS = re.compile(r"\s*(?:(?:[-*+]|\d{1,9}[.)])\s+)?\[[^\n]*\]\(#[^()\s]*\)\s*")
 _ANNOUNCES = (":", "\uff1a")
+_ASKS = ("?", "\uff1f")
+_LONGEST_QUESTION = 300
+_BOLD = re.compile(r"(\*\*|__)(?=\S)(?:(?!\1).){1,300}\1")
 _CONTAINERS = ("bullet_list", "ordered_list", "list_item", "blockquote")
 
 Lines = list[str | None]
@@ -90,6 +93,15 @@ def markdown_sections(text: str) -> list[Section]:
         section = Section(heading, _text(lines, token), tuple(name for _, name in above), level)
         begin = position + 3  # behind the title and the end of the heading
     return [*sections, _filled(section, tokens[begin:], lines)]
+
+
+def heading_lines(text: str) -> list[tuple[int, int]]:
+    """Return the first line of every heading outside of lists and quotations, and the line behind it; from 0."""
+    return [
+        (token.map[0], token.map[1])
+        for token in _block_parser().parse(text.replace("\r\n", "\n").replace("\r", "\n"))
+        if token.type == "heading_open" and token.level == 0 and token.map is not None
+    ]
 
 
 @cache
@@ -165,10 +177,19 @@ def _blocks(tokens: Sequence[Token], lines: Lines) -> Iterator[Block]:
 
 
 def announcing(blocks: Sequence[Block]) -> Iterator[Block]:
-    """Yield the blocks; a paragraph that ends with a colon stays with the next one."""
+    """Yield the blocks; what announces the next one stays with it."""
     for place, block in enumerate(blocks, 1):
-        is_lead = place < len(blocks) and not block.inner and block.frame is None and block.text.endswith(_ANNOUNCES)
-        yield replace(block, keep_with_next=True) if is_lead else block
+        yield replace(block, keep_with_next=True) if place < len(blocks) and _announces(block) else block
+
+
+def _announces(block: Block) -> bool:
+    """Whether a paragraph or a single item ends with a colon, asks a question, or is bold as a whole."""
+    if block.frame is not None or (block.inner and "\n" in block.text):
+        return False
+    if block.text.endswith(_ANNOUNCES):
+        return True
+    asks = block.text.rstrip("*_").endswith(_ASKS) and len(block.text) <= _LONGEST_QUESTION
+    return asks or _BOLD.fullmatch(block.text) is not None
 
 
 def _behind(tokens: Sequence[Token], position: int) -> int:

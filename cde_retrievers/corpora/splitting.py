@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any
 
-from cde_retrievers.corpora.chunking import chunks_of, text_of
+from cde_retrievers.corpora.chunking import chunks_of
+from cde_retrievers.corpora.grouping import grouped, title_block, with_text
 from cde_retrievers.corpora.markdown import Block, Section, markdown_sections
 from cde_retrievers.corpora.plain_text import plain_blocks, plain_sections
 from cde_retrievers.corpora.records import Markup, Record
@@ -17,7 +18,6 @@ from cde_retrievers.retrieval.document import Document
 __all__ = ["PartRules", "Section", "markdown_sections", "sections_of", "split_record", "text_below_path"]
 
 _BETWEEN_TITLES = " > "
-_SMALL = 8  # what has less than this part of the room is put together with its neighbours
 _LONGEST_LABEL = 200
 _HASH = 8
 
@@ -109,93 +109,15 @@ def text_below_path(document: Document) -> str:
 
 
 def _parts(sections: Sequence[Section], rules: PartRules) -> Iterator[Part]:
-    for group in _grouped(_with_text(sections), rules):
+    for group in grouped(with_text(sections), rules.chunk_tokens, rules.tokens):
         blocks = [block for section in group.sections for block in _blocks_below(section, group.path)]
         head = _head(group.path, rules)
         for chunk in chunks_of(blocks, head, rules.chunk_tokens, rules.overlap, rules.tokens):
             yield Part(group.path, chunk, {})
 
 
-def _with_text(sections: Sequence[Section]) -> list[Section]:
-    """Return the sections that have a text. Titles without one go to the next section, of which they are a title too,
-    and which keeps them in its path if it stands below them.
-    """
-    found: list[Section] = []
-    titles: list[Section] = []
-    for section in sections:
-        if section.blocks:
-            others = [title for title in titles if section.path[: len(title.path)] != title.path]
-            found.append(replace(section, blocks=(*map(_title_block, others), *section.blocks)))
-            titles = []
-        elif section.heading is not None:
-            titles.append(section)
-    bare = tuple(map(_title_block, titles))
-    if bare and found:
-        found[-1] = replace(found[-1], blocks=(*found[-1].blocks, *bare))
-    elif bare:
-        found.append(Section(None, "", blocks=bare))
-    return found
-
-
-def _title_block(section: Section) -> Block:
-    return Block(f"{'#' * section.level} {section.heading}", keep_with_next=True)
-
-
 def _blocks_below(section: Section, path: tuple[str, ...]) -> tuple[Block, ...]:
-    return section.blocks if section.path == path else (_title_block(section), *section.blocks)
-
-
-@dataclass(slots=True)
-class _Group:
-    """Neighbouring sections that are split as one.
-
-    Attributes:
-        sections: in their order.
-        path: the titles that all of them stand below.
-        depth: the most titles that one of them stands below.
-        filled: its tokens, about; as many as a part may have where it takes no other in.
-    """
-
-    sections: list[Section]
-    path: tuple[str, ...]
-    depth: int
-    filled: int
-
-    def is_related(self, section: Section) -> bool:
-        """Whether a section stands below the same heading as these, or below the only one."""
-        path = _common_path(self.path, section.path)
-        return bool(path) and max(self.depth, len(section.path)) - len(path) <= 1
-
-    def add(self, section: Section, size: int) -> None:
-        """Take a section in."""
-        self.sections.append(section)
-        self.path = _common_path(self.path, section.path)
-        self.depth = max(self.depth, len(section.path))
-        self.filled += size
-
-
-def _grouped(sections: Sequence[Section], rules: PartRules) -> Iterator[_Group]:
-    """Yield the sections, small neighbours below one heading together as far as they fit."""
-    small = rules.chunk_tokens // _SMALL
-    sizes = rules.tokens.sizes([text_of(section.blocks) for section in sections])
-    group: _Group | None = None
-    for section, size in zip(sections, sizes, strict=True):
-        added = (
-            size + rules.tokens.size(str(section.heading)) + section.level + 1 if size < small else rules.chunk_tokens
-        )
-        if group is not None and group.filled + added <= rules.chunk_tokens // 2 and group.is_related(section):
-            group.add(section, added)
-            continue
-        if group is not None:
-            yield group
-        group = _Group([section], section.path, len(section.path), added)
-    if group is not None:
-        yield group
-
-
-def _common_path(one: tuple[str, ...], other: tuple[str, ...]) -> tuple[str, ...]:
-    differing = (place for place, (title, its) in enumerate(zip(one, other, strict=False)) if title != its)
-    return one[: next(differing, min(len(one), len(other)))]
+    return section.blocks if section.path == path else (title_block(section), *section.blocks)
 
 
 def _head(path: tuple[str, ...], rules: PartRules) -> str:

@@ -17,7 +17,7 @@ from cde_retrievers.encoder.backends.arithmetic import Backend, Precision
 from cde_retrievers.encoder.embedder import Embedder
 from cde_retrievers.encoder.encoder import ContextualEncoder
 from cde_retrievers.errors import ConfigurationError
-from cde_retrievers.util.imports import imported
+from cde_retrievers.util.imports import require
 from cde_retrievers.validation.signatures import validated
 from cde_retrievers.validation.texts import read_texts
 
@@ -168,7 +168,7 @@ class ContextualEmbeddings(ContextBoundEmbeddings):
 
     @validated
     def text_splitter(self, overlap: int | None = None, **options: Any) -> "RecursiveCharacterTextSplitter":
-        """Return a splitter whose parts the model reads whole.
+        """Return a splitter whose parts the model reads whole, and where no part ends with a heading of Markdown.
 
         Args:
             overlap: tokens that a part repeats of the one before; an eighth of its length if None.
@@ -178,13 +178,12 @@ class ContextualEmbeddings(ContextBoundEmbeddings):
             ConfigurationError: `overlap` is impossible, or `encoder` is of a class that states no tokens.
             MissingDependencyError: langchain-text-splitters is not installed.
         """
-        splitters = imported("langchain_text_splitters", "text_splitter()", package="langchain-text-splitters")
+        require("langchain_text_splitters", "text_splitter()", package="langchain-text-splitters")
+        from cde_retrievers.langchain.splitter import HeadingTextSplitter
+
         tokens = ModelTokens.of(self.embedder)
         settings = {"chunk_size": tokens.room, "chunk_overlap": tokens.checked_overlap(overlap)}
-        made: RecursiveCharacterTextSplitter = splitters.RecursiveCharacterTextSplitter(
-            **{**settings, "length_function": tokens.count, **options}
-        )
-        return made
+        return HeadingTextSplitter(**{**settings, "length_function": tokens.count, **options})
 
     def _loader(self) -> Callable[[], Embedder]:
         options = (

@@ -63,6 +63,44 @@ def test_overlap_and_other_options_are_the_users(made):
             make(overlap=-1)
 
 
+SECTIONS = "".join(
+    f"{'#' * (1 + n % 3)} map\n{chr(10) * (n % 2)}" + " ".join(CORPUS[n : n + n % 4]) + "\n\n" for n in range(40)
+)
+SETEXT = "".join(f"map?\n---\n\n{' '.join(CORPUS[n : n + n % 4])}\n\n" for n in range(40))
+
+
+def is_bare_heading(text):
+    return text.rstrip().split("\n")[-1].strip("# ") in ("map", "map?", "---")
+
+
+@pytest.mark.parametrize("text", [SECTIONS + "# map\n", SECTIONS.replace("\n", "\r\n"), SETEXT])
+def test_no_part_ends_with_a_heading(made, text):
+    encoder, embeddings, embed_model = made
+    for options in ({}, {"chunk_size": 24}, {"overlap": 0}, {"overlap": 0, "chunk_size": 20}):
+        parts = [part.page_content for part in embeddings.text_splitter(**options).split_documents([Document(text)])]
+        nodes = [
+            node.get_content(MetadataMode.NONE) for node in embed_model.node_parser(**options)([Source(text=text)])
+        ]
+        for texts in (parts, nodes):
+            assert len(texts) > 5
+            assert not [one for one in texts[:-1] if is_bare_heading(one)]
+            assert all(one in text for one in texts)
+            assert max(lengths(encoder, texts)) <= encoder.config.max_length
+
+
+def test_headings_longer_than_half_a_part_are_split_as_text_is(made):
+    _, embeddings, embed_model = made
+    for text in ("# the cat\n" * 200 + "map", "# " + "the cat " * 200 + "\n\nmap"):
+        parts = embeddings.text_splitter(overlap=0).split_text(text)
+        nodes = embed_model.node_parser(overlap=0).split_text(text)
+        assert "".join("".join(parts).split()) == "".join("".join(nodes).split()) == "".join(text.split())
+    starts = [
+        part.metadata["start_index"]
+        for part in embeddings.text_splitter(overlap=0, add_start_index=True).create_documents([SECTIONS])
+    ]
+    assert starts == sorted(set(starts))
+
+
 def test_a_node_parser_goes_to_other_processes(made):
     parser = made[2].node_parser()
     again = pickle.loads(pickle.dumps(parser))

@@ -179,7 +179,12 @@ def test_a_page_as_markdown():
 
 
 @pytest.mark.parametrize(
-    "page", ["<div>" * 100_000 + "x", "<table><tr><td>" * 20_000, "<" * 200_000, "<p>x" * 50_000, "<ul><li>" * 400]
+    "page",
+    [
+        "<div>" * 100_000 + "x", "<table><tr><td>" * 20_000, "<" * 200_000, "<p>x" * 50_000, "<ul><li>" * 400,
+        "<div><a href=x>" * 4_000 + "y", "<div><b>" * 2_400 + "z" * 100_000,
+        "<title>" + "x " * 50_000 + "</title>" + "<h1>x</h1>" * 2_000,
+    ],
 )  # fmt: skip
 def test_pages_that_nest_without_end_take_no_longer_than_others(tmp_path, page):
     (tmp_path / "a.html").write_text(page)
@@ -334,6 +339,20 @@ def test_pages_lose_what_only_says_where_one_is():
     slides = [f"Step {n}\n\nDo {n * n}." if n < 4 else f"Done {n * n}.\nAt last {n * n}." for n in range(1, 9)]
     assert without_margins(slides) == slides
     assert without_margins(["." * 200_000 + "x", ". " * 100_000])
+
+
+def test_page_numbers_that_stand_alone_are_left_out():
+    numbers = ["i", "- ii -", "iii", "1", "Page 2 of 3", "3"]
+    pages = [f"Tea\n\nIt is {'hot ' * n}.\n{number}" for n, number in enumerate(numbers)]
+    for labels in (["i", "ii", "iii", "1", "2", "3"], ()):
+        kept = [page.strip().split("\n")[-1][:6] for page in without_margins(pages, labels)]
+        assert kept == ["It is "] * 6
+    labelled = without_margins(pages[:2] + pages[4:], ["i", "ii", "2", "3"])
+    assert [page.strip().split("\n")[-1][:6] for page in labelled] == ["It is "] * 4
+    two = ["Tea is hot.\n1", "2\nTea is cold.", "4\nTea is gone."]
+    assert without_margins(two, ["1", "2", "3"]) == ["Tea is hot.", "Tea is cold.", "4\nTea is gone."]
+    assert without_margins(two[:1], ["1"]) == two[:1]
+    assert without_margins(two, ["a", "b", "c"]) == two
 
 
 def test_a_pdf_is_read_without_its_contents_and_as_it_is(tmp_path):

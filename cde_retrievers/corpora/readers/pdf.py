@@ -29,7 +29,7 @@ def pdf_as_markdown(file: BinaryIO, limit: int) -> str:
             raise too_long(file.name, limit)
         pages.append(text)
     headings = _headings(reader)
-    shown = enumerate(without_margins(pages))
+    shown = enumerate(without_margins(pages, reader.page_labels))
     return "\n\n".join(_with_headings(text, headings.get(number, [])) for number, text in shown) + "\n"
 
 
