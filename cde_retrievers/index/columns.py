@@ -54,7 +54,7 @@ class Values:
         if start == stop:
             return []
         first = int(self.ends[start - 1]) if start else 0
-        found = json.loads(b"[" + self.json[first : int(self.ends[stop - 1]) - 1].tobytes() + b"]")
+        found: list[Any] = json.loads(b"[" + self.json[first : int(self.ends[stop - 1]) - 1].tobytes() + b"]")
         if len(found) != stop - start:
             raise ValueError(f"there are {len(found)} values instead of {stop - start}")
         return found
