@@ -6,9 +6,12 @@
 
 All rows embed all-MiniLM-L6-v2's texts on a CPU, and every row but the plain ones under a context. They run in turn,
 after one run that is not counted, and a share is that of the medians. With one thread it is of processor time, which
-other work on the machine disturbs little; with more it is of the clock's, since idle threads may spin. The peer is
-sentence-transformers as it comes: torch, float32, batches of 32. Its ONNX and OpenVINO backends need packages that ask
-for another transformers than the one that this library is pinned to.
+other work on the machine disturbs little; with more it is of the clock's, since idle threads may spin. Memory is the
+most that a process (Linux) held while it loaded a model and embedded texts of about 64 tokens in one thread, over what
+it held with this script imported. Rows in bfloat16 are left out, and named, where the processor lacks it.
+
+The peer is sentence-transformers as it comes: torch, float32, batches of 32. Its ONNX and OpenVINO backends need
+packages that ask for another transformers than the one that this library is pinned to.
 """
 
 import argparse
@@ -16,6 +19,8 @@ import json
 import os
 import platform
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
@@ -33,9 +38,10 @@ from cde_retrievers.encoder.backends.runtimes import RUNTIMES
 from cde_retrievers.errors import DeviceError
 from cde_retrievers.model.pretrained import minilm_folder
 
-PEER = "sentence-transformers"
+PEER, PEER_BF16 = "sentence-transformers", "sentence-transformers-bfloat16"
 ROWS = {
     PEER: "sentence-transformers, float32",
+    PEER_BF16: "sentence-transformers, bfloat16",
     "transformers": "transformers, float32, padded as they come",
     "plain": "ours, torch float32, without a context",
     "torch-float32": "ours, torch float32",
@@ -49,21 +55,24 @@ ROWS = {
 LENGTHS = ("16", "64", "128", "256", "mixed", "query")
 # Capability names as torch reports them: x86 with native bf16 products, Arm with the bf16 extension.
 NATIVE_BF16 = ("avx512_bf16", "amx_bf16", "bf16")
-PADDED_TOKENS, QUERIES, BATCH, RUNS = 2_048, 16, 32, 3
+SIZE, BATCH, RUNS, THREADS = 2_048, 32, 3, (1, 2)
+# Padded tokens of one text of the mixed ones, and of one query with all that it costs beside them.
+MIXED, QUERY = 64, 128
+BACKENDS = ("torch", *RUNTIMES)
 Subject = Callable[[Sequence[str]], object]
 
 
-def texts_of(length: str, encoder: ContextualEncoder) -> list[str]:
-    """Texts of that many tokens; mixed ones as they come; or short queries."""
+def texts_of(length: str, encoder: ContextualEncoder, size: int) -> list[str]:
+    """Texts of that many tokens, `size` in all; about as many mixed ones as they come; or short queries."""
     pool = generic_texts()
     if length == "mixed":
-        return list(pool[:BATCH])
+        return list(pool[: max(2, size // MIXED)])
     if length == "query":
-        return [" ".join(text.split()[:8]) for text in pool[:QUERIES]]
+        return [" ".join(text.split()[:8]) for text in pool[: max(1, size // QUERY)]]
     tokenizer, count = encoder.tokenizer.backend_tokenizer, int(length)
     words = " ".join(pool).split()
     texts = []
-    for start in range(PADDED_TOKENS // count):
+    for start in range(max(1, size // count)):
         begun = words[start * 31 : start * 31 + count]
         rows = tokenizer.encode_batch_fast([" ".join(begun[:end]) for end in range(1, len(begun) + 1)])
         fitting = [end for end, row in enumerate(rows, 1) if len(row.ids) <= count and not row.overflowing]
@@ -77,9 +86,8 @@ def ours(name: str) -> Subject | None:
         encoder = ContextualEncoder.from_pretrained("minilm", device="cpu", dtype="float32")
         return lambda texts: encoder.biencoder_vectors(texts, "")
     backend, precision = name.split("-")
-    capabilities = torch.cpu.get_capabilities()
-    if name == "torch-bfloat16" and not any(capabilities.get(flag) for flag in NATIVE_BF16):
-        return None  # it would run, many times slower than float32
+    if name == "torch-bfloat16" and not has_native_bf16():
+        return None
     try:
         encoder = ContextualEncoder.from_pretrained("minilm", "cpu", backend=backend, precision=precision)
     except DeviceError:
@@ -88,9 +96,23 @@ def ours(name: str) -> Subject | None:
     return lambda texts: encoder.encode_documents(texts, context)
 
 
+def has_native_bf16() -> bool:
+    """Whether torch in bfloat16 is not many times slower than in float32 here."""
+    capabilities = torch.cpu.get_capabilities()
+    return any(capabilities.get(flag) for flag in NATIVE_BF16)
+
+
 def peer() -> Subject:
     """sentence-transformers as it comes, in float32 on the CPU."""
     model = SentenceTransformer(str(minilm_folder()), device="cpu")
+    return lambda texts: model.encode(list(texts), batch_size=BATCH, show_progress_bar=False)
+
+
+def peer_bf16() -> Subject | None:
+    """The same in bfloat16; None where the processor has no such arithmetic."""
+    if not has_native_bf16():
+        return None
+    model = SentenceTransformer(str(minilm_folder()), device="cpu", model_kwargs={"dtype": torch.bfloat16})
     return lambda texts: model.encode(list(texts), batch_size=BATCH, show_progress_bar=False)
 
 
@@ -114,18 +136,25 @@ def transformers() -> Subject:
     return embed
 
 
+def subject_of(name: str) -> Subject | None:
+    """A row of the table; None where the processor has no such arithmetic."""
+    others: dict[str, Callable[[], Subject | None]] = {PEER: peer, PEER_BF16: peer_bf16, "transformers": transformers}
+    return others[name]() if name in others else ours(name)
+
+
 def subjects_of(names: Sequence[str]) -> dict[str, Subject]:
     """The peer and these rows, without those that this processor cannot compute."""
-    others = {PEER: peer, "transformers": transformers}
-    loaded = {name: others[name]() if name in others else ours(name) for name in dict.fromkeys((PEER, *names))}
+    loaded = {name: subject_of(name) for name in dict.fromkeys((PEER, *names))}
     return {name: subject for name, subject in loaded.items() if subject is not None}
 
 
-def shares(subjects: Mapping[str, Subject], texts: Sequence[str], one_by_one: bool, threads: int) -> dict[str, float]:
+def shares(
+    subjects: Mapping[str, Subject], texts: Sequence[str], one_by_one: bool, threads: int, runs: int
+) -> dict[str, float]:
     """What every subject takes, as a share of what the peer takes."""
     clock = time.process_time if threads == 1 else time.perf_counter
     seconds: dict[str, list[float]] = {name: [] for name in subjects}
-    for run in range(RUNS + 1):
+    for run in range(runs + 1):
         for name, embed in subjects.items():
             begun = clock()
             for part in [[text] for text in texts] if one_by_one else [texts]:
@@ -146,8 +175,37 @@ def cosines(subjects: Sequence[str]) -> dict[str, float]:
         return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
     exact = unit("torch", "float32")
-    ours = [name for name in subjects if "-" in name and name != PEER]
+    ours = [name for name in subjects if name.startswith(tuple(f"{backend}-" for backend in BACKENDS))]
     return {name: round(float((unit(*name.split("-")) * exact).sum(axis=1).mean()), 5) for name in ours}
+
+
+def memory_here(name: str, size: int) -> float:
+    """The most that this process held while it loaded that row and embedded, in MB, over what it held before."""
+    torch.set_num_threads(1)
+    # Cut by words: a model that is loaded for its tokenizer would leave memory behind for the next.
+    texts = [" ".join(text.split()[:45]) for text in generic_texts()[: max(1, size // MIXED)]]
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak is counted from here
+    before = _peak_mb()
+    subject = subject_of(name)
+    assert subject is not None
+    subject(texts)
+    return _peak_mb() - before
+
+
+def _peak_mb() -> float:
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(status["VmHWM"].split()[0]) / 1024
+
+
+def memory(names: Sequence[str], size: int) -> dict[str, int]:
+    """What each row holds in a process of its own, in MB."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    found = {}
+    for name in names:
+        command = [sys.executable, __file__, "--memory-of", name, "--size", str(size)]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
+        found[name] = round(float(done.stdout.splitlines()[-1]))
+    return found
 
 
 def machine() -> dict[str, Any]:
@@ -166,19 +224,47 @@ def machine() -> dict[str, Any]:
 
 def table(result: dict[str, Any]) -> str:
     """One row for each way to embed, one column for each length of the texts."""
-    lines = []
+    lines, held = [], result.get("memory_mb", {})
     for threads, columns in result["shares"].items():
         lengths = list(columns)
         names = {"query": "one query", "mixed": "mixed"}
-        heads = [names.get(length, f"{length} tokens") for length in lengths]
-        lines += ["", f"| {threads} thread{'' if threads == '1' else 's'} | {' | '.join(heads)} | cosine |"]
-        lines.append("|---" * (len(lengths) + 2) + "|")
+        heads = [names.get(length, f"{length} tokens") for length in lengths] + [
+            "cosine",
+            *(["memory"] if held else []),
+        ]
+        lines += ["", f"| {threads} thread{'' if threads == '1' else 's'} | {' | '.join(heads)} |"]
+        lines.append("|---" * (len(heads) + 1) + "|")
         for name, label in ROWS.items():
             if name in columns[lengths[0]]:
                 cells = [f"{columns[length][name]:.2f}" for length in lengths]
                 cosine = result["cosines"].get(name)
-                lines.append(f"| {label} | {' | '.join(cells)} | {'' if cosine is None else f'{cosine:.4f}'} |")
+                cells.append("" if cosine is None else f"{cosine:.4f}")
+                cells += [f"{held[name]} MB"] if held else []
+                lines.append(f"| {label} | {' | '.join(cells)} |")
     return "\n".join(lines).strip()
+
+
+def measure(arguments: argparse.Namespace) -> dict[str, Any]:
+    """All that was asked for."""
+    here, subjects = machine(), subjects_of(arguments.rows)
+    encoder = ContextualEncoder.from_pretrained("minilm", "cpu")
+    texts = {length: texts_of(length, encoder, arguments.size) for length in arguments.lengths}
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for threads in dict.fromkeys(arguments.threads):
+        torch.set_num_threads(threads)
+        found[str(threads)] = {
+            length: shares(subjects, given, length == "query", threads, arguments.runs)
+            for length, given in texts.items()
+        }
+    return {
+        "machine": here,
+        "size": arguments.size,
+        "runs": arguments.runs,
+        "left_out": [name for name in arguments.rows if name not in subjects],
+        "shares": found,
+        "cosines": cosines(list(subjects)),
+        "memory_mb": memory(list(subjects), arguments.size),
+    }
 
 
 def main() -> None:
@@ -186,32 +272,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
     parser.add_argument("--lengths", nargs="+", choices=LENGTHS, default=LENGTHS)
-    parser.add_argument("--threads", nargs="+", type=int, default=[1, torch.get_num_threads()])
+    parser.add_argument("--threads", nargs="+", type=int, default=THREADS)
+    parser.add_argument("--size", type=int, default=SIZE, help="padded tokens of all texts of one length")
+    parser.add_argument("--runs", type=int, default=RUNS)
     parser.add_argument("--output", type=Path)
     parser.add_argument("--table", type=Path, help="print this result as Markdown")
+    parser.add_argument("--memory-of", choices=ROWS, help="memory of one row in this process, printed in MB")
     arguments = parser.parse_args()
-    if arguments.table:
+    if arguments.memory_of:
+        print(memory_here(arguments.memory_of, arguments.size))
+    elif arguments.table:
         print(table(json.loads(arguments.table.read_text(encoding="utf-8"))))
-        return
-    if arguments.output is None:
+    elif arguments.output:
+        result = measure(arguments)
+        arguments.output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        print(table(result))
+    else:
         parser.error("give --output; or --table alone")
-    here = machine()
-    subjects = subjects_of(arguments.rows)
-    found: dict[str, dict[str, dict[str, float]]] = {}
-    for threads in dict.fromkeys(arguments.threads):
-        torch.set_num_threads(threads)
-        found[str(threads)] = {
-            length: shares(
-                subjects,
-                texts_of(length, ContextualEncoder.from_pretrained("minilm", "cpu")),
-                length == "query",
-                threads,
-            )
-            for length in arguments.lengths
-        }
-    result = {"machine": here, "runs": RUNS, "shares": found, "cosines": cosines(list(subjects))}
-    arguments.output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    print(table(result))
 
 
 if __name__ == "__main__":

@@ -320,6 +320,12 @@ def test_the_tables_of_what_a_context_costs_are_the_committed_result(monkeypatch
 
 
 @NEEDS_RESULTS
+def test_the_table_of_what_makes_joint_cheaper_is_the_committed_result(monkeypatch):
+    page = TEXTS[ROOT / "docs" / "models.md"]
+    assert "\n".join(table_of("joint_cost", "joint_cost", monkeypatch)) in page
+
+
+@NEEDS_RESULTS
 def test_the_table_of_one_query_is_the_committed_result(monkeypatch):
     page = TEXTS[ROOT / "docs" / "speed.md"]
     assert "\n".join(table_of("query_latency", "query_latency", monkeypatch)) in page

@@ -8,6 +8,7 @@ Axes: B texts, L tokens, N context vectors, H heads, D head width.
 """
 
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -68,12 +69,14 @@ def _cascades(context: LayerContext, texts: TextHeads) -> bool:
     """Whether the cascade computes this: the kernel it needs is the CPU's, and gives softmax sums without a gradient.
 
     Only in inference mode: with gradient caching, passes with and without gradients must round alike. An exported graph
-    must not contain it either, since torch decomposes the kernel into operations that do not give the sums.
+    must not contain it either, since torch decomposes the kernel into operations that do not give the sums. A version
+    of torch without the kernel computes by the concatenation.
     """
     traced = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
     inference = torch.is_inference_mode_enabled() and texts.dropout == 0
     on_cpu = texts.queries.device.type == "cpu"
-    return inference and on_cpu and not traced and context.keys.shape[0] == 1
+    shared = context.keys.shape[0] == 1
+    return inference and on_cpu and not traced and shared and _kernel_is_as_expected()
 
 
 def attend_to_concatenation(context: LayerContext, texts: TextHeads, strength: Tensor) -> Tensor:
@@ -119,8 +122,24 @@ def _attend_with_log_sum(
     """Return the attention (B, H, L, D), and the logarithms of the softmax sums (B, H, L) in float32 or wider."""
     if mask is not None and mask.dtype == torch.bool:
         mask = torch.zeros_like(mask, dtype=queries.dtype).masked_fill_(~mask, -torch.inf)
-    # What `scaled_dot_product_attention` calls on a CPU; no public function of torch returns the sums.
+    # What `scaled_dot_product_attention` calls on a CPU; no public function of torch returns the sums. Since it is
+    # private, `_kernel_is_as_expected` tries it first.
     attended, log_sum = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
         queries, keys, values, attn_mask=mask, scale=scaling
     )
     return attended, log_sum
+
+
+@cache
+def _kernel_is_as_expected() -> bool:
+    """Whether this version of torch has the kernel, with the signature and the results that the cascade relies on."""
+    queries = torch.linspace(-2, 2, 12, dtype=torch.float32, device="cpu").view(1, 1, 3, 4)
+    keys, values = queries.flip(2), queries.flip(3)
+    mask = torch.tensor([True, True, False], device="cpu").expand(1, 1, 3, 3)
+    logits = (0.3 * queries @ keys.mT).masked_fill(~mask, -torch.inf)
+    expected = torch.softmax(logits, dim=-1) @ values, torch.logsumexp(logits, dim=-1)
+    try:
+        found = _attend_with_log_sum(queries, keys, values, mask, 0.3)
+        return all(a.shape == b.shape and torch.allclose(a, b, atol=1e-4) for a, b in zip(found, expected, strict=True))
+    except (AttributeError, TypeError, ValueError, RuntimeError):  # it is not there, or takes or returns something else
+        return False

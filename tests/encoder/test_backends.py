@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from tiny import CORPUS, QUERIES
 
 from cde_retrievers import ContextualEncoder
 from cde_retrievers.context.generic import generic_texts
-from cde_retrievers.encoder.backends import onnx_runtime
+from cde_retrievers.encoder.backends import exports, onnx_runtime, runtime
 from cde_retrievers.encoder.backends.exports import Export
 from cde_retrievers.encoder.backends.onnx_runtime import OnnxRuntime
 from cde_retrievers.encoder.backends.record import read_record
@@ -26,6 +27,8 @@ from cde_retrievers.errors import (
     ContextMismatchError,
     DeviceError,
     MissingDependencyError,
+    PathInUseError,
+    WriteError,
 )
 
 TEXTS = [*CORPUS, *QUERIES, "", "a " * 100]
@@ -141,9 +144,9 @@ def test_several_processes_compute_in_the_same_backend(backend, load):
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_as_many_threads_as_torch_uses(backend, load, monkeypatch):
     encoder, asked = load(backend), []
-    runtime = RUNTIMES[backend]
-    load_file = type(runtime).load
-    monkeypatch.setattr(type(runtime), "load", lambda *given: asked.append(given[-1]) or load_file(*given))
+    kind = type(RUNTIMES[backend])
+    load_file = kind.load
+    monkeypatch.setattr(kind, "load", lambda *given: asked.append(given[-1]) or load_file(*given))
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(before + 1)
@@ -286,6 +289,48 @@ def test_a_model_that_cannot_be_exported(saved, tmp_path, monkeypatch):
     assert list((tmp_path / "cde_retrievers_exports").iterdir()) == []
 
 
+@needs("onnx")
+@pytest.mark.parametrize("wrong", ["the first token alone", "not a number"])
+def test_an_export_that_computes_other_vectors_is_refused(wrong, saved, tmp_path, monkeypatch):
+    stage = ContextualEncoder.from_pretrained(saved, device="cpu", dtype="float32").copy_model().first_stage
+
+    def run(input_ids, attention_mask):
+        if wrong == "not a number":
+            return np.full((len(input_ids), 32), np.nan, dtype=np.float32)
+        with torch.no_grad():
+            return stage.pooled(torch.from_numpy(input_ids[:, :1]), torch.from_numpy(attention_mask[:, :1])).numpy()
+
+    monkeypatch.setattr(OnnxRuntime, "export", lambda *_: None)
+    monkeypatch.setattr(OnnxRuntime, "load", lambda *_: run)
+    with pytest.raises(ConfigurationError, match=r"computes other vectors.*use backend='torch'"):
+        ContextualEncoder.from_pretrained(saved, backend="onnx", cache_folder=tmp_path)
+    assert list((tmp_path / "cde_retrievers_exports").iterdir()) == []
+
+
+@needs("onnx")
+def test_a_cache_folder_that_is_a_file(saved, tmp_path):
+    (tmp_path / "file").write_text("not ours")
+    with pytest.raises((WriteError, PathInUseError), match="file"):
+        ContextualEncoder.from_pretrained(saved, backend="onnx", cache_folder=tmp_path / "file")
+    assert (tmp_path / "file").read_text() == "not ours"
+
+
+def test_where_the_cache_of_the_user_is(tmp_path, monkeypatch):
+    monkeypatch.setattr(Path, "home", lambda: tmp_path / "home")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert exports.user_cache() == tmp_path / "cache"
+    for ignored in ("", "relative"):
+        monkeypatch.setenv("XDG_CACHE_HOME", ignored)
+        assert exports.user_cache() == tmp_path / "home" / ".cache"
+
+    def homeless():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", homeless)
+    with pytest.raises(ConfigurationError, match="cache_folder=, or set XDG_CACHE_HOME"):
+        exports.user_cache()
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -324,6 +369,16 @@ def test_a_processor_without_bfloat16(monkeypatch):
 def test_a_backend_that_is_not_installed_names_the_extra(backend, monkeypatch):
     monkeypatch.setattr(type(RUNTIMES[backend]), "runs", ("not_installed",))
     with pytest.raises(MissingDependencyError, match=rf"pip install 'cde-retrievers\[{backend}\]'"):
+        ContextualEncoder.from_pretrained("no such model", backend=backend)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_backend_that_is_installed_and_cannot_be_imported(backend, monkeypatch):
+    def fails(module):
+        raise ImportError(f"lib{module}.so: cannot open shared object file")
+
+    monkeypatch.setattr(runtime, "import_module", fails)
+    with pytest.raises(MissingDependencyError, match=r"cannot be imported \(lib.*pip install --force-reinstall"):
         ContextualEncoder.from_pretrained("no such model", backend=backend)
 
 

@@ -1,12 +1,15 @@
 """Attention to a context and a text against one softmax over both, written out in float64."""
 
+import math
 from dataclasses import replace
 
 import pytest
 import torch
+from torch.nn.functional import scaled_dot_product_attention
 from torch.testing import assert_close
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from cde_retrievers.model import context_attention
 from cde_retrievers.model.context_attention import (
     LayerContext,
     TextHeads,
@@ -17,6 +20,7 @@ from cde_retrievers.model.context_attention import (
 
 TEXTS, HEADS, TOKENS, WIDTH = 3, 2, 5, 4
 STRENGTH = torch.tensor([0.3, 1.0])
+KERNEL = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 
 
 def heads_of(texts=TEXTS, tokens=TOKENS, seed=0, spread=1.0):
@@ -146,6 +150,53 @@ def test_dropout_applies_to_context_and_text_alike():
     torch.manual_seed(0)
     assert torch.equal(found, attend_to_concatenation(context_of(), texts, STRENGTH))
     assert not torch.equal(found, attend_under(context_of(), replace(texts, dropout=0.0), STRENGTH))
+
+
+def not_there(*_, **__):
+    raise AttributeError("'_OpNamespace' 'aten' object has no attribute")
+
+
+def other_signature(query, key, value, dropout):
+    raise AssertionError("never called with the arguments that are given")
+
+
+def other_result(query, key, value, attn_mask, scale):
+    return scaled_dot_product_attention(query, key, value, attn_mask, scale=scale)
+
+
+def sums_to_another_base(query, key, value, attn_mask, scale):
+    attended, log_sum = KERNEL(query, key, value, attn_mask=attn_mask, scale=scale)
+    return attended, log_sum / math.log(2)
+
+
+def sums_laid_out_otherwise(query, key, value, attn_mask, scale):
+    attended, log_sum = KERNEL(query, key, value, attn_mask=attn_mask, scale=scale)
+    return attended, log_sum.unsqueeze(-1)
+
+
+@pytest.fixture
+def unprobed():
+    """Without what an earlier test found out about the kernel, and leaving nothing to a later one."""
+    context_attention._kernel_is_as_expected.cache_clear()
+    yield
+    context_attention._kernel_is_as_expected.cache_clear()
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize(
+    "kernel", [not_there, other_signature, other_result, sums_to_another_base, sums_laid_out_otherwise]
+)
+def test_a_torch_without_this_kernel_computes_by_the_public_function(kernel, unprobed, monkeypatch):
+    monkeypatch.setattr(torch.ops.aten, KERNEL.__name__, kernel)
+    found = attend_under(context_of(), heads_of(), STRENGTH)
+    assert torch.equal(found, attend_to_concatenation(context_of(), heads_of(), STRENGTH))
+
+
+@torch.inference_mode()
+def test_trying_the_kernel_draws_no_random_numbers(unprobed):
+    before = torch.get_rng_state()
+    assert context_attention._kernel_is_as_expected()
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 class Attention(torch.nn.Module):

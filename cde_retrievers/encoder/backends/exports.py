@@ -11,6 +11,7 @@ from cde_retrievers.context.generic import generic_texts
 from cde_retrievers.encoder.backends.record import REMEDY, ExportRecord, read_record, write_record
 from cde_retrievers.encoder.backends.runtime import Integers
 from cde_retrievers.encoder.backends.runtimes import RUNTIMES
+from cde_retrievers.encoder.backends.verification import lowest_cosine
 from cde_retrievers.encoder.cut_texts import counted_cut_texts
 from cde_retrievers.encoder.tokenizer import TextTokenizer
 from cde_retrievers.errors import CDEError, CheckpointError, ConfigurationError
@@ -24,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 _CALIBRATION_TEXTS = 300
 _CACHE = Path("cde_retrievers") / "exports"
+# Of a text's vector with that of torch. Int8 is a model of its own, so only what cannot be a model is refused.
+_LOWEST_COSINES = {"float32": 0.9999, "bfloat16": 0.99, "int8": 0.5}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +81,15 @@ class Export:
 
         Raises:
             MissingDependencyError: a library that writes them is not installed; names the extra.
-            ConfigurationError: the backend cannot export this model.
+            ConfigurationError: the backend cannot export this model, or computes other vectors than torch.
         """
         runtime = RUNTIMES[self.record.backend]
         runtime.check_export(self.record.precision)
         stage = deepcopy(self.model.first_stage).cpu().float().eval()
+        longest = self.model.config.max_length
         try:
-            runtime.export(stage, folder, self.record.precision, self.calibration, self.model.config.max_length)
+            runtime.export(stage, folder, self.record.precision, self.calibration, longest)
+            agreement = lowest_cosine(runtime.load(folder, self.record.precision, 1), stage, longest)
         except (CDEError, OSError, MemoryError):
             raise
         except Exception as error:  # the libraries raise classes of their own, and dozens of them
@@ -93,6 +98,13 @@ class Export:
                 f"this model cannot be exported to backend={runtime.name!r} with precision={self.record.precision!r} "
                 f"({reason[0]}); use backend='torch'"
             ) from error
+        # Not a number, where a vector is none, is refused too.
+        if not agreement >= _LOWEST_COSINES[self.record.precision]:
+            raise ConfigurationError(
+                f"this model cannot be exported to backend={runtime.name!r} with precision={self.record.precision!r} "
+                f"(there it computes other vectors: their cosine with those of torch is {agreement:.3f}); "
+                f"use backend='torch'"
+            )
         write_record(folder, self.record)
         write_checksums(folder)
 
@@ -106,10 +118,10 @@ class Export:
                 `$XDG_CACHE_HOME` or else `~/.cache`.
 
         Raises:
-            MissingDependencyError, ConfigurationError: as `write`.
+            MissingDependencyError, ConfigurationError: as `write`; also ConfigurationError without a home directory.
             WriteError: the cache cannot be written to.
         """
-        root = _user_cache() / _CACHE if cache_folder is None else Path(cache_folder) / "cde_retrievers_exports"
+        root = user_cache() / _CACHE if cache_folder is None else Path(cache_folder) / "cde_retrievers_exports"
         name = self.record.key()
         number = 1
         while _is_foreign(root / name):
@@ -129,8 +141,21 @@ class Export:
             return False
 
 
-def _user_cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+def user_cache() -> Path:
+    """Return the directory in which programs of this user keep what they can make again.
+
+    Raises:
+        ConfigurationError: the user has no home directory.
+    """
+    given = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    if given.is_absolute():  # others are to be ignored, as the standard of this variable says
+        return given
+    try:
+        return Path.home() / ".cache"
+    except RuntimeError as error:
+        raise ConfigurationError(
+            "there is no home directory to keep exported models in; give cache_folder=, or set XDG_CACHE_HOME"
+        ) from error
 
 
 def first_stage_fingerprint(model: ContextualModel, tokenizer: TextTokenizer) -> str:

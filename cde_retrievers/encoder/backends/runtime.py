@@ -2,12 +2,14 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cde_retrievers.errors import MissingDependencyError
 from cde_retrievers.model.first_stage import FirstStage
 from cde_retrievers.util.imports import require
 from cde_retrievers.validation.vectors import Embeddings
@@ -37,13 +39,23 @@ class Runtime(ABC):
     def check(self, precision: str) -> None:
         """Raise MissingDependencyError or DeviceError unless this runtime computes in `precision` here."""
         for module in self.runs:
-            require(module, f"backend={self.name!r}", extra=self.name)
+            self._check_import(module, f"backend={self.name!r}")
 
     def check_export(self, precision: str) -> None:
         """Raise as `check`, also if a library that writes the files is missing."""
         self.check(precision)
         for module in self.writes:
             require(module, f"exporting a model to backend={self.name!r}", extra=self.name)
+
+    def _check_import(self, module: str, what: str) -> None:
+        require(module, what, extra=self.name)
+        try:
+            import_module(module)
+        except ImportError as error:  # it is there, and a library of the system, or another version of NumPy, is not
+            raise MissingDependencyError(
+                f"{what} needs {module}, which is installed but cannot be imported ({error}); install it again: "
+                f"pip install --force-reinstall {module}, or use backend='torch'"
+            ) from error
 
     def versions(self) -> dict[str, str]:
         """Return the versions of the libraries that a file depends on, by name."""

@@ -24,6 +24,7 @@ class ExportedStage(nn.Module):
 
     Raises:
         CheckpointError: the backend cannot read the export.
+        DeviceError, MissingDependencyError: the backend does not run here.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -51,8 +52,12 @@ class ExportedStage(nn.Module):
         return self._graphs[key]
 
     def _loaded(self, threads: int) -> Graph:
+        runtime = RUNTIMES[self.record.backend]
+        runtime.check(self.record.precision)
         try:
-            return RUNTIMES[self.record.backend].load(self.folder, self.record.precision, threads)
+            return runtime.load(self.folder, self.record.precision, threads)
+        except MemoryError:
+            raise
         except Exception as error:  # the libraries raise classes of their own
             raise CheckpointError(
                 f"backend {self.record.backend!r} cannot load {self.folder} ({error}), which was written with "
