@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -397,3 +398,23 @@ def test_usage_statistics_are_not_sent():
     environment = {name: value for name, value in os.environ.items() if name != "NNCF_CI"}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "MagicMock False"
+
+
+@needs("openvino")
+@pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="needs signals")
+def test_a_signal_finds_the_process_alive_after_models_were_dropped_in_the_order_of_their_loading(load, cache, saved):
+    load("openvino")  # exports it
+    code = (
+        "import os, signal, sys; from cde_retrievers import ContextualEncoder\n"
+        "options = {'device': 'cpu', 'backend': 'openvino', 'cache_folder': sys.argv[2]}\n"
+        "first, second = (ContextualEncoder.from_pretrained(sys.argv[1], **options) for _ in range(2))\n"
+        "context = first.fit_context(['a text', 'another text'])\n"
+        "first.encode_queries(['a query'], context), second.encode_queries(['a query'], context)\n"
+        "del first; del second\n"
+        "signal.signal(signal.SIGUSR1, lambda *_: print('alive'))\n"
+        "os.kill(os.getpid(), signal.SIGUSR1)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(saved), str(cache)], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "alive\n"), done.stderr

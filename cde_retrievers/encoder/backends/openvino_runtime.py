@@ -5,11 +5,13 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
+from functools import cache
 from importlib import import_module
 from io import StringIO
 from pathlib import Path
 from threading import Lock
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -37,12 +39,10 @@ class OpenVinoRuntime(Runtime):
     def check(self, precision: str) -> None:
         """As `Runtime.check`."""
         super().check(precision)
-        if precision == "bfloat16":
-            core = import_module("openvino").Core()
-            if "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-                raise DeviceError(
-                    "this processor has no bfloat16 arithmetic that OpenVINO uses; use precision='float32' or 'int8'"
-                )
+        if precision == "bfloat16" and "BF16" not in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+            raise DeviceError(
+                "this processor has no bfloat16 arithmetic that OpenVINO uses; use precision='float32' or 'int8'"
+            )
 
     def export(
         self, stage: FirstStage, folder: Path, precision: str, calibration: Sequence[Integers], longest: int
@@ -50,7 +50,7 @@ class OpenVinoRuntime(Runtime):
         """As `Runtime.export`."""
         openvino = import_module("openvino")
         write_onnx(stage, folder / _SOURCE, longest)
-        model = openvino.Core().read_model(folder / _SOURCE)
+        model = _core().read_model(folder / _SOURCE)
         if precision == "int8":
             model = _quantised(model, calibration)
         openvino.save_model(model, folder / _FILE, compress_to_fp16=False)
@@ -63,7 +63,7 @@ class OpenVinoRuntime(Runtime):
             "INFERENCE_PRECISION_HINT": _HINTS[precision],
             "NUM_STREAMS": "1",
         }
-        compiled = import_module("openvino").Core().compile_model(folder / _FILE, "CPU", settings)
+        compiled = _core().compile_model(folder / _FILE, "CPU", settings)
         lock = Lock()
 
         def run(input_ids: Integers, attention_mask: Integers) -> Embeddings:
@@ -72,6 +72,17 @@ class OpenVinoRuntime(Runtime):
             return vectors
 
         return run
+
+
+@cache
+def _core() -> Any:
+    """Return the process' one `openvino.Core`, which lives as long as it.
+
+    Each that runs on a CPU gives signals a stack, and frees it when it ends. Of two that end in the order in which they
+    were made, the second restores the stack that the first has freed, and the next signal, such as Ctrl-C, kills the
+    process (OpenVINO 2026.4).
+    """
+    return import_module("openvino").Core()
 
 
 def _quantised(model: object, calibration: Sequence[Integers]) -> object:
