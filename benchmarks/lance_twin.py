@@ -23,7 +23,6 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import lance
 import pyarrow as pa
 from filtered_search import WIDTH, Documents, Drawn, metadata_of
 
@@ -89,6 +88,8 @@ def in_turns(works: dict[str, Callable[[], Any]]) -> dict[str, float]:
 
 def measure(folder: Path, rows: int) -> dict[str, dict[str, float]]:
     """Build both, and time what is done with them, in milliseconds except where it says otherwise."""
+    import lance  # here, so that a result can be shown without it
+
     embedder: Any = Drawn()
     ours, theirs, documents = folder / "ours", folder / "lance", Documents(rows)
     reader = pa.RecordBatchReader.from_batches(SCHEMA, batches(documents))
@@ -127,6 +128,8 @@ def measure(folder: Path, rows: int) -> dict[str, dict[str, float]]:
 
 def add_one(engine: str, folder: Path) -> None:
     """Open an index and add a document, for `synced`."""
+    import lance
+
     embedder: Any = Drawn()
     if engine == "ours":
         ContextualIndex.open(folder / engine, embedder).add([another(0)], show_progress=False)

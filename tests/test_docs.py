@@ -326,6 +326,20 @@ def test_the_table_of_what_makes_joint_cheaper_is_the_committed_result(monkeypat
 
 
 @NEEDS_RESULTS
+def test_the_table_of_the_twin_on_lance_is_the_committed_result(monkeypatch):
+    page, result = TEXTS[ROOT / "docs" / "index.md"], result_of("lance_twin")
+    assert "\n".join(table_of("lance_twin", "lance_twin", monkeypatch)) in page
+    searches = [
+        both["lance"] / both["ours"]
+        for tasks in result["sizes"].values()
+        for task, both in tasks.items()
+        if "search" in task
+    ]
+    assert 3.5 < min(searches) < max(searches) < 31, "four to thirty times as long"
+    assert result["synced"]["lance"] == 0
+
+
+@NEEDS_RESULTS
 def test_the_table_of_one_query_is_the_committed_result(monkeypatch):
     page = TEXTS[ROOT / "docs" / "speed.md"]
     assert "\n".join(table_of("query_latency", "query_latency", monkeypatch)) in page
