@@ -117,7 +117,7 @@ def measure(folder: Path, rows: int) -> dict[str, Any]:
     faiss.omp_set_num_threads(1)
     embedder: Any = Drawn()
     ContextualIndex.build(Documents(rows), embedder, folder / "index", show_progress=False)
-    table = database(folder / "metadata.sqlite", rows)
+    connection = database(folder / "metadata.sqlite", rows)
     before = private_memory()
     index = ContextualIndex.open(folder / "index", embedder)
     opened = private_memory()
@@ -151,7 +151,7 @@ def measure(folder: Path, rows: int) -> dict[str, Any]:
             "ours": lambda: ours(query_filter),  # noqa: B023
             "rows": lambda: index._current.snapshot.searchable_rows(query_filter),  # noqa: B023
             "faiss": lambda: flat.search(query, K, params=parameters),  # noqa: B023
-            "sqlite": lambda: table.execute(f"SELECT row FROM documents WHERE {condition}").fetchall(),  # noqa: B023
+            "sqlite": lambda: connection.execute(f"SELECT row FROM documents WHERE {condition}").fetchall(),  # noqa: B023
         }
         times = [{each: milliseconds(work) for each, work in works.items()} for _ in range(TIMES)]
         result["filters"][name] = {
@@ -162,7 +162,7 @@ def measure(folder: Path, rows: int) -> dict[str, Any]:
     return result
 
 
-def table_of(result: dict[str, Any]) -> str:
+def table(result: dict[str, Any]) -> str:
     """One row per filter, in milliseconds."""
     lines = [
         "| filter | rows that pass | first | a query | the filter alone | faiss, rows given | SQLite, rows alone |",
@@ -182,13 +182,13 @@ def main() -> None:
     parser.add_argument("--table", type=Path)
     arguments = parser.parse_args()
     if arguments.table is not None:
-        print(table_of(json.loads(arguments.table.read_text(encoding="utf-8"))))
+        print(table(json.loads(arguments.table.read_text(encoding="utf-8"))))
         return
     with tempfile.TemporaryDirectory() as folder:
         result = measure(Path(folder), arguments.rows)
     if arguments.output is not None:
         arguments.output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    print(table_of(result))
+    print(table(result))
 
 
 if __name__ == "__main__":

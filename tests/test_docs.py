@@ -340,6 +340,15 @@ def test_the_table_of_the_twin_on_lance_is_the_committed_result(monkeypatch):
 
 
 @NEEDS_RESULTS
+def test_the_table_of_filters_is_the_committed_result(monkeypatch):
+    page, result = TEXTS[ROOT / "docs" / "results.md"], result_of("filtered_search")
+    assert "\n".join(table_of("filtered_search", "filtered_search", monkeypatch)) in page
+    assert f"a query takes {result['unfiltered, ms']:.0f} ms" in flowing(page)
+    year = result["filters"]["a year"]
+    assert f"in {year['ours']:.0f} ms, the first time in {year['first']:.0f} ms" in TEXTS[ROOT / "docs" / "index.md"]
+
+
+@NEEDS_RESULTS
 def test_the_table_of_one_query_is_the_committed_result(monkeypatch):
     page = TEXTS[ROOT / "docs" / "speed.md"]
     assert "\n".join(table_of("query_latency", "query_latency", monkeypatch)) in page
