@@ -23,6 +23,7 @@ from cde_retrievers.retrieval.document import Metadata
 LONG = -1
 """Code of a value that is too long to be kept a second time, and is read from its document."""
 _MAX_LENGTH = 256  # characters of JSON
+_encoded = json.JSONEncoder(separators=(",", ":")).encode
 Range = tuple[int, int]
 
 
@@ -46,8 +47,12 @@ class Values:
         return len(self.ends)
 
     def __getitem__(self, place: int) -> Any:
+        return json.loads(self.as_json(place))
+
+    def as_json(self, place: int) -> bytes:
+        """Return a value as JSON."""
         start = int(self.ends[place - 1]) if place else 0
-        return json.loads(self.json[start : int(self.ends[place]) - 1].tobytes())
+        return self.json[start : int(self.ends[place]) - 1].tobytes()
 
     def between(self, start: int, stop: int) -> list[Any]:
         """Return the values from one place up to another; much faster than one by one."""
@@ -157,26 +162,29 @@ class _Field:
         return LONG if value is None else self._codes.setdefault(value, len(self._codes))
 
     def extend(self, rows: NDArray[np.int64], codes: NDArray[np.int32], values: Values) -> None:
+        values.between(0, len(values))  # what is no JSON must not be copied
         used, inverse = np.unique(codes, return_inverse=True)
-        known = [self.code(None if place == LONG else _as_json(values[place])) for place in used.tolist()]
+        known = [self.code(None if place == LONG else values.as_json(place)) for place in used.tolist()]
         self.rows.frombytes(rows.astype(np.intc).tobytes())
         self.codes.frombytes(np.array(known, dtype=np.intc)[inverse].tobytes())
 
     def column(self, rows: int) -> Column:
-        kinds = [(_kind(value), value, text) for text in self._codes for value in [json.loads(text)]]
-        order = sorted(range(len(kinds)), key=lambda code: kinds[code][:2] if kinds[code][0] < _OTHER else (_OTHER, 0))
+        known = list(self._codes)
+        found = json.loads(b"[" + b",".join(known) + b"]")
+        kinds = [_kind(value) for value in found]
+        order = sorted(range(len(known)), key=lambda code: (kinds[code], 0 if kinds[code] == _OTHER else found[code]))
         renumbered = np.full(len(order) + 1, LONG, dtype=np.int32)  # the last is what LONG itself becomes
         renumbered[order] = np.arange(len(order), dtype=np.int32)
-        texts = [kinds[code][2] + b"," for code in order]
+        texts = [known[code] + b"," for code in order]
         values = Values(
             np.frombuffer(b"".join(texts), dtype=np.uint8),
             np.fromiter(accumulate(map(len, texts)), dtype=np.int64, count=len(texts)),
-            sum(kind == _NUMBER for kind, *_ in kinds),
-            sum(kind == _TEXT for kind, *_ in kinds),
+            kinds.count(_NUMBER),
+            kinds.count(_TEXT),
         )
         codes = renumbered[np.frombuffer(self.codes, dtype=np.intc)]
-        found = None if len(self.rows) == rows else np.frombuffer(self.rows, dtype=np.intc).astype(np.int32)
-        return Column(codes, found, values)
+        listed = None if len(self.rows) == rows else np.frombuffer(self.rows, dtype=np.intc).astype(np.int32)
+        return Column(codes, listed, values)
 
 
 _NUMBER, _TEXT, _OTHER = 0, 1, 2
@@ -193,7 +201,7 @@ def _as_json(value: object) -> bytes | None:
     if isinstance(value, str) and len(value) > _MAX_LENGTH:
         return None
     try:
-        text = json.dumps(value, separators=(",", ":"))
+        text = _encoded(value)
     except RecursionError:
         return None
     return text.encode("ascii") if len(text) <= _MAX_LENGTH else None

@@ -5,7 +5,8 @@ Axes: R rows, W width.
 
 import json
 import mmap
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -142,16 +143,22 @@ class Segment:
 
     def passing(self, expression: Expression) -> NDArray[np.bool_]:
         """Return which of the rows pass a filter (R,), deleted ones included."""
-        try:
-            return expression.passing(self._columns)
-        except (ValueError, TypeError, KeyError, RecursionError) as error:
-            raise DamagedFileError(
-                self._folder / COLUMNS, f"does not hold metadata of the documents: {error}"
-            ) from error
+        with self._checked_columns() as columns:
+            return expression.passing(columns)
 
     def append_columns(self, builder: ColumnsBuilder, rows: NDArray[np.int64]) -> None:
         """Append the metadata of some rows, in order."""
-        builder.extend(self._columns, rows)
+        with self._checked_columns() as columns:
+            builder.extend(columns, rows)
+
+    @contextmanager
+    def _checked_columns(self) -> Iterator[Columns]:
+        """Give the metadata by field; what is found wrong with them only now is a DamagedFileError too."""
+        try:
+            yield self._columns
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            path = self._folder / COLUMNS
+            raise DamagedFileError(path, f"does not hold the metadata of its documents: {error}") from error
 
     @cached_property
     def _columns(self) -> Columns:

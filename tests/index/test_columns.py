@@ -171,3 +171,6 @@ def test_values_that_are_not_as_listed_are_an_error_that_names_the_file(index):
     with pytest.raises(IndexFileError, match=r"columns\.safetensors.*salvage=True"):
         opened.ids({"one": {"$contains": "a"}})
     assert opened.ids({"year": 2001}) == expected
+    opened.delete(["d0"])
+    with pytest.raises(IndexFileError, match=r"columns\.safetensors.*salvage=True"):
+        opened.optimize()
