@@ -427,7 +427,7 @@ def test_a_damaged_manifest_of_an_interrupted_build_is_set_aside_with_all_that_w
     damaged = staged.read_bytes()[:100]
     staged.write_bytes(damaged)
     written = {file.relative_to(path): file.read_bytes() for file in path.glob("*/*/*")}
-    assert len(written) == (2 if after == 0 else 10)
+    assert len(written) == (2 if after == 0 else 12)
     index = ContextualIndex.build(CORPUS, BagOfWords(), path)
     assert [hit.text for hit in index.search(CORPUS[:2], k=1)[1]] == [CORPUS[1]]
     assert "must start over" in caplog.text
