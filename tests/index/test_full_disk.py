@@ -190,9 +190,8 @@ def test_the_old_generation_goes_only_after_the_new_one_is_on_the_device(tmp_pat
     monkeypatch.setattr(os, "unlink", removed)
     monkeypatch.setattr(os, "fsync", synced)
     monkeypatch.setattr(os, "replace", served)
-    old = {"vectors.safetensors", "documents.jsonl", "lines.json", "columns.safetensors", "context.json"} | {
-        "postings.safetensors"
-    }
+    names = ("vectors", "columns", "postings")
+    old = {*(f"{name}.safetensors" for name in names), "documents.jsonl", "lines.json", "context.json"}
     for change in (index.optimize, lambda: index.refit(seed=1), lambda: index.delete(index.ids()[:80])):
         index.add(["a purple whale"])
         events.clear()
@@ -200,7 +199,7 @@ def test_the_old_generation_goes_only_after_the_new_one_is_on_the_device(tmp_pat
         at = events.index(("served", ""))
         assert old.isdisjoint(name for what, name in events[:at] if what == "removed")
         assert ("synced", "index") in events[at : events.index(next(e for e in events[at:] if e[1] in old))]
-        assert {("synced", f"{name}.safetensors") for name in ("vectors", "postings", "columns")} <= set(events[:at])
+        assert {("synced", f"{name}.safetensors") for name in names} <= set(events[:at])
 
 
 @pytest.fixture
