@@ -11,13 +11,11 @@ in turn; a ratio is the median of those of every turn. bfloat16 is measured wher
 import argparse
 import json
 import platform
-import statistics
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+from cost_of_context import Work, ratios
 from torch import Tensor
 
 from cde_retrievers import ContextualModel
@@ -30,8 +28,6 @@ TOKENS = (64, 256)
 LAYERS, BATCH, TURNS = 5, 4, 2
 # Capability names as torch reports them: x86 with native bf16 products, Arm with the bf16 extension.
 NATIVE_BF16 = ("avx512_bf16", "amx_bf16", "bf16")
-
-Work = Callable[[], Tensor]
 
 
 def part_of_v2() -> ContextualModel:
@@ -84,21 +80,6 @@ def in_bf16(tokens: int) -> dict[str, Work]:
     if not any(capabilities.get(flag) for flag in NATIVE_BF16):
         return {}
     return {"bfloat16": work_of(part_of_v2().bfloat16(), CONTEXTS[0], tokens, BATCH)}
-
-
-def ratios(timed: dict[str, Work], turns: int) -> dict[str, float]:
-    """The processor time of each over that of `plain`: the median over turns, after one that does not count."""
-    found: dict[str, list[float]] = {name: [] for name in timed}
-    for turn in range(turns + 1):
-        seconds = {}
-        for name, work in timed.items():
-            begun = time.process_time()
-            work()
-            seconds[name] = time.process_time() - begun
-        for name, taken in found.items():
-            if turn:
-                taken.append(seconds[name] / seconds["plain"])
-    return {name: round(statistics.median(taken), 2) for name, taken in found.items()}
 
 
 def table(result: dict[str, Any]) -> str:

@@ -22,7 +22,7 @@ class Expression(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Every:
+class Conjunction:
     """Passes what all parts pass."""
 
     parts: Sequence[Expression]
@@ -36,7 +36,7 @@ class Every:
 
 
 @dataclass(frozen=True, slots=True)
-class Some:
+class Disjunction:
     """Passes what at least one part passes."""
 
     parts: Sequence[Expression]
@@ -50,7 +50,7 @@ class Some:
 
 
 @dataclass(frozen=True, slots=True)
-class Denied:
+class Negation:
     """Passes what its part does not pass."""
 
     part: Expression

@@ -22,7 +22,16 @@ import numpy as np
 
 from cde_retrievers.errors import FilterError, shown
 from cde_retrievers.index.columns import Columns
-from cde_retrievers.index.conditions import OPERATORS, AnyOf, Comparison, Denied, Every, Exists, Expression, Some
+from cde_retrievers.index.conditions import (
+    OPERATORS,
+    AnyOf,
+    Comparison,
+    Conjunction,
+    Disjunction,
+    Exists,
+    Expression,
+    Negation,
+)
 from cde_retrievers.retrieval.document import MAX_DEPTH, Document, as_plain
 from cde_retrievers.validation.signatures import is_iterable
 
@@ -92,22 +101,22 @@ def _conditions(query_filter: Filter) -> Iterator[tuple[str, Any]]:
 
 def _compile_entry(key: str, value: Any) -> Expression:
     if key == "$and":
-        return Every([_compile(part) for part in _parts(key, value)])
+        return Conjunction([_compile(part) for part in _parts(key, value)])
     if key == "$or":
-        return Some([_compile(part) for part in _parts(key, value)])
+        return Disjunction([_compile(part) for part in _parts(key, value)])
     if key == "$not":
-        return Denied(_compile(_part(key, value)))
+        return Negation(_compile(_part(key, value)))
     if not isinstance(key, str) or key.startswith("$"):
         raise FilterError(f"{shown(key)} is neither a field nor one of '$and', '$or', '$not'")
     if isinstance(value, Mapping) and any(isinstance(name, str) and name.startswith("$") for name in value):
-        return Every([_condition(key, operator, wanted) for operator, wanted in value.items()])
+        return Conjunction([_condition(key, operator, wanted) for operator, wanted in value.items()])
     if isinstance(value, Mapping) and value and all(isinstance(name, str) and f"${name}" in _KNOWN for name in value):
         raise FilterError(f"operators begin with a dollar sign: write '${next(iter(value))}' in the filter on {key!r}")
     return _condition(key, "$eq", value)
 
 
 def _compile(part: Filter) -> Expression:
-    return Every([_compile_entry(key, value) for key, value in part.items()])
+    return Conjunction([_compile_entry(key, value) for key, value in part.items()])
 
 
 def _condition(field: str, operator: str, wanted: Any) -> Expression:
@@ -121,7 +130,7 @@ def _condition(field: str, operator: str, wanted: Any) -> Expression:
     if operator not in _KNOWN:
         raise FilterError(f"operator {shown(operator)} on {field!r} is unknown; use one of {sorted(_KNOWN)}")
     if operator in ("$ne", "$nin"):
-        return Denied(_condition(field, "$eq" if operator == "$ne" else "$in", wanted))
+        return Negation(_condition(field, "$eq" if operator == "$ne" else "$in", wanted))
     if operator == "$in":
         if not _is_list(wanted):
             raise FilterError(f"{operator!r} on {field!r} takes a list of values, found {shown(wanted)}")
