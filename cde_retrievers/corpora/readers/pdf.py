@@ -6,6 +6,7 @@ from typing import Any, BinaryIO
 from cde_retrievers.corpora.decoding import too_long
 from cde_retrievers.corpora.readers.pdf_headings import with_headings
 from cde_retrievers.corpora.readers.pdf_margins import without_margins
+from cde_retrievers.corpora.readers.pdf_spaces import UsualSpaces
 from cde_retrievers.util.imports import imported
 
 _DEEPEST = 6
@@ -21,8 +22,9 @@ def pdf_as_markdown(file: BinaryIO, limit: int) -> str:
     reader = imported("pypdf", "reading PDF", extra="docs").PdfReader(file)
     if reader.is_encrypted and not reader.decrypt(""):
         raise ValueError("it is protected by a password")
-    pages, left = [], limit
+    pages, left, spaces = [], limit, UsualSpaces()
     for page in reader.pages:
+        spaces.give(page)
         text = page.extract_text()
         left -= len(text)
         if left < 0:
