@@ -341,6 +341,18 @@ def test_pages_lose_what_only_says_where_one_is():
     assert without_margins(["." * 200_000 + "x", ". " * 100_000])
 
 
+def test_running_heads_that_name_their_section_are_left_out_by_their_shape():
+    names = ["Tea", "Tea", "Green", "Black", "Milk", "Sugar"]
+    pages = [f"{name} {n}\nIt is {'hot ' * n}.\nSo it is." for n, name in enumerate(names, 11)]
+    shown = [page.split("\n")[0][:9] for page in without_margins(pages)]
+    assert shown == ["It is hot"] * 6
+    feet = [f"It is {'hot ' * n}.\n{f'{n} {name}' if n % 2 else f'{name} {n}'}" for n, name in enumerate(names, 11)]
+    assert not any("\n" in page for page in without_margins(feet))
+    chapter = [*pages, "17 Cups of tea\nHot.\nCold.", "Milk\nSee page 7.\nIn a cup of 17"]
+    assert without_margins(chapter)[6:] == chapter[6:]
+    assert without_margins(pages[:1] + ["Tea is hot.\nSo it is."] * 9)[0] == pages[0]
+
+
 def test_page_numbers_that_stand_alone_are_left_out():
     numbers = ["i", "- ii -", "iii", "1", "Page 2 of 3", "3"]
     pages = [f"Tea\n\nIt is {'hot ' * n}.\n{number}" for n, number in enumerate(numbers)]
