@@ -130,6 +130,17 @@ def test_headings_are_asked_as_a_person_writes_them():
         "**Event**: `'close'` {#close}": "Event: 'close'",
         "C\\_NAME <!-- hidden -->": "C_NAME",
         "When (and when not) to write tests": "When (and when not) to write tests",
+        "8.6.3.3. Grinding burrs": "Grinding burrs",
+        "2.1 Roasting": "Roasting",
+        "3. Brewing": "Brewing",
+        "A.1 Filters": "Filters",
+        "Chapter 12. Kettles": "Kettles",
+        "Chapter 4 Scales": "Scales",
+        "Appendix B: Cups": "Cups",
+        "3 ways to pour": "3 ways to pour",
+        "Part a way to pour": "Part a way to pour",
+        "Version 2.1 of 3. Spoons": "Version 2.1 of 3. Spoons",
+        "10.4.": "10.4.",
     }
     found = known_items([part(f"{BODY} {place}", title, whole=str(place)) for place, title in enumerate(titles)])
     assert list(found.judged.queries.values()) == list(titles.values())

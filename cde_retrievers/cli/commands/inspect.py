@@ -89,7 +89,7 @@ def drift(
     options that the documents of its fitting were read with.
 
     Documents that the context was fitted on are not new, and left out. Exit code 3 if the answer is to refit, 0 if it
-    is "as expected", "drifting" or "nothing new".
+    is "as expected", "drifting", "nothing new" or "too few".
     """
     with session(output) as run:
         from cde_retrievers.cli.loading import holds_context, load_encoder, open_index, recorded_sources
