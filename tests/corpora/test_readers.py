@@ -270,6 +270,7 @@ def test_the_title_of_a_note_is_of_the_note_alone():
 TEXT = "<p>Tea is brewed from leaves.</p>"
 LINKS = "".join(f'<li><a href="{n}.html">Page {n}</a></li>' for n in range(5))
 CHROME = {
+    "a picture in words": '<div class="longdesc-link">[<a href="x">D</a>]</div>',
     "DocBook": '<div class="navheader"><table><tr><td><a href="x">Prev</a></td><th>Up</th></tr></table></div>',
     "DocBook's contents": '<div class="toc"><p>Contents</p><dl><dt><a href="x">x</a></dt></dl></div>',
     "Sphinx": '<div class="related"><h3>Navigation</h3><ul><li><a href="x">index</a></li></ul></div>',

@@ -28,7 +28,7 @@ def test_a_title_asks_before_a_first_sentence():
     found = known_items([Document(ANIMALS[0].text, id="cat", metadata={"title": "All about cats"}), ANIMALS[1]])
     assert found.judged.queries["cat"] == "All about cats"
     assert found.texts[0] == ANIMALS[0].text
-    assert "1 titles and 1 first sentences" in found.note
+    assert "1 title and 1 first sentence" in found.note
 
 
 def test_documents_that_cannot_ask_are_searched_whole():
@@ -153,7 +153,7 @@ def test_questions_on_lines_of_their_own_ask_for_what_follows():
     found = known_items([faq, effect, last, *ANIMALS])
     assert found.judged.queries["faq"] == "How are burrs cleaned at home?"
     assert "How are burrs" not in found.texts[0]
-    assert "1 questions in the text" in found.note
+    assert "1 question in the text" in found.note
     assert all("?" not in query for key, query in found.judged.queries.items() if key not in ("faq", "effect"))
 
 

@@ -13,6 +13,7 @@ from cde_retrievers.cli.options.common import AsGiven, IndexPath, ModelOptions, 
 from cde_retrievers.cli.reading import opened_source, read_once
 from cde_retrievers.cli.session import ANOTHER, ERROR, session
 from cde_retrievers.errors import IndexFileError
+from cde_retrievers.util.counted import counted
 
 if TYPE_CHECKING:
     from cde_retrievers.context.context import CorpusContext
@@ -65,7 +66,7 @@ def check(
         }
         run.answer(
             data,
-            f"{path}: intact, {len(index):,} documents under context {index.context.fingerprint}",
+            f"{path}: intact, {counted(len(index), 'document')} under context {index.context.fingerprint}",
             *([str(found)] if found else []),
         )
         if found and found.verdict != "same context":
