@@ -390,6 +390,42 @@ def test_titles_of_restructured_text():
     ]
 
 
+GRID = """\
++-----+-----------+
+| a   | testing   |
++=====+===========+
+| tea | 1; needs: |
+|     | cup|2     |
++-----+-----------+
+|     | 2         |
++-----+-----------+"""
+
+
+def test_grids_of_restructured_text_are_tables():
+    expected = ["| a | testing |", "|---|---|", "| tea | 1; needs: cup|2 |", "|  | 2 |"]
+    shown = restored(rst_as_markdown(f"Text\n\n{GRID}\n\nafter")).split("\n")
+    assert [line for line in shown if line] == ["Text", *expected, "after"]
+    nested = "\n".join(f"  {line}" for line in GRID.split("\n"))
+    assert [line for line in restored(rst_as_markdown(nested)).split("\n") if line] == [f"  {row}" for row in expected]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        GRID.replace("|     | 2         |", "| spans both      |"),
+        GRID.replace("+-----+-----------+\n|     | 2", "|     +-----------+\n|     | 2"),
+        GRID.rsplit("\n", 1)[0],
+        GRID.replace("testing   |", "testing |"),
+        "+---+",
+        "+---+\n+---+",
+        "|a|\n+-+",
+    ],
+)
+def test_other_drawings_stay_as_they_are(other):
+    shown = restored(rst_as_markdown(f"Text\n\n{other}\n\nafter"))
+    assert other in shown or other == "+---+\n+---+"
+
+
 def test_source_code_is_read_by_itself_and_has_no_headings(tmp_path):
     (tmp_path / "a.py").write_text("# a comment\nx = 1\n\n\nclass A:\n    y = 1\n\n    z = 2\n")
     parts = list(Corpus(tmp_path, ReadOptions(split="headings", max_words=8)).check())
