@@ -119,7 +119,7 @@ class Accelerator:
 
     def is_worthwhile(self, allowed: NDArray[np.bool_]) -> bool:
         """Whether candidates cost less than exact search of the allowed rows (R,), and are as good as among all."""
-        return bool(allowed[: self.rows].mean() >= _MIN_SHARE)
+        return self._share(allowed) >= _MIN_SHARE
 
     def candidates(self, queries: Embeddings, k: int, allowed: NDArray[np.bool_]) -> NDArray[np.int64]:
         """Return row numbers (Q, C) to score; -1 if there are fewer.
@@ -130,12 +130,16 @@ class Accelerator:
             allowed: mask (R,) of the rows that may be found.
         """
         wanted = min(self.rows, max(_MIN_CANDIDATES, _CANDIDATES_PER_HIT * k))
-        bits, share = np.packbits(allowed[: self.rows], bitorder="little"), float(allowed[: self.rows].mean())
-        selector = None if share == 1 else faiss.IDSelectorBitmap(bits)
+        share = self._share(allowed)
+        selector = None if share == 1 else faiss.IDSelectorBitmap(np.packbits(allowed[: self.rows], bitorder="little"))
         prepare_faiss()
         _, rows = self._index.search(queries, wanted, params=self._effort(wanted, share, selector))
         found: NDArray[np.int64] = rows
         return found
+
+    def _share(self, allowed: NDArray[np.bool_]) -> float:
+        """Return the share of its rows that are allowed."""
+        return np.count_nonzero(allowed[: self.rows]) / self.rows
 
     def _effort(self, wanted: int, share: float, selector: "faiss.IDSelector | None") -> "faiss.SearchParameters":
         if self._kind == "hnsw":

@@ -54,7 +54,7 @@ class Snapshot:
         self.accelerator = accelerator
 
     def __len__(self) -> int:
-        return int(self.live.sum())
+        return int(np.count_nonzero(self.live))
 
     @cached_property
     def rows_by_id(self) -> dict[str, int]:
