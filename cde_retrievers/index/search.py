@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cde_retrievers.index.accelerator import Accelerator
-from cde_retrievers.index.filters import Filter
+from cde_retrievers.index.filters import Filter, Missing
 from cde_retrievers.index.lexical import LexicalScores
 from cde_retrievers.index.queries import EncodedQueries
 from cde_retrievers.index.snapshot import Snapshot
@@ -21,15 +21,17 @@ Mask = NDArray[np.bool_]
 _COPIED_NUMBERS = 1 << 23  # numbers of the candidates' vectors in memory at a time: 32 MB
 
 
-def search(snapshot: Snapshot, queries: EncodedQueries, k: int, query_filter: Filter | None) -> list[list[Hit]]:
+def search(
+    snapshot: Snapshot, queries: EncodedQueries, k: int, query_filter: Filter | None, missing: Missing = "error"
+) -> list[list[Hit]]:
     """Find the `k` best documents for each query, best first; by words alone, only those that share one with it.
 
     Raises:
-        FilterError: the filter is impossible, or names a field that no document has.
+        FilterError: the filter is impossible, or names a field that no document has, if such a one is an error.
     """
     if len(snapshot) == 0:
         return [[] for _ in range(len(queries))]
-    allowed = snapshot.searchable_rows(query_filter)
+    allowed = snapshot.searchable_rows(query_filter, missing)
     accelerator = snapshot.accelerator
     if accelerator is not None and query_filter is not None and not accelerator.is_worthwhile(allowed):
         accelerator = None
