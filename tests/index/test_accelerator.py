@@ -5,6 +5,7 @@ import pytest
 from bag_of_words import BagOfWords
 
 from cde_retrievers.index import ContextualIndex, Document
+from cde_retrievers.index.accelerator import _LEAST_EFFORT, _RECALL
 from cde_retrievers.index.lexical import LexicalScores
 from cde_retrievers.index.search import _rescored
 from cde_retrievers.index.store import IndexStore
@@ -226,3 +227,29 @@ def test_candidates_of_all_queries_are_scored_at_once(index, vectors, monkeypatc
     scores, rows = _rescored(snapshot, Proposed(1_020, near), queries, 20, snapshot.live, lexical)
     assert rows.tolist() == [[row for _, row in hits] for hits in expected]
     np.testing.assert_allclose(scores, [[score for score, _ in hits] for hits in expected], atol=1e-6)
+
+
+def test_a_search_goes_as_far_as_the_recall_needs(index, vectors):
+    accelerator = index._current.snapshot.accelerator
+    allowed = np.ones(1_000, dtype=bool)
+
+    def recall(effort):
+        accelerator._effort = effort
+        sample = np.linspace(0, 999, 200).astype(int)
+        near = accelerator.candidates(vectors[sample], K, allowed)
+        exact = truth(vectors, vectors[sample], np.arange(1_000))
+        return np.mean([len(set(rows.tolist()) & hits.keys()) / K for rows, hits in zip(near, exact, strict=True)])
+
+    measured, wanted = accelerator._effort, _RECALL[index.kind]
+    assert recall(measured) >= wanted
+    assert measured == _LEAST_EFFORT[index.kind] or recall(measured // 2) < wanted
+    assert ContextualIndex.open(index.path, index.embedder)._current.snapshot.accelerator._effort == measured
+
+
+def test_the_file_of_an_earlier_release_is_searched_as_it_was(index, vectors, monkeypatch):
+    monkeypatch.setattr("cde_retrievers.index.accelerator._calibrate", lambda *_: None)
+    index.delete(["0"])
+    index.optimize()
+    accelerator = ContextualIndex.open(index.path, index.embedder)._current.snapshot.accelerator
+    assert accelerator._effort == (256 if index.kind == "hnsw" else accelerator._index.nlist // 4)
+    assert_nearly(index, vectors, range(1, 1_000), recall=0.9)
