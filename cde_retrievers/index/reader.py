@@ -10,7 +10,7 @@ from typing import overload
 from cde_retrievers.context.context import CorpusContext
 from cde_retrievers.encoder.embedder import Embedder
 from cde_retrievers.errors import ConfigurationError
-from cde_retrievers.index.filters import Filter
+from cde_retrievers.index.filters import Filter, Missing
 from cde_retrievers.index.generation import Generation
 from cde_retrievers.index.manifest import Kind
 from cde_retrievers.index.open_index import OpenIndex
@@ -103,25 +103,25 @@ class IndexReader:
         """Metadata fields that filters can name: those that at least one document has."""
         return self._current.snapshot.fields
 
-    def documents(self, filter: Filter | None = None) -> Iterator[Document]:
+    def documents(self, filter: Filter | None = None, *, missing: Missing = "error") -> Iterator[Document]:
         """Yield every document that passes the filter, in the order they were added, one in memory at a time.
 
         Raises:
             FilterError: as `search`.
         """
-        return self._current.snapshot.documents(filter)
+        return self._current.snapshot.documents(filter, missing)
 
     def texts(self) -> Iterator[str]:
         """Yield the text of every document."""
         return (document.text for document in self.documents())
 
-    def ids(self, filter: Filter | None = None) -> list[str]:
+    def ids(self, filter: Filter | None = None, *, missing: Missing = "error") -> list[str]:
         """Return the id of every document that passes the filter, in the order they were added.
 
         Raises:
             FilterError: as `search`.
         """
-        return list(self._current.snapshot.ids(filter))
+        return list(self._current.snapshot.ids(filter, missing))
 
     def get(self, ids: Sequence[str]) -> list[Document | None]:
         """Return the documents with these ids, and None for an id that is not in the index.
@@ -145,12 +145,24 @@ class IndexReader:
 
     @overload
     def search(
-        self, query: str, k: int = 10, filter: Filter | None = None, *, mode: Mode | None = None
+        self,
+        query: str,
+        k: int = 10,
+        filter: Filter | None = None,
+        *,
+        mode: Mode | None = None,
+        missing: Missing = "error",
     ) -> list[Hit]: ...
 
     @overload
     def search(
-        self, query: list[str] | tuple[str, ...], k: int = 10, filter: Filter | None = None, *, mode: Mode | None = None
+        self,
+        query: list[str] | tuple[str, ...],
+        k: int = 10,
+        filter: Filter | None = None,
+        *,
+        mode: Mode | None = None,
+        missing: Missing = "error",
     ) -> list[list[Hit]]: ...
 
     @validated
@@ -161,6 +173,7 @@ class IndexReader:
         filter: Filter | None = None,
         *,
         mode: Mode | None = None,
+        missing: Missing = "error",
     ) -> list[Hit] | list[list[Hit]]:
         """Find the best documents for a query, or for each of several, best first.
 
@@ -171,6 +184,8 @@ class IndexReader:
                 `cde_retrievers.index.filters`.
             mode: "hybrid" for vectors and words together, "dense" for vectors alone, "lexical" for words alone, which
                 finds only documents that share one with the query; None for the index's own `mode`.
+            missing: what a field of the filter is that no document has: an error, since it is likely misspelt, or
+                "empty", so that every document is without it. Here and in `ids` and `documents`.
 
         Returns:
             A list of hits, or one such list per query.
@@ -178,7 +193,7 @@ class IndexReader:
         Raises:
             ConfigurationError: `k` is not a positive whole number, or the index cannot be searched in that mode.
             ContextMismatchError: the installed analyzer yields other words than the one the index was built with.
-            FilterError: the filter is impossible, or names a field that no document has.
+            FilterError: the filter is impossible, or names a field that no document has, if such a one is an error.
             InvalidTextError: a query is not a string of valid Unicode.
             EmbeddingServiceError: the embedder did not return one unit vector for each query.
         """
@@ -192,7 +207,7 @@ class IndexReader:
             dense = checked_embeddings(answer, len(queries), current.width)
         if mode != "dense":
             sparse = query_rows(queries, current.context.term_statistics())
-        hits = search(current.snapshot, EncodedQueries(dense, sparse), k, filter)
+        hits = search(current.snapshot, EncodedQueries(dense, sparse), k, filter, missing)
         return hits[0] if isinstance(query, str) else hits
 
     @validated
@@ -204,6 +219,7 @@ class IndexReader:
         filter: Filter | None = None,
         *,
         texts: list[str] | None = None,
+        missing: Missing = "error",
     ) -> list[list[Hit]]:
         """Search as `search` does, for queries that are already embedded.
 
@@ -213,6 +229,7 @@ class IndexReader:
             k: hits per query.
             filter: as in `search`.
             texts: the queries as texts, for a search in mode "hybrid"; None to search by the vectors alone.
+            missing: as in `search`.
 
         Raises:
             ContextMismatchError: it is not the context of the index.
@@ -228,7 +245,7 @@ class IndexReader:
         if known is not None:
             current.checked_mode("hybrid")
         sparse = None if known is None else query_rows(known, current.context.term_statistics())
-        return search(current.snapshot, EncodedQueries(vectors, sparse), k, filter)
+        return search(current.snapshot, EncodedQueries(vectors, sparse), k, filter, missing)
 
     def refresh(self) -> bool:
         """Move to the newest generation; return whether it is another one.

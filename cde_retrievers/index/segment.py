@@ -115,12 +115,13 @@ class Segment:
         Raises:
             DamagedFileError: the line holds another document, or none.
         """
-        line, path = self.line(row), self._folder / DOCUMENTS
         try:
-            document = from_line(line)
+            document = from_line(self.line(row))
         except (ValueError, RecursionError) as error:
+            path = self._folder / DOCUMENTS
             raise DamagedFileError(path, f"holds no document in line {row + 1}: {error}") from error
         if document.id != self.ids[row]:
+            path = self._folder / DOCUMENTS
             raise DamagedFileError(path, f"holds another document than {self.ids[row]!r} in line {row + 1}")
         return document
 
