@@ -409,6 +409,8 @@ def test_info_tells_an_index_from_a_context(answer, run, indexed, context):
     index = ContextualIndex.open(indexed)
     assert (about["what"], about["documents"], about["context"]) == ("index", 54, index.context.fingerprint)
     assert about["metadata_fields"] == ["file", "n", "row", "topic"]
+    assert (about["dtype"], about["bytes_per_vector"]) == ("float32", 4 * about["width"])
+    assert about["dimensions"] == about["width"]
     assert answer("info", context)["what"] == "context"
     assert index.context.fingerprint in run("info", indexed).stdout
 
