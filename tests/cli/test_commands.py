@@ -346,6 +346,16 @@ def test_check_compares_contexts(run, answer, indexed, context, source, model_fo
     )
 
 
+def test_an_index_of_vectors_in_fewer_bytes_keeps_them_so(answer, source, more, model_folder, tmp_path):
+    index = tmp_path / "signs"
+    assert answer("index", source, "--out", index, "--model", model_folder, "--vectors", "binary")["dtype"] == "binary"
+    answer("add", index, more)
+    answer("refit", index, "--seed", "1")
+    about = answer("info", index)
+    assert (about["dtype"], about["bytes_per_vector"]) == ("binary", -(-about["width"] // 8))
+    assert answer("search", index, "cat")["hits"]
+
+
 def test_check_names_a_damaged_accelerator_and_search_does_without_it(
     run, answer, source, model_folder, tmp_path, monkeypatch
 ):
