@@ -1,7 +1,7 @@
 """Approximate search for large indexes: faiss proposes candidates, the stored vectors decide.
 
 Candidates come from 8-bit codes, a quarter of the vectors' size; scores are exact, since every candidate is scored
-again with its float32 vector. How far a search goes is measured when the index is made: as far as a stated recall
+again with its stored vector. How far a search goes is measured when the index is made: as far as a stated recall
 needs. faiss keeps the number in its file.
 
 Axes: Q queries, R rows, W width, C candidates.
@@ -19,6 +19,7 @@ from cde_retrievers.errors import IndexFileError
 from cde_retrievers.index.calibration import least_effort
 from cde_retrievers.index.manifest import AcceleratorEntry, AcceleratorFile, Kind, SegmentEntry
 from cde_retrievers.index.ownership import OwnedDirectory
+from cde_retrievers.index.packed_vectors import PackedVectors
 from cde_retrievers.index.symlinks import new_file
 from cde_retrievers.storage.sync import sync_file
 from cde_retrievers.util.forked import prepare_faiss
@@ -45,7 +46,7 @@ _CANDIDATES_PER_HIT, _MIN_CANDIDATES = 4, 100
 
 
 def build_accelerator(
-    home: OwnedDirectory, kind: Kind, segments: tuple[SegmentEntry, ...], parts: list[Embeddings]
+    home: OwnedDirectory, kind: Kind, segments: tuple[SegmentEntry, ...], parts: list[Embeddings | PackedVectors]
 ) -> AcceleratorEntry:
     """Build a faiss index over the vectors of the segments, in the file that the entry names.
 
@@ -60,7 +61,7 @@ def build_accelerator(
     index = _empty(kind, rows, parts[0].shape[1])
     index.train(_sample(parts, rows))
     for part in parts:
-        index.add(np.ascontiguousarray(part))
+        index.add(np.ascontiguousarray(part[:]))
     _calibrate(index, kind, parts)
     path = home.path / f"accelerator-{home.new_name()}.faiss"
     try:
@@ -88,13 +89,13 @@ def _empty(kind: Kind, rows: int, width: int) -> "faiss.Index":
     return index
 
 
-def _sample(parts: Iterable[Embeddings], rows: int) -> Embeddings:
+def _sample(parts: Iterable[Embeddings | PackedVectors], rows: int) -> Embeddings:
     """Return every n-th row, so that at most `_TRAINING_ROWS` are in memory."""
     step = max(1, math.ceil(rows / _TRAINING_ROWS))
     return np.concatenate([np.ascontiguousarray(part[::step]) for part in parts])
 
 
-def _calibrate(index: "faiss.Index", kind: Kind, parts: list[Embeddings]) -> None:
+def _calibrate(index: "faiss.Index", kind: Kind, parts: list[Embeddings | PackedVectors]) -> None:
     """Set the effort of searches to the least that reaches the recall."""
 
     def search(queries: Embeddings, effort: int) -> NDArray[np.int64]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from cde_retrievers.index.packed_vectors import PackedVectors
 from cde_retrievers.retrieval.exact_search import exact_search
 from cde_retrievers.validation.vectors import Embeddings
 
@@ -18,11 +19,12 @@ K = 10
 _QUERIES = 200
 _EQUAL = 1e-6  # scores that differ by less count as equal: products depend on the order of additions
 
+Stored = Embeddings | PackedVectors
 Search = Callable[[Embeddings, int], NDArray[np.int64]]
 """Takes queries (Q, W) and an effort, and returns candidates (Q, C), -1 where there are fewer."""
 
 
-def least_effort(search: Search, parts: Sequence[Embeddings], recall: float, least: int, most: int) -> int:
+def least_effort(search: Search, parts: Sequence[Stored], recall: float, least: int, most: int) -> int:
     """Return the least effort from `least` to `most` that reaches a recall of the `K` nearest; `most` if none does.
 
     Args:
@@ -53,7 +55,7 @@ class _Sample:
         queries: their vectors (Q, W).
     """
 
-    def __init__(self, parts: Sequence[Embeddings]) -> None:
+    def __init__(self, parts: Sequence[Stored]) -> None:
         self._parts = parts
         self._starts = np.cumsum([0, *map(len, parts)])
         total = int(self._starts[-1])

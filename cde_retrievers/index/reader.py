@@ -1,6 +1,6 @@
 """Reading an index: its documents, and searches.
 
-Axes: Q queries, W width.
+Axes: Q and n rows, E width of an embedding, W numbers of a stored vector.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,6 +17,7 @@ from cde_retrievers.index.open_index import OpenIndex
 from cde_retrievers.index.queries import EncodedQueries, Mode
 from cde_retrievers.index.search import search
 from cde_retrievers.index.sources_file import SourceRecord, read_sources
+from cde_retrievers.index.vector_format import Dtype
 from cde_retrievers.retrieval.document import Document, Hit, checked_ids
 from cde_retrievers.sparse.bm25 import query_rows
 from cde_retrievers.validation.numbers import check_whole
@@ -70,6 +71,16 @@ class IndexReader:
     def kind(self) -> Kind:
         """How an index of 10,000 documents or more is searched: "flat", "ivf" or "hnsw"."""
         return self._current.snapshot.manifest.kind
+
+    @property
+    def dtype(self) -> Dtype:
+        """How the numbers of a vector are stored: "float32", "int8" or "binary"."""
+        return self._current.vector_format.dtype
+
+    @property
+    def dimensions(self) -> int:
+        """How many numbers of an embedding are stored, W."""
+        return self._current.vector_format.dimensions
 
     @property
     def mode(self) -> Mode:
@@ -134,7 +145,7 @@ class IndexReader:
         return [None if row is None else snapshot.document(row) for row in rows]
 
     def vectors(self, ids: Sequence[str]) -> Embeddings:
-        """Return the embeddings (n, W) of documents.
+        """Return the vectors (n, W) of documents, as float32 unit rows however they are stored.
 
         Raises:
             KeyError: an id is not in the index.
@@ -142,6 +153,17 @@ class IndexReader:
         """
         snapshot = self._current.snapshot
         return snapshot.vectors([snapshot.rows_by_id[identity] for identity in checked_ids(ids)])
+
+    def cut(self, embeddings: Embeddings) -> Embeddings:
+        """Return embeddings (n, E) as they are compared with `vectors`: their first W numbers, as unit rows (n, W).
+
+        An index without `dimensions` returns them as they are.
+
+        Raises:
+            ConfigurationError: they have another width.
+        """
+        form = self._current.vector_format
+        return form.cut(checked_vectors(embeddings, None, form.width, ConfigurationError))
 
     @overload
     def search(
@@ -204,7 +226,8 @@ class IndexReader:
         dense = sparse = None
         if mode != "lexical":
             answer = self._state.embedder_of(current).encode_queries(queries, current.context, show_progress=False)
-            dense = checked_embeddings(answer, len(queries), current.width)
+            form = current.vector_format
+            dense = form.cut(checked_embeddings(answer, len(queries), form.width))
         if mode != "dense":
             sparse = query_rows(queries, current.context.term_statistics())
         hits = search(current.snapshot, EncodedQueries(dense, sparse), k, filter, missing)
@@ -224,7 +247,7 @@ class IndexReader:
         """Search as `search` does, for queries that are already embedded.
 
         Args:
-            queries: (Q, W) unit rows.
+            queries: (Q, E) unit rows.
             fingerprint: fingerprint of the context they were embedded under.
             k: hits per query.
             filter: as in `search`.
@@ -241,7 +264,10 @@ class IndexReader:
         current = self._current
         current.check_fingerprint(fingerprint)
         known = None if texts is None else list(checked_texts(texts))
-        vectors = checked_vectors(queries, None if known is None else len(known), current.width, ConfigurationError)
+        form = current.vector_format
+        vectors = form.cut(
+            checked_vectors(queries, None if known is None else len(known), form.width, ConfigurationError)
+        )
         if known is not None:
             current.checked_mode("hybrid")
         sparse = None if known is None else query_rows(known, current.context.term_statistics())

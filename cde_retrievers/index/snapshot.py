@@ -1,6 +1,6 @@
 """Documents and vectors of one generation, open for reading and unaffected by writers.
 
-Axes: R rows, W width.
+Axes: R rows, W numbers of a stored vector.
 """
 
 from collections.abc import Iterator, Sequence
@@ -126,7 +126,7 @@ class Snapshot:
     def vectors(self, rows: Sequence[int] | Rows) -> Embeddings:
         """Copy the vectors of n rows -> (n, W)."""
         wanted = np.asarray(rows, dtype=np.int64)
-        result = np.empty((len(wanted), self.manifest.width), dtype=np.float32)
+        result = np.empty((len(wanted), self.manifest.vector_format.dimensions), dtype=np.float32)
         parts = np.searchsorted(self.starts, wanted, side="right") - 1
         for part in np.unique(parts):
             here = parts == part

@@ -80,7 +80,8 @@ class IndexSearch:
         context = self.use_context()
         row = self._embedded(query, context) if isinstance(query, str) else _query_row(query)
         hits, vectors = self._candidates(row, context, max(k, fetch_k), allowed)
-        return [hits[position] for position in maximal_marginal_relevance(row[0], vectors.tolist(), lambda_mult, k)]
+        asked = self.index.cut(row)[0]
+        return [hits[position] for position in maximal_marginal_relevance(asked, vectors.tolist(), lambda_mult, k)]
 
     def _candidates(
         self, query: Embeddings, context: CorpusContext, count: int, allowed: Filter | None

@@ -144,7 +144,8 @@ class IndexSearch:
         return set(self.index.ids({TYPE_FIELD: {"$in": sorted(_OBJECTS)}})) <= set(node_ids)
 
     def _ranked(self, documents: Sequence[Document | Hit], request: SearchRequest) -> list[Hit]:
-        return ranked(documents, self._vectors(documents), request, self.index.context)
+        asked = replace(request, vector=self._cut(request.vector))
+        return ranked(documents, self._vectors(documents), asked, self.index.context)
 
     def _diverse(
         self, query: VectorStoreQuery, request: SearchRequest, fingerprint: str, options: Mapping[str, Any]
@@ -155,7 +156,7 @@ class IndexSearch:
         if threshold is not None and not (is_number(threshold) and 0 <= threshold <= 1):
             raise ConfigurationError(f"mmr_threshold must be a number from 0 to 1, found {shown(threshold)}")
         hits = {hit.id: hit for hit in self._best(query, replace(request, k=prefetched), fingerprint)}
-        vector: Any = np.asarray(request.vector, dtype=np.float64)
+        vector: Any = np.asarray(self._cut(request.vector), dtype=np.float64)
         scores, ids = get_top_k_mmr_embeddings(
             vector,
             list(self._vectors(list(hits.values())).astype(np.float64)),
@@ -164,6 +165,10 @@ class IndexSearch:
             mmr_threshold=None if threshold is None else float(threshold),
         )
         return [replace(hits[i], score=float(score)) for score, i in zip(scores, ids, strict=True)]
+
+    def _cut(self, vector: Embeddings | None) -> Embeddings | None:
+        """Return a query's vector as it is compared with those of the index."""
+        return None if vector is None else self.index.cut(vector[None])[0]
 
     def _vectors(self, found: Sequence[Document | Hit]) -> Embeddings:
         return self.index.vectors([str(one.id) for one in found])
