@@ -341,6 +341,25 @@ def test_the_table_of_the_twin_on_lance_is_the_committed_result(monkeypatch):
 
 
 @NEEDS_RESULTS
+def test_the_table_of_vectors_in_fewer_bytes_is_the_committed_result(monkeypatch):
+    page, result = TEXTS[ROOT / "docs" / "index.md"], result_of("vector_bytes")
+    assert "\n".join(table_of("vector_bytes", "vector_bytes", monkeypatch)) in page
+
+    def points(form: str, mode: str = "dense") -> float:
+        judged = [known for known in result["sets"].values() if known["group"] == "evaluation"]
+        return 100 * sum(known["ndcg"][form][mode] for known in judged) / len(judged)
+
+    lost, lost_with_words = (points("float32", mode) - points("binary", mode) for mode in ("dense", "hybrid"))
+    assert f"for {lost:.1f} points by vectors alone, and {lost_with_words:.1f} points with words" in page
+    assert f"Its first 128 numbers lose {points('float32') - points('float32, first 128'):.1f} points" in page
+    assert abs(points("int8") - points("float32")) < 0.1, '"int8" ranks as float32 does'
+    assert points("binary") > points("int8, first 48") + 10, "far better"
+    seconds = {form: known["seconds"] for form, known in result["forms"].items()}
+    assert all(seconds["int8"][label] < seconds["float32"][label] for label in ("one", "many")), "and less time"
+    assert round(seconds["float16"]["one"] / seconds["float32"]["one"]) == 6, "six times float32's time"
+
+
+@NEEDS_RESULTS
 def test_what_is_said_of_filters_is_the_committed_result():
     page, result = TEXTS[ROOT / "docs" / "results.md"], result_of("filtered_search")
     assert f"a query takes {result['unfiltered, ms']:.0f} ms" in flowing(page)

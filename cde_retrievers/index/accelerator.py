@@ -1,7 +1,8 @@
 """Approximate search for large indexes: faiss proposes candidates, the stored vectors decide.
 
 Candidates come from 8-bit codes, a quarter of the vectors' size; scores are exact, since every candidate is scored
-again with its float32 vector.
+again with its stored vector. How far a search goes is measured when the index is made: as far as a stated recall
+needs. faiss keeps the number in its file.
 
 Axes: Q queries, R rows, W width, C candidates.
 """
@@ -15,8 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cde_retrievers.errors import IndexFileError
+from cde_retrievers.index.calibration import least_effort
 from cde_retrievers.index.manifest import AcceleratorEntry, AcceleratorFile, Kind, SegmentEntry
 from cde_retrievers.index.ownership import OwnedDirectory
+from cde_retrievers.index.packed_vectors import PackedVectors
 from cde_retrievers.index.symlinks import new_file
 from cde_retrievers.storage.sync import sync_file
 from cde_retrievers.util.forked import prepare_faiss
@@ -32,14 +35,18 @@ MIN_ROWS = 10_000
 """Number of rows below which exact search is as fast."""
 _TRAINING_ROWS = 50_000
 _HNSW_NEIGHBOURS, _HNSW_BUILD_EFFORT = 32, 100
-_SEARCH_EFFORT = {"hnsw": 256, "ivf": 4}  # hnsw: nodes visited; ivf: one in this many lists is searched
+# Effort of a search is for "hnsw" the number of nodes visited, for "ivf" that of lists searched.
+_RECALL: dict[Kind, float] = {"hnsw": 0.99, "ivf": 0.95}  # a graph finds rows that are in it more easily than others
+_LEAST_EFFORT: dict[Kind, int] = {"hnsw": 100, "ivf": 2}
+_NOT_MEASURED: dict[Kind, int] = {"hnsw": 16, "ivf": 1}  # faiss's own, as in files of earlier releases
+_OLD_NODES, _OLD_LISTS = 256, 4  # of these releases: nodes visited; one in this many lists is searched
 _MIN_SHARE = 0.1  # share of rows that a filter must leave; of fewer, exact search is as fast
 _WRITTEN_AT_ONCE = 1 << 20
 _CANDIDATES_PER_HIT, _MIN_CANDIDATES = 4, 100
 
 
 def build_accelerator(
-    home: OwnedDirectory, kind: Kind, segments: tuple[SegmentEntry, ...], parts: list[Embeddings]
+    home: OwnedDirectory, kind: Kind, segments: tuple[SegmentEntry, ...], parts: list[Embeddings | PackedVectors]
 ) -> AcceleratorEntry:
     """Build a faiss index over the vectors of the segments, in the file that the entry names.
 
@@ -54,7 +61,8 @@ def build_accelerator(
     index = _empty(kind, rows, parts[0].shape[1])
     index.train(_sample(parts, rows))
     for part in parts:
-        index.add(np.ascontiguousarray(part))
+        index.add(np.ascontiguousarray(part[:]))
+    _calibrate(index, kind, parts)
     path = home.path / f"accelerator-{home.new_name()}.faiss"
     try:
         # Through our own file: faiss overlooks a full disk when it closes its own.
@@ -81,10 +89,39 @@ def _empty(kind: Kind, rows: int, width: int) -> "faiss.Index":
     return index
 
 
-def _sample(parts: Iterable[Embeddings], rows: int) -> Embeddings:
+def _sample(parts: Iterable[Embeddings | PackedVectors], rows: int) -> Embeddings:
     """Return every n-th row, so that at most `_TRAINING_ROWS` are in memory."""
     step = max(1, math.ceil(rows / _TRAINING_ROWS))
     return np.concatenate([np.ascontiguousarray(part[::step]) for part in parts])
+
+
+def _calibrate(index: "faiss.Index", kind: Kind, parts: list[Embeddings | PackedVectors]) -> None:
+    """Set the effort of searches to the least that reaches the recall."""
+
+    def search(queries: Embeddings, effort: int) -> NDArray[np.int64]:
+        rows: NDArray[np.int64] = index.search(queries, _MIN_CANDIDATES, params=_parameters(kind, effort, None))[1]
+        return rows
+
+    most = index.ntotal if kind == "hnsw" else index.nlist
+    effort = least_effort(search, parts, _RECALL[kind], _LEAST_EFFORT[kind], most)
+    if kind == "hnsw":
+        index.hnsw.efSearch = effort
+    else:
+        index.nprobe = effort
+
+
+def _effort(index: "faiss.Index", kind: Kind) -> int:
+    """Return the effort that was measured, or what an earlier release used."""
+    measured = int(index.hnsw.efSearch if kind == "hnsw" else index.nprobe)
+    if measured != _NOT_MEASURED[kind]:
+        return measured
+    return _OLD_NODES if kind == "hnsw" else max(1, index.nlist // _OLD_LISTS)
+
+
+def _parameters(kind: Kind, effort: int, selector: "faiss.IDSelector | None") -> "faiss.SearchParameters":
+    if kind == "hnsw":
+        return faiss.SearchParametersHNSW(efSearch=effort, sel=selector)
+    return faiss.SearchParametersIVF(nprobe=effort, sel=selector)
 
 
 class Accelerator:
@@ -116,10 +153,11 @@ class Accelerator:
             raise IndexFileError(
                 f"{path} is not an accelerator of kind {kind!r} for {entry.rows} rows of {width} numbers"
             )
+        self._effort = _effort(self._index, kind)
 
     def is_worthwhile(self, allowed: NDArray[np.bool_]) -> bool:
         """Whether candidates cost less than exact search of the allowed rows (R,), and are as good as among all."""
-        return bool(allowed[: self.rows].mean() >= _MIN_SHARE)
+        return self._share(allowed) >= _MIN_SHARE
 
     def candidates(self, queries: Embeddings, k: int, allowed: NDArray[np.bool_]) -> NDArray[np.int64]:
         """Return row numbers (Q, C) to score; -1 if there are fewer.
@@ -130,17 +168,15 @@ class Accelerator:
             allowed: mask (R,) of the rows that may be found.
         """
         wanted = min(self.rows, max(_MIN_CANDIDATES, _CANDIDATES_PER_HIT * k))
-        bits, share = np.packbits(allowed[: self.rows], bitorder="little"), float(allowed[: self.rows].mean())
-        selector = None if share == 1 else faiss.IDSelectorBitmap(bits)
+        share = self._share(allowed)
+        selector = None if share == 1 else faiss.IDSelectorBitmap(np.packbits(allowed[: self.rows], bitorder="little"))
         prepare_faiss()
-        _, rows = self._index.search(queries, wanted, params=self._effort(wanted, share, selector))
+        # More hits lie further away, and of the rows that are looked at only the allowed share counts.
+        effort = math.ceil(self._effort * max(1, wanted / _MIN_CANDIDATES) / max(share, _MIN_SHARE))
+        _, rows = self._index.search(queries, wanted, params=_parameters(self._kind, effort, selector))
         found: NDArray[np.int64] = rows
         return found
 
-    def _effort(self, wanted: int, share: float, selector: "faiss.IDSelector | None") -> "faiss.SearchParameters":
-        if self._kind == "hnsw":
-            # Of the nodes visited only this share counts.
-            visited = math.ceil(max(_SEARCH_EFFORT["hnsw"], 2 * wanted) / max(share, _MIN_SHARE))
-            return faiss.SearchParametersHNSW(efSearch=visited, sel=selector)
-        lists = max(1, self._index.nlist // _SEARCH_EFFORT["ivf"])
-        return faiss.SearchParametersIVF(nprobe=lists, sel=selector)
+    def _share(self, allowed: NDArray[np.bool_]) -> float:
+        """Return the share of its rows that are allowed."""
+        return np.count_nonzero(allowed[: self.rows]) / self.rows

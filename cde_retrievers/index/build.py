@@ -15,6 +15,7 @@ from cde_retrievers.index.manifest import Manifest, SegmentEntry, Staging
 from cde_retrievers.index.segment_writer import write_segment
 from cde_retrievers.index.snapshot import Snapshot
 from cde_retrievers.index.store import IndexStore
+from cde_retrievers.index.vector_format import VectorFormat
 from cde_retrievers.retrieval.document import Document, to_line
 from cde_retrievers.util.progress import Progress, progress_bar
 from cde_retrievers.validation.signatures import is_iterable
@@ -67,9 +68,9 @@ def build_generation(
                 bar.update(len(batch))
             else:
                 start = time.perf_counter()
-                vectors = reused_or_embedded(before, embedder, batch, context, staged.width, bar)
+                vectors = reused_or_embedded(before, embedder, batch, context, staged.vector_format, bar)
                 staging = staging.model_copy(update={"seconds": staging.seconds + time.perf_counter() - start})
-                entry = write_segment(store.home, batch, vectors, context.terms)
+                entry = write_segment(store.home, batch, vectors, context.terms, staged.vector_format)
                 staged, staging = _append(store, staged, staging, entry, len(batch), digest, named())
     if skipped < done:
         raise SourceChangedError
@@ -90,7 +91,7 @@ def _append(
     named: int,
 ) -> tuple[Manifest, Staging]:
     """Record a segment made of the next documents, `read` of them."""
-    entries = merged_tail(store.home, (*staged.segments, entry), staged.width)
+    entries = merged_tail(store.home, (*staged.segments, entry), staged.vector_format)
     staging = staging.model_copy(update={"consumed": staging.consumed + read, "digest": digest})
     staged = staged.changed(segments=entries, staging=staging, named=named)
     staged = store.stage(staged)
@@ -116,11 +117,11 @@ def reused_or_embedded(
     embedder: Embedder,
     documents: Sequence[Document],
     context: CorpusContext,
-    width: int,
+    form: VectorFormat,
     bar: Progress,
 ) -> Embeddings:
     """Return vectors (n, W): those that `before` has for the same texts; the others are embedded as in `embedded`."""
-    vectors = np.empty((len(documents), width), dtype=np.float32)
+    vectors = np.empty((len(documents), form.dimensions), dtype=np.float32)
     new = []
     for place, document in enumerate(documents):
         known = None if before is None else before.vector_of_text(document.text)
@@ -130,7 +131,7 @@ def reused_or_embedded(
             vectors[place] = known
     bar.update(len(documents) - len(new))
     if new:
-        vectors[new] = embedded(embedder, [documents[place] for place in new], context, width, bar)
+        vectors[new] = embedded(embedder, [documents[place] for place in new], context, form, bar)
     return vectors
 
 
@@ -139,7 +140,7 @@ _AT_A_TIME = 512
 
 
 def embedded(
-    embedder: Embedder, documents: Sequence[Document], context: CorpusContext, width: int, bar: Progress
+    embedder: Embedder, documents: Sequence[Document], context: CorpusContext, form: VectorFormat, bar: Progress
 ) -> Embeddings:
     """Embed n documents under the context -> unit vectors (n, W); the bar counts documents.
 
@@ -147,16 +148,16 @@ def embedded(
         embedder: embedder of the context.
         documents: n documents.
         context: the context to embed them under.
-        width: width of the index, W.
+        form: how the index stores vectors.
         bar: progress bar, updated within a batch.
 
     Raises:
         EmbeddingServiceError: the embedder did not return one unit vector for each document.
     """
-    vectors = np.empty((len(documents), width), dtype=np.float32)
+    vectors = np.empty((len(documents), form.dimensions), dtype=np.float32)
     for start in range(0, len(documents), _AT_A_TIME):
         texts = [document.text for document in documents[start : start + _AT_A_TIME]]
         answer = embedder.encode_documents(texts, context, show_progress=False)
-        vectors[start : start + len(texts)] = checked_embeddings(answer, len(texts), width)
+        vectors[start : start + len(texts)] = form.cut(checked_embeddings(answer, len(texts), form.width))
         bar.update(len(texts))
     return vectors

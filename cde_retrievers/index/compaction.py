@@ -11,6 +11,7 @@ from cde_retrievers.index.ownership import OwnedDirectory
 from cde_retrievers.index.segment import Segment
 from cde_retrievers.index.segment_writer import SegmentWriter
 from cde_retrievers.index.store import IndexStore
+from cde_retrievers.index.vector_format import VectorFormat
 from cde_retrievers.sparse.postings import Postings
 
 logger = logging.getLogger(__name__)
@@ -24,7 +25,7 @@ _COPIED_AT_ONCE = 1_024
 
 def compacted(store: IndexStore, manifest: Manifest) -> Manifest:
     """Return the manifest without deleted rows, in as few segments as possible, with a new accelerator if any."""
-    segments = _rewritten(store.home, manifest.segments, manifest.width)
+    segments = _rewritten(store.home, manifest.segments, manifest.vector_format)
     return accelerated(store, manifest.changed(segments=segments, accelerator=None))
 
 
@@ -45,7 +46,7 @@ def accelerated(store: IndexStore, manifest: Manifest) -> Manifest:
     """Return the manifest with an accelerator over all segments, if its kind has one and there are enough rows."""
     if manifest.kind == "flat" or sum(entry.rows for entry in manifest.segments) < MIN_ROWS:
         return manifest.changed(accelerator=None)
-    parts = [Segment(store.directory, entry, manifest.width).vectors for entry in manifest.segments]
+    parts = [Segment(store.directory, entry, manifest.vector_format).vectors for entry in manifest.segments]
     entry = build_accelerator(store.home, manifest.kind, manifest.segments, parts)
     return manifest.changed(accelerator=entry)
 
@@ -54,7 +55,7 @@ def _merged(store: IndexStore, manifest: Manifest) -> Manifest:
     """Merge recent segments; those covered by the accelerator stay until it is rebuilt."""
     covered = len(manifest.accelerator.segments) if manifest.accelerator else 0
     old, young = manifest.segments[:covered], manifest.segments[covered:]
-    young = merged_tail(store.home, young, manifest.width)
+    young = merged_tail(store.home, young, manifest.vector_format)
     manifest = manifest.changed(segments=(*old, *young))
     uncovered = sum(entry.rows for entry in young)
     if manifest.kind != "flat" and uncovered > max(MIN_ROWS, _STALE_SHARE * sum(entry.rows for entry in old)):
@@ -62,24 +63,24 @@ def _merged(store: IndexStore, manifest: Manifest) -> Manifest:
     return manifest
 
 
-def merged_tail(home: OwnedDirectory, entries: Sequence[SegmentEntry], width: int) -> tuple[SegmentEntry, ...]:
+def merged_tail(home: OwnedDirectory, entries: Sequence[SegmentEntry], form: VectorFormat) -> tuple[SegmentEntry, ...]:
     """Merge the last segments while there are too many of one size."""
     result = list(entries)
     while _should_merge(result[-FAN_IN:]):
-        result[-FAN_IN:] = _merge(home, result[-FAN_IN:], width)
+        result[-FAN_IN:] = _merge(home, result[-FAN_IN:], form)
     return tuple(result)
 
 
-def _rewritten(home: OwnedDirectory, entries: Sequence[SegmentEntry], width: int) -> tuple[SegmentEntry, ...]:
+def _rewritten(home: OwnedDirectory, entries: Sequence[SegmentEntry], form: VectorFormat) -> tuple[SegmentEntry, ...]:
     """Rewrite the segments without deleted rows, in as few as `MAX_ROWS` allows."""
     result: list[SegmentEntry] = []
     group: list[SegmentEntry] = []
     for entry in entries:
         if group and _live(group) + _live([entry]) > MAX_ROWS:
-            result += _merge(home, group, width)
+            result += _merge(home, group, form)
             group = []
         group.append(entry)
-    return (*result, *_merge(home, group, width))
+    return (*result, *_merge(home, group, form))
 
 
 def _should_merge(tail: Sequence[SegmentEntry]) -> bool:
@@ -92,21 +93,21 @@ def _live(entries: Sequence[SegmentEntry]) -> int:
     return sum(entry.rows - entry.deleted for entry in entries)
 
 
-def _merge(home: OwnedDirectory, entries: Sequence[SegmentEntry], width: int) -> list[SegmentEntry]:
+def _merge(home: OwnedDirectory, entries: Sequence[SegmentEntry], form: VectorFormat) -> list[SegmentEntry]:
     """Copy the live rows into one segment; return no segment if nothing is left. Postings are in memory meanwhile."""
     rows = _live(entries)
     if rows == 0 or (len(entries) == 1 and entries[0].deleted == 0 and entries[0].has_columns):
         return list(entries) if rows else []
-    segments = [Segment(home.path, entry, width) for entry in entries]
+    segments = [Segment(home.path, entry, form) for entry in entries]
     kept = [segment.live_rows(segment.entry).nonzero()[0] for segment in segments]
     columns = ColumnsBuilder()
-    with SegmentWriter(home, rows, width) as writer:
+    with SegmentWriter(home, rows, form) as writer:
         for segment, live in zip(segments, kept, strict=True):
             for start in range(0, len(live), _COPIED_AT_ONCE):
                 chunk = live[start : start + _COPIED_AT_ONCE]
                 # As they are stored: documents of an earlier release may be nested deeper than what is taken in now.
                 lines = [(segment.ids[row], segment.line(row)) for row in chunk.tolist()]
-                writer.write_lines(lines, segment.vectors[chunk])
+                writer.write_lines(lines, segment.codes[chunk])
             segment.append_columns(columns, live)
         has_postings = all(entry.has_postings for entry in entries)
         parts = ((segment.postings, live) for segment, live in zip(segments, kept, strict=True))

@@ -8,7 +8,8 @@ from typing import Self
 from cde_retrievers.context.context import CorpusContext
 from cde_retrievers.encoder.embedder import Embedder
 from cde_retrievers.errors import ReadOnlyError
-from cde_retrievers.index.create import BuildRequest, create_index, finish_build
+from cde_retrievers.index.build_request import BuildRequest
+from cde_retrievers.index.create import create_index, finish_build
 from cde_retrievers.index.incoming_documents import require_collection
 from cde_retrievers.index.lock import writer_lock
 from cde_retrievers.index.manifest import Kind
@@ -18,6 +19,7 @@ from cde_retrievers.index.refit import RefitReport, ndcg_of, serve_refitted
 from cde_retrievers.index.sources_file import SourceRecord
 from cde_retrievers.index.store import IndexStore
 from cde_retrievers.index.symlinks import index_directory
+from cde_retrievers.index.vector_format import Dtype
 from cde_retrievers.index.writer import IndexWriter
 from cde_retrievers.retrieval.document import Document, checked_ids
 from cde_retrievers.retrieval.judgements import JudgedQueries
@@ -70,6 +72,8 @@ class ContextualIndex(IndexReader):
         seed: int = 0,
         language: str | None = "english",
         kind: Kind = "flat",
+        dtype: Dtype = "float32",
+        dimensions: int | None = None,
         batch_size: int = BATCH,
         show_progress: bool | None = None,
         source: SourceRecord | None = None,
@@ -90,6 +94,10 @@ class ContextualIndex(IndexReader):
             seed: seed of that choice.
             language: language of stems and stop words, as in `cde_retrievers.sparse.Analyzer`; None for neither.
             kind: "flat" (exact), or "hnsw" or "ivf" (approximate from 10,000 documents on).
+            dtype: how vectors are stored and searched: "float32", "int8" (a quarter of the bytes) or "binary" (signs
+                alone, one in 32).
+            dimensions: how many numbers of an embedding to keep, from the first on, normalised again; for models that
+                were trained with `matryoshka_dimensions`. None for all.
             batch_size: number of documents per commit.
             show_progress: show a bar; None for long work only.
             source: where the documents come from, to be recorded; see `corpora.recorded_source`.
@@ -97,7 +105,7 @@ class ContextualIndex(IndexReader):
         Raises:
             PathInUseError: `path` already holds an index, or something else.
             ConfigurationError: documents that can be read only once need a `context`; or an interrupted build at `path`
-                had other settings, or less than half of its texts are still there.
+                had other settings, or less than half of its texts are still there; or embeddings cannot be cut so.
             InvalidDocumentError, InvalidTextError, DuplicateIdError: a document cannot be stored; raised before
                 anything is embedded, unless a `context` is given.
             ContextMismatchError: another model fitted the context.
@@ -111,6 +119,8 @@ class ContextualIndex(IndexReader):
             seed=seed,
             language=language,
             kind=kind,
+            dtype=dtype,
+            dimensions=dimensions,
             batch=batch_size,
             source=source,
         )
@@ -119,9 +129,18 @@ class ContextualIndex(IndexReader):
 
     @classmethod
     @validated
-    def create(cls, embedder: Embedder, context: CorpusContext, path: str | Path, *, kind: Kind = "flat") -> Self:
+    def create(
+        cls,
+        embedder: Embedder,
+        context: CorpusContext,
+        path: str | Path,
+        *,
+        kind: Kind = "flat",
+        dtype: Dtype = "float32",
+        dimensions: int | None = None,
+    ) -> Self:
         """Create an index without documents, under a fitted context; arguments and errors as in `build`."""
-        store, snapshot = create_index(embedder, context, path, kind)
+        store, snapshot = create_index(embedder, context, path, kind, dtype, dimensions)
         return cls(OpenIndex(store, snapshot, context, embedder), read_only=False)
 
     @classmethod
@@ -180,7 +199,7 @@ class ContextualIndex(IndexReader):
 
         Args:
             documents: n documents.
-            vectors: (n, W) unit rows.
+            vectors: (n, E) unit rows, E the width of the embedder; stored as the index stores vectors.
             fingerprint: fingerprint of the context that the vectors were made under.
 
         Raises:
@@ -247,6 +266,7 @@ class ContextualIndex(IndexReader):
 
         Raises:
             ContextTooSmallError: there are fewer than two distinct documents.
+            ConfigurationError: embeddings of the other model are narrower than the `dimensions` of the index.
             ContextMismatchError: another model fitted the context.
             MissingDependencyError: judged queries need ir-measures, which is not installed.
         """
@@ -259,6 +279,8 @@ class ContextualIndex(IndexReader):
                 seed=seed,
                 language=language,
                 kind=self.kind,
+                dtype=self.dtype,
+                dimensions=self._current.snapshot.manifest.dimensions,
                 batch=batch_size,
             )
             before, old = ndcg_of(self, judged), self.context.fingerprint

@@ -3,15 +3,13 @@
 import logging
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
 
-from cde_retrievers.context.context import CorpusContext, checked_context
-from cde_retrievers.encoder.cut_texts import counted_cut_texts
-from cde_retrievers.encoder.embedder import Embedder, checked_embedder, fitted_context
-from cde_retrievers.errors import ConfigurationError, IndexFileError, PathInUseError, shown
+from cde_retrievers.context.context import CorpusContext
+from cde_retrievers.encoder.embedder import Embedder
+from cde_retrievers.errors import ConfigurationError, IndexFileError, PathInUseError
 from cde_retrievers.index.build import SourceChangedError, build_generation, size_of
+from cde_retrievers.index.build_request import BuildRequest, check_settings, new_manifest
 from cde_retrievers.index.contexts import read_context, save_context
 from cde_retrievers.index.incoming_documents import DocumentValidator, require_collection, require_rereadable
 from cde_retrievers.index.integrity import check_staged_segments
@@ -19,61 +17,22 @@ from cde_retrievers.index.lock import bare_lock, belongs_to_lock, writer_lock
 from cde_retrievers.index.manifest import STAGED, Kind, Manifest, Staging
 from cde_retrievers.index.ownership import SEGMENTS, is_unwritten_marker, read_marker
 from cde_retrievers.index.snapshot import Snapshot
-from cde_retrievers.index.sources_file import SourceRecord, write_sources
+from cde_retrievers.index.sources_file import write_sources
 from cde_retrievers.index.store import IndexStore
 from cde_retrievers.index.symlinks import index_directory, is_directory, is_there
+from cde_retrievers.index.vector_format import Dtype
 from cde_retrievers.retrieval.document import Document
 from cde_retrievers.storage.disk_errors import disk_errors_explained
 from cde_retrievers.storage.sync import make_directory
-from cde_retrievers.validation.vectors import checked_width
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BuildRequest:
-    """The settings of a new index; fields as in `ContextualIndex.build`."""
-
-    embedder: Embedder
-    context: CorpusContext | None
-    size: int | None
-    strategy: str
-    seed: int
-    language: str | None
-    kind: Kind
-    batch: int
-    source: SourceRecord | None = None
-
-    def __post_init__(self) -> None:
-        _check_kind(self.kind)
-        if self.batch < 1:
-            raise ConfigurationError(f"batch_size must be a positive whole number, found {self.batch}")
-        checked_embedder(self.embedder)
-        if self.context is not None:
-            self.embedder.check_context(checked_context(self.context))
-
-    @property
-    def settings(self) -> dict[str, object]:
-        """The settings that must be the same to continue an interrupted build."""
-        chosen = {"size": self.size, "strategy": self.strategy, "seed": self.seed, "language": self.language}
-        context = chosen if self.context is None else {"fingerprint": self.context.fingerprint}
-        return {"kind": self.kind, "model": self.embedder.fingerprint, "context": context}
-
-    def fitted_context(self, texts: Iterable[str], show_progress: bool | None) -> CorpusContext:
-        """Return the given context, or one fitted on the texts."""
-        if self.context is not None:
-            return self.context
-        choice = (self.size, self.strategy, self.seed, show_progress, self.language)
-        with counted_cut_texts():  # the same texts are embedded again, and counted then
-            return fitted_context(self.embedder, texts, *choice)
-
-
 def create_index(
-    embedder: Embedder, context: CorpusContext, path: str | Path, kind: Kind
+    embedder: Embedder, context: CorpusContext, path: str | Path, kind: Kind, dtype: Dtype, dimensions: int | None
 ) -> tuple[IndexStore, Snapshot]:
     """Serve an index without documents at `path`."""
-    _check_kind(kind)
-    checked_embedder(embedder).check_context(checked_context(context))
+    check_settings(embedder, context, kind, dtype, dimensions)
     store = _new_store(path)
     with disk_errors_explained(store.directory, "nothing was made"), writer_lock(store.directory, "creating"):
         _refuse_served(store)  # again: another process may have finished one before we got the lock
@@ -81,7 +40,7 @@ def create_index(
             raise PathInUseError(f"{path} holds an interrupted build; give another path, or finish it")
         store.claim()
         save_context(store.home, context)
-        manifest = store.commit(new_manifest(embedder, context, kind))
+        manifest = store.commit(new_manifest(embedder, context, kind, dtype, dimensions))
         return store, store.snapshot(manifest)
 
 
@@ -105,9 +64,10 @@ def finish_build(
         if staged is None:
             staged = _begin(store, documents, request, show_progress)
         elif staged.staging is None or staged.staging.settings != request.settings:
+            then, now = _differing(staged.staging.settings if staged.staging else {}, request.settings)
             raise ConfigurationError(
                 f"{path} holds a build interrupted after {staged.documents} documents, with other settings "
-                f"or another model ({staged.staging and staged.staging.settings}); use the same, or remove it"
+                f"or another model: {then}, now {now}; use the same, or remove it"
             )
         check_staged_segments(store.directory, staged)
         store.sweep()
@@ -118,6 +78,12 @@ def finish_build(
         snapshot = store.snapshot(store.serve_staged(finished))
         store.sweep()
     return store, snapshot, context
+
+
+def _differing(then: dict[str, object], now: dict[str, object]) -> tuple[dict[str, object], dict[str, object]]:
+    """Return those of two settings that are not the same."""
+    names = sorted(name for name in {**then, **now} if then.get(name) != now.get(name))
+    return {name: then.get(name) for name in names}, {name: now.get(name) for name in names}
 
 
 def _finished(
@@ -184,19 +150,7 @@ def _begin(
     context = request.fitted_context(texts, show_progress)
     save_context(store.home, context)
     staging = Staging(settings=request.settings, batch=request.batch)
-    return store.stage(new_manifest(request.embedder, context, request.kind).changed(staging=staging))
-
-
-def new_manifest(embedder: Embedder, context: CorpusContext, kind: Kind) -> Manifest:
-    """Return the first generation of an index under a context, without documents."""
-    return Manifest(
-        generation=1,
-        model_name=embedder.name,
-        model_fingerprint=context.model_fingerprint,
-        context=context.fingerprint,
-        width=checked_width(embedder.width),
-        kind=kind,
-    )
+    return store.stage(request.new_manifest(context).changed(staging=staging))
 
 
 def checked_place(path: str | Path) -> IndexStore:
@@ -260,8 +214,3 @@ def _may_become_index(store: IndexStore) -> bool:
             f"remove the directory"
         )
     return True
-
-
-def _check_kind(kind: str) -> None:
-    if kind not in get_args(Kind):
-        raise ConfigurationError(f"kind {shown(kind)} is unknown; use one of {list(get_args(Kind))}")

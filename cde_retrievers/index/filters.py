@@ -9,6 +9,8 @@ misspelt, so that it is an error, unless the filter has an "$exists" for it, whi
 
     {"owner": {"$eq": "me", "$exists": True}}       nothing is found as long as no document has an owner
 
+`missing="empty"`, beside the filter, says so for all its fields.
+
 Dates and times are compared as the ISO 8601 texts that metadata hold.
 """
 
@@ -16,11 +18,11 @@ import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 
-from cde_retrievers.errors import FilterError, shown
+from cde_retrievers.errors import ConfigurationError, FilterError, shown
 from cde_retrievers.index.columns import Columns
 from cde_retrievers.index.conditions import (
     OPERATORS,
@@ -36,34 +38,42 @@ from cde_retrievers.retrieval.document import MAX_DEPTH, Document, as_plain
 from cde_retrievers.validation.signatures import is_iterable
 
 Filter = Mapping[str, Any]
+Missing = Literal["error", "empty"]
 _KNOWN = {*OPERATORS, "$ne", "$nin", "$exists"}
 
 
-def compile_filter(query_filter: Filter, known_fields: Collection[str]) -> Expression:
+def compile_filter(query_filter: Filter, known_fields: Collection[str], missing: Missing = "error") -> Expression:
     """Compile the filter to an expression that finds the rows that pass.
 
     Args:
         query_filter: as described in this module's docstring.
         known_fields: all metadata fields in the index.
+        missing: what a field is that no document has: an error, or empty, so that every document is without it.
 
     Raises:
+        ConfigurationError: `missing` is something else.
         FilterError: an operator is unknown, an operand is of the wrong kind, or no document has a field named in it,
-            and the filter has no "$exists" for that field.
+            that is an error, and the filter has no "$exists" for that field.
     """
+    if missing not in get_args(Missing):
+        raise ConfigurationError(f"missing must be one of {list(get_args(Missing))}, found {shown(missing)}")
     if not isinstance(query_filter, Mapping):
         raise FilterError(f"a filter is a mapping such as {{'year': 2024}}, found {type(query_filter).__name__}")
     _check_depth(query_filter, 1)
     named = list(_conditions(query_filter))
     optional = {field for field, condition in named if isinstance(condition, Mapping) and "$exists" in condition}
     unknown = sorted({field for field, _ in named} - optional - set(known_fields), key=shown)
-    if unknown:
+    if unknown and missing == "error":
         raise _unknown_field(unknown[0], known_fields)
     return _compile(query_filter)
 
 
-def matching(documents: Sequence[Document], query_filter: Filter, known_fields: Collection[str]) -> list[Document]:
+def matching(
+    documents: Sequence[Document], query_filter: Filter, known_fields: Collection[str], missing: Missing = "error"
+) -> list[Document]:
     """Return those of some documents in memory that pass the filter; arguments and errors as in `compile_filter`."""
-    passing = compile_filter(query_filter, known_fields).passing(Columns.of([each.metadata for each in documents]))
+    expression = compile_filter(query_filter, known_fields, missing)
+    passing = expression.passing(Columns.of([each.metadata for each in documents]))
     return [document for document, passes in zip(documents, passing.tolist(), strict=True) if passes]
 
 
@@ -73,7 +83,7 @@ def _unknown_field(name: object, known_fields: Collection[str]) -> FilterError:
     field = json.dumps(name, ensure_ascii=False) if isinstance(name, str) else '"owner"'
     return FilterError(
         f"no document has the metadata field {shown(name)}; {guess} fields of this index are {sorted(known_fields)}. "
-        f"If it may be missing, add '$exists' to its condition, in JSON "
+        f"If it may be missing, give missing=\"empty\" in Python, or add '$exists' to its condition, in JSON "
         f'{{{field}: {{"$eq": "me", "$exists": true}}}} (True in Python)'
     )
 

@@ -8,6 +8,7 @@ from cde_retrievers.encoder.embedder import Embedder, checked_embedder
 from cde_retrievers.errors import ConfigurationError, ContextMismatchError, shown
 from cde_retrievers.index.queries import Mode
 from cde_retrievers.index.snapshot import Snapshot
+from cde_retrievers.index.vector_format import VectorFormat
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +33,9 @@ class Generation:
             checked_embedder(self.embedder).check_context(self.context)
 
     @property
-    def width(self) -> int:
-        """Length of a vector, W."""
-        return self.snapshot.manifest.width
+    def vector_format(self) -> VectorFormat:
+        """How vectors are stored."""
+        return self.snapshot.manifest.vector_format
 
     @property
     def mode(self) -> Mode:

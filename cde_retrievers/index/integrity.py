@@ -9,6 +9,7 @@ from cde_retrievers.index.manifest import Manifest, SegmentEntry
 from cde_retrievers.index.ownership import SEGMENTS
 from cde_retrievers.index.segment import DamagedFileError, Segment
 from cde_retrievers.index.snapshot import Snapshot
+from cde_retrievers.index.vector_format import VectorFormat
 
 UNKNOWN_SOURCES = "so the index does not know its sources"
 
@@ -82,7 +83,7 @@ def salvaged(directory: Path, manifest: Manifest) -> Snapshot:
     segments = []
     for entry in manifest.segments:
         names = {file.name for file in damaged if file.segment is entry}
-        segment = _salvaged_segment(directory, entry, manifest.width, names, damage)
+        segment = _salvaged_segment(directory, entry, manifest.vector_format, names, damage)
         if segment is not None:
             segments.append(segment)
     damage += [*accelerator_damage(directory, manifest), *sources_damage(directory, manifest)]
@@ -91,7 +92,7 @@ def salvaged(directory: Path, manifest: Manifest) -> Snapshot:
 
 
 def _salvaged_segment(
-    directory: Path, entry: SegmentEntry, width: int, damaged: set[str], damage: list[str]
+    directory: Path, entry: SegmentEntry, form: VectorFormat, damaged: set[str], damage: list[str]
 ) -> Segment | None:
     """Open what is undamaged of a segment, or return None; damage that shows only now is added to `damage`."""
     while damaged < {file.name for file in entry.files}:
@@ -99,7 +100,7 @@ def _salvaged_segment(
             # Which of its documents were deleted is unknown: none is shown rather than a deleted one.
             return None
         try:
-            segment = Segment(directory, entry, width, frozenset(damaged))
+            segment = Segment(directory, entry, form, frozenset(damaged))
             segment.live_rows(entry)
         except DamagedFileError as error:
             damaged.add(error.name)

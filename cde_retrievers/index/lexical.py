@@ -50,14 +50,24 @@ class LexicalScores:
         """Return what the rows from `start` to `stop` gain by their words (Q, stop - start)."""
         return lexical_bonus(self.scores[:, start:stop], self.mass)
 
-    def bonus_of_candidates(self, query: int, rows: Rows) -> Scores:
-        """Return what some rows (C,) gain by their words for one query (C,)."""
-        gained: Scores = lexical_bonus(self.scores[None, query, rows], self.mass[query : query + 1])[0]
-        return gained
+    def bonus_of_candidates(self, rows: Rows) -> Scores:
+        """Return what each query's own rows (Q, C) gain by their words (Q, C); for -1, of no meaning."""
+        return lexical_bonus(np.take_along_axis(self.scores, np.maximum(rows, 0), axis=1), self.mass)
 
-    def candidates(self, query: int, count: int, rows: int) -> Rows:
-        """Return those of the first `rows` rows that are best for one query by its words, at most `count`."""
-        return best_of_few(self.scores[query, :rows], count)
+    def joined(self, near: Rows, rows: int) -> Rows:
+        """Join candidates (Q, C) with as many of the first `rows` rows that are best by words.
+
+        Returns:
+            For each query its rows without repetition, then -1 where others have more (Q, at most 2 C).
+        """
+        found = [
+            np.union1d(candidates[candidates >= 0], best_of_few(scores[:rows], near.shape[1]))
+            for candidates, scores in zip(near, self.scores, strict=True)
+        ]
+        result = np.full((len(found), max(map(len, found))), -1, dtype=np.int64)
+        for row, candidates in zip(result, found, strict=True):
+            row[: len(candidates)] = candidates
+        return result
 
     def best(self, k: int) -> list[tuple[Scores, Rows]]:
         """Return the best scores and rows of each query, best first, of at most `k` rows that share a word with it."""

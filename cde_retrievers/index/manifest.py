@@ -16,12 +16,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from cde_retrievers.errors import IndexFileError
 from cde_retrievers.index.ownership import CONTEXTS, SEGMENTS
 from cde_retrievers.index.symlinks import is_there, obstacle
+from cde_retrievers.index.vector_format import Dtype, VectorFormat
 from cde_retrievers.storage.atomic import replace_json
 from cde_retrievers.storage.checked_json import read_checksummed, sealed
 from cde_retrievers.storage.hashing import sha256_of_file
 from cde_retrievers.validation.problems import readable
 
-# The first had no postings, the second neither `by_text` nor sources, the third no columns.
+# The first had no postings, the second neither `by_text` nor sources, the third neither columns nor formats of vectors.
 FORMAT_VERSION, _OLDER = 4, (1, 2, 3)
 SERVED = "index.json"
 STAGED = "next.json"
@@ -181,7 +182,7 @@ class Manifest(_Sealed):
         model_name: name that the embedding model is loaded by.
         model_fingerprint: identity of that model.
         context: fingerprint of the context; see `contexts.py` for where it lies.
-        width: length of a vector.
+        width: length of an embedding.
         kind: how an index of many rows is searched.
         named: number of documents that were assigned an id so far.
         segments: segments in the order they were written.
@@ -189,6 +190,8 @@ class Manifest(_Sealed):
         sources: what is recorded of where the documents come from; None if nothing is.
         staging: progress of a generation being built; None for one that is served.
         identity: identity of the index, as in its marker; None if an earlier release wrote the manifest.
+        dtype: how the numbers of a vector are stored.
+        dimensions: how many numbers of an embedding are stored, from the first on; None for all.
     """
 
     generation: Positive
@@ -203,6 +206,8 @@ class Manifest(_Sealed):
     sources: SourcesFile | None = None
     staging: Staging | None = None
     identity: Annotated[str, Field(pattern=r"\A[0-9a-f]{32}\z")] | None = None
+    dtype: Dtype = "float32"
+    dimensions: Positive | None = None
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Self:
@@ -216,9 +221,16 @@ class Manifest(_Sealed):
                 raise ValueError("the accelerator does not cover the first segments")
             if self.kind == "flat":
                 raise ValueError('an index of kind "flat" has no accelerator')
+        if self.dimensions is not None and self.dimensions > self.width:
+            raise ValueError(f"vectors of {self.width} numbers have no first {self.dimensions}")
         if self.staging is not None and self.staging.consumed != self.documents:
             raise ValueError(f"{self.staging.consumed} documents were read, but {self.documents} are listed")
         return self
+
+    @property
+    def vector_format(self) -> VectorFormat:
+        """How vectors are stored."""
+        return VectorFormat(self.width, self.dimensions or self.width, self.dtype)
 
     @property
     def documents(self) -> int:

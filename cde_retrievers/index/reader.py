@@ -1,6 +1,6 @@
 """Reading an index: its documents, and searches.
 
-Axes: Q queries, W width.
+Axes: Q and n rows, E width of an embedding, W numbers of a stored vector.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,13 +10,14 @@ from typing import overload
 from cde_retrievers.context.context import CorpusContext
 from cde_retrievers.encoder.embedder import Embedder
 from cde_retrievers.errors import ConfigurationError
-from cde_retrievers.index.filters import Filter
+from cde_retrievers.index.filters import Filter, Missing
 from cde_retrievers.index.generation import Generation
 from cde_retrievers.index.manifest import Kind
 from cde_retrievers.index.open_index import OpenIndex
 from cde_retrievers.index.queries import EncodedQueries, Mode
 from cde_retrievers.index.search import search
 from cde_retrievers.index.sources_file import SourceRecord, read_sources
+from cde_retrievers.index.vector_format import Dtype
 from cde_retrievers.retrieval.document import Document, Hit, checked_ids
 from cde_retrievers.sparse.bm25 import query_rows
 from cde_retrievers.validation.numbers import check_whole
@@ -72,6 +73,16 @@ class IndexReader:
         return self._current.snapshot.manifest.kind
 
     @property
+    def dtype(self) -> Dtype:
+        """How the numbers of a vector are stored: "float32", "int8" or "binary"."""
+        return self._current.vector_format.dtype
+
+    @property
+    def dimensions(self) -> int:
+        """How many numbers of an embedding are stored, W."""
+        return self._current.vector_format.dimensions
+
+    @property
     def mode(self) -> Mode:
         """How it is searched by default: "hybrid", or "dense" if it was built without term statistics."""
         return self._current.mode
@@ -103,25 +114,25 @@ class IndexReader:
         """Metadata fields that filters can name: those that at least one document has."""
         return self._current.snapshot.fields
 
-    def documents(self, filter: Filter | None = None) -> Iterator[Document]:
+    def documents(self, filter: Filter | None = None, *, missing: Missing = "error") -> Iterator[Document]:
         """Yield every document that passes the filter, in the order they were added, one in memory at a time.
 
         Raises:
             FilterError: as `search`.
         """
-        return self._current.snapshot.documents(filter)
+        return self._current.snapshot.documents(filter, missing)
 
     def texts(self) -> Iterator[str]:
         """Yield the text of every document."""
         return (document.text for document in self.documents())
 
-    def ids(self, filter: Filter | None = None) -> list[str]:
+    def ids(self, filter: Filter | None = None, *, missing: Missing = "error") -> list[str]:
         """Return the id of every document that passes the filter, in the order they were added.
 
         Raises:
             FilterError: as `search`.
         """
-        return list(self._current.snapshot.ids(filter))
+        return list(self._current.snapshot.ids(filter, missing))
 
     def get(self, ids: Sequence[str]) -> list[Document | None]:
         """Return the documents with these ids, and None for an id that is not in the index.
@@ -134,7 +145,7 @@ class IndexReader:
         return [None if row is None else snapshot.document(row) for row in rows]
 
     def vectors(self, ids: Sequence[str]) -> Embeddings:
-        """Return the embeddings (n, W) of documents.
+        """Return the vectors (n, W) of documents, as float32 unit rows however they are stored.
 
         Raises:
             KeyError: an id is not in the index.
@@ -143,14 +154,37 @@ class IndexReader:
         snapshot = self._current.snapshot
         return snapshot.vectors([snapshot.rows_by_id[identity] for identity in checked_ids(ids)])
 
+    def cut(self, embeddings: Embeddings) -> Embeddings:
+        """Return embeddings (n, E) as they are compared with `vectors`: their first W numbers, as unit rows (n, W).
+
+        An index without `dimensions` returns them as they are.
+
+        Raises:
+            ConfigurationError: they have another width.
+        """
+        form = self._current.vector_format
+        return form.cut(checked_vectors(embeddings, None, form.width, ConfigurationError))
+
     @overload
     def search(
-        self, query: str, k: int = 10, filter: Filter | None = None, *, mode: Mode | None = None
+        self,
+        query: str,
+        k: int = 10,
+        filter: Filter | None = None,
+        *,
+        mode: Mode | None = None,
+        missing: Missing = "error",
     ) -> list[Hit]: ...
 
     @overload
     def search(
-        self, query: list[str] | tuple[str, ...], k: int = 10, filter: Filter | None = None, *, mode: Mode | None = None
+        self,
+        query: list[str] | tuple[str, ...],
+        k: int = 10,
+        filter: Filter | None = None,
+        *,
+        mode: Mode | None = None,
+        missing: Missing = "error",
     ) -> list[list[Hit]]: ...
 
     @validated
@@ -161,6 +195,7 @@ class IndexReader:
         filter: Filter | None = None,
         *,
         mode: Mode | None = None,
+        missing: Missing = "error",
     ) -> list[Hit] | list[list[Hit]]:
         """Find the best documents for a query, or for each of several, best first.
 
@@ -171,6 +206,8 @@ class IndexReader:
                 `cde_retrievers.index.filters`.
             mode: "hybrid" for vectors and words together, "dense" for vectors alone, "lexical" for words alone, which
                 finds only documents that share one with the query; None for the index's own `mode`.
+            missing: what a field of the filter is that no document has: an error, since it is likely misspelt, or
+                "empty", so that every document is without it. Here and in `ids` and `documents`.
 
         Returns:
             A list of hits, or one such list per query.
@@ -178,7 +215,7 @@ class IndexReader:
         Raises:
             ConfigurationError: `k` is not a positive whole number, or the index cannot be searched in that mode.
             ContextMismatchError: the installed analyzer yields other words than the one the index was built with.
-            FilterError: the filter is impossible, or names a field that no document has.
+            FilterError: the filter is impossible, or names a field that no document has, if such a one is an error.
             InvalidTextError: a query is not a string of valid Unicode.
             EmbeddingServiceError: the embedder did not return one unit vector for each query.
         """
@@ -189,10 +226,11 @@ class IndexReader:
         dense = sparse = None
         if mode != "lexical":
             answer = self._state.embedder_of(current).encode_queries(queries, current.context, show_progress=False)
-            dense = checked_embeddings(answer, len(queries), current.width)
+            form = current.vector_format
+            dense = form.cut(checked_embeddings(answer, len(queries), form.width))
         if mode != "dense":
             sparse = query_rows(queries, current.context.term_statistics())
-        hits = search(current.snapshot, EncodedQueries(dense, sparse), k, filter)
+        hits = search(current.snapshot, EncodedQueries(dense, sparse), k, filter, missing)
         return hits[0] if isinstance(query, str) else hits
 
     @validated
@@ -204,15 +242,17 @@ class IndexReader:
         filter: Filter | None = None,
         *,
         texts: list[str] | None = None,
+        missing: Missing = "error",
     ) -> list[list[Hit]]:
         """Search as `search` does, for queries that are already embedded.
 
         Args:
-            queries: (Q, W) unit rows.
+            queries: (Q, E) unit rows.
             fingerprint: fingerprint of the context they were embedded under.
             k: hits per query.
             filter: as in `search`.
             texts: the queries as texts, for a search in mode "hybrid"; None to search by the vectors alone.
+            missing: as in `search`.
 
         Raises:
             ContextMismatchError: it is not the context of the index.
@@ -224,11 +264,14 @@ class IndexReader:
         current = self._current
         current.check_fingerprint(fingerprint)
         known = None if texts is None else list(checked_texts(texts))
-        vectors = checked_vectors(queries, None if known is None else len(known), current.width, ConfigurationError)
+        form = current.vector_format
+        vectors = form.cut(
+            checked_vectors(queries, None if known is None else len(known), form.width, ConfigurationError)
+        )
         if known is not None:
             current.checked_mode("hybrid")
         sparse = None if known is None else query_rows(known, current.context.term_statistics())
-        return search(current.snapshot, EncodedQueries(vectors, sparse), k, filter)
+        return search(current.snapshot, EncodedQueries(vectors, sparse), k, filter, missing)
 
     def refresh(self) -> bool:
         """Move to the newest generation; return whether it is another one.

@@ -7,8 +7,8 @@ from typing import Any
 
 from cde_retrievers.errors import ContextFileError, IndexFileError
 from cde_retrievers.index.build import SourceChangedError, build_generation
+from cde_retrievers.index.build_request import BuildRequest
 from cde_retrievers.index.contexts import read_context, save_context
-from cde_retrievers.index.create import BuildRequest, new_manifest
 from cde_retrievers.index.integrity import check_staged_segments
 from cde_retrievers.index.manifest import Manifest, Staging
 from cde_retrievers.index.open_index import OpenIndex
@@ -135,8 +135,7 @@ def _begin(store: IndexStore, served: Snapshot, request: BuildRequest, show_prog
     if context.fingerprint != served.manifest.context:
         save_context(store.home, context)
     staging = Staging(settings=request.settings, batch=request.batch)
-    staged = new_manifest(request.embedder, context, request.kind)
-    staged = staged.changed(staging=staging, named=served.manifest.named)
+    staged = request.new_manifest(context).changed(staging=staging, named=served.manifest.named)
     staged = store.stage(staged)
     store.sweep()
     return staged

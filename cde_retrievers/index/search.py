@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cde_retrievers.index.accelerator import Accelerator
-from cde_retrievers.index.filters import Filter
+from cde_retrievers.index.filters import Filter, Missing
 from cde_retrievers.index.lexical import LexicalScores
 from cde_retrievers.index.queries import EncodedQueries
 from cde_retrievers.index.snapshot import Snapshot
@@ -18,17 +18,20 @@ from cde_retrievers.retrieval.exact_search import Rows, Scores, best_of, exact_s
 from cde_retrievers.validation.vectors import Embeddings
 
 Mask = NDArray[np.bool_]
+_COPIED_NUMBERS = 1 << 23  # numbers of the candidates' vectors in memory at a time: 32 MB
 
 
-def search(snapshot: Snapshot, queries: EncodedQueries, k: int, query_filter: Filter | None) -> list[list[Hit]]:
+def search(
+    snapshot: Snapshot, queries: EncodedQueries, k: int, query_filter: Filter | None, missing: Missing = "error"
+) -> list[list[Hit]]:
     """Find the `k` best documents for each query, best first; by words alone, only those that share one with it.
 
     Raises:
-        FilterError: the filter is impossible, or names a field that no document has.
+        FilterError: the filter is impossible, or names a field that no document has, if such a one is an error.
     """
     if len(snapshot) == 0:
         return [[] for _ in range(len(queries))]
-    allowed = snapshot.searchable_rows(query_filter)
+    allowed = snapshot.searchable_rows(query_filter, missing)
     accelerator = snapshot.accelerator
     if accelerator is not None and query_filter is not None and not accelerator.is_worthwhile(allowed):
         accelerator = None
@@ -105,21 +108,33 @@ def _rescored(
     lexical: LexicalScores | None,
 ) -> tuple[Scores, Rows]:
     """Score the accelerator's candidates, and the best by words, exactly."""
-    covered = allowed & (np.arange(len(allowed)) < accelerator.rows)
-    count = min(k, int(covered.sum()))
+    count = min(k, np.count_nonzero(allowed[: accelerator.rows]))
     near = accelerator.candidates(queries, k, allowed)
-    if count and (near >= 0).sum(axis=1).min() < count:
+    if np.count_nonzero(near >= 0, axis=1).min() < count:
         # Where much was deleted, it can miss rows that are there.
+        covered = allowed & (np.arange(len(allowed)) < accelerator.rows)
         return _exact(snapshot, queries, k, covered, lexical, first=0)
-    scores = np.full((len(queries), count), -np.inf, dtype=np.float32)
-    rows = np.zeros((len(queries), count), dtype=np.int64)
-    for number, query in enumerate(queries):
-        candidates = near[number][near[number] >= 0]
-        if lexical is not None:
-            candidates = np.union1d(candidates, lexical.candidates(number, len(near[number]), accelerator.rows))
-        found = snapshot.vectors(candidates) @ query
-        if lexical is not None:
-            found += lexical.bonus_of_candidates(number, candidates)
-        best = np.lexsort((candidates, -found))[:count]
-        scores[number], rows[number] = found[best], candidates[best]
-    return scores, rows
+    if count == 0:
+        return np.empty((len(queries), 0), dtype=np.float32), np.empty((len(queries), 0), dtype=np.int64)
+    if lexical is not None:
+        near = lexical.joined(near, accelerator.rows)
+    scores = _products(snapshot, queries, near)
+    if lexical is not None:
+        scores += lexical.bonus_of_candidates(near)
+    best = np.lexsort((near, -scores), axis=1)[:, :count]
+    return np.take_along_axis(scores, best, axis=1), np.take_along_axis(near, best, axis=1)
+
+
+def _products(snapshot: Snapshot, queries: Embeddings, rows: Rows) -> Scores:
+    """Return the products of each query (Q, W) with the vectors of its own rows (Q, C) -> (Q, C).
+
+    A row of -1 stands for none, and scores -inf; each query has at least one row, and it comes first.
+    """
+    there, rows = rows >= 0, np.where(rows >= 0, rows, rows[:, :1])
+    scores = np.empty(rows.shape, dtype=np.float32)
+    step = max(1, _COPIED_NUMBERS // (rows.shape[1] * queries.shape[1]))
+    for start in range(0, len(queries), step):
+        few, block = rows[start : start + step], queries[start : start + step]
+        vectors = snapshot.vectors(few.ravel()).reshape(*few.shape, -1)
+        scores[start : start + step] = (vectors @ block[:, :, None])[:, :, 0]
+    return np.where(there, scores, np.float32(-np.inf))

@@ -1,6 +1,6 @@
 """Documents and vectors that were written together, mapped into memory; their files are checked before they are used.
 
-Axes: R rows, W width.
+Axes: R rows, W numbers of a vector, B numbers of a stored row.
 """
 
 import json
@@ -22,9 +22,11 @@ from cde_retrievers.index.conditions import Expression
 from cde_retrievers.index.lines_file import Lines, are_whole, lines_of, read_lines
 from cde_retrievers.index.manifest import COLUMNS, DOCUMENTS, LINES, POSTINGS, VECTORS, SegmentEntry
 from cde_retrievers.index.ownership import SEGMENTS
+from cde_retrievers.index.packed_vectors import PackedVectors
 from cde_retrievers.index.postings_file import map_postings
 from cde_retrievers.index.segment_writer import safetensors_head
 from cde_retrievers.index.symlinks import obstacle
+from cde_retrievers.index.vector_format import Codes, VectorFormat
 from cde_retrievers.retrieval.document import Document, from_line
 from cde_retrievers.sparse.postings import Postings
 from cde_retrievers.validation.vectors import Embeddings
@@ -51,19 +53,22 @@ class Segment:
     Args:
         directory: directory of the index.
         entry: the segment as the manifest lists it.
-        width: length of a vector, W.
+        form: how vectors are stored.
         damaged: names of files that must not be read.
 
     Raises:
         DamagedFileError: a file does not hold what the manifest says.
     """
 
-    def __init__(self, directory: Path, entry: SegmentEntry, width: int, damaged: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self, directory: Path, entry: SegmentEntry, form: VectorFormat, damaged: frozenset[str] = frozenset()
+    ) -> None:
         self.entry = entry
         self._root = directory
         self._folder = directory / SEGMENTS / entry.name
         self._text = None if DOCUMENTS in damaged else self._map()
-        self._matrix = None if VECTORS in damaged else self._map_vectors(width)
+        self._codes = None if VECTORS in damaged else self._map_vectors(form)
+        self._vectors = None if self._codes is None else _as_vectors(self._codes, form)
         self._postings = self._map_postings() if entry.has_postings and POSTINGS not in damaged else None
         self._mapped_fields = self._map_columns() if entry.has_columns and COLUMNS not in damaged else None
         self._lines = self._lines_of_documents() if LINES in damaged else self._read_lines()
@@ -76,7 +81,7 @@ class Segment:
     @property
     def is_searchable(self) -> bool:
         """Whether the vectors are undamaged."""
-        return self._matrix is not None
+        return self._codes is not None
 
     @property
     def is_readable(self) -> bool:
@@ -84,11 +89,18 @@ class Segment:
         return self._text is not None
 
     @property
-    def vectors(self) -> Embeddings:
-        """(R, W) float32 unit rows, mapped from the file."""
-        if self._matrix is None:
+    def vectors(self) -> Embeddings | PackedVectors:
+        """(R, W) unit rows, mapped from the file; `vectors[rows]` is float32, however they are stored."""
+        if self._vectors is None:
             raise IndexFileError(f"{self._folder / VECTORS} is damaged and cannot be searched")
-        return self._matrix
+        return self._vectors
+
+    @property
+    def codes(self) -> Codes:
+        """(R, B) the same as they are stored."""
+        if self._codes is None:
+            raise IndexFileError(f"{self._folder / VECTORS} is damaged and cannot be copied")
+        return self._codes
 
     @property
     def has_postings(self) -> bool:
@@ -115,12 +127,13 @@ class Segment:
         Raises:
             DamagedFileError: the line holds another document, or none.
         """
-        line, path = self.line(row), self._folder / DOCUMENTS
         try:
-            document = from_line(line)
+            document = from_line(self.line(row))
         except (ValueError, RecursionError) as error:
+            path = self._folder / DOCUMENTS
             raise DamagedFileError(path, f"holds no document in line {row + 1}: {error}") from error
         if document.id != self.ids[row]:
+            path = self._folder / DOCUMENTS
             raise DamagedFileError(path, f"holds another document than {self.ids[row]!r} in line {row + 1}")
         return document
 
@@ -134,7 +147,7 @@ class Segment:
         if not self.entry.by_text:
             return None
         row = self.rows_by_text.get(hash(text))
-        return None if row is None or self.document(row).text != text else self.vectors[row]
+        return None if row is None or self.document(row).text != text else self.vectors[row : row + 1][0]
 
     @property
     def fields(self) -> frozenset[str]:
@@ -208,16 +221,18 @@ class Segment:
             except ValueError as error:  # it is empty
                 raise DamagedFileError(path, f"holds no documents: {error}") from error
 
-    def _map_vectors(self, width: int) -> Embeddings:
-        path, head = self._path(VECTORS), safetensors_head(self.entry.rows, width)
+    def _map_vectors(self, form: VectorFormat) -> Codes:
+        path, head = self._path(VECTORS), safetensors_head(self.entry.rows, form)
         with path.open("rb") as file:
             # An earlier release, or another program, may have put more spaces in front of the numbers.
             length = int.from_bytes(file.read(8), "little")
             found = file.read(length) if 0 < length <= 2 * len(head) else b""
-        size = 8 + length + 4 * self.entry.rows * width
+        size = 8 + length + self.entry.rows * form.bytes_per_vector
         if found.rstrip() != head[8:].rstrip() or path.stat().st_size != size:
-            raise DamagedFileError(path, f"does not hold {self.entry.rows} rows of {width} numbers")
-        return np.memmap(path, dtype="<f4", mode="r", offset=8 + length, shape=(self.entry.rows, width))
+            raise DamagedFileError(
+                path, f"does not hold {self.entry.rows} rows of {form.dimensions} numbers as {form.dtype}"
+            )
+        return np.memmap(path, form.numpy_dtype, "r", 8 + length, (self.entry.rows, form.columns))
 
     def _map_postings(self) -> Postings:
         path = self._path(POSTINGS)
@@ -248,6 +263,10 @@ class Segment:
             return lines_of(self._text[:], self.entry.rows)
         except (ValueError, RecursionError) as error:
             raise DamagedFileError(self._folder / DOCUMENTS, f"cannot be read: {error}") from error
+
+
+def _as_vectors(codes: Codes, form: VectorFormat) -> Embeddings | PackedVectors:
+    return codes if form.dtype == "float32" else PackedVectors(codes, form)
 
 
 def _read_json(path: Path) -> Any:

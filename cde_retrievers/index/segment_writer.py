@@ -1,20 +1,18 @@
 """Writing a segment: files that never change.
 
-    vectors.safetensors   (rows, width) float32
+    vectors.safetensors   (rows, numbers of a row), as the index stores vectors
     documents.jsonl       one document per line, readable by people and other programs
     lines.json            the ids and where each line ends
     columns.safetensors   the metadata by field, for filters
     postings.safetensors  the sparse rows by term, under a context with term statistics
 
-Axes: R rows, W width.
+Axes: R rows, W numbers of a vector, B numbers of a stored row.
 """
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from typing import Self
-
-import numpy as np
 
 from cde_retrievers.index.columns import Column, Columns
 from cde_retrievers.index.columns_file import write_columns
@@ -31,6 +29,7 @@ from cde_retrievers.index.manifest import (
 from cde_retrievers.index.ownership import SEGMENTS, OwnedDirectory
 from cde_retrievers.index.postings_file import write_postings
 from cde_retrievers.index.symlinks import new_file, own_folder
+from cde_retrievers.index.vector_format import Codes, VectorFormat
 from cde_retrievers.retrieval.document import Document, to_line
 from cde_retrievers.sparse import TermStatistics
 from cde_retrievers.sparse.bm25 import document_rows
@@ -45,21 +44,22 @@ class SegmentWriter:
     Args:
         home: directory of the index.
         rows: number of rows, R, which the head of the file needs before the first row.
-        width: length of a vector, W.
+        form: how vectors are stored.
     """
 
-    def __init__(self, home: OwnedDirectory, rows: int, width: int) -> None:
+    def __init__(self, home: OwnedDirectory, rows: int, form: VectorFormat) -> None:
         self._home = home
         self._folder = own_folder(home.path / SEGMENTS) / home.new_name()
         self._folder.mkdir()
         self._rows = rows
+        self._form = form
         self._ids: list[str] = []
         self._ends: list[int] = []
         with ExitStack() as files:
             self._vectors = files.enter_context(new_file(self._folder / VECTORS))
             self._documents = files.enter_context(new_file(self._folder / DOCUMENTS))
             self._files = files.pop_all()
-        self._vectors.write(safetensors_head(rows, width))
+        self._vectors.write(safetensors_head(rows, form))
 
     def __enter__(self) -> Self:
         return self
@@ -72,17 +72,18 @@ class SegmentWriter:
 
     def write(self, documents: Iterable[Document], vectors: Embeddings) -> None:
         """Append n documents, all with ids, and their vectors (n, W)."""
-        self.write_lines([(str(document.id), to_line(document)) for document in documents], vectors)
+        lines = [(str(document.id), to_line(document)) for document in documents]
+        self.write_lines(lines, self._form.encoded(vectors))
 
-    def write_lines(self, lines: Iterable[tuple[str, bytes]], vectors: Embeddings) -> None:
-        """Append n documents as (id, line), and their vectors (n, W)."""
+    def write_lines(self, lines: Iterable[tuple[str, bytes]], codes: Codes) -> None:
+        """Append n documents as (id, line), and their vectors as they are stored (n, B)."""
         end = self._ends[-1] if self._ends else 0
         for identity, line in lines:
             end += len(line)
             self._documents.write(line)
             self._ids.append(identity)
             self._ends.append(end)
-        self._vectors.write(np.ascontiguousarray(vectors, dtype=np.float32).tobytes())
+        self._vectors.write(codes.tobytes())
 
     def close(self, fields: Mapping[str, Column], postings: Postings | None, *, by_text: bool) -> SegmentEntry:
         """Finish the files, sync them to the device, and return the entry for the manifest.
@@ -113,6 +114,7 @@ def write_segment(
     documents: Sequence[Document],
     vectors: Embeddings,
     terms: TermStatistics | None,
+    form: VectorFormat,
     *,
     by_text: bool = True,
 ) -> SegmentEntry:
@@ -123,11 +125,12 @@ def write_segment(
         documents: R documents.
         vectors: their vectors.
         terms: term statistics of their context, for their postings; None if it has none.
+        form: how the vectors are stored.
         by_text: whether the embedder of the index made all vectors from the texts.
     """
     postings = None if terms is None else Postings.of(document_rows([document.text for document in documents], terms))
     columns = Columns.of([document.metadata for document in documents])
-    with SegmentWriter(home, len(documents), vectors.shape[1]) as writer:
+    with SegmentWriter(home, len(documents), form) as writer:
         writer.write(documents, vectors)
         return writer.close(columns.fields, postings, by_text=by_text)
 
@@ -143,9 +146,10 @@ def write_deletions(home: OwnedDirectory, entry: SegmentEntry, rows: Iterable[in
     return entry.model_copy(update={"deletions": DeletionsEntry.of(path), "deleted": len(dead)})
 
 
-def safetensors_head(rows: int, width: int) -> bytes:
+def safetensors_head(rows: int, form: VectorFormat) -> bytes:
     """Return the head of a safetensors file, so that rows can be written one batch at a time."""
-    tensor = {"dtype": "F32", "shape": [rows, width], "data_offsets": [0, rows * width * 4]}
+    size = rows * form.bytes_per_vector
+    tensor = {"dtype": form.tensor_dtype, "shape": [rows, form.columns], "data_offsets": [0, size]}
     head = json.dumps({"vectors": tensor}).encode("ascii")
     head += b" " * (-(8 + len(head)) % 64)  # rows are aligned for vector instructions
     return len(head).to_bytes(8, "little") + head

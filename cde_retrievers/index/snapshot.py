@@ -1,6 +1,6 @@
 """Documents and vectors of one generation, open for reading and unaffected by writers.
 
-Axes: R rows, W width.
+Axes: R rows, W numbers of a stored vector.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from cde_retrievers.errors import IndexFileError
 from cde_retrievers.index.accelerator import Accelerator
-from cde_retrievers.index.filters import Filter, compile_filter
+from cde_retrievers.index.filters import Filter, Missing, compile_filter
 from cde_retrievers.index.manifest import Manifest
 from cde_retrievers.index.segment import Segment
 from cde_retrievers.retrieval.document import Document
@@ -54,7 +54,7 @@ class Snapshot:
         self.accelerator = accelerator
 
     def __len__(self) -> int:
-        return int(self.live.sum())
+        return int(np.count_nonzero(self.live))
 
     @cached_property
     def rows_by_id(self) -> dict[str, int]:
@@ -87,15 +87,16 @@ class Snapshot:
         segment, place = self._place(row)
         return segment.document(place)
 
-    def rows(self, query_filter: Filter | None = None) -> Iterator[int]:
+    def rows(self, query_filter: Filter | None = None, missing: Missing = "error") -> Iterator[int]:
         """Yield the rows that are not deleted and pass the filter, in order; segments are read one at a time.
 
         Raises:
-            FilterError: the filter is impossible, or names a field that no document has; raised by the call itself.
+            FilterError: the filter is impossible, or names a field that no document has, if such a one is an error;
+                raised by the call itself.
         """
         if query_filter is None or len(self) == 0:
             return (int(row) for row in np.flatnonzero(self.live))
-        expression = compile_filter(query_filter, self.fields)
+        expression = compile_filter(query_filter, self.fields, missing)
         return (
             start + row
             for start, segment in zip(self.starts[:-1].tolist(), self.segments, strict=True)
@@ -103,15 +104,15 @@ class Snapshot:
             if self.live[start + row]
         )
 
-    def ids(self, query_filter: Filter | None = None) -> Iterator[str]:
+    def ids(self, query_filter: Filter | None = None, missing: Missing = "error") -> Iterator[str]:
         """Yield the ids of these rows."""
         if query_filter is None:
             return iter(self.rows_by_id)
-        return (self._id(row) for row in self.rows(query_filter))
+        return (self._id(row) for row in self.rows(query_filter, missing))
 
-    def documents(self, query_filter: Filter | None = None) -> Iterator[Document]:
+    def documents(self, query_filter: Filter | None = None, missing: Missing = "error") -> Iterator[Document]:
         """Yield the documents in these rows, one in memory at a time."""
-        return (self.document(row) for row in self.rows(query_filter))
+        return (self.document(row) for row in self.rows(query_filter, missing))
 
     def _id(self, row: int) -> str:
         segment, place = self._place(row)
@@ -125,7 +126,7 @@ class Snapshot:
     def vectors(self, rows: Sequence[int] | Rows) -> Embeddings:
         """Copy the vectors of n rows -> (n, W)."""
         wanted = np.asarray(rows, dtype=np.int64)
-        result = np.empty((len(wanted), self.manifest.width), dtype=np.float32)
+        result = np.empty((len(wanted), self.manifest.vector_format.dimensions), dtype=np.float32)
         parts = np.searchsorted(self.starts, wanted, side="right") - 1
         for part in np.unique(parts):
             here = parts == part
@@ -145,7 +146,7 @@ class Snapshot:
         """Every metadata field that a document has."""
         return frozenset().union(*(segment.fields for segment in self.segments))
 
-    def searchable_rows(self, query_filter: Filter | None = None) -> NDArray[np.bool_]:
+    def searchable_rows(self, query_filter: Filter | None = None, missing: Missing = "error") -> NDArray[np.bool_]:
         """Return a mask (R,) of the rows that a search may find: not deleted, vectors undamaged, passing the filter.
 
         Raises:
@@ -153,7 +154,7 @@ class Snapshot:
         """
         if query_filter is None:
             return self._searchable
-        expression = compile_filter(query_filter, self.fields)
+        expression = compile_filter(query_filter, self.fields, missing)
         passing: NDArray[np.bool_] = np.concatenate([segment.passing(expression) for segment in self.segments])
         return np.logical_and(self._searchable, passing)
 

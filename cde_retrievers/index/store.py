@@ -139,7 +139,7 @@ class IndexStore:
             damaged: descriptions of the damaged files that are left out.
         """
         self._segments = {
-            entry.name: self._segments.get(entry.name) or Segment(self.directory, entry, manifest.width)
+            entry.name: self._segments.get(entry.name) or Segment(self.directory, entry, manifest.vector_format)
             for entry in manifest.segments
         }
         accelerator = None
@@ -155,7 +155,10 @@ class IndexStore:
             self._accelerator = None
             return None
         if self._accelerator is None or self._accelerator[0] != entry.file.name:
-            self._accelerator = entry.file.name, Accelerator(self.directory, entry, manifest.kind, manifest.width)
+            self._accelerator = (
+                entry.file.name,
+                Accelerator(self.directory, entry, manifest.kind, manifest.vector_format.dimensions),
+            )
         return self._accelerator[1]
 
     @property

@@ -84,7 +84,8 @@ class IndexWriter:
             ConfigurationError: the vectors have the wrong shape or length.
         """
         self._generation.check_fingerprint(fingerprint)
-        matrix = checked_embeddings(vectors, len(documents), self._generation.width, ConfigurationError)
+        form = self._generation.vector_format
+        matrix = form.cut(checked_embeddings(vectors, len(documents), form.width, ConfigurationError))
         validator = self._validator(replacing=True)
         admitted = list(validator.admit(documents))
         if admitted:
@@ -124,7 +125,7 @@ class IndexWriter:
     def _vectors(self, documents: Sequence[Document], before: Snapshot | None, bar: Progress) -> Embeddings:
         """Return vectors (n, W): those that the generation `before` has for the same texts; the others are embedded."""
         embedder, context = self._state.embedder_of(self._generation), self._generation.context
-        return reused_or_embedded(before, embedder, documents, context, self._generation.width, bar)
+        return reused_or_embedded(before, embedder, documents, context, self._generation.vector_format, bar)
 
     def _commit_documents(
         self, documents: Sequence[Document], vectors: Embeddings, named: int, *, by_text: bool
@@ -132,7 +133,8 @@ class IndexWriter:
         """Commit documents in place of those with the same ids; `named` counts the ids assigned so far."""
         known = self._snapshot.rows_by_id
         replaced = [known[str(document.id)] for document in documents if document.id in known]
-        added = write_segment(self._store.home, documents, vectors, self._generation.context.terms, by_text=by_text)
+        terms, form = self._generation.context.terms, self._generation.vector_format
+        added = write_segment(self._store.home, documents, vectors, terms, form, by_text=by_text)
         after = self._next((*self._without(replaced), added)).changed(named=named)
         self._commit(partly_compacted(self._store, after))
 

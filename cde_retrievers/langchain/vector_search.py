@@ -11,6 +11,7 @@ from cde_retrievers.binding.check import ContextCheck
 from cde_retrievers.context.context import CorpusContext
 from cde_retrievers.errors import ConfigurationError, shown
 from cde_retrievers.index import ContextualIndex, Filter, Hit
+from cde_retrievers.index.filters import Missing
 from cde_retrievers.langchain.embeddings import ContextBoundEmbeddings
 from cde_retrievers.langchain.search_types import MODES, RankedSearch, refuse_unbounded, relevance
 from cde_retrievers.validation.numbers import check_whole
@@ -23,15 +24,17 @@ class IndexSearch:
     Args:
         embeddings: embeddings under the index's context.
         index: the index to search.
+        missing: what a field of a filter is that no document has.
 
     Raises:
         ContextNotFittedError: the embeddings have no context.
         ContextMismatchError: the index was built under another context.
     """
 
-    def __init__(self, embeddings: ContextBoundEmbeddings, index: ContextualIndex) -> None:
+    def __init__(self, embeddings: ContextBoundEmbeddings, index: ContextualIndex, missing: Missing) -> None:
         self.embeddings = embeddings
         self.index = index
+        self._missing = missing
         self.check_context()
         if len(index) > 0:
             self.use_context()
@@ -52,7 +55,7 @@ class IndexSearch:
         mode = self.index.mode if search_type is None else MODES[search_type]
         context = self.use_context()
         if mode == "lexical":
-            return self.index.search(query, k, allowed, mode=mode)
+            return self.index.search(query, k, allowed, mode=mode, missing=self._missing)
         texts = [query] if mode == "hybrid" else None
         return self._hits(self._embedded(query, context), context, k, allowed, texts)
 
@@ -77,7 +80,8 @@ class IndexSearch:
         context = self.use_context()
         row = self._embedded(query, context) if isinstance(query, str) else _query_row(query)
         hits, vectors = self._candidates(row, context, max(k, fetch_k), allowed)
-        return [hits[position] for position in maximal_marginal_relevance(row[0], vectors.tolist(), lambda_mult, k)]
+        asked = self.index.cut(row)[0]
+        return [hits[position] for position in maximal_marginal_relevance(asked, vectors.tolist(), lambda_mult, k)]
 
     def _candidates(
         self, query: Embeddings, context: CorpusContext, count: int, allowed: Filter | None
@@ -96,7 +100,10 @@ class IndexSearch:
         self, query: Embeddings, context: CorpusContext, k: int, allowed: Filter | None, texts: list[str] | None = None
     ) -> list[Hit]:
         """Return the best documents for a query (1, W) under the context; its text makes the search hybrid."""
-        return self.index.search_embedded(query, context.fingerprint, k, allowed, texts=texts)[0]
+        (found,) = self.index.search_embedded(
+            query, context.fingerprint, k, allowed, texts=texts, missing=self._missing
+        )
+        return found
 
     def _embedded(self, query: str, context: CorpusContext) -> Embeddings:
         embedder = self.embeddings.embedder

@@ -12,6 +12,7 @@ from langchain_core.vectorstores import VectorStore, VectorStoreRetriever
 from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.index import ContextualIndex, Filter, Hit
 from cde_retrievers.index.contextual_index import BATCH
+from cde_retrievers.index.filters import Missing
 from cde_retrievers.index.incoming_documents import DocumentValidator, batches
 from cde_retrievers.index.manifest import Kind
 from cde_retrievers.langchain.search_types import SEARCHES, RankedSearch, is_ranked, refuse_options
@@ -62,7 +63,7 @@ class ContextualVectorStore(VectorStore):
     options are refused. Every search raises
 
         ContextMismatchError: embeddings or index were refitted since.
-        FilterError: the filter is impossible, or names a field that no document has.
+        FilterError: the filter is impossible, or names a field that no document has, if such a one is an error.
         ConfigurationError: `k` is not a positive whole number, a vector is not W wide, an option is unknown, or the
             search needs words and the index was built without.
         InvalidTextError: the query is not a text.
@@ -72,6 +73,8 @@ class ContextualVectorStore(VectorStore):
         path: directory of an index to open, or a new or empty directory in which to create one.
         index: an open index to use instead.
         kind: kind of a new index: "flat" (exact, the default), "hnsw" or "ivf" (approximate from 10,000 documents on).
+        missing: what a field of a filter is that no document has: an error, or "empty", so that every document is
+            without it.
 
     Raises:
         ConfigurationError: the embeddings are not bound to a context, or the settings contradict each other.
@@ -88,16 +91,24 @@ class ContextualVectorStore(VectorStore):
         *,
         index: ContextualIndex | None = None,
         kind: Kind | None = None,
+        missing: Missing = "error",
     ) -> None:
         if index is not None and (path is not None or kind is not None):
             raise ConfigurationError("an open index already has a path and a kind; give index= alone")
         if index is None:
             index = open_or_create_index(bound_to_context(embedding), path, kind)
-        self._search = IndexSearch(bound_to_context(embedding), index)
+        self._search = IndexSearch(bound_to_context(embedding), index, missing)
 
     @classmethod
     @validated
-    def open(cls, path: str | Path, embedding: Embeddings | None = None, *, read_only: bool = False) -> Self:
+    def open(
+        cls,
+        path: str | Path,
+        embedding: Embeddings | None = None,
+        *,
+        read_only: bool = False,
+        missing: Missing = "error",
+    ) -> Self:
         """Open a store over an index on disk, made by any program.
 
         Args:
@@ -105,13 +116,14 @@ class ContextualVectorStore(VectorStore):
             embedding: embeddings under the index's context. If they have no context, the store uses a view of them
                 under the index's, its `embeddings`. If None, the model is loaded by the name that the index carries.
             read_only: refuse changes.
+            missing: as for the constructor.
 
         Raises:
             IndexFileError, ContextFileError: the index does not exist, is unfinished, or has damaged files.
             ContextMismatchError: the embeddings are of another model or context.
         """
         given, index = open_index(path, None if embedding is None else bound_to_context(embedding), read_only)
-        return cls(given, index=index)
+        return cls(given, index=index, missing=missing)
 
     @classmethod
     @validated

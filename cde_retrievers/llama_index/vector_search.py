@@ -17,7 +17,7 @@ from llama_index.core.vector_stores.types import MetadataFilters, VectorStoreQue
 from cde_retrievers.binding.check import ContextCheck
 from cde_retrievers.errors import ConfigurationError, shown
 from cde_retrievers.index import ContextualIndex, Document, Filter, Hit
-from cde_retrievers.index.filters import matching
+from cde_retrievers.index.filters import Missing, matching
 from cde_retrievers.llama_index.embeddings import ContextBoundEmbedding
 from cde_retrievers.llama_index.query_modes import SearchRequest
 from cde_retrievers.llama_index.ranking import ranked
@@ -37,6 +37,7 @@ class IndexSearch:
     Args:
         embed_model: an embedding under the index's context.
         index: the index to search.
+        missing: what a field of a filter is that no node has.
 
     Attributes:
         lock: held by changes, and by calls that read the index more than once.
@@ -46,9 +47,10 @@ class IndexSearch:
         ContextMismatchError: the index was built under another context.
     """
 
-    def __init__(self, embed_model: ContextBoundEmbedding, index: ContextualIndex) -> None:
+    def __init__(self, embed_model: ContextBoundEmbedding, index: ContextualIndex, missing: Missing) -> None:
         self.embed_model = embed_model
         self.index = index
+        self.missing = missing
         self.lock = RLock()
         self.check_context()
 
@@ -76,7 +78,9 @@ class IndexSearch:
         """Return documents that have these ids and pass the filters, as far as given."""
         allowed = to_index_filter(filters)
         with self.lock:
-            return list(self.index.documents(allowed)) if node_ids is None else self._among(node_ids, allowed)
+            if node_ids is None:
+                return list(self.index.documents(allowed, missing=self.missing))
+            return self._among(node_ids, allowed)
 
     def of_source(self, ref_doc_ids: Sequence[str]) -> Filter | None:
         """Return a filter for the nodes of these documents, or None if no node names its document."""
@@ -86,7 +90,7 @@ class IndexSearch:
         """Return the documents with these ids that pass the filter, in the order of the ids."""
         known = self.index.get(list(dict.fromkeys(checked_ids(node_ids))))
         found = [document for document in known if document is not None]
-        return matching(found, allowed, self.index.fields) if found else []
+        return matching(found, allowed, self.index.fields, self.missing) if found else []
 
     def _best(self, query: VectorStoreQuery, request: SearchRequest, fingerprint: str) -> list[Hit]:
         """Return the best nodes among those that the query allows."""
@@ -107,9 +111,12 @@ class IndexSearch:
     def _searched(self, request: SearchRequest, fingerprint: str, allowed: Filter | None) -> list[Hit]:
         """Search the index in the mode of the request, in "hybrid" by its own fusion."""
         if request.vector is None:
-            return self.index.search(request.text or "", request.k, allowed, mode="lexical")
+            return self.index.search(request.text or "", request.k, allowed, mode="lexical", missing=self.missing)
         texts = None if request.text is None else [request.text]
-        return self.index.search_embedded(request.vector[None], fingerprint, request.k, allowed, texts=texts)[0]
+        (found,) = self.index.search_embedded(
+            request.vector[None], fingerprint, request.k, allowed, texts=texts, missing=self.missing
+        )
+        return found
 
     def _weighed(self, request: SearchRequest, alpha: float, fingerprint: str, allowed: Filter | None) -> list[Hit]:
         """Search by alpha s + (1 - alpha) l / M, among ever more candidates until no other node can be better."""
@@ -137,7 +144,8 @@ class IndexSearch:
         return set(self.index.ids({TYPE_FIELD: {"$in": sorted(_OBJECTS)}})) <= set(node_ids)
 
     def _ranked(self, documents: Sequence[Document | Hit], request: SearchRequest) -> list[Hit]:
-        return ranked(documents, self._vectors(documents), request, self.index.context)
+        asked = replace(request, vector=self._cut(request.vector))
+        return ranked(documents, self._vectors(documents), asked, self.index.context)
 
     def _diverse(
         self, query: VectorStoreQuery, request: SearchRequest, fingerprint: str, options: Mapping[str, Any]
@@ -148,7 +156,7 @@ class IndexSearch:
         if threshold is not None and not (is_number(threshold) and 0 <= threshold <= 1):
             raise ConfigurationError(f"mmr_threshold must be a number from 0 to 1, found {shown(threshold)}")
         hits = {hit.id: hit for hit in self._best(query, replace(request, k=prefetched), fingerprint)}
-        vector: Any = np.asarray(request.vector, dtype=np.float64)
+        vector: Any = np.asarray(self._cut(request.vector), dtype=np.float64)
         scores, ids = get_top_k_mmr_embeddings(
             vector,
             list(self._vectors(list(hits.values())).astype(np.float64)),
@@ -157,6 +165,10 @@ class IndexSearch:
             mmr_threshold=None if threshold is None else float(threshold),
         )
         return [replace(hits[i], score=float(score)) for score, i in zip(scores, ids, strict=True)]
+
+    def _cut(self, vector: Embeddings | None) -> Embeddings | None:
+        """Return a query's vector as it is compared with those of the index."""
+        return None if vector is None else self.index.cut(vector[None])[0]
 
     def _vectors(self, found: Sequence[Document | Hit]) -> Embeddings:
         return self.index.vectors([str(one.id) for one in found])

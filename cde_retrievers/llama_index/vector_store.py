@@ -18,6 +18,7 @@ from llama_index.core.vector_stores.types import (
 
 from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.index import ContextualIndex
+from cde_retrievers.index.filters import Missing
 from cde_retrievers.llama_index.embeddings import ContextBoundEmbedding
 from cde_retrievers.llama_index.query_modes import MMR_OPTIONS, SearchRequest, refuse_options
 from cde_retrievers.llama_index.vector_checks import SampleCheck, node_vectors
@@ -54,6 +55,7 @@ class ContextualVectorStore(BasePydanticVectorStore):
         path: a new directory for the index; a temporary one if None.
         index: an open index to use instead.
         verify: compare a sample; False if vectors should differ from those of the texts, as with HyDE.
+        missing: what a field of a filter is that no node has: an error, or "empty", so that every node is without it.
 
     Raises:
         ContextNotFittedError: `embed_model` has no context.
@@ -78,13 +80,14 @@ class ContextualVectorStore(BasePydanticVectorStore):
         *,
         index: ContextualIndex | None = None,
         verify: bool = True,
+        missing: Missing = "error",
     ) -> None:
         embed_model.require_contextual_documents("ContextualVectorStore")
         if path is not None and index is not None:
             raise ConfigurationError("give the path of a new index or an open one, not both")
         super().__init__(stores_text=True)
         self.verify = verify
-        self._search = IndexSearch(embed_model, create_index(embed_model, path) if index is None else index)
+        self._search = IndexSearch(embed_model, create_index(embed_model, path) if index is None else index, missing)
         self._sample = SampleCheck(embed_model)
         self._is_temporary = path is None and index is None
 
@@ -97,6 +100,7 @@ class ContextualVectorStore(BasePydanticVectorStore):
         *,
         read_only: bool = False,
         verify: bool = True,
+        missing: Missing = "error",
     ) -> Self:
         """Open a store over an index on disk, made by any program.
 
@@ -106,13 +110,14 @@ class ContextualVectorStore(BasePydanticVectorStore):
                 the index's, its `embed_model`. If None, the model is loaded by the name that the index carries.
             read_only: refuse changes.
             verify: as for the constructor.
+            missing: as for the constructor.
 
         Raises:
             IndexFileError, ContextFileError: the index does not exist, is unfinished, or has damaged files.
             ContextMismatchError: `embed_model` is of another model or context.
         """
         bound, index = open_index(path, embed_model, read_only)
-        return cls(bound, index=index, verify=verify)
+        return cls(bound, index=index, verify=verify, missing=missing)
 
     @classmethod
     @validated
@@ -125,10 +130,12 @@ class ContextualVectorStore(BasePydanticVectorStore):
         fs: Any = None,
         read_only: bool = False,
         verify: bool = True,
+        missing: Missing = "error",
     ) -> Self:
         """Open the index that `storage_context.persist(persist_dir)` wrote, in place; otherwise as `open`."""
         require_local(fs)
-        return cls.open(persisted_path(persist_dir, namespace), embed_model, read_only=read_only, verify=verify)
+        path = persisted_path(persist_dir, namespace)
+        return cls.open(path, embed_model, read_only=read_only, verify=verify, missing=missing)
 
     @classmethod
     def class_name(cls) -> str:
@@ -169,7 +176,7 @@ class ContextualVectorStore(BasePydanticVectorStore):
             ContextMismatchError: `embed_model` was refitted, or the query's vector is not the one of its text.
             ConfigurationError: another mode, no vector or one of another width, no text where words are searched, an
                 index that was built without words, or an unknown option.
-            FilterError: a filter is impossible, or names a field that no node has.
+            FilterError: a filter is impossible, or names a field that no node has, if such a one is an error.
         """
         self._search.check_context()
         refuse_options(kwargs, known=MMR_OPTIONS)
@@ -292,10 +299,11 @@ class ContextualVectorStore(BasePydanticVectorStore):
                 "this store is in a temporary directory, which is removed with it; to use it in another process, "
                 "create it with ContextualVectorStore(embed_model, path)"
             )
-        return _reopen, (type(self), self.client.path, self.embed_model, self.client.read_only, self.verify)
+        options = {"read_only": self.client.read_only, "verify": self.verify, "missing": self._search.missing}
+        return _reopen, (type(self), self.client.path, self.embed_model, options)
 
 
 def _reopen(
-    kind: type[ContextualVectorStore], path: Path, embed_model: ContextBoundEmbedding, read_only: bool, verify: bool
+    kind: type[ContextualVectorStore], path: Path, embed_model: ContextBoundEmbedding, options: dict[str, Any]
 ) -> ContextualVectorStore:
-    return kind.open(path, embed_model, read_only=read_only, verify=verify)
+    return kind.open(path, embed_model, **options)

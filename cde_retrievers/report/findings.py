@@ -99,7 +99,7 @@ def headline(comparison: Comparison, caveat: str = "") -> Headline:
 
     Args:
         comparison: of a model on one set.
-        caveat: of the set, `RetrievalDataset.caveat`; the title begins with it.
+        caveat: of the set, `RetrievalDataset.caveat`; title and verdict begin with it.
 
     Raises:
         ConfigurationError: the comparison has no row without a context.
@@ -114,7 +114,8 @@ def headline(comparison: Comparison, caveat: str = "") -> Headline:
         f"with a 95\N{NO-BREAK SPACE}% interval from {signed(gain.low)} to {signed(gain.high)}, over "
         f"{len(comparison.own.queries):,} queries."
     )
-    return Headline(_with_caveat(title, caveat), f"{detail}{_part_of_vectors(comparison)}", verdict)
+    title, verdict = _with_caveat(title, caveat), _with_caveat(verdict, caveat)
+    return Headline(title, f"{detail}{_part_of_vectors(comparison)}", verdict)
 
 
 def _over_fusion_by_hand(comparison: Comparison) -> tuple[str, str]:

@@ -7,6 +7,7 @@ Axes: Q queries, R rows, W width, K hits.
 """
 
 from collections.abc import Callable, Iterable
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +20,18 @@ _BLOCK_SCORES = 1 << 23  # scores in memory at a time: 32 MB
 _COPIED_SHARE = 0.1  # share of allowed rows below which copying them costs less than the scores of all
 
 
+class StoredVectors(Protocol):
+    """Vectors (R, W) in a form of their own, which computes its products with queries itself."""
+
+    def __len__(self) -> int: ...
+
+    def products(self, queries: Embeddings, rows: slice | Rows) -> Scores:
+        """Return the inner products of queries (Q, W) with n of the vectors, (Q, n)."""
+
+
 def exact_search(
     queries: Embeddings,
-    parts: Iterable[tuple[int, Embeddings, NDArray[np.bool_]]],
+    parts: Iterable[tuple[int, Embeddings | StoredVectors, NDArray[np.bool_]]],
     k: int,
     added: Callable[[int, int], Scores] | None = None,
 ) -> tuple[Scores, Rows]:
@@ -44,7 +54,9 @@ def exact_search(
         for start in range(0, len(vectors), block):
             stop = min(start + block, len(vectors))
             bonus = None if added is None else added(first + start, first + stop)
-            scores, rows = _block(queries, vectors[start:stop], allowed[start:stop], first + start, bonus)
+            rows = start + np.flatnonzero(allowed[start:stop])
+            scores = _scores(queries, vectors, rows, start, stop, bonus)
+            rows = first + rows
             if best[0].shape[1] == k:
                 # Most rows cannot be among the best any more; checking that is much cheaper than sorting them.
                 hopeful = (scores > best[0][:, -1:]).any(axis=0)
@@ -53,23 +65,39 @@ def exact_search(
     return best
 
 
-def _block(
-    queries: Embeddings, vectors: Embeddings, allowed: NDArray[np.bool_], first: int, bonus: Scores | None
-) -> tuple[Scores, Rows]:
-    """Return scores (Q, n), with a bonus (Q, R) if any, and row numbers (n,) of the allowed rows."""
-    rows = np.flatnonzero(allowed)
+def _scores(
+    queries: Embeddings,
+    vectors: Embeddings | StoredVectors,
+    rows: Rows,
+    start: int,
+    stop: int,
+    bonus: Scores | None,
+) -> Scores:
+    """Return the scores (Q, n) of n rows between `start` and `stop`, with the bonus (Q, stop - start) of all if any."""
     if len(rows) == 0:
-        return np.empty((len(queries), 0), dtype=np.float32), rows
-    few = len(rows) < len(vectors) * _COPIED_SHARE
-    if few:
-        vectors = np.take(vectors, rows, axis=0)
-    # A single query as a vector: BLAS reads the matrix once, in its own order.
-    scores = (vectors @ queries[0])[None] if len(queries) == 1 else queries @ vectors.T
-    if not few and len(rows) < len(allowed):
-        scores = scores[:, rows]
+        return np.empty((len(queries), 0), dtype=np.float32)
+    all_allowed = len(rows) == stop - start
+    if len(rows) < (stop - start) * _COPIED_SHARE:
+        scores = _products(queries, vectors, rows)
+    else:
+        scores = _products(queries, vectors, slice(start, stop))
+        scores = scores if all_allowed else scores[:, rows - start]
     if bonus is not None:
-        scores = scores + (bonus if len(rows) == len(allowed) else bonus[:, rows])
-    return scores, first + rows
+        scores = scores + (bonus if all_allowed else bonus[:, rows - start])
+    return scores
+
+
+def _products(queries: Embeddings, vectors: Embeddings | StoredVectors, rows: slice | Rows) -> Scores:
+    if isinstance(vectors, np.ndarray):
+        return inner_products(queries, vectors[rows] if isinstance(rows, slice) else np.take(vectors, rows, axis=0))
+    return vectors.products(queries, rows)
+
+
+def inner_products(queries: Embeddings, vectors: Embeddings) -> Scores:
+    """Return the inner products of queries (Q, W) with vectors (n, W), (Q, n)."""
+    # A single query as a vector: BLAS reads the matrix once, in its own order.
+    products: Scores = (vectors @ queries[0])[None] if len(queries) == 1 else queries @ vectors.T
+    return products
 
 
 def top_rows(scores: Scores, rows: Rows, k: int) -> tuple[Scores, Rows]:

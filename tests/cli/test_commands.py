@@ -346,6 +346,16 @@ def test_check_compares_contexts(run, answer, indexed, context, source, model_fo
     )
 
 
+def test_an_index_of_vectors_in_fewer_bytes_keeps_them_so(answer, source, more, model_folder, tmp_path):
+    index = tmp_path / "signs"
+    assert answer("index", source, "--out", index, "--model", model_folder, "--vectors", "binary")["dtype"] == "binary"
+    answer("add", index, more)
+    answer("refit", index, "--seed", "1")
+    about = answer("info", index)
+    assert (about["dtype"], about["bytes_per_vector"]) == ("binary", -(-about["width"] // 8))
+    assert answer("search", index, "cat")["hits"]
+
+
 def test_check_names_a_damaged_accelerator_and_search_does_without_it(
     run, answer, source, model_folder, tmp_path, monkeypatch
 ):
@@ -409,6 +419,8 @@ def test_info_tells_an_index_from_a_context(answer, run, indexed, context):
     index = ContextualIndex.open(indexed)
     assert (about["what"], about["documents"], about["context"]) == ("index", 54, index.context.fingerprint)
     assert about["metadata_fields"] == ["file", "n", "row", "topic"]
+    assert (about["dtype"], about["bytes_per_vector"]) == ("float32", 4 * about["width"])
+    assert about["dimensions"] == about["width"]
     assert answer("info", context)["what"] == "context"
     assert index.context.fingerprint in run("info", indexed).stdout
 

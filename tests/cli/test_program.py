@@ -120,10 +120,12 @@ def test_what_can_be_chosen_is_what_the_library_offers():
     from cde_retrievers.context.selection import STRATEGIES
     from cde_retrievers.corpora import read_options as reading
     from cde_retrievers.index.manifest import Kind
+    from cde_retrievers.index.vector_format import Dtype
 
     assert options.Format == reading.Format
     assert set(get_args(options.Split)) == {*get_args(reading.Split), "none"}
     assert set(get_args(options.Kind)) == set(get_args(Kind))
+    assert options.StoredAs == Dtype
     assert set(get_args(options.Strategy)) == set(STRATEGIES) == set(evaluation_options.StrategyName)
 
 

@@ -35,6 +35,8 @@ RIGHT = {
     "strategy": st.sampled_from(["random", "kmeans", "diverse"]),
     "seed": st.integers(-2, 2),
     "kind": st.sampled_from(["flat", "ivf", "hnsw"]),
+    "dtype": st.sampled_from(["float32", "int8", "binary"]),
+    "dimensions": st.sampled_from([None, 1, 20, 48]),
     "batch_size": st.sampled_from([1, 3, 2_048]),
     "show_progress": st.sampled_from([None, False]),
     "ids": st.lists(st.one_of(st.sampled_from(["d1", "d2", "lost"]), anything), max_size=3),
@@ -70,7 +72,18 @@ WRITING = {
     "delete": ("ids",),
     "refit": ("embedder", "context", "size", "strategy", "seed", "judged", "batch_size", "show_progress"),
 }
-BUILD = ("embedder", "context", "size", "strategy", "seed", "kind", "batch_size", "show_progress")
+BUILD = (
+    "embedder",
+    "context",
+    "size",
+    "strategy",
+    "seed",
+    "kind",
+    "dtype",
+    "dimensions",
+    "batch_size",
+    "show_progress",
+)
 
 
 @st.composite

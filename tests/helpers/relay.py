@@ -1,4 +1,4 @@
-"""A TCP relay before a server, which can slow it down, hang up, or answer in its place."""
+"""A TCP relay before a server, which can slow it down, silence it, hang up, or answer in its place."""
 
 import socket
 import threading
@@ -15,12 +15,14 @@ class Relay:
 
     Attributes:
         delay: seconds before anything is passed on.
+        is_silent: whether nothing is passed on any more, while connections are taken and stay open.
         refuses: whether connections, present and new, are closed at once.
         answer: what a new connection is answered, whatever it asks, before it is closed; None to lead it on.
     """
 
     def __init__(self, target):
         self.target, self.delay, self.refuses, self.answer = target, 0.0, False, None
+        self.is_silent = False
         self._listening = socket.create_server((HOST, 0))
         self._open = set()
         self.port = self._listening.getsockname()[1]
@@ -62,7 +64,8 @@ class Relay:
         with suppress(OSError):
             while found := source.recv(_CHUNK):
                 time.sleep(self.delay)
-                target.sendall(found)
+                if not self.is_silent:
+                    target.sendall(found)
         self._end(source)
         self._end(target)
 

@@ -5,8 +5,13 @@ import pytest
 from bag_of_words import BagOfWords
 
 from cde_retrievers.index import ContextualIndex, Document
+from cde_retrievers.index.accelerator import _LEAST_EFFORT, _RECALL
+from cde_retrievers.index.lexical import LexicalScores
+from cde_retrievers.index.search import _rescored
 from cde_retrievers.index.store import IndexStore
 from cde_retrievers.retrieval.exact_search import exact_search
+from cde_retrievers.retrieval.fusion import lexical_bonus
+from cde_retrievers.sparse.bm25 import query_rows
 
 ROWS, WIDTH, K = 1_600, 32, 10
 
@@ -176,3 +181,75 @@ def test_exact_search_in_blocks_is_exact_search(monkeypatch, vectors, queries, s
         for found_scores, found_rows, exact in zip(scores, rows, expected, strict=True):
             assert found_rows.tolist() == list(exact)
             np.testing.assert_allclose(found_scores, list(exact.values()), atol=1e-6)
+
+
+class Proposed:
+    """An accelerator of the first rows that proposes the candidates it was given."""
+
+    def __init__(self, rows, near):
+        self.rows, self._near = rows, near
+
+    def candidates(self, queries, k, allowed):
+        return self._near
+
+
+def one_by_one(snapshot, near, queries, k, lexical):
+    """The slow obvious twin: the candidates of a query, and the best by its words, scored and sorted in Python."""
+    for number, query in enumerate(queries):
+        rows = {int(row) for row in near[number] if row >= 0}
+        bonus = np.zeros(len(snapshot.live))
+        if lexical is not None:
+            words = lexical.scores[number, :1_020]
+            rows |= {int(row) for row in np.argsort(-words)[: near.shape[1]] if words[row] > 0}
+            bonus = lexical_bonus(lexical.scores, lexical.mass)[number]
+        scored = [(-float(snapshot.vectors([row])[0] @ query + bonus[row]), row) for row in rows]
+        yield [(-score, row) for score, row in sorted(scored)[:k]]
+
+
+@pytest.mark.parametrize("copied", [1, 5_000, 1 << 23])
+@pytest.mark.parametrize("words", [False, True])
+def test_candidates_of_all_queries_are_scored_at_once(index, vectors, monkeypatch, copied, words):
+    monkeypatch.setattr("cde_retrievers.index.search._COPIED_NUMBERS", copied)
+    random = np.random.default_rng(5)
+    add(index, np.eye(WIDTH, dtype=np.float32)[[3] * 20], 1_000)  # equal scores, in a second segment
+    snapshot, queries = index._current.snapshot, vectors[:23]
+    near = np.stack([random.permutation(1_020)[:50] for _ in queries])
+    near[:, 30:40] = np.arange(1_000, 1_010)[::-1]
+    near = np.stack([list(dict.fromkeys(row))[:45] for row in near.tolist()])
+    near[::2, 20:] = -1
+    lexical = None
+    if words:
+        texts = [f"{row} {row + 500}" for row in range(len(queries))]
+        sparse = query_rows(texts, index.context.term_statistics())
+        lexical = LexicalScores.of(snapshot, sparse, snapshot.live)
+        assert 0 < np.count_nonzero(lexical.scores, axis=1).min() < 45
+    expected = list(one_by_one(snapshot, near, queries, 20, lexical))
+    scores, rows = _rescored(snapshot, Proposed(1_020, near), queries, 20, snapshot.live, lexical)
+    assert rows.tolist() == [[row for _, row in hits] for hits in expected]
+    np.testing.assert_allclose(scores, [[score for score, _ in hits] for hits in expected], atol=1e-6)
+
+
+def test_a_search_goes_as_far_as_the_recall_needs(index, vectors):
+    accelerator = index._current.snapshot.accelerator
+    allowed = np.ones(1_000, dtype=bool)
+
+    def recall(effort):
+        accelerator._effort = effort
+        sample = np.linspace(0, 999, 200).astype(int)
+        near = accelerator.candidates(vectors[sample], K, allowed)
+        exact = truth(vectors, vectors[sample], np.arange(1_000))
+        return np.mean([len(set(rows.tolist()) & hits.keys()) / K for rows, hits in zip(near, exact, strict=True)])
+
+    measured, wanted = accelerator._effort, _RECALL[index.kind]
+    assert recall(measured) >= wanted
+    assert measured == _LEAST_EFFORT[index.kind] or recall(measured // 2) < wanted
+    assert ContextualIndex.open(index.path, index.embedder)._current.snapshot.accelerator._effort == measured
+
+
+def test_the_file_of_an_earlier_release_is_searched_as_it_was(index, vectors, monkeypatch):
+    monkeypatch.setattr("cde_retrievers.index.accelerator._calibrate", lambda *_: None)
+    index.delete(["0"])
+    index.optimize()
+    accelerator = ContextualIndex.open(index.path, index.embedder)._current.snapshot.accelerator
+    assert accelerator._effort == (256 if index.kind == "hnsw" else accelerator._index.nlist // 4)
+    assert_nearly(index, vectors, range(1, 1_000), recall=0.9)

@@ -6,6 +6,7 @@ import numpy as np
 from tiny import CORPUS
 
 from cde_retrievers.index import Document, build
+from cde_retrievers.index.vector_format import VectorFormat
 
 
 def test_the_bar_moves_before_a_commit_is_done(make_encoder, monkeypatch):
@@ -14,6 +15,6 @@ def test_the_bar_moves_before_a_commit_is_done(make_encoder, monkeypatch):
     context = encoder.fit_context(CORPUS)
     moves: list[int] = []
     documents, bar = [Document(text) for text in CORPUS], SimpleNamespace(update=moves.append)
-    vectors = build.embedded(encoder, documents, context, encoder.width, bar)
+    vectors = build.embedded(encoder, documents, context, VectorFormat(encoder.width, encoder.width), bar)
     assert moves == [20, 20, 14]
     np.testing.assert_allclose(vectors, encoder.encode_documents(CORPUS, context), atol=1e-6)

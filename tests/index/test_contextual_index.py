@@ -396,6 +396,34 @@ def test_a_field_that_may_be_missing_is_named_with_exists(index, query_filter):
     assert [hit.id for hit in index.search("red cat", filter={"owner": "me"})] == ["new"]
 
 
+def test_fields_that_no_document_has_may_be_empty(index):
+    def found(query_filter):
+        searched = index.search("red cat", len(index), query_filter, missing="empty")
+        embedded = index.embedder.encode_queries(["red cat"], index.context)
+        (again,) = index.search_embedded(embedded, index.context.fingerprint, len(index), query_filter, missing="empty")
+        assert searched_ids(searched) == searched_ids(again)
+        assert searched_ids(searched) == set(index.ids(query_filter, missing="empty"))
+        assert searched_ids(searched) == searched_ids(index.documents(query_filter, missing="empty"))
+        return searched_ids(searched)
+
+    def searched_ids(found):
+        return {one.id for one in found}
+
+    everything = set(index.ids())
+    assert found({"owner": "me"}) == found({"$and": [{"owner": {"$gte": 3}}, {"row": 3}]}) == set()
+    assert found({"owner": {"$ne": "me"}}) == found({"$not": {"owner": "me"}}) == everything
+    assert found({"$or": [{"owner": "me"}, {"row": 3}]}) == {"d3"}
+    index.delete(index.ids({"owner": "me"}, missing="empty"))
+    assert set(index.ids()) == everything
+    for call in (index.ids, index.documents, lambda *given, **named: index.search("red cat", 3, *given, **named)):
+        with pytest.raises(FilterError, match=r"'owner'.*give missing=\"empty\""):
+            call({"owner": "me"})
+        with pytest.raises(ConfigurationError, match="missing must be"):
+            call({"owner": "me"}, missing="none")
+        with pytest.raises(FilterError, match="unknown"):
+            call({"owner": {"$equals": "me"}}, missing="empty")
+
+
 def test_an_empty_index_is_searched_by_any_field(embedder, tmp_path):
     index = ContextualIndex.create(embedder, embedder.fit_context(CORPUS), tmp_path / "index")
     assert index.search("red cat", filter={"owner": "me"}) == index.ids({"owner": "me"}) == []

@@ -29,6 +29,7 @@ from cde_retrievers.index.lock import writer_lock
 from cde_retrievers.index.segment import Segment
 from cde_retrievers.index.segment_writer import SegmentWriter
 from cde_retrievers.index.store import IndexStore
+from cde_retrievers.index.vector_format import VectorFormat
 from cde_retrievers.storage.disk_errors import disk_errors_explained
 
 KILLS = 20
@@ -54,7 +55,8 @@ def assert_whole(path, documents):
     index = ContextualIndex.open(path, BagOfWords())
     assert [d.text for d in index.documents()] == documents
     assert index.ids() == [f"doc-{i}" for i in range(len(documents))]
-    expected = index.embedder.encode_documents(documents, index.context)
+    form = VectorFormat(index.embedder.width, index.dimensions, index.dtype)
+    expected = form.decoded(form.encoded(index.embedder.encode_documents(documents, index.context)))
     np.testing.assert_allclose(index.vectors(index.ids()), expected, atol=1e-6)
     assert {entry.name for entry in path.iterdir()} <= {
         "identity.json",
@@ -76,15 +78,16 @@ def test_a_build_that_is_killed_again_and_again_loses_and_doubles_nothing(tmp_pa
 
 
 @pytest.mark.slow
-def test_a_refit_that_is_killed_again_and_again_keeps_serving_and_finishes(tmp_path):
+@pytest.mark.parametrize("dtype", ["float32", "int8"])
+def test_a_refit_that_is_killed_again_and_again_keeps_serving_and_finishes(tmp_path, dtype):
     path = tmp_path / "index"
-    built = ContextualIndex.build(DOCUMENTS, BagOfWords(), path)
+    built = ContextualIndex.build(DOCUMENTS, BagOfWords(), path, dtype=dtype)
     before = built.search(DOCUMENTS[3], k=5)
     reader = ContextualIndex.open(path, BagOfWords(), read_only=True)
     run_until_finished("refit", path, seed=1)
     assert reader.search(DOCUMENTS[3], k=5) == before
     assert reader.refresh()
-    assert reader.context != built.context
+    assert (reader.context != built.context, reader.dtype) == (True, dtype)
     assert_whole(path, DOCUMENTS)
 
 

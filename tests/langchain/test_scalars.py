@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from langchain_core.documents import Document
 
+from cde_retrievers.errors import FilterError
 from cde_retrievers.langchain import ContextualRetriever, ContextualVectorStore
 
 QUERY = "green cat sleeps in the tree"
@@ -42,3 +43,16 @@ def test_a_field_of_another_tenant_is_named_with_exists(retriever):
     assert retriever.invoke(QUERY, filter=mine) == []
     retriever.add_documents([Document("a new map", metadata={"owner": "me"})])
     assert [found.page_content for found in retriever.invoke(QUERY, filter=mine)] == ["a new map"]
+
+
+def test_a_store_may_take_fields_that_no_document_has_as_empty(guarded, documents, tmp_path):
+    store = ContextualVectorStore.from_documents(documents, guarded(), path=tmp_path / "index")
+    for lenient in (
+        ContextualVectorStore(store.embeddings, index=store.index, missing="empty"),
+        ContextualVectorStore.open(tmp_path / "index", store.embeddings, missing="empty"),
+    ):
+        for search_type in ("hybrid", "lexical", "mmr"):
+            assert lenient.search(QUERY, search_type, filter={"owner": "me"}) == []
+            assert lenient.search(QUERY, search_type, filter={"owner": {"$ne": "me"}})
+    with pytest.raises(FilterError, match="'owner'"):
+        store.similarity_search(QUERY, filter={"owner": "me"})

@@ -1,8 +1,11 @@
 """A vector store under the operations of LlamaIndex: searches, changes, paths, persistence."""
 
+import copy
+import dataclasses
 import errno
 import gc
 import os
+import pickle
 import shutil
 
 import numpy as np
@@ -22,6 +25,7 @@ from tiny import CORPUS, QUERIES
 from cde_retrievers.errors import (
     ConfigurationError,
     ContextNotFittedError,
+    FilterError,
     IndexFileError,
     IndexLockedError,
     PathInUseError,
@@ -333,6 +337,24 @@ def test_an_index_on_disk_is_opened_with_its_model_and_context(filled, fitted, n
     index = VectorStoreIndex.from_vector_store(again, embed_model=again.embed_model)
     before = VectorStoreIndex.from_vector_store(filled.vector_store, again.embed_model)
     assert found_by(index, QUERIES[0]) == found_by(before, QUERIES[0])
+
+
+def test_a_store_may_take_fields_that_no_node_has_as_empty(fitted, nodes, tmp_path):
+    strict = ContextualVectorStore(fitted, tmp_path / "index")
+    index_over(strict, nodes)
+    mine = MetadataFilters(filters=[MetadataFilter(key="owner", value="me")])
+    opened = ContextualVectorStore.open(tmp_path / "index", fitted, missing="empty")
+    for store in (ContextualVectorStore(fitted, index=strict.client, missing="empty"), opened, copy.copy(opened)):
+        query = VectorStoreQuery(query_str=QUERIES[0], query_embedding=fitted.get_query_embedding(QUERIES[0]))
+        for mode in ("default", "hybrid", "sparse", "mmr"):
+            assert store.query(dataclasses.replace(query, mode=mode, filters=mine, similarity_top_k=2)).ids == []
+            assert store.query(dataclasses.replace(query, mode=mode, similarity_top_k=2)).ids
+        assert store.get_nodes(filters=mine) == store.get_nodes([nodes[0].node_id], mine) == []
+        store.delete_nodes(filters=mine)
+    assert len(strict.get_nodes()) == len(nodes)
+    assert pickle.loads(pickle.dumps(opened)).get_nodes(filters=mine) == []
+    with pytest.raises(FilterError, match="'owner'"):
+        strict.get_nodes(filters=mine)
 
 
 def test_an_embedding_without_a_context_lends_its_model(fitted, loaded, tmp_path):

@@ -1,8 +1,11 @@
 """Embedding in bulk on a Ray cluster of this machine, started here and ended again."""
 
+import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -94,3 +97,14 @@ def test_more_workers_than_the_cluster_holds_are_refused(cluster, made):
 def test_an_address_besides_a_connection_is_refused(cluster, made):
     with pytest.raises(ConfigurationError, match="connected to a Ray cluster already"):
         run_ray(made, address="auto")
+
+
+def test_the_command_takes_the_address_of_a_cluster(cluster, made):
+    address = cluster.get_runtime_context().gcs_address
+    command = [sys.executable, "-m", "cde_retrievers.cli", "bulk", "run", str(made.directory)]
+    options = ["--runner", "ray", "--address", address, "--workers", "2", "--json"]
+    done = subprocess.run([*command, *options], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (json.loads(done.stdout)["embedded"], json.loads(done.stdout)["failed"]) == (18, {})
+    assert cluster.is_initialized()
+    assert run_ray(made, 1, show_progress=False).were_there == 18

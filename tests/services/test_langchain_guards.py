@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+from bag_of_words import BagOfWords
 from servers import OVER_SERVERS
-from tiny import QUERIES
+from tiny import CORPUS, QUERIES
 
 from cde_retrievers.errors import ConfigurationError, ContextMismatchError
 from cde_retrievers.langchain import (
+    ContextualEmbeddings,
     ContextualRetriever,
     check_index,
     context_filter,
@@ -110,3 +112,18 @@ def test_documents_of_the_same_ids_are_replaced(service, documents, guarded):
     retriever.add_documents(documents[4:6], ids=[f"{n:032x}" for n in (2, 4)])
     rows = sorted(int(hit.metadata["row"]) for hit in retriever.invoke("red cat", k=99))
     assert rows == [0, 1, 3, 4, 5]
+
+
+def test_a_collection_of_another_width_is_an_error_and_nothing_is_lost(service, documents, guarded, unguarded):
+    narrow, name, silent = ContextualEmbeddings(encoder=BagOfWords(8)).fit(CORPUS), service.name(), service.name()
+    embeddings = guarded()
+    built(service, documents, embeddings, name)
+    # Qdrant's store compares the widths before we are asked; the others' clients say it in words of their own.
+    with pytest.raises(Exception, match=r"index was built under context|dimensions"):
+        built(service, documents[:2], narrow, name)
+    service.open(unguarded(), silent).add_documents(documents[:3], ids=[service.name()[1:] for _ in range(3)])
+    for use in (lambda found: found.invoke("red cat"), lambda found: found.add_documents(documents[:1])):
+        with pytest.raises(Exception, match=r"(?i)dim|width|length|shapes|vector column"):
+            use(ContextualRetriever(embeddings=narrow, vectorstore=service.open(narrow, silent)))
+    for each, held in ((name, len(documents)), (silent, 3)):
+        assert len(service.open(embeddings, each).similarity_search("red cat", k=99)) == held

@@ -16,6 +16,7 @@ from cde_retrievers.llama_index import (
     ContextFitter,
     ContextualEmbedding,
     ContextualRetriever,
+    ContextualSparseEmbedding,
     check_index,
     context_filter,
     docstore_namespace,
@@ -46,6 +47,14 @@ def qdrant_store(request, tmp_path):
     return module.QdrantVectorStore(client=client, collection_name="nodes")
 
 
+def hybrid_qdrant_store(request, tmp_path, embedding):
+    module, sparse = pytest.importorskip("llama_index.vector_stores.qdrant"), ContextualSparseEmbedding(embedding)
+    client = pytest.importorskip("qdrant_client").QdrantClient(path=str(tmp_path / "qdrant"))
+    request.addfinalizer(client.close)
+    own = {"sparse_doc_fn": sparse.encode_documents, "sparse_query_fn": sparse.encode_queries}
+    return module.QdrantVectorStore(client=client, collection_name="nodes", enable_hybrid=True, **own)
+
+
 def milvus_store(request, tmp_path):
     module = pytest.importorskip("llama_index.vector_stores.milvus")
     address = f"http://{HOST}:{request.getfixturevalue('milvus').port}"
@@ -54,11 +63,11 @@ def milvus_store(request, tmp_path):
     return module.MilvusVectorStore(uri=address, collection_name=f"li{abs(hash(tmp_path))}", **options)
 
 
-def postgres_store(request, tmp_path):
+def postgres_store(request, tmp_path, **options):
     module = pytest.importorskip("llama_index.vector_stores.postgres")
     server = request.getfixturevalue("postgres")
     place = {"host": HOST, "port": str(server.port), "database": "postgres", "user": "postgres", "password": PASSWORD}
-    return module.PGVectorStore.from_params(**place, table_name=f"li{abs(hash(tmp_path))}", embed_dim=32)
+    return module.PGVectorStore.from_params(**place, table_name=f"li{abs(hash(tmp_path))}", embed_dim=32, **options)
 
 
 STORES = {
@@ -153,6 +162,36 @@ async def test_a_retriever_returns_nothing_where_nothing_is_found(store, nodes, 
         assert await retriever.aretrieve("red cat") == []  # Qdrant's needs a second client for that
     if hasattr(store, "close"):  # Postgres' has connections of this event loop
         await store.close()
+
+
+HYBRID = {
+    "Postgres": lambda request, tmp_path, embedding: postgres_store(request, tmp_path, hybrid_search=True),
+    "Qdrant": hybrid_qdrant_store,
+}
+
+
+@pytest.mark.parametrize("kind", HYBRID)
+def test_hybrid_search_finds_words_that_the_model_does_not_know(request, tmp_path, make_embedding, other, kind):
+    words = {5: "E0308", 14: "E0277", 23: "E0382", 32: "E0499", 41: "E0502", 50: "E0599"}
+    texts = [f"{text} {words.get(row, '')}".strip() for row, text in enumerate(CORPUS)]
+    nodes = [TextNode(text=text, metadata={"row": row}) for row, text in enumerate(texts)]
+    embedding = make_embedding(texts)
+    store = HYBRID[kind](request, tmp_path, embedding)
+    index = built(store, nodes, embedding)
+
+    def found(mode):
+        retriever = ContextualRetriever(index, embedding, 2, vector_store_query_mode=mode)
+        hits = {row: retriever.retrieve(word) for row, word in words.items()}
+        return {row for row in words if row in {int(hit.node.metadata["row"]) for hit in hits[row]}}
+
+    assert found("hybrid") == set(words)
+    assert len(found("default")) <= 2  # the model cannot tell one word from another
+    foreign = make_embedding(other)
+    retriever = ContextualRetriever(
+        VectorStoreIndex.from_vector_store(store, embed_model=foreign), foreign, vector_store_query_mode="hybrid"
+    )
+    with pytest.raises(ContextMismatchError, match="embedded under"):
+        retriever.retrieve("E0308")
 
 
 def test_a_server_that_restarts_in_the_middle_of_a_pipeline_loses_and_doubles_nothing(

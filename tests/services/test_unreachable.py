@@ -1,6 +1,8 @@
-"""Servers that refuse, are slow, or do not know us: every call is an error that says so, and nothing is lost."""
+"""Servers that refuse, are slow or silent, or do not know us: calls are errors that say so, and nothing is lost."""
 
+import socket
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import grpc
 import pytest
@@ -8,7 +10,7 @@ from langchain_core.documents import Document
 from refitted import rows_of
 from relay import Relay
 from served import KINDS
-from servers import HOST, OVER_SERVERS, PostgresServer
+from servers import HOST, OVER_SERVERS, SELDOM_PINGED, PostgresServer
 
 from cde_retrievers.langchain import ContextualRetriever, check_index, refit_store
 
@@ -133,3 +135,81 @@ def test_a_wrong_token_of_milvus_is_an_error(guarded):
             connection_args={"uri": f"http://{HOST}:{port}", "token": "wrong", "timeout": 5},
         )
     server.stop(None)
+
+
+@pytest.fixture
+def silent_port():
+    """A port that takes connections, and never answers."""
+    with socket.create_server((HOST, 0)) as listening:
+        yield listening.getsockname()[1]
+
+
+def never_answering_postgres(kind, port, tmp_path, embeddings):
+    address = f"postgresql+psycopg://postgres:any@{HOST}:{port}/postgres?connect_timeout=2"
+    return kind(SimpleNamespace(address=lambda: address), tmp_path).open(embeddings, "manual")
+
+
+def never_answering_milvus(kind, port, tmp_path, embeddings):
+    return kind(None, tmp_path).store_class()(
+        embeddings, connection_args={"uri": f"http://{HOST}:{port}", "timeout": 1}, collection_name="manual"
+    )
+
+
+def never_answering_qdrant(kind, port, tmp_path, embeddings):
+    from langchain_qdrant import QdrantVectorStore
+    from qdrant_client import QdrantClient
+
+    client = QdrantClient(url=f"http://{HOST}:{port}", timeout=1, check_compatibility=False)
+    store = QdrantVectorStore(client, "manual", embeddings, validate_collection_config=False)
+    return check_index(store, embeddings)
+
+
+NEVER_ANSWERING = [
+    ("PGVector", never_answering_postgres, "connection timeout expired"),
+    ("PGVectorStore", never_answering_postgres, "connection timeout expired"),
+    ("Milvus", never_answering_milvus, "server unavailable"),
+    ("Qdrant", never_answering_qdrant, "timed out"),
+]
+
+
+@pytest.mark.parametrize(("name", "connect", "said"), NEVER_ANSWERING, ids=[row[0] for row in NEVER_ANSWERING])
+def test_a_server_that_never_answers_is_an_error_once_the_clients_limit_is_over(
+    silent_port, tmp_path, guarded, name, connect, said
+):
+    with pytest.raises(Exception, match=said):
+        connect(KINDS[name], silent_port, tmp_path, guarded())
+
+
+def limited_milvus(service, embeddings, name):
+    options = service.options(name)
+    options["connection_args"] = {**options["connection_args"], "timeout": 1, "grpc_options": SELDOM_PINGED}
+    return service.store_class()(embeddings, timeout=1, **options)
+
+
+def limited_postgres(service, embeddings, name):
+    from langchain_postgres import PGEngine
+
+    limits = {"timeout": 1, "command_timeout": 1}
+    engine = PGEngine.from_connection_string(service.running.address("postgresql+asyncpg"), connect_args=limits)
+    service.engines.append(engine)
+    return service.store_class().create_sync(engine, embeddings, name)
+
+
+@pytest.mark.parametrize(
+    ("relayed", "limited", "said"),
+    [("Milvus", limited_milvus, "(?i)deadline"), ("PGVectorStore", limited_postgres, "^$")],  # asyncpg's has no message
+    indirect=["relayed"],
+    ids=["Milvus", "PGVectorStore"],
+)
+def test_a_server_that_falls_silent_is_an_error_once_the_clients_limit_is_over(
+    relayed, documents, tmp_path, limited, said
+):
+    relay, service, embeddings, name = relayed
+    store = limited(service, embeddings, name)
+    retriever = ContextualRetriever(embeddings=embeddings, vectorstore=store)
+    calls = calls_to(service, store, embeddings, tmp_path / "new")[:4]
+    assert len(retriever.invoke("red cat")) == 4
+    relay.is_silent = True
+    assert_every_call_raises(calls, said)
+    relay.is_silent = False
+    assert rows_of(service.reopened(embeddings, name)) == list(range(len(documents)))

@@ -6,7 +6,14 @@ from typing import Annotated
 
 from typer import BadParameter, Option
 
-from cde_retrievers.cli.options.common import ContextOptions, Kind, ModelOptions, OutputOptions, ReadingOptions
+from cde_retrievers.cli.options.common import (
+    ContextOptions,
+    Kind,
+    ModelOptions,
+    OutputOptions,
+    ReadingOptions,
+    StoredAs,
+)
 from cde_retrievers.cli.reading import read_once
 from cde_retrievers.cli.session import session
 from cde_retrievers.errors import IndexFileError, PathInUseError
@@ -70,6 +77,9 @@ def index(
     kind: Annotated[
         Kind, Option(help="Exact search (flat), or from 10,000 documents on approximate (hnsw, ivf).")
     ] = "flat",
+    vectors: Annotated[
+        StoredAs, Option(help="Store the numbers of vectors whole, in 8 bits (int8) or as signs (binary).")
+    ] = "float32",
     batch_size: Annotated[
         int, Option(min=1, metavar="NUMBER", help="Documents per commit: the most that an interruption can cost.")
     ] = 2_048,
@@ -104,6 +114,7 @@ def index(
                 context=given,
                 **choice.arguments(),
                 kind=kind,
+                dtype=vectors,
                 batch_size=batch_size,
                 show_progress=run.show_progress,
                 source=recorded_source(documents.corpus, documents.read),
@@ -117,6 +128,7 @@ def index(
             "context": made.context.fingerprint,
             "model": made.context.model_name,
             "kind": made.kind,
+            "dtype": made.dtype,
         }
         run.answer(
             data,

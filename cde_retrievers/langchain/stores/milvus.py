@@ -44,7 +44,7 @@ class Milvus(StoreKind):
         """Return the number of documents in the collection."""
         if _described(store) is None:
             return 0
-        query = {"filter": "", "output_fields": ["count(*)"], "consistency_level": "Strong"}
+        query = {"filter": "", "output_fields": ["count(*)"], "consistency_level": "Strong", "timeout": store.timeout}
         return int(store.client.query(store.collection_name, **query)[0]["count(*)"])
 
     def read(self, store: Any) -> str | None:
@@ -60,7 +60,7 @@ class Milvus(StoreKind):
         if _described(store) is None:
             store.collection_properties = {**(store.collection_properties or {}), **ours}
         else:
-            store.client.alter_collection_properties(store.collection_name, properties=ours)
+            store.client.alter_collection_properties(store.collection_name, properties=ours, timeout=store.timeout)
 
     def id_of(self, document: Document) -> str | None:
         """Return the primary key, which LangChain keeps in the metadata."""
@@ -118,7 +118,7 @@ class Milvus(StoreKind):
 
 def _described(store: Any) -> dict[str, Any] | None:
     """Return the server's description of the collection, or None if there is none yet."""
-    if not store.client.has_collection(store.collection_name):
+    if not store.client.has_collection(store.collection_name, timeout=store.timeout):
         return None
-    found: dict[str, Any] = store.client.describe_collection(store.collection_name)
+    found: dict[str, Any] = store.client.describe_collection(store.collection_name, timeout=store.timeout)
     return found

@@ -3,10 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
+from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import VectorStore
 
 from cde_retrievers.binding.check import CONTEXT_KEY
+from cde_retrievers.binding.mixin import ContextBoundMixin
 from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.langchain.stores.interface import (
     StoreKind,
@@ -51,6 +53,22 @@ class PGVector(StoreKind):
             collection.cmetadata = {**(collection.cmetadata or {}), CONTEXT_KEY: fingerprint}
             session.commit()
 
+    def add(self, store: Any, documents: list[Document], options: dict[str, Any]) -> list[str]:
+        """Add documents -> their ids.
+
+        Raises:
+            ConfigurationError: the collection holds vectors of another width. PGVector would take these too, and no
+                search of the collection would work any more.
+        """
+        if isinstance(store.embeddings, ContextBoundMixin) and not store.async_mode:
+            width, held = store.embeddings.embedder.width, _width(store)
+            if held not in (None, width):
+                raise ConfigurationError(
+                    f"the collection {store.collection_name!r} holds vectors of width {held}, and the embeddings make "
+                    f"ones of width {width}; use the model that it was built with, or a new collection"
+                )
+        return super().add(store, documents, options)
+
     def filter(self, fingerprint: str, also: Any, store: Any) -> dict[str, Any]:
         """Return a filter dictionary."""
         ours: dict[str, Any] = {CONTEXT_KEY: fingerprint}
@@ -65,6 +83,14 @@ class PGVector(StoreKind):
 
 def _negated(distance: float) -> float:
     return -distance
+
+
+def _width(store: Any) -> int | None:
+    """Return the width of a vector of the collection, or None if it is empty."""
+    with store._make_sync_session() as session:
+        rows = session.query(store.EmbeddingStore.embedding).filter_by(collection_id=_collection(store, session).uuid)
+        first = rows.first()
+        return None if first is None else len(first[0])
 
 
 def _collection(store: Any, session: Any) -> Any:

@@ -1,0 +1,91 @@
+"""Calibration of approximate search: the least effort with which it finds a stated share of the nearest rows.
+
+Queries are some of the index's own vectors, each of which looks for the others; exact search says what is right.
+
+Axes: Q queries, W width, C candidates.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cde_retrievers.index.packed_vectors import PackedVectors
+from cde_retrievers.retrieval.exact_search import exact_search
+from cde_retrievers.validation.vectors import Embeddings
+
+K = 10
+"""Number of nearest rows that count."""
+_QUERIES = 200
+_EQUAL = 1e-6  # scores that differ by less count as equal: products depend on the order of additions
+
+Stored = Embeddings | PackedVectors
+Search = Callable[[Embeddings, int], NDArray[np.int64]]
+"""Takes queries (Q, W) and an effort, and returns candidates (Q, C), -1 where there are fewer."""
+
+
+def least_effort(search: Search, parts: Sequence[Stored], recall: float, least: int, most: int) -> int:
+    """Return the least effort from `least` to `most` that reaches a recall of the `K` nearest; `most` if none does.
+
+    Args:
+        search: the approximate search; more effort finds more.
+        parts: the vectors it searches, each (R, W), numbered through all parts.
+        recall: mean share of the nearest rows that must be among the candidates, from 0 to 1.
+        least: effort to begin with.
+        most: greatest effort.
+    """
+    sample = _Sample(parts)
+
+    def suffices(effort: int) -> bool:
+        return sample.recall(search(sample.queries, effort)) >= recall
+
+    below, effort = least - 1, least
+    while effort < most and not suffices(effort):
+        below, effort = effort, min(2 * effort, most)
+    while effort - below > 1:
+        middle = (below + effort) // 2
+        below, effort = (below, middle) if suffices(middle) else (middle, effort)
+    return effort
+
+
+class _Sample:
+    """Some rows of the index, spread evenly, and how near the nearest other rows are to each.
+
+    Attributes:
+        queries: their vectors (Q, W).
+    """
+
+    def __init__(self, parts: Sequence[Stored]) -> None:
+        self._parts = parts
+        self._starts = np.cumsum([0, *map(len, parts)])
+        total = int(self._starts[-1])
+        self._rows = np.unique(np.linspace(0, total - 1, min(_QUERIES, total)).astype(np.int64))
+        self.queries = self._vectors(self._rows)
+        everything = (
+            (int(start), part, np.ones(len(part), dtype=np.bool_))
+            for start, part in zip(self._starts[:-1], parts, strict=True)
+        )
+        # A row is as near to itself as any: the others are what remains when one of the best is left out.
+        scores, _ = exact_search(self.queries, everything, K + 1)
+        self._count = scores.shape[1] - 1
+        self._least_score = scores[:, -1:] - _EQUAL
+
+    def recall(self, candidates: NDArray[np.int64]) -> float:
+        """Return the mean share of the nearest other rows that are among the candidates (Q, C); equals are as good."""
+        if self._count == 0:
+            return 1.0
+        others = (candidates >= 0) & (candidates != self._rows[:, None])
+        found = [
+            np.count_nonzero(self._vectors(rows[those]) @ query >= least)
+            for rows, those, query, least in zip(candidates, others, self.queries, self._least_score, strict=True)
+        ]
+        return float(np.minimum(found, self._count).mean() / self._count)
+
+    def _vectors(self, rows: NDArray[np.int64]) -> Embeddings:
+        """Copy the vectors of n rows -> (n, W)."""
+        found = np.empty((len(rows), self._parts[0].shape[1]), dtype=np.float32)
+        places = np.searchsorted(self._starts, rows, side="right") - 1
+        for place in np.unique(places):
+            here = places == place
+            found[here] = self._parts[place][rows[here] - self._starts[place]]
+        return found

@@ -1,0 +1,59 @@
+"""The least effort that reaches a recall, held against trying every effort in turn."""
+
+import numpy as np
+import pytest
+
+from cde_retrievers.index.calibration import K, least_effort
+
+ROWS, WIDTH = 700, 24
+
+
+@pytest.fixture
+def vectors():
+    rows = np.random.default_rng(2).standard_normal((ROWS, WIDTH)).astype(np.float32)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def blurred(vectors):
+    """A search of the best rows by fewer numbers of each vector: as many candidates as the effort."""
+
+    def search(queries, effort):
+        order = np.argsort(-(queries[:, :9] @ vectors[:, :9].T), axis=1)[:, :effort]
+        return np.pad(order, ((0, 0), (0, 3)), constant_values=-1)
+
+    return search
+
+
+def recall_of(search, vectors, effort):
+    """The slow obvious twin."""
+    sample = np.linspace(0, len(vectors) - 1, 200).astype(int)
+    shares = []
+    for row, candidates in zip(sample, search(vectors[sample], effort), strict=True):
+        nearest = [other for other in np.argsort(-(vectors @ vectors[row])) if other != row][:K]
+        shares.append(len({*candidates.tolist()} & {*nearest}) / K)
+    return np.mean(shares)
+
+
+@pytest.mark.parametrize("recall", [0.2, 0.8, 0.95, 1.0])
+@pytest.mark.parametrize("cuts", [[], [1, 300]])
+def test_it_is_the_first_effort_that_suffices(vectors, recall, cuts):
+    search = blurred(vectors)
+    found = least_effort(search, np.split(vectors, cuts), recall, 2, ROWS)
+    assert recall_of(search, vectors, found) >= recall
+    assert found == 2 or recall_of(search, vectors, found - 1) < recall
+
+
+def test_it_stays_between_its_bounds(vectors):
+    search = blurred(vectors)
+    assert least_effort(search, [vectors], 0.0, 5, ROWS) == 5
+    assert least_effort(search, [vectors], 1.0, 5, 77) == 77
+    assert least_effort(search, [vectors[:1]], 1.0, 5, 77) == 5
+
+
+def test_rows_that_are_equally_near_are_equally_right(vectors):
+    same = np.repeat(vectors[:1], ROWS, axis=0)
+
+    def any_eleven(queries, effort):
+        return np.random.default_rng(effort).permuted(np.tile(np.arange(ROWS), (len(queries), 1)), axis=1)[:, : K + 1]
+
+    assert least_effort(any_eleven, [same], 1.0, 3, 99) == 3
