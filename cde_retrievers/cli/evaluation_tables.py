@@ -10,7 +10,6 @@ from rich.table import Table
 from rich.text import Text
 
 from cde_retrievers.cli.options.evaluation import ComparisonOptions, EvaluationSource
-from cde_retrievers.cli.printing import counted
 from cde_retrievers.cli.reading import read_once
 from cde_retrievers.cli.session import Session
 from cde_retrievers.corpora import CheckedCorpus
@@ -23,6 +22,7 @@ from cde_retrievers.evaluation.known_item_queries import known_items
 from cde_retrievers.evaluation.metrics import MAIN, MEASURES
 from cde_retrievers.evaluation.question_set import own_questions
 from cde_retrievers.report.findings import headline
+from cde_retrievers.util.counted import counted
 
 _SPLIT = "test"
 
@@ -74,7 +74,9 @@ def _asked(documents: CheckedCorpus, queries: Path, qrels: str | None, run: Sess
 
 def _judged(source: EvaluationSource, choice: ComparisonOptions, run: Session) -> RetrievalDataset:
     data = RetrievalDataset.read(source.source, choice.qrels or _SPLIT)
-    run.say(f"{source.source}: {len(data.texts):,} documents, {len(data.judged.queries):,} judged queries")
+    run.say(
+        f"{source.source}: {counted(len(data.texts), 'document')}, {counted(len(data.judged.queries), 'judged query')}"
+    )
     return data
 
 
@@ -84,7 +86,8 @@ def _made(
     # Else the title, which is to ask, would stand at the head of its own answer.
     apart = replace(source, text=["text"]) if not source.text and source.corpus().format == "beir" else source
     data = known_items(read_once(apart, run, encoder=encoder))
-    run.say(f"{source.source}: no judged queries are there, so {len(data.judged.queries):,} were {data.note}")
+    was = "was" if len(data.judged.queries) == 1 else "were"
+    run.say(f"{source.source}: no judged queries are there, so {len(data.judged.queries):,} {was} {data.note}")
     return data
 
 

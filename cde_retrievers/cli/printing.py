@@ -13,11 +13,6 @@ from typer.core import TyperGroup
 _WITHIN_WORDS = "\u200c\u200d\u00ad\u200e\u200f\u061c"
 
 
-def counted(number: int, noun: str) -> str:
-    """Return a number of things, as in "1 file" and "2,048 files"."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
 def printable(text: str) -> str:
     """Return the text with escapes for invisible characters that have an effect, such as ESC."""
     return text if text.isprintable() else "".join(map(_printable, text))

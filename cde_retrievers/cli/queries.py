@@ -8,6 +8,7 @@ from typer import BadParameter
 
 from cde_retrievers.cli.session import is_terminal
 from cde_retrievers.errors import InvalidTextError
+from cde_retrievers.util.counted import counted
 
 STDIN = "-"
 _PROMPT = "query> "
@@ -78,8 +79,8 @@ def piped_queries() -> Iterator[str]:
                 yield query
     except UnicodeDecodeError as error:
         raise InvalidTextError(
-            f"standard input is not valid {error.encoding} after {lines:,} queries; convert it, or name its encoding "
-            f"in the environment variable PYTHONIOENCODING"
+            f"standard input is not valid {error.encoding} after {counted(lines, 'query')}; convert it, or name its "
+            f"encoding in the environment variable PYTHONIOENCODING"
         ) from error
     if not lines:
         raise BadParameter("give one, or queries on standard input, one a line", param_hint="QUERY")

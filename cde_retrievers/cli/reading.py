@@ -5,9 +5,9 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from cde_retrievers.cli.options.common import ReadingOptions
-from cde_retrievers.cli.printing import counted
 from cde_retrievers.cli.session import Session
 from cde_retrievers.errors import ConfigurationError
+from cde_retrievers.util.counted import counted
 
 if TYPE_CHECKING:
     from cde_retrievers.corpora import CheckedCorpus, Corpus, ReadOptions
@@ -131,4 +131,4 @@ def say_what_was_read(run: Session, corpus: "Corpus", documents: int, left_out: 
     if corpus.unreadable:
         run.warn(f"{corpus.path}: {len(corpus.unreadable):,} of {files} cannot be read and are left out")
     if left_out:
-        run.say(f"{corpus.path}: {left_out:,} documents without text are left out")
+        run.say(f"{corpus.path}: {counted(left_out, 'document')} without text left out")

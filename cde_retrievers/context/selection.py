@@ -100,7 +100,8 @@ def select_documents(
     if len(pool.texts) < 2:
         raise ContextTooSmallError(
             f"a context needs at least 2 distinct documents, found {len(pool.texts)} among {pool.seen}; "
-            f"fit on all the documents that you are going to index"
+            f"fit on all the documents that you are going to index, and split a long one into parts, as "
+            f'split="headings" (--split headings) does'
         )
     vectors = checked_vectors(embed(pool.texts), len(pool.texts), None)
     distinct = min(size, len(pool.texts))

@@ -14,6 +14,7 @@ from cde_retrievers.corpora.paths import is_file, is_folder, leads_out, refuse_l
 from cde_retrievers.corpora.read_options import Format, ReadOptions
 from cde_retrievers.corpora.readers.documents import CODE, is_code
 from cde_retrievers.errors import ConfigurationError, CorpusFileError
+from cde_retrievers.util.counted import counted
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +68,7 @@ def find_source(path: Path, reading: ReadOptions) -> Source:
         )
     if len(kept) < len(files):
         others = set(files).difference(kept)
-        logger.warning("%s: %d files of other formats are left out%s", path, len(others), _seen(others))
+        logger.warning("%s: left out: %s of other formats%s", path, counted(len(others), "file"), _seen(others))
         found.left_out.update((file.name, "of another format than what is read") for file in others)
     return Source(
         chosen, kept, {name: why for name, why in found.left_out.items() if not _is_read_elsewhere(path / name, path)}
@@ -118,7 +119,11 @@ def _walked(folder: Path, reading: ReadOptions) -> "Found":
         way_out = "; links are followed with follow_links=True (--follow-links)"
         has_links = any("link" in reason for reason in found.left_out.values())
         logger.warning(
-            "%s: %d entries are left out (%s)%s", folder, len(found.left_out), str(found), way_out if has_links else ""
+            "%s: left out: %s (%s)%s",
+            folder,
+            counted(len(found.left_out), "entry"),
+            str(found),
+            way_out if has_links else "",
         )
     return found
 

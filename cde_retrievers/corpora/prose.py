@@ -25,6 +25,12 @@ _PARAMETER = re.compile(
 _WORD = re.compile(r"\w")
 _CALL = re.compile(r"(?<=\w)\([^()\n]*\)")
 _HEADING_ID = re.compile(r"\s*\{#[^{}\n]*\}\s*$")
+# "1.2 Tea", "3. Tea", "A.1 Tea", "Chapter 4 Tea", "Appendix B: Tea"; but "3 teas" are three.
+_SECTION = re.compile(
+    r"\A(?:(?i:chapter|part|appendix|section)\s+(?:\d{1,3}(?:\.\d{1,3})*[.):]?|(?:[A-Z]|[IVXLC]{1,6})[.):])"
+    r"|(?:\d{1,3}|[A-Z])(?:\.\d{1,3})+[.):]?"
+    r"|\d{1,3}[.):])\s+(?=\S)"
+)
 _LONGEST_LINE = 20_000
 
 
@@ -34,9 +40,9 @@ def prose(text: str) -> str:
 
 
 def plain_title(title: str) -> str:
-    """Return a title as a person writes it: without tags, marks, anchors, and the arguments of functions."""
+    """Return a title as a person writes it: without number, tags, marks, anchors, and the arguments of functions."""
     line = _without_marks(_HEADING_ID.sub("", " ".join(_COMMENT.sub("", title).split())))
-    return " ".join(_CALL.sub("", line).replace("\\", "").split()).strip("# ")
+    return _SECTION.sub("", " ".join(_CALL.sub("", line).replace("\\", "").split()).strip("# "), count=1)
 
 
 def _lines(text: str) -> Iterator[str]:

@@ -30,7 +30,7 @@ def measure(
     otherwise is not; then a sample of the index's texts is embedded, as they are now: measure before you add.
     New texts that are of the corpus already, as far as that is known, are left out; repeated ones count once. Of an
     index that the context was fitted on all are known, of a context alone its own documents. If nothing is left, the
-    report says "nothing new".
+    report says "nothing new"; if fewer than 16 are, "too few".
 
     Documents drawn independently from the same source are called "as expected" at least 99 times in 100. Documents
     that come in clusters, such as the chapters of one book, differ from a mixed corpus even if more books of its
@@ -50,7 +50,7 @@ def measure(
         ContextMismatchError: the embedder did not fit the context.
         InvalidTextError: the new texts are not a collection of texts.
         EmbeddingServiceError: the embedder did not return one vector for each text.
-        SampleTooSmallError: there are too few distinct new texts, or too few distinct documents of the corpus.
+        SampleTooSmallError: there are no texts, or too few distinct documents of the corpus.
     """
     check_whole("sample", sample, SMALLEST_SAMPLE)
     check_whole("seed", seed, 0)
@@ -59,12 +59,16 @@ def measure(
     corpus = sample_of_corpus(reference, context, sample, seed)
     unknown = Unknown(new_texts, corpus.digests | known_digests(reference, context))
     new = draw_candidates(unknown, sample, seed)
-    if unknown.left_out and not new.texts:
-        return DriftReport.of_nothing_new(unknown.left_out, len(corpus.digests), context.fingerprint, embedder.name)
+    if not new.texts and not unknown.left_out:
+        raise SampleTooSmallError(f"at least {SMALLEST_SAMPLE} distinct new texts are needed, found 0")
     if len(new.texts) < SMALLEST_SAMPLE:
-        raise SampleTooSmallError(
-            f"at least {SMALLEST_SAMPLE} distinct new texts are needed, found {len(new.texts)} "
-            f"({unknown.left_out} more are in the corpus already); measure again when there are more"
+        return DriftReport.of_no_comparison(
+            new_sample=len(new.texts),
+            new_texts=new.seen,
+            left_out=unknown.left_out,
+            corpus_sample=len(corpus.digests),
+            context=context.fingerprint,
+            model_name=embedder.name,
         )
     corpus_vectors = corpus.vectors
     if corpus_vectors is None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from cde_retrievers.corpora import Corpus, ReadOptions, judged_queries
 from cde_retrievers.errors import ConfigurationError, EvaluationDataError, shown
 from cde_retrievers.retrieval.judgements import JudgedQueries, by_text_id, checked_grades, text_id
+from cde_retrievers.util.counted import counted
 from cde_retrievers.validation.signatures import is_iterable, validated
 from cde_retrievers.validation.texts import checked_texts
 
@@ -102,7 +103,7 @@ class RetrievalDataset:
         documents = list(corpus)
         ids = tuple(str(document.id) for document in documents)
         texts = tuple(document.text for document in documents)
-        note = f"{corpus.left_out} documents without text are left out" if corpus.left_out else ""
+        note = f"{counted(corpus.left_out, 'document')} without text left out" if corpus.left_out else ""
         if note:
             logger.warning("%s: %s", folder, note)
         return cls(Path(folder).name, ids, texts, judged_queries(folder, set(ids), split), note)

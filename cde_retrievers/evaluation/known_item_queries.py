@@ -17,15 +17,16 @@ from cde_retrievers.evaluation.own_words import MIN_WORDS, Kind, question, runs,
 from cde_retrievers.index.incoming_documents import require_collection
 from cde_retrievers.retrieval.document import Document, checked_document
 from cde_retrievers.retrieval.judgements import JudgedQueries
+from cde_retrievers.util.counted import counted
 from cde_retrievers.validation.numbers import check_whole
 from cde_retrievers.validation.signatures import validated
 
 _FEW = 30  # queries: with fewer, first sentences ask as well
 _NAMES: dict[Kind, str] = {
-    "heading": "headings",
-    "question": "questions in the text",
-    "title": "titles",
-    "sentence": "first sentences",
+    "heading": "heading",
+    "question": "question",
+    "title": "title",
+    "sentence": "first sentence",
 }
 
 
@@ -78,11 +79,10 @@ def known_items(
     chosen = [clear[place] for place in sorted(drawn.tolist())]
     judged = _judged(chosen, ids, _copies(chosen, ([document.text for document in read], texts)))
     counts = {kind: count for kind in _NAMES if (count := sum(query.kind == kind for query in chosen))}
-    made_from = _listed([_NAMES[kind] for kind in counts])
-    note = (
-        f"made from the corpus: {_listed([f'{count:,} {_NAMES[kind]}' for kind, count in counts.items()])}, each "
-        f"asking for the rest of its document."
-    )
+    where = {"question": " in the text"}
+    made_from = _listed([f"{_NAMES[kind]}s{where.get(kind, '')}" for kind in counts])
+    made = _listed([f"{counted(count, _NAMES[kind])}{where.get(kind, '')}" for kind, count in counts.items()])
+    note = f"made from the corpus: {made}, each asking for the rest of its document."
     return RetrievalDataset(name, ids, tuple(texts), judged, note, is_made=True, made_from=made_from)
 
 

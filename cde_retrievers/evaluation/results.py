@@ -11,6 +11,7 @@ import numpy as np
 from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.evaluation.metrics import MAIN, MEASURES, Interval, Values, interval
 from cde_retrievers.storage.atomic import replace_json
+from cde_retrievers.util.counted import counted
 from cde_retrievers.validation.signatures import validated
 
 KEPT = 10  # hits of a query
@@ -64,7 +65,7 @@ class Evaluation:
 
     def __str__(self) -> str:
         figures = ", ".join(f"{name} {self.values[name].mean():.3f}" for name in MEASURES)
-        return f"{self.searcher} on {self.data} ({len(self.queries):,} queries): {figures}"
+        return f"{self.searcher} on {self.data} ({counted(len(self.queries), 'query')}): {figures}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON values."""

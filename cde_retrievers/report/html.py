@@ -12,6 +12,7 @@ from cde_retrievers.evaluation.pictures.scatter_plot import NUMBERED
 from cde_retrievers.report.figures import figures_of, map_of
 from cde_retrievers.report.findings import Findings, headline, points, signed
 from cde_retrievers.report.query_changes import changes
+from cde_retrievers.util.counted import counted
 from cde_retrievers.util.imports import imported
 
 _EXCERPT = 260  # characters of a document
@@ -80,9 +81,11 @@ def rendered(name: str, **values: object) -> str:
 
 def origin(data: RetrievalDataset) -> str:
     """Return the source of the queries, and other notes on them."""
-    asked = f"{len(data.judged.queries):,} queries"
+    asked = counted(len(data.judged.queries), "query")
     if data.is_made:
-        return f"No judged queries were at hand. {asked} were {data.note}"
+        return (
+            f"No judged queries were at hand. {asked} {'was' if len(data.judged.queries) == 1 else 'were'} {data.note}"
+        )
     return f"{asked} with judgements that came with the data. {data.note}".rstrip()
 
 

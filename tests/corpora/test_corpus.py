@@ -125,7 +125,7 @@ def test_a_folder_of_text_is_one_document_per_file_called_by_its_path(tmp_path, 
         Document("  text of a/deep/c.md\r\n", "a/deep/c.md", {"file": "a/deep/c.md"}),
         Document("  text of b.txt\r\n", "b.txt", {"file": "b.txt"}),
     ]
-    assert "1 files of other formats are left out (.png: 1)" in caplog.text
+    assert "left out: 1 file of other formats (.png: 1)" in caplog.text
     assert [d.id for d in Corpus(tmp_path, ReadOptions(endings=(".png",)))] == ["picture.png"]
 
 
@@ -269,6 +269,6 @@ def test_what_sphinx_makes_of_its_pages_again_is_left_out_and_said_once(tmp_path
     assert {name for name in found if name.startswith("manual")} == {"manual/index.html"}
     assert len(found) == 6
     [said] = [record.getMessage() for record in caplog.records if "Sphinx" in record.getMessage()]
-    assert "4 entries are left out (pages of Sphinx again: 4, such as manual/_sources)" in said
+    assert "left out: 4 entries (pages of Sphinx again: 4, such as manual/_sources)" in said
     assert "follow_links" not in said
     assert len(list(Corpus(tmp_path / "manual" / "_sources"))) == 1

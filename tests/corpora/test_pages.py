@@ -239,3 +239,11 @@ def test_a_short_section_that_says_something_is_a_part(tmp_path):
     (tmp_path / "a.md").write_text(f"# Tea\n\n## Brewing\n\n{LONG}\n\n## Sweet\n\nIt never is.{others}")
     paths = [part.metadata["heading"] for part in Corpus(tmp_path, ReadOptions(split="headings", chunk_tokens=220))]
     assert paths == ["Brewing", "Sweet", "Water", "Tea"]
+
+
+def test_a_few_lines_of_code_stay_in_their_cell_and_more_are_a_block():
+    cell = "<table><tr><th>call</th></tr><tr><td><p>split(x) gives</p>{}<p>as rows</p></td></tr></table>"
+    assert shown(cell.format("<pre> a\n|b\n</pre>")) == "| call |\n|---|\n| split(x) gives a |b as rows |\n"
+    code = "\n".join("abcde")
+    assert shown(cell.format(f"<pre>{code}</pre>")).startswith(f"```\n{code}\n```\n")
+    assert shown("<table><tr><td><pre>a\nb</pre></td></tr></table>").startswith("```\na\nb\n```\n")

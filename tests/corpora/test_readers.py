@@ -270,6 +270,7 @@ def test_the_title_of_a_note_is_of_the_note_alone():
 TEXT = "<p>Tea is brewed from leaves.</p>"
 LINKS = "".join(f'<li><a href="{n}.html">Page {n}</a></li>' for n in range(5))
 CHROME = {
+    "a picture in words": '<div class="longdesc-link">[<a href="x">D</a>]</div>',
     "DocBook": '<div class="navheader"><table><tr><td><a href="x">Prev</a></td><th>Up</th></tr></table></div>',
     "DocBook's contents": '<div class="toc"><p>Contents</p><dl><dt><a href="x">x</a></dt></dl></div>',
     "Sphinx": '<div class="related"><h3>Navigation</h3><ul><li><a href="x">index</a></li></ul></div>',
@@ -341,6 +342,18 @@ def test_pages_lose_what_only_says_where_one_is():
     assert without_margins(["." * 200_000 + "x", ". " * 100_000])
 
 
+def test_running_heads_that_name_their_section_are_left_out_by_their_shape():
+    names = ["Tea", "Tea", "Green", "Black", "Milk", "Sugar"]
+    pages = [f"{name} {n}\nIt is {'hot ' * n}.\nSo it is." for n, name in enumerate(names, 11)]
+    shown = [page.split("\n")[0][:9] for page in without_margins(pages)]
+    assert shown == ["It is hot"] * 6
+    feet = [f"It is {'hot ' * n}.\n{f'{n} {name}' if n % 2 else f'{name} {n}'}" for n, name in enumerate(names, 11)]
+    assert not any("\n" in page for page in without_margins(feet))
+    chapter = [*pages, "17 Cups of tea\nHot.\nCold.", "Milk\nSee page 7.\nIn a cup of 17"]
+    assert without_margins(chapter)[6:] == chapter[6:]
+    assert without_margins(pages[:1] + ["Tea is hot.\nSo it is."] * 9)[0] == pages[0]
+
+
 def test_page_numbers_that_stand_alone_are_left_out():
     numbers = ["i", "- ii -", "iii", "1", "Page 2 of 3", "3"]
     pages = [f"Tea\n\nIt is {'hot ' * n}.\n{number}" for n, number in enumerate(numbers)]
@@ -375,6 +388,42 @@ def test_titles_of_restructured_text():
     assert shown == [
         *("# Book", "## Part", "A:", "```", "# code", "```", "### Chapter", "Take care.", "Now.", "# five")
     ]
+
+
+GRID = """\
++-----+-----------+
+| a   | testing   |
++=====+===========+
+| tea | 1; needs: |
+|     | cup|2     |
++-----+-----------+
+|     | 2         |
++-----+-----------+"""
+
+
+def test_grids_of_restructured_text_are_tables():
+    expected = ["| a | testing |", "|---|---|", "| tea | 1; needs: cup|2 |", "|  | 2 |"]
+    shown = restored(rst_as_markdown(f"Text\n\n{GRID}\n\nafter")).split("\n")
+    assert [line for line in shown if line] == ["Text", *expected, "after"]
+    nested = "\n".join(f"  {line}" for line in GRID.split("\n"))
+    assert [line for line in restored(rst_as_markdown(nested)).split("\n") if line] == [f"  {row}" for row in expected]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        GRID.replace("|     | 2         |", "| spans both      |"),
+        GRID.replace("+-----+-----------+\n|     | 2", "|     +-----------+\n|     | 2"),
+        GRID.rsplit("\n", 1)[0],
+        GRID.replace("testing   |", "testing |"),
+        "+---+",
+        "+---+\n+---+",
+        "|a|\n+-+",
+    ],
+)
+def test_other_drawings_stay_as_they_are(other):
+    shown = restored(rst_as_markdown(f"Text\n\n{other}\n\nafter"))
+    assert other in shown or other == "+---+\n+---+"
 
 
 def test_source_code_is_read_by_itself_and_has_no_headings(tmp_path):

@@ -75,7 +75,7 @@ def test_documents_without_text_are_left_out_and_that_is_said(tmp_path, caplog):
         found = RetrievalDataset.read(folder)
     assert (found.name, found.ids) == ("animals", ("d1", "d3"))
     assert list(found.judged.queries.values()) == ["red cat"]
-    assert found.note == "1 documents without text are left out"
+    assert found.note == "1 document without text left out"
     assert found.note in caplog.text
 
 

@@ -100,7 +100,7 @@ def test_the_page_says_where_the_queries_come_from(data, comparison):
     assert "26 queries with judgements that came with the data" in Read(page(findings(data, comparison))).line
     documents = ["How to plant an oak. Dig a hole that is twice as wide as the roots of the tree.", *DOCUMENTS.values()]
     made = origin(known_items(documents))
-    assert made.startswith("No judged queries were at hand. 1 queries were made from the corpus: 1 first")
+    assert made.startswith("No judged queries were at hand. 1 query was made from the corpus: 1 first ")
 
 
 def test_wins_and_losses_are_told_with_what_was_found(data, comparison):

@@ -17,6 +17,7 @@ from cde_retrievers.cli.options.common import (
 from cde_retrievers.cli.reading import read_once
 from cde_retrievers.cli.session import session
 from cde_retrievers.errors import IndexFileError, PathInUseError
+from cde_retrievers.util.counted import counted
 
 
 def fit(
@@ -59,8 +60,8 @@ def fit(
         }
         run.answer(
             data,
-            f"{out}: context {fitted.fingerprint[:12]} of {fitted.distinct:,} of {len(documents):,} documents, for "
-            f"model {fitted.model_name}",
+            f"{out}: context {fitted.fingerprint[:12]} of {fitted.distinct:,} of "
+            f"{counted(len(documents), 'document')}, for model {fitted.model_name}",
         )
 
 
@@ -102,7 +103,7 @@ def index(
         documents = read_once(reading, run, encoder=load)
         done = _done(out)
         if done is not None:
-            run.say(f"{out}: continuing where it was interrupted, with {done:,} documents done")
+            run.say(f"{out}: continuing where it was interrupted, with {counted(done, 'document')} done")
         encoder = load()
         run.if_interrupted = lambda: _state_of(out)
         with cut_texts_said(run, reading) as seen:
@@ -131,7 +132,7 @@ def index(
         }
         run.answer(
             data,
-            f"{out}: {len(made):,} documents under context {made.context.fingerprint[:12]} of model "
+            f"{out}: {counted(len(made), 'document')} under context {made.context.fingerprint[:12]} of model "
             f"{made.context.model_name}",
             f'search it with: cde-retrievers search {out} "your question"',
         )

@@ -13,6 +13,7 @@ from cde_retrievers.cli.options.common import AsGiven, IndexPath, ModelOptions, 
 from cde_retrievers.cli.reading import opened_source, read_once
 from cde_retrievers.cli.session import ANOTHER, ERROR, session
 from cde_retrievers.errors import IndexFileError
+from cde_retrievers.util.counted import counted
 
 if TYPE_CHECKING:
     from cde_retrievers.context.context import CorpusContext
@@ -65,7 +66,7 @@ def check(
         }
         run.answer(
             data,
-            f"{path}: intact, {len(index):,} documents under context {index.context.fingerprint}",
+            f"{path}: intact, {counted(len(index), 'document')} under context {index.context.fingerprint}",
             *([str(found)] if found else []),
         )
         if found and found.verdict != "same context":
@@ -89,7 +90,7 @@ def drift(
     options that the documents of its fitting were read with.
 
     Documents that the context was fitted on are not new, and left out. Exit code 3 if the answer is to refit, 0 if it
-    is "as expected", "drifting" or "nothing new".
+    is "as expected", "drifting", "nothing new" or "too few".
     """
     with session(output) as run:
         from cde_retrievers.cli.loading import holds_context, load_encoder, open_index, recorded_sources

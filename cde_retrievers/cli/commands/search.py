@@ -12,6 +12,7 @@ from cde_retrievers.cli.options.common import IndexPath, Mode, ModelOptions, Out
 from cde_retrievers.cli.queries import are_typed, checked_query, piped_queries, typed_queries
 from cde_retrievers.cli.session import Session, session
 from cde_retrievers.errors import ConfigurationError
+from cde_retrievers.util.counted import counted
 
 if TYPE_CHECKING:
     from cde_retrievers.index import ContextualIndex, Hit
@@ -61,7 +62,7 @@ def search(
         if given is not None:
             searches.answer(run, given)
         elif are_typed(query):
-            run.say(f"{path}: {len(searches.index):,} documents; an empty line ends")
+            run.say(f"{path}: {counted(len(searches.index), 'document')}; an empty line ends")
             for each in typed_queries():
                 searches.answer(run, each)
         else:

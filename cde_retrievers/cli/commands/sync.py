@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Option
 
 from cde_retrievers.cli.options.common import IndexPath, ModelOptions, OutputOptions
-from cde_retrievers.cli.printing import counted
 from cde_retrievers.cli.session import Session, session
 from cde_retrievers.errors import ConfigurationError, CorpusFileError
+from cde_retrievers.util.counted import counted
 
 if TYPE_CHECKING:
     from cde_retrievers.corpora.sync import SourceUpdate
@@ -177,7 +177,7 @@ def _say_reread(update: "SourceUpdate", run: Session) -> None:
 def say_kept(update: "SourceUpdate", run: Session) -> None:
     """Say which documents stay in the index although their files were not read."""
     for name, reason in update.kept.reasons.items():
-        run.say(f"kept: {len(update.kept.ids[name]):,} documents of {name or update.now.path}: {reason}")
+        run.say(f"kept: {counted(len(update.kept.ids[name]), 'document')} of {name or update.now.path}: {reason}")
     if update.kept.documents:
         run.warn(
             f"{update.now.path}: {update.kept.documents:,} documents stay as they are, since their files are there but "

@@ -15,10 +15,10 @@ from cde_retrievers.cli.options.common import (
     OutputOptions,
     ReadingOptions,
 )
-from cde_retrievers.cli.printing import counted
 from cde_retrievers.cli.reading import opened_source, say_what_was_read
 from cde_retrievers.cli.session import Session, session
 from cde_retrievers.errors import DuplicateIdError
+from cde_retrievers.util.counted import counted
 
 if TYPE_CHECKING:
     from cde_retrievers.index import ContextualIndex
@@ -100,7 +100,7 @@ def add(
         pruned = f", {len(removed):,} removed" if prune else ""
         run.answer(
             data,
-            f"{path}: {update.added:,} documents added, {update.changed:,} replaced, {update.unchanged:,} "
+            f"{path}: {counted(update.added, 'document')} added, {update.changed:,} replaced, {update.unchanged:,} "
             f"unchanged{pruned}; {len(index):,} in all",
         )
 
@@ -112,8 +112,8 @@ def _not_in(ids: "Sequence[str]", index: "ContextualIndex", prefix: str) -> list
 
 def _state_of(index: "ContextualIndex", before: int) -> str:
     return (
-        f"The index is whole and has {len(index) - before:,} documents more than before; give the same command with "
-        f"--upsert, and it continues with the rest."
+        f"The index is whole and has {counted(len(index) - before, 'document')} more than before; give the same "
+        f"command with --upsert, and it continues with the rest."
     )
 
 

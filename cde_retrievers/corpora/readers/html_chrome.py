@@ -13,6 +13,7 @@ _ROLES = ("navigation", "search", "contentinfo", "doc-toc", "doc-index", "doc-pa
 _CLASSES = (
     *("navheader", "navfooter", "related", "sphinxsidebar", "toctree-wrapper", "indextable", "indexdiv", "toc"),
     *("nav-panel", "breadcrumb", "breadcrumbs", "footer", "site-footer", "tagline", "slogan", "site-description"),
+    "longdesc-link",
 )
 _CHROME = ", ".join(
     (

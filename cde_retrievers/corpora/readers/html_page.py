@@ -43,6 +43,7 @@ _SPACE = re.compile(r"\s+")
 _AROUND_BREAK = re.compile(r" *\n[ \n]*")
 _HIGHEST_WITHIN = 2  # a heading of this level in a definition is of a page that uses definitions for its layout
 _DEEPEST_LIST = 10
+_FEW_LINES = 4  # of code in a cell, which is one line
 
 
 class PageWriter:
@@ -204,7 +205,7 @@ class PageWriter:
         code = "".join(self._texts(node)).strip("\n").replace("\0", "")
         if not code.strip():
             return
-        if self.in_term:
+        if self.in_term or (self._is_in_cell() and code.count("\n") < _FEW_LINES):
             self.line.append(code)
             return
         self._end_terms()
@@ -213,6 +214,10 @@ class PageWriter:
         named = " ".join(str(value) for name, value in (node.attributes or {}).items() if name == "class")
         language = _LANGUAGE.search(named)
         self._add(f"{fence}{language[1] if language else ''}\n{code}\n{fence}")
+
+    def _is_in_cell(self) -> bool:
+        """Whether something stands before in the same cell, so that a block would part it from what follows."""
+        return self.row is not None and any(text.strip() for text in self.line)
 
     def _texts(self, code: LexborNode) -> Iterator[str]:
         for node, opens in shown_nodes(code, self.left_out):

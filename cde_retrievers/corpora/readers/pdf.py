@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from cde_retrievers.corpora.decoding import too_long
-from cde_retrievers.corpora.literal import literal
+from cde_retrievers.corpora.readers.pdf_headings import with_headings
 from cde_retrievers.corpora.readers.pdf_margins import without_margins
+from cde_retrievers.corpora.readers.pdf_spaces import UsualSpaces
 from cde_retrievers.util.imports import imported
 
 _DEEPEST = 6
@@ -21,8 +22,9 @@ def pdf_as_markdown(file: BinaryIO, limit: int) -> str:
     reader = imported("pypdf", "reading PDF", extra="docs").PdfReader(file)
     if reader.is_encrypted and not reader.decrypt(""):
         raise ValueError("it is protected by a password")
-    pages, left = [], limit
+    pages, left, spaces = [], limit, UsualSpaces()
     for page in reader.pages:
+        spaces.give(page)
         text = page.extract_text()
         left -= len(text)
         if left < 0:
@@ -30,7 +32,7 @@ def pdf_as_markdown(file: BinaryIO, limit: int) -> str:
         pages.append(text)
     headings = _headings(reader)
     shown = enumerate(without_margins(pages, reader.page_labels))
-    return "\n\n".join(_with_headings(text, headings.get(number, [])) for number, text in shown) + "\n"
+    return "\n\n".join(with_headings(text, headings.get(number, [])) for number, text in shown) + "\n"
 
 
 def _headings(reader: Any) -> dict[int, list[tuple[int, str]]]:
@@ -50,19 +52,3 @@ def _entries(outline: list[Any], level: int) -> Iterator[tuple[int, Any]]:
             yield from _entries(entry, min(level + 1, _DEEPEST))
         else:
             yield level, entry
-
-
-def _with_headings(text: str, headings: list[tuple[int, str]]) -> str:
-    """Make headings of the lines that are titles; a title that no line is stands above the page."""
-    lines = text.split("\n")
-    places = {" ".join(line.split()): place for place, line in reversed(list(enumerate(lines)))}
-    lines = literal(text).split("\n")
-    above = []
-    for level, title in headings:
-        heading = f"{'#' * level} {literal(title)}"
-        place = places.get(title)
-        if place is None:
-            above.append(heading)
-        else:
-            lines[place] = f"\n{heading}\n"
-    return "\n\n".join([*above, "\n".join(lines)])

@@ -16,8 +16,12 @@ _ROMAN = re.compile(r"(c{0,3})(xc|xl|l?x{0,3})(ix|iv|v?i{0,3})", re.IGNORECASE)
 _ROMAN_DIGITS = {"i": 1, "v": 5, "x": 10, "l": 50, "c": 100}
 _PAGE_AT_END = re.compile(r"(?:\d{1,5}|[ivxlc]{1,8})\Z")
 _LONGEST_BARE = 60
+_LONGEST_HEAD = 200
 _DOTS = "...."
 _ALONE = "\0"  # of a line that is nothing but a number
+
+_AT_EDGE = re.compile(r"\A(\d{1,6})\s|\s(\d{1,6})\Z")
+_SHAPED = 8  # lines are running heads by their shape alone if at least this part of the pages has that shape
 
 _Key = tuple[str, int | None]
 
@@ -25,7 +29,8 @@ _Key = tuple[str, int | None]
 def without_margins(pages: list[str], labels: Sequence[str] = ()) -> list[str]:
     """Return the pages without lines that only say where one is: in the book, or where its chapters begin.
 
-    Lines at the edges are left out if they have the page's number in the same place, on three pages at least. Those
+    Lines at the edges are left out if they have the page's number in the same place, on three pages at least. So is a
+    first or last line that begins or ends with it, as on an eighth of the pages, whatever else it says. Those
     that stand on a third of all pages word for word are left out after the first of these pages. A first or last line
     that is nothing but a number is left out if it is what the file calls the page, or goes up with three pages.
 
@@ -35,6 +40,7 @@ def without_margins(pages: list[str], labels: Sequence[str] = ()) -> list[str]:
     """
     lines = [page.split("\n") for page in pages]
     running, named = _running(lines), _named(lines, labels)
+    shaped = _shaped(lines)
     seen: set[_Key] = set()
     kept = []
     for number, page in enumerate(lines):
@@ -44,6 +50,7 @@ def without_margins(pages: list[str], labels: Sequence[str] = ()) -> list[str]:
             if place in named.get(number, ()) or any(key[1] is not None or key in seen for key in keys):
                 left_out.add(place)
             seen |= keys
+        left_out |= shaped.get(number, set())
         kept.append("\n".join(x for at, x in enumerate(page) if at not in left_out and not _is_dotted(x)))
     return kept if any(page.strip() for page in kept) else pages
 
@@ -66,6 +73,26 @@ def _running(pages: list[list[str]]) -> set[_Key]:
             else text == _ALONE or numbers[offset] * _NUMBERED >= len(pages)
         )
     }
+
+
+def _shaped(pages: list[list[str]]) -> dict[int, set[int]]:
+    """Return by page the places of a first or last line with its number at one end, as many pages have it."""
+    found: dict[tuple[bool, bool, int], dict[int, int]] = {}
+    for number, page in enumerate(pages):
+        edges = _edges(page)
+        for is_last, place in enumerate((*edges[:1], *edges[-1:])):
+            text = page[place].strip() if len(page[place]) <= _LONGEST_HEAD else ""
+            for end in _AT_EDGE.finditer(text):
+                shape = (bool(is_last), end[1] is None, int(end[1] or end[2]) - number)
+                found.setdefault(shape, {})[number] = place
+    numbered = Counter(offset for (_, _, offset), places in found.items() for _ in places)
+    left_out: dict[int, set[int]] = {}
+    for (_, _, offset), places in found.items():
+        often = len(places) >= _FEWEST_PAGES and len(places) * _SHAPED >= len(pages)
+        if often and numbered[offset] * _NUMBERED >= len(pages):
+            for number, place in places.items():
+                left_out.setdefault(number, set()).add(place)
+    return left_out
 
 
 def _named(pages: list[list[str]], labels: Sequence[str]) -> dict[int, set[int]]:

@@ -1,10 +1,11 @@
-"""reStructuredText as Markdown: titles, code and the text of directives; without comments and targets."""
+"""reStructuredText as Markdown: titles, code, tables and the text of directives; without comments and targets."""
 
 import re
 from collections.abc import Iterator
 from textwrap import dedent
 
 from cde_retrievers.corpora.literal import NOT_A_MARK
+from cde_retrievers.corpora.readers.rst_tables import grid_table
 
 _ADORNMENT = re.compile(r"([!-/:-@\[-`{-~])\1{2,}[ \t]*")
 _EXPLICIT = re.compile(r"\.\.(?:[ \t]+(?P<text>.*))?")
@@ -30,11 +31,15 @@ def _converted(lines: list[str], styles: list[tuple[str, bool]]) -> Iterator[str
         line = lines[place]
         title = _title(lines, place)
         explicit = _EXPLICIT.fullmatch(line)
+        table = grid_table(lines, place)
         if title is not None:
             name, style, place = title
             if style not in styles:
                 styles.append(style)
             yield from ("", f"{'#' * min(styles.index(style) + 1, 6)} {name}", "")
+        elif table is not None:
+            rows, place = table
+            yield from rows
         elif explicit is not None:
             body, place = _indented(lines, place + 1)
             yield from _directive(explicit["text"] or "", body)
