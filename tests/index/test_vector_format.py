@@ -7,6 +7,7 @@ import pytest
 from bag_of_words import BagOfWords
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from resealing import read_content, reseal
 from safetensors.numpy import load_file
 from tiny import CORPUS, QUERIES
@@ -64,12 +65,10 @@ def build(tmp_path):
     return build
 
 
-vectors = st.integers(1, 40).flatmap(
-    lambda width: st.lists(
-        st.lists(st.floats(-1, 1, width=32, allow_subnormal=False), min_size=width, max_size=width),
-        min_size=1,
-        max_size=4,
-    ).map(lambda rows: np.array(rows, dtype=np.float32))
+vectors = arrays(
+    np.float32,
+    st.tuples(st.integers(1, 4), st.integers(1, 40)),
+    elements=st.floats(-1, 1, width=32, allow_subnormal=False),
 )
 
 
