@@ -251,6 +251,7 @@ IN_RESULTS = [
     ("index_growth", "index_growth"),
     ("joint_forward", "joint_forward"),
     ("load_memory", "load_memory"),
+    ("million", "million_100k"),
     ("number_format", "number_format"),
     ("whitening_power", "whitening_power"),
 ]

@@ -34,7 +34,7 @@ def recall_of(search, vectors, effort):
     return np.mean(shares)
 
 
-@pytest.mark.parametrize("recall", [0.2, 0.8, 0.95, 1.0])
+@pytest.mark.parametrize("recall", [0.1, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0])
 @pytest.mark.parametrize("cuts", [[], [1, 300]])
 def test_it_is_the_first_effort_that_suffices(vectors, recall, cuts):
     search = blurred(vectors)
