@@ -34,6 +34,7 @@ class Service:
         upserts: whether the store itself replaces documents of the same ids.
         lost: what the error says where its server does not answer.
         refit: how `refit_store` moves the name; None if it does not.
+        hybrid: what the database itself searches by beside vectors; None if that is nothing.
     """
 
     server = None
@@ -43,6 +44,7 @@ class Service:
     upserts = True
     lost = ""
     refit = None
+    hybrid = None
 
     def __init__(self, server, folder):
         self.running, self.folder = server, folder
@@ -113,6 +115,7 @@ class PGVector(Service):
 class PGVectorStore(Service):
     server = "postgres"
     refit = "one transaction"
+    hybrid = "words of its own"
     carried = "the comment on the table"
     llama_index = "tested apart: it needs SQLAlchemy before 2.1"
     lost = "(?i)connection|terminat"
@@ -166,6 +169,7 @@ class Chroma(Service):
 class Milvus(Service):
     server = "milvus"
     refit = "the alias, or two renames"
+    hybrid = "sparse vectors"
     carried = "the collection's properties"
     llama_index = "tested apart: it needs pymilvus 2, langchain-milvus 3"
     filter_key = "expr"
@@ -187,6 +191,7 @@ class Milvus(Service):
 
 class Qdrant(Service):
     refit = "the alias"
+    hybrid = "sparse vectors"
 
     def __init__(self, server, folder):
         super().__init__(server, folder)

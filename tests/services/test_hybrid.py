@@ -5,7 +5,7 @@ from contextlib import suppress
 import pytest
 from langchain_core.documents import Document
 from langchain_core.vectorstores import InMemoryVectorStore
-from served import Milvus, PGVectorStore, Qdrant
+from served import KINDS, Milvus, PGVectorStore, Qdrant
 from servers import OVER_SERVERS
 from tiny import CORPUS
 
@@ -63,15 +63,15 @@ def qdrant_store(service, embeddings, name):
     return service.store_class().from_documents([], embeddings, **sparse, **service.options(name))
 
 
-STORES = [(Milvus, "milvus", milvus_store), (PGVectorStore, "postgres", postgres_store), (Qdrant, None, qdrant_store)]
+OPENED = {Milvus: milvus_store, PGVectorStore: postgres_store, Qdrant: qdrant_store}
 
 
-@pytest.fixture(params=STORES, ids=[row[0].__name__ for row in STORES])
+@pytest.fixture(params=[kind for kind in KINDS.values() if kind.hybrid], ids=lambda kind: kind.__name__)
 def hybrid(request, tmp_path):
     """A service, and the function that opens a store over it that searches by vectors and words."""
-    kind, server, opened = request.param
-    service = kind(server and request.getfixturevalue(server), tmp_path)
-    yield service, opened
+    kind = request.param
+    service = kind(kind.server and request.getfixturevalue(kind.server), tmp_path)
+    yield service, OPENED[kind]
     service.close()
 
 

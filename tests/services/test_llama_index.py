@@ -194,10 +194,11 @@ def test_hybrid_search_finds_words_that_the_model_does_not_know(request, tmp_pat
         retriever.retrieve("E0308")
 
 
+@pytest.mark.parametrize("kind", ["Chroma", "Postgres"])
 def test_a_server_that_restarts_in_the_middle_of_a_pipeline_loses_and_doubles_nothing(
-    request, chroma, tmp_path, make_embedding, monkeypatch
+    request, tmp_path, make_embedding, monkeypatch, kind
 ):
-    store, embedding = chroma_store(request, tmp_path), make_embedding()
+    store, embedding, server = STORES[kind](request, tmp_path), make_embedding(), request.getfixturevalue(kind.lower())
     sources = [Document(text=text, id_=f"{row}.md", metadata={"row": row}) for row, text in enumerate(CORPUS)]
     pipeline = IngestionPipeline(
         transformations=[ContextFitter(embed_model=embedding), embedding],
@@ -209,7 +210,7 @@ def test_a_server_that_restarts_in_the_middle_of_a_pipeline_loses_and_doubles_no
     embed = type(embedding).__call__
 
     def embed_while_the_server_stops(self, nodes, **options):
-        chroma.stop()
+        server.stop()
         return embed(self, nodes, **options)
 
     with monkeypatch.context() as patch:
@@ -218,7 +219,7 @@ def test_a_server_that_restarts_in_the_middle_of_a_pipeline_loses_and_doubles_no
             with pytest.raises(Exception, match=r"(?i)connect"):
                 pipeline.run(documents=sources)
         finally:
-            chroma.start()
+            server.start()
     assert len(pipeline.run(documents=sources)) == len(sources) - 20
     index = VectorStoreIndex.from_vector_store(store, embed_model=embedding)
     found = ContextualRetriever(index=index, embed_model=embedding, similarity_top_k=200).retrieve("red cat")
