@@ -137,5 +137,5 @@ def lines(data: RetrievalDataset, comparison: Comparison) -> Iterator[Renderable
         # As Text: a name with brackets is not markup.
         table.add_row(Text(row.label), *cells, Text(told, style="bold" if gain.is_significant else ""))
     yield table
-    said = headline(comparison, data.caveat)
-    yield f"{said.title}. {said.verdict}"
+    # One paragraph, which begins with the caveat.
+    yield f"{headline(comparison, data.caveat).title}. {headline(comparison).verdict}"

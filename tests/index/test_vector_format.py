@@ -202,7 +202,7 @@ def test_an_interrupted_build_continues_in_its_form_alone(tmp_path, dtype, dimen
 @forms
 def test_accelerators_propose_and_the_stored_vectors_decide(build, monkeypatch, kind, dtype, dimensions):
     monkeypatch.setattr("cde_retrievers.index.compaction.MIN_ROWS", 40)
-    monkeypatch.setattr("cde_retrievers.index.accelerator._SEARCH_EFFORT", {"hnsw": 256, "ivf": 1})
+    monkeypatch.setattr("cde_retrievers.index.accelerator._LEAST_EFFORT", {"hnsw": 256, "ivf": 40})
     index = build(dtype, dimensions, kind=kind)
     assert list(index.path.glob("accelerator-*.faiss"))
     rows = expected_vectors(index, dtype, dimensions)
