@@ -21,7 +21,7 @@ from cde_retrievers.evaluation.dataset import RetrievalDataset
 from cde_retrievers.evaluation.known_item_queries import known_items
 from cde_retrievers.evaluation.metrics import MAIN, MEASURES
 from cde_retrievers.evaluation.question_set import own_questions
-from cde_retrievers.report.findings import headline
+from cde_retrievers.report.findings import headline, with_caveat
 from cde_retrievers.util.counted import counted
 
 _SPLIT = "test"
@@ -137,5 +137,6 @@ def lines(data: RetrievalDataset, comparison: Comparison) -> Iterator[Renderable
         # As Text: a name with brackets is not markup.
         table.add_row(Text(row.label), *cells, Text(told, style="bold" if gain.is_significant else ""))
     yield table
-    # One paragraph, which begins with the caveat.
-    yield f"{headline(comparison, data.caveat).title}. {headline(comparison).verdict}"
+    said = headline(comparison)
+    # One paragraph, so the caveat stands once.
+    yield f"{with_caveat(said.title, data.caveat)}. {said.verdict}"

@@ -2,13 +2,12 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import get_args
 
 from cde_retrievers.context.context import CorpusContext, checked_context
 from cde_retrievers.encoder.cut_texts import counted_cut_texts
 from cde_retrievers.encoder.embedder import Embedder, checked_embedder, fitted_context
 from cde_retrievers.encoder.vector_settings import vector_settings_of
-from cde_retrievers.errors import ConfigurationError, shown
+from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.index.manifest import Kind, Manifest
 from cde_retrievers.index.sources_file import SourceRecord
 from cde_retrievers.index.vector_format import Dtype
@@ -35,7 +34,7 @@ class BuildRequest:
     def __post_init__(self) -> None:
         if self.batch < 1:
             raise ConfigurationError(f"batch_size must be a positive whole number, found {self.batch}")
-        check_settings(self.embedder, self.context, self.kind, self.dtype, self.dimensions)
+        check_settings(self.embedder, self.context, self.dimensions)
 
     @property
     def settings(self) -> dict[str, object]:
@@ -76,22 +75,13 @@ def new_manifest(
     )
 
 
-def check_settings(
-    embedder: Embedder, context: CorpusContext | None, kind: Kind, dtype: Dtype, dimensions: int | None
-) -> None:
+def check_settings(embedder: Embedder, context: CorpusContext | None, dimensions: int | None) -> None:
     """Raise ConfigurationError for an impossible setting, or ContextMismatchError for another model's context."""
-    _check_choice("kind", kind, Kind)
-    _check_choice("dtype", dtype, Dtype)
     checked_embedder(embedder)
     if context is not None:
         embedder.check_context(checked_context(context))
     if dimensions is not None:
         _check_dimensions(embedder, dimensions)
-
-
-def _check_choice(name: str, found: str, choices: object) -> None:
-    if found not in get_args(choices):
-        raise ConfigurationError(f"{name} {shown(found)} is unknown; use one of {list(get_args(choices))}")
 
 
 def _check_dimensions(embedder: Embedder, dimensions: int) -> None:

@@ -17,6 +17,7 @@ from cde_retrievers.validation.vectors import Embeddings
 K = 10
 """Number of nearest rows that count."""
 _QUERIES = 200
+_LEAST_GAIN = 0.001  # of recall, by twice the effort
 _EQUAL = 1e-6  # scores that differ by less count as equal: products depend on the order of additions
 
 Stored = Embeddings | PackedVectors
@@ -25,7 +26,10 @@ Search = Callable[[Embeddings, int], NDArray[np.int64]]
 
 
 def least_effort(search: Search, parts: Sequence[Stored], recall: float, least: int, most: int) -> int:
-    """Return the least effort from `least` to `most` that reaches a recall of the `K` nearest; `most` if none does.
+    """Return the least effort from `least` to `most` that reaches a recall of the `K` nearest.
+
+    Where twice the effort finds no more, something else limits the recall, such as rows whose codes are the same; then
+    the effort is returned from which on it finds no more.
 
     Args:
         search: the approximate search; more effort finds more.
@@ -36,15 +40,19 @@ def least_effort(search: Search, parts: Sequence[Stored], recall: float, least: 
     """
     sample = _Sample(parts)
 
-    def suffices(effort: int) -> bool:
-        return sample.recall(search(sample.queries, effort)) >= recall
+    def found(effort: int) -> float:
+        return sample.recall(search(sample.queries, effort))
 
-    below, effort = least - 1, least
-    while effort < most and not suffices(effort):
-        below, effort = effort, min(2 * effort, most)
+    below, effort, reached = least - 1, least, found(least)
+    while reached < recall:
+        more = min(2 * effort, most)
+        gained = found(more) - reached if more > effort else 0.0
+        if gained < _LEAST_GAIN:
+            return effort
+        below, effort, reached = effort, more, reached + gained
     while effort - below > 1:
         middle = (below + effort) // 2
-        below, effort = (below, middle) if suffices(middle) else (middle, effort)
+        below, effort = (below, middle) if found(middle) >= recall else (middle, effort)
     return effort
 
 

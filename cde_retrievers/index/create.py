@@ -32,7 +32,7 @@ def create_index(
     embedder: Embedder, context: CorpusContext, path: str | Path, kind: Kind, dtype: Dtype, dimensions: int | None
 ) -> tuple[IndexStore, Snapshot]:
     """Serve an index without documents at `path`."""
-    check_settings(embedder, context, kind, dtype, dimensions)
+    check_settings(embedder, context, dimensions)
     store = _new_store(path)
     with disk_errors_explained(store.directory, "nothing was made"), writer_lock(store.directory, "creating"):
         _refuse_served(store)  # again: another process may have finished one before we got the lock

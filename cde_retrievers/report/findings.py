@@ -114,7 +114,7 @@ def headline(comparison: Comparison, caveat: str = "") -> Headline:
         f"with a 95\N{NO-BREAK SPACE}% interval from {signed(gain.low)} to {signed(gain.high)}, over "
         f"{len(comparison.own.queries):,} queries."
     )
-    title, verdict = _with_caveat(title, caveat), _with_caveat(verdict, caveat)
+    title, verdict = with_caveat(title, caveat), with_caveat(verdict, caveat)
     return Headline(title, f"{detail}{_part_of_vectors(comparison)}", verdict)
 
 
@@ -130,7 +130,8 @@ def _over_fusion_by_hand(comparison: Comparison) -> tuple[str, str]:
     return told, f" The difference to {row.label} is {'' if gain.is_significant else 'not '}significant."
 
 
-def _with_caveat(sentence: str, caveat: str) -> str:
+def with_caveat(sentence: str, caveat: str) -> str:
+    """Return a sentence that begins with the caveat, if there is one."""
     return f"{caveat[0].upper()}{caveat[1:]}, {sentence[0].lower()}{sentence[1:]}" if caveat else sentence
 
 

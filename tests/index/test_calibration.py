@@ -50,6 +50,18 @@ def test_it_stays_between_its_bounds(vectors):
     assert least_effort(search, [vectors[:1]], 1.0, 5, 77) == 5
 
 
+def test_no_effort_is_spent_where_more_finds_no_more(vectors):
+    search, efforts = blurred(vectors), []
+
+    def no_more_than_forty(queries, effort):
+        efforts.append(effort)
+        return search(queries, min(effort, 40))
+
+    found = least_effort(no_more_than_forty, [vectors], 1.0, 5, ROWS)
+    assert 40 <= found < 80
+    assert max(efforts) < 200, "nor while it is measured"
+
+
 def test_rows_that_are_equally_near_are_equally_right(vectors):
     same = np.repeat(vectors[:1], ROWS, axis=0)
 
