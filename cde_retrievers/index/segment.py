@@ -19,8 +19,8 @@ from cde_retrievers.errors import IndexFileError
 from cde_retrievers.index.columns import Column, Columns, ColumnsBuilder
 from cde_retrievers.index.columns_file import map_columns
 from cde_retrievers.index.conditions import Expression
+from cde_retrievers.index.entries import COLUMNS, DOCUMENTS, LINES, POSTINGS, VECTORS, SegmentEntry
 from cde_retrievers.index.lines_file import Lines, are_whole, lines_of, read_lines
-from cde_retrievers.index.manifest import COLUMNS, DOCUMENTS, LINES, POSTINGS, VECTORS, SegmentEntry
 from cde_retrievers.index.ownership import SEGMENTS
 from cde_retrievers.index.packed_vectors import PackedVectors
 from cde_retrievers.index.postings_file import map_postings
