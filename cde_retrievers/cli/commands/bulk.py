@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from typer import Argument, BadParameter, Option
 
 from cde_retrievers.cli.commands.build import refuse_inside
-from cde_retrievers.cli.options.common import Kind, ModelOptions, OutputOptions, ReadingOptions
+from cde_retrievers.cli.options.common import Kind, ModelOptions, OutputOptions
+from cde_retrievers.cli.options.reading import ReadingOptions
 from cde_retrievers.cli.session import Session, session
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from cde_retrievers.cli.options.common import ReadingOptions
+from cde_retrievers.cli.options.reading import ReadingOptions
 
 _COMPARED = "What is compared"
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from typer import Argument, BadParameter, Option
 
-from cde_retrievers.cli.options.common import ReadingOptions
+from cde_retrievers.cli.options.reading import ReadingOptions
 
 if TYPE_CHECKING:
     from cde_retrievers.training.config import TrainingConfig
