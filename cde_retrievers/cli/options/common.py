@@ -1,6 +1,7 @@
 """The options that several commands share."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,7 +14,10 @@ Mode = Literal["hybrid", "dense", "lexical"]
 Backend = Literal["torch", "onnx", "openvino"]
 Precision = Literal["auto", "float32", "bfloat16", "int8"]
 
-_MODEL, _CONTEXT, _OUTPUT = "Model", "Choice of the context", "Output"
+# One for each panel of `--help`.
+_model = partial(Option, rich_help_panel="Model")
+_context = partial(Option, rich_help_panel="Choice of the context")
+_output = partial(Option, rich_help_panel="Output")
 
 IndexPath = Annotated[Path, Argument(metavar="INDEX", help="Directory of an index.", show_default=False)]
 
@@ -24,38 +28,26 @@ class ModelOptions:
 
     model: Annotated[
         str | None,
-        Option(
+        _model(
             metavar="NAME",
-            rich_help_panel=_MODEL,
             help="A built-in model, a folder or a hub repository. If left out: the one that context or index was made "
             "with, for something new 'minilm'.",
         ),
     ] = None
-    device: Annotated[
-        str, Option(metavar="DEVICE", rich_help_panel=_MODEL, help="'auto', 'cpu', 'cuda', 'cuda:1' or 'mps'.")
-    ] = "auto"
+    device: Annotated[str, _model(metavar="DEVICE", help="'auto', 'cpu', 'cuda', 'cuda:1' or 'mps'.")] = "auto"
     dtype: Annotated[
-        str,
-        Option(
-            metavar="FORMAT",
-            rich_help_panel=_MODEL,
-            help="Of torch: 'auto' (float32 on a CPU), 'float32', 'bfloat16' or 'float16'.",
-        ),
+        str, _model(metavar="FORMAT", help="Of torch: 'auto' (float32 on a CPU), 'float32', 'bfloat16' or 'float16'.")
     ] = "auto"
     backend: Annotated[
         Backend | None,
-        Option(
-            rich_help_panel=_MODEL,
+        _model(
             help="The library that embeds texts, onnx and openvino on the CPU. If left out: the one that the model was "
-            "exported to, else torch.",
+            "exported to, else torch."
         ),
     ] = None
     precision: Annotated[
         Precision,
-        Option(
-            rich_help_panel=_MODEL,
-            help="Of the backend. An index made in int8 is searched in int8 alone: give the same every time.",
-        ),
+        _model(help="Of the backend. An index made in int8 is searched in int8 alone: give the same every time."),
     ] = "auto"
 
 
@@ -65,17 +57,14 @@ class ContextOptions:
 
     size: Annotated[
         int | None,
-        Option(metavar="NUMBER", rich_help_panel=_CONTEXT, help="Documents (the model's own number if left out)."),
+        _context(metavar="NUMBER", help="Documents (the model's own number if left out)."),
     ] = None
-    strategy: Annotated[Strategy, Option(rich_help_panel=_CONTEXT, help="How they are chosen.")] = "random"
-    seed: Annotated[
-        int, Option(metavar="NUMBER", rich_help_panel=_CONTEXT, help="The same one chooses the same documents.")
-    ] = 0
+    strategy: Annotated[Strategy, _context(help="How they are chosen.")] = "random"
+    seed: Annotated[int, _context(metavar="NUMBER", help="The same one chooses the same documents.")] = 0
     language: Annotated[
         str | None,
-        Option(
+        _context(
             metavar="NAME",
-            rich_help_panel=_CONTEXT,
             help="Of stems and stop words, such as 'german'; 'none' for words as they are, which suits any. If left "
             "out: that of the index, for something new 'english'.",
         ),
@@ -99,18 +88,13 @@ class ContextOptions:
 class OutputOptions:
     """The output, and where it goes."""
 
-    as_json: Annotated[
-        bool, Option("--json", rich_help_panel=_OUTPUT, help="Answer as one JSON object, and nothing else, on stdout.")
-    ] = False
+    as_json: Annotated[bool, _output("--json", help="Answer as one JSON object, and nothing else, on stdout.")] = False
     progress: Annotated[
         bool | None,
-        Option(
+        _output(
             "--progress/--no-progress",
             show_default=False,
-            rich_help_panel=_OUTPUT,
             help="Progress bars, on stderr (if left out: where the work is long; without a terminal a line a minute).",
         ),
     ] = None
-    verbose: Annotated[
-        bool, Option("--verbose", rich_help_panel=_OUTPUT, help="Show where in the program an error arose.")
-    ] = False
+    verbose: Annotated[bool, _output("--verbose", help="Show where in the program an error arose.")] = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -14,11 +15,10 @@ if TYPE_CHECKING:
 Format = Literal["text", "json", "jsonl", "csv", "parquet", "beir"]
 Split = Literal["paragraphs", "headings", "none"]
 
-_READING = "How the source is read"
+_reading = partial(Option, rich_help_panel="How the source is read")
 
 AsGiven = Annotated[
-    bool,
-    Option("--as-given", help="Read SOURCE by the options of this command alone, not as the index's sources."),
+    bool, Option("--as-given", help="Read SOURCE by the options of this command alone, not as the index's sources.")
 ]
 
 
@@ -35,108 +35,77 @@ class ReadingOptions:
             "a folder of these, or a BEIR folder.",
         ),
     ]
-    format: Annotated[
-        Format | None, Option(help="Found from the names of the files if left out.", rich_help_panel=_READING)
-    ] = None
+    format: Annotated[Format | None, _reading(help="Found from the names of the files if left out.")] = None
     text: Annotated[
         list[str] | None,
-        Option(
+        _reading(
             "--text",
             metavar="COLUMN",
-            rich_help_panel=_READING,
             help="Column with the text ('text' if left out). Several are joined with a space.",
         ),
     ] = None
     id: Annotated[
         str | None,
-        Option(
+        _reading(
             metavar="COLUMN",
-            rich_help_panel=_READING,
             help="Column with the ids ('id' or '_id' if left out; without one, file name and line are used).",
         ),
     ] = None
     metadata: Annotated[
-        list[str] | None,
-        Option(metavar="COLUMN", rich_help_panel=_READING, help="Column to keep as metadata (all if left out)."),
+        list[str] | None, _reading(metavar="COLUMN", help="Column to keep as metadata (all if left out).")
     ] = None
     number: Annotated[
         list[str] | None,
-        Option(
-            metavar="COLUMN",
-            rich_help_panel=_READING,
-            help="Column of a CSV file that holds numbers, for filters to compare.",
-        ),
+        _reading(metavar="COLUMN", help="Column of a CSV file that holds numbers, for filters to compare."),
     ] = None
-    delimiter: Annotated[
-        str | None, Option(metavar="CHARACTER", rich_help_panel=_READING, help="Between the cells of a CSV file.")
-    ] = None
-    ids_as_text: Annotated[
-        bool, Option("--ids-as-text", rich_help_panel=_READING, help="Write ids that are whole numbers as text.")
-    ] = False
+    delimiter: Annotated[str | None, _reading(metavar="CHARACTER", help="Between the cells of a CSV file.")] = None
+    ids_as_text: Annotated[bool, _reading("--ids-as-text", help="Write ids that are whole numbers as text.")] = False
     id_prefix: Annotated[
-        str | None, Option(metavar="TEXT", rich_help_panel=_READING, help="Put before every id, to tell sources apart.")
+        str | None,
+        _reading(metavar="TEXT", help="Put before every id, to tell sources apart."),
     ] = None
     ending: Annotated[
-        list[str] | None,
-        Option(metavar="ENDING", rich_help_panel=_READING, help="Ending of the files to read in a folder, as '.log'."),
+        list[str] | None, _reading(metavar="ENDING", help="Ending of the files to read in a folder, as '.log'.")
     ] = None
-    encoding: Annotated[
-        str | None, Option(metavar="NAME", rich_help_panel=_READING, help="Of the files' text (utf-8 if left out).")
-    ] = None
-    skip_empty: Annotated[
-        bool, Option("--skip-empty", rich_help_panel=_READING, help="Leave out documents without any text.")
-    ] = False
+    encoding: Annotated[str | None, _reading(metavar="NAME", help="Of the files' text (utf-8 if left out).")] = None
+    skip_empty: Annotated[bool, _reading("--skip-empty", help="Leave out documents without any text.")] = False
     skip_errors: Annotated[
-        bool,
-        Option("--skip-errors", rich_help_panel=_READING, help="Leave out files that cannot be read, and name them."),
+        bool, _reading("--skip-errors", help="Leave out files that cannot be read, and name them.")
     ] = False
     split: Annotated[
         Split | None,
-        Option(
-            rich_help_panel=_READING,
+        _reading(
             help="Make parts of long texts, each a document of its own: what a model cannot read in one piece, "
-            "cannot be found. If left out: as the sources of the index were read, for a new one 'none'.",
+            "cannot be found. If left out: as the sources of the index were read, for a new one 'none'."
         ),
     ] = None
     chunk_tokens: Annotated[
         int | None,
-        Option(
+        _reading(
             metavar="NUMBER",
             min=1,
-            rich_help_panel=_READING,
             help="Tokens of a part, with the headings above it (as many as the model reads if left out).",
         ),
     ] = None
     overlap: Annotated[
         int | None,
-        Option(
-            metavar="NUMBER",
-            min=0,
-            rich_help_panel=_READING,
-            help="Tokens that a part repeats of the one before it (0 if left out).",
-        ),
+        _reading(metavar="NUMBER", min=0, help="Tokens that a part repeats of the one before it (0 if left out)."),
     ] = None
     max_words: Annotated[
         int | None,
-        Option(
-            metavar="NUMBER",
-            min=1,
-            rich_help_panel=_READING,
-            help="Of a part, punctuation included: in place of the model's tokens.",
-        ),
+        _reading(metavar="NUMBER", min=1, help="Of a part, punctuation included: in place of the model's tokens."),
     ] = None
     max_characters: Annotated[
         int | None,
-        Option(
+        _reading(
             metavar="NUMBER",
             min=1,
-            rich_help_panel=_READING,
             help="Of a row, or of a whole text file; what is longer is refused (67,108,864 if left out).",
         ),
     ] = None
     follow_links: Annotated[
         bool,
-        Option("--follow-links", rich_help_panel=_READING, help="Read what symbolic links in a folder lead to."),
+        _reading("--follow-links", help="Read what symbolic links in a folder lead to."),
     ] = False
 
     def refuse_reading_options(self, remedy: str) -> None:
