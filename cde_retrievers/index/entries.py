@@ -23,7 +23,7 @@ SegmentName = Annotated[str, Field(pattern=rf"\A{_NAME}\z")]
 
 
 class Sealed(BaseModel):
-    """A part of a manifest: fields that were written, nothing else, and of exactly these types."""
+    """A part of a manifest, which never changes; fields that are unknown or of another type are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), strict=True)
 

@@ -14,7 +14,7 @@ class ExclusiveAccess:
     """Lets one writer at a time change an index; within its block the index is at its newest generation.
 
     Other threads of this object wait. Other processes, other objects of the same index and a change within a change are
-    refused.
+    refused, and told the `task` that is done.
 
     Args:
         state: the open index.
@@ -29,14 +29,9 @@ class ExclusiveAccess:
 
     @contextmanager
     def for_one_change(self, task: str) -> Iterator[IndexWriter]:
-        """Hold the index for one change; `task` is shown to writers that are refused, as in all of these."""
-        with self._state.changing:
-            if self._is_held:
-                with self._held(False):
-                    yield IndexWriter(self._state)
-            else:
-                with self._locked(task):
-                    yield IndexWriter(self._state)
+        """Hold the index for one change, and give what makes it."""
+        with self._state.changing, self._held(False) if self._is_held else self._locked(task):
+            yield IndexWriter(self._state)
 
     @contextmanager
     def for_several_changes(self, task: str) -> Iterator[None]:

@@ -133,7 +133,7 @@ def damage_explained(
     Args:
         path: path of the file.
         wrong: what such an error says about it.
-        kinds: the errors that only another content causes.
+        kinds: the errors that mean it; others pass.
     """
     try:
         yield
