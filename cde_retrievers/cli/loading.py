@@ -14,7 +14,8 @@ from cde_retrievers.index.sources_file import SourceRecord, read_sources
 from cde_retrievers.index.store import IndexStore
 
 if TYPE_CHECKING:
-    from cde_retrievers.cli.options.common import ModelOptions, ReadingOptions
+    from cde_retrievers.cli.options.common import ModelOptions
+    from cde_retrievers.cli.options.reading import ReadingOptions
     from cde_retrievers.cli.session import Session
     from cde_retrievers.encoder.encoder import ContextualEncoder
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from cde_retrievers.cli.options.common import ReadingOptions
+from cde_retrievers.cli.options.reading import ReadingOptions
 from cde_retrievers.cli.session import Session
 from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.util.counted import counted

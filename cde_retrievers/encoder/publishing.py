@@ -14,15 +14,16 @@ from cde_retrievers.model.released import is_published_folder, published_files
 from cde_retrievers.storage.atomic import atomic_directory
 from cde_retrievers.storage.checksums import write_checksums
 from cde_retrievers.storage.disk_errors import disk_errors_explained
+from cde_retrievers.storage.hashing import sha256_of_json
 
 
-def save_together(
+def save_model(
     path: str | Path,
     model: ContextualModel,
     tokenizer: TextTokenizer,
     write_export: Callable[[Path], None] | None = None,
 ) -> None:
-    """Write both into the directory `path`, whole or not at all; errors as in `ContextualEncoder.save`.
+    """Write model and tokenizer into the directory `path`, whole or not at all; errors as in `ContextualEncoder.save`.
 
     Args:
         path: of the directory.
@@ -44,8 +45,8 @@ def _is_former_export(entry: Path) -> bool:
     return any(place.name == EXPORT_FOLDER and is_export(place) for place in (entry, entry.parent))
 
 
-def export_together(path: str | Path, model: ContextualModel, tokenizer: TextTokenizer) -> None:
-    """Write both in the published layout; errors as in `ContextualEncoder.export_published_layout`."""
+def save_published_model(path: str | Path, model: ContextualModel, tokenizer: TextTokenizer) -> None:
+    """Write model and tokenizer in the published layout; errors as in `ContextualEncoder.export_published_layout`."""
     published_files(model.config)  # raises before anything is written
     with atomic_directory(path, is_published_folder) as directory:
         model.write_published_files(directory)
@@ -53,21 +54,17 @@ def export_together(path: str | Path, model: ContextualModel, tokenizer: TextTok
         write_checksums(directory)
 
 
-def upload_together(
-    repository: str,
-    model: ContextualModel,
-    tokenizer: TextTokenizer,
-    fingerprint: str,
-    private: bool,
-    token: str | None,
+def upload_model(
+    repository: str, model: ContextualModel, tokenizer: TextTokenizer, private: bool, token: str | None
 ) -> str:
-    """Upload the files of `save_together`, with a model card that names the fingerprint, to the Hugging Face hub.
+    """Upload the files of `save_model`, with a model card that names the fingerprint, to the Hugging Face hub.
 
     Returns:
         The URL of the commit.
     """
+    fingerprint = sha256_of_json([model.fingerprint(), tokenizer.fingerprint()])
     with TemporaryDirectory() as scratch, disk_errors_explained(Path(scratch), "nothing was uploaded"):
         folder = Path(scratch) / "model"
-        save_together(folder, model, tokenizer)
+        save_model(folder, model, tokenizer)
         (folder / "README.md").write_text(model_card(repository, model.config, fingerprint), encoding="utf-8")
         return upload_folder(folder, repository, private, token)

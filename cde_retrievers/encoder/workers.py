@@ -30,8 +30,8 @@ _PARTS_OF_A_WORKER = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
-    """What all workers compute by.
+class WorkerSettings:
+    """What the workers embed under, and where each runs.
 
     Attributes:
         context: the context of all texts.
@@ -79,7 +79,7 @@ def devices_of(workers: int | Sequence[str], device: torch.device) -> list[str]:
 
 def encode_in_processes(
     save: Callable[[Path], None],
-    given: Given,
+    settings: WorkerSettings,
     texts: Sequence[str],
     width: int,
     show_progress: bool | None = None,
@@ -90,7 +90,7 @@ def encode_in_processes(
 
     Args:
         save: writes the encoder into a directory, from which every worker loads it.
-        given: context, number format and devices.
+        settings: context, number format and devices.
         texts: documents, without the prompt.
         width: of an embedding.
         show_progress: None shows a bar for long work only.
@@ -100,12 +100,12 @@ def encode_in_processes(
         WriteError: there is no room for a copy of the encoder in the directory for temporary files.
         CDEError: what a worker raised.
     """
-    threads = max(1, torch.get_num_threads() // len(given.devices))
+    threads = max(1, torch.get_num_threads() // len(settings.devices))
     with TemporaryDirectory() as scratch:
         folder = Path(scratch) / "encoder"
         save(folder)
-        # No more workers than texts.
-        jobs = [_Job(folder, given.context, given.dtype, device, threads) for device in given.devices[: len(texts)]]
+        devices = settings.devices[: len(texts)]  # no more workers than texts
+        jobs = [_Job(folder, settings.context, settings.dtype, device, threads) for device in devices]
         return _collected(jobs, texts, width, show_progress)
 
 

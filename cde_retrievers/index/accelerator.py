@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from cde_retrievers.errors import IndexFileError
 from cde_retrievers.index.calibration import least_effort
-from cde_retrievers.index.manifest import AcceleratorEntry, AcceleratorFile, Kind, SegmentEntry
+from cde_retrievers.index.entries import AcceleratorEntry, AcceleratorFile, SegmentEntry
+from cde_retrievers.index.manifest import Kind
 from cde_retrievers.index.ownership import OwnedDirectory
 from cde_retrievers.index.packed_vectors import PackedVectors
 from cde_retrievers.index.symlinks import new_file

@@ -10,8 +10,9 @@ from cde_retrievers.context.context import CorpusContext
 from cde_retrievers.encoder.cut_texts import cut_texts_told_once
 from cde_retrievers.encoder.embedder import Embedder
 from cde_retrievers.index.compaction import accelerated, merged_tail
+from cde_retrievers.index.entries import SegmentEntry
 from cde_retrievers.index.incoming_documents import batches
-from cde_retrievers.index.manifest import Manifest, SegmentEntry, Staging
+from cde_retrievers.index.manifest import Manifest, Staging
 from cde_retrievers.index.segment_writer import write_segment
 from cde_retrievers.index.snapshot import Snapshot
 from cde_retrievers.index.store import IndexStore

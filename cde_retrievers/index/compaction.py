@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from cde_retrievers.index.accelerator import MIN_ROWS, build_accelerator
 from cde_retrievers.index.columns import ColumnsBuilder
-from cde_retrievers.index.manifest import Manifest, SegmentEntry
+from cde_retrievers.index.entries import SegmentEntry
+from cde_retrievers.index.manifest import Manifest
 from cde_retrievers.index.ownership import OwnedDirectory
 from cde_retrievers.index.segment import Segment
 from cde_retrievers.index.segment_writer import SegmentWriter

@@ -1,17 +1,16 @@
 """An index with its context: vectors, documents and the context they were embedded under, in one directory."""
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Self
 
 from cde_retrievers.context.context import CorpusContext
 from cde_retrievers.encoder.embedder import Embedder
-from cde_retrievers.errors import ReadOnlyError
 from cde_retrievers.index.build_request import BuildRequest
 from cde_retrievers.index.create import create_index, finish_build
+from cde_retrievers.index.exclusive import ExclusiveAccess
 from cde_retrievers.index.incoming_documents import require_collection
-from cde_retrievers.index.lock import writer_lock
 from cde_retrievers.index.manifest import Kind
 from cde_retrievers.index.open_index import OpenIndex
 from cde_retrievers.index.reader import IndexReader
@@ -20,11 +19,9 @@ from cde_retrievers.index.sources_file import SourceRecord
 from cde_retrievers.index.store import IndexStore
 from cde_retrievers.index.symlinks import index_directory
 from cde_retrievers.index.vector_format import Dtype
-from cde_retrievers.index.writer import IndexWriter
 from cde_retrievers.retrieval.document import Document, checked_ids
 from cde_retrievers.retrieval.judgements import JudgedQueries
 from cde_retrievers.storage.atomic import recovered
-from cde_retrievers.storage.disk_errors import disk_errors_explained
 from cde_retrievers.validation.signatures import validated
 from cde_retrievers.validation.vectors import Embeddings
 
@@ -57,6 +54,7 @@ class ContextualIndex(IndexReader):
     def __init__(self, state: OpenIndex, read_only: bool) -> None:
         super().__init__(state)
         self.read_only = read_only
+        self._access = ExclusiveAccess(state, read_only)
 
     @classmethod
     @validated
@@ -180,7 +178,7 @@ class ContextualIndex(IndexReader):
             DuplicateIdError: an id occurs twice or is already in the index; `upsert` replaces.
             InvalidDocumentError, InvalidTextError: a document cannot be stored; raised before any of a list is added.
         """
-        with self._writing("adding documents") as writer:
+        with self._access.for_one_change("adding documents") as writer:
             return writer.append(documents, BATCH, show_progress, replacing=False)
 
     @validated
@@ -190,7 +188,7 @@ class ContextualIndex(IndexReader):
         A document without an id is always new. A text that is in the index already, also under another id, is not
         embedded again.
         """
-        with self._writing("replacing documents") as writer:
+        with self._access.for_one_change("replacing documents") as writer:
             return writer.append(documents, BATCH, show_progress, replacing=True)
 
     @validated
@@ -207,7 +205,7 @@ class ContextualIndex(IndexReader):
             ConfigurationError: the vectors have the wrong shape or length.
         """
         require_collection(documents)
-        with self._writing("adding documents") as writer:
+        with self._access.for_one_change("adding documents") as writer:
             return writer.append_embedded(list(documents), vectors, fingerprint)
 
     def delete(self, ids: Iterable[str]) -> list[str]:
@@ -217,17 +215,16 @@ class ContextualIndex(IndexReader):
             ConfigurationError: `ids` is not a collection of ids.
         """
         wanted = dict.fromkeys(checked_ids(ids))
-        with self._writing("deleting documents") as writer:
+        with self._access.for_one_change("deleting documents") as writer:
             return writer.delete(wanted)
 
     @validated
     def record_source(self, source: SourceRecord, instead_of: Iterable[str] = ()) -> None:
         """Record where documents come from, in place of what was recorded of that path and of those in `instead_of`."""
-        with self._writing("recording a source") as writer:
+        with self._access.for_one_change("recording a source") as writer:
             writer.record_source(source, frozenset(instead_of))
 
-    @contextmanager
-    def exclusively(self, task: str) -> Iterator[None]:
+    def exclusively(self, task: str) -> AbstractContextManager[None]:
         """Hold the index for several changes, so that no other writer comes between them.
 
         Within the block the index is at its newest generation. Other threads wait for its end, other processes and
@@ -236,12 +233,11 @@ class ContextualIndex(IndexReader):
         Args:
             task: the purpose, shown to writers that are refused, such as "following its sources".
         """
-        with self._locked(task), self._state.held():
-            yield
+        return self._access.for_several_changes(task)
 
     def optimize(self) -> None:
         """Drop deleted documents from the files, merge small files, and rebuild the accelerator of "ivf" and "hnsw"."""
-        with self._writing("optimizing") as writer:
+        with self._access.for_one_change("optimizing") as writer:
             writer.compact()
 
     @validated
@@ -270,7 +266,7 @@ class ContextualIndex(IndexReader):
             ContextMismatchError: another model fitted the context.
             MissingDependencyError: judged queries need ir-measures, which is not installed.
         """
-        with self._writing("refitting"):
+        with self._access.for_one_change("refitting"):
             request = BuildRequest(
                 embedder=self.embedder if embedder is None else embedder,
                 context=context,
@@ -286,29 +282,3 @@ class ContextualIndex(IndexReader):
             before, old = ndcg_of(self, judged), self.context.fingerprint
             done, seconds = serve_refitted(self._state, request, show_progress)
             return RefitReport(len(self), done, seconds, old, self.context.fingerprint, before, ndcg_of(self, judged))
-
-    @contextmanager
-    def _writing(self, task: str) -> Iterator[IndexWriter]:
-        """Hold the index for one change, at its newest generation; a change within a change is refused."""
-        with self._state.changing:
-            if self._state.is_held:
-                with self._state.held(False):
-                    yield IndexWriter(self._state)
-            else:
-                with self._locked(task):
-                    yield IndexWriter(self._state)
-
-    @contextmanager
-    def _locked(self, task: str) -> Iterator[None]:
-        if self.read_only:
-            raise ReadOnlyError(f"the index in {self.path} was opened for reading; open it without read_only=True")
-        state = f"the index is still there, at generation {self.generation} or later"
-        store = self._state.store
-        with self._state.changing, disk_errors_explained(self.path, state):
-            store.served()  # if the index was moved away, not even a lock is left there
-            with writer_lock(self.path, task):
-                self.refresh()
-                store.set_aside_damaged_staging()
-                store.claim()
-                store.sweep()
-                yield

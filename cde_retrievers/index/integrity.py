@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cde_retrievers.errors import IndexFileError
-from cde_retrievers.index.manifest import Manifest, SegmentEntry
+from cde_retrievers.index.entries import SegmentEntry
+from cde_retrievers.index.manifest import Manifest
 from cde_retrievers.index.ownership import SEGMENTS
-from cde_retrievers.index.segment import DamagedFileError, Segment
+from cde_retrievers.index.segment import Segment
+from cde_retrievers.index.segment_files import DamagedFileError
 from cde_retrievers.index.snapshot import Snapshot
 from cde_retrievers.index.vector_format import VectorFormat
 

@@ -1,7 +1,5 @@
 """An open index: the generation in use, its embedder, and moving to a newer generation."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from threading import RLock
 
 from cde_retrievers.context.context import CorpusContext
@@ -26,7 +24,6 @@ class OpenIndex:
         store: store of the index.
         current: the generation in use, replaced as a whole; a search reads it once.
         changing: held while it is replaced.
-        is_held: whether the thread that holds `changing` holds the index for several changes.
 
     Raises:
         ContextMismatchError: the embedder is of another model.
@@ -38,22 +35,12 @@ class OpenIndex:
         self.store = store
         self.current = Generation(snapshot, context, embedder)
         self.changing = RLock()
-        self.is_held = False
         self._loader = EmbedderLoader()
 
     def embedder_of(self, generation: Generation) -> Embedder:
         """Return the embedder of a generation; raises as `EmbedderLoader.load`."""
         given = generation.embedder
         return self._loader.load(generation.context) if given is None else given
-
-    @contextmanager
-    def held(self, value: bool = True) -> Iterator[None]:
-        """Set `is_held` for the block; only while `changing` is held."""
-        before, self.is_held = self.is_held, value
-        try:
-            yield
-        finally:
-            self.is_held = before
 
     def refresh(self) -> bool:
         """Move to the newest generation; return whether it is another one.

@@ -100,8 +100,7 @@ class IndexReader:
     def sources(self) -> tuple[SourceRecord, ...]:
         """What is recorded of where the documents come from, as the command line does.
 
-        Raises:
-            IndexFileError: the record is missing, for example since another process replaced this generation.
+        Raises IndexFileError if the record is missing, for example since another process replaced this generation.
         """
         return read_sources(self.path, self._current.snapshot.manifest)
 
@@ -117,8 +116,7 @@ class IndexReader:
     def documents(self, filter: Filter | None = None, *, missing: Missing = "error") -> Iterator[Document]:
         """Yield every document that passes the filter, in the order they were added, one in memory at a time.
 
-        Raises:
-            FilterError: as `search`.
+        Raises FilterError as `search` does.
         """
         return self._current.snapshot.documents(filter, missing)
 
@@ -127,18 +125,13 @@ class IndexReader:
         return (document.text for document in self.documents())
 
     def ids(self, filter: Filter | None = None, *, missing: Missing = "error") -> list[str]:
-        """Return the id of every document that passes the filter, in the order they were added.
-
-        Raises:
-            FilterError: as `search`.
-        """
+        """Return the ids of the documents that pass the filter, in the order they were added; errors as `documents`."""
         return list(self._current.snapshot.ids(filter, missing))
 
     def get(self, ids: Sequence[str]) -> list[Document | None]:
         """Return the documents with these ids, and None for an id that is not in the index.
 
-        Raises:
-            ConfigurationError: `ids` is not a collection of ids.
+        Raises ConfigurationError if `ids` is not a collection of ids.
         """
         snapshot = self._current.snapshot
         rows = [snapshot.rows_by_id.get(identity) for identity in checked_ids(ids)]
@@ -157,10 +150,7 @@ class IndexReader:
     def cut(self, embeddings: Embeddings) -> Embeddings:
         """Return embeddings (n, E) as they are compared with `vectors`: their first W numbers, as unit rows (n, W).
 
-        An index without `dimensions` returns them as they are.
-
-        Raises:
-            ConfigurationError: they have another width.
+        An index without `dimensions` returns them as they are. Raises ConfigurationError if they have another width.
         """
         form = self._current.vector_format
         return form.cut(checked_vectors(embeddings, None, form.width, ConfigurationError))
@@ -276,8 +266,7 @@ class IndexReader:
     def refresh(self) -> bool:
         """Move to the newest generation; return whether it is another one.
 
-        Raises:
-            ContextMismatchError: the index was refitted with another model than the one given to `open`.
+        Raises ContextMismatchError if the index was refitted with another model than the one given to `open`.
         """
         return self._state.refresh()
 

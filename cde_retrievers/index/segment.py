@@ -1,50 +1,26 @@
-"""Documents and vectors that were written together, mapped into memory; their files are checked before they are used.
+"""Documents and vectors that were written together, mapped into memory.
 
 Axes: R rows, W numbers of a vector, B numbers of a stored row.
 """
 
-import json
-import mmap
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
-from itertools import pairwise
 from pathlib import Path
-from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cde_retrievers.errors import IndexFileError
 from cde_retrievers.index.columns import Column, Columns, ColumnsBuilder
-from cde_retrievers.index.columns_file import map_columns
 from cde_retrievers.index.conditions import Expression
-from cde_retrievers.index.lines_file import Lines, are_whole, lines_of, read_lines
-from cde_retrievers.index.manifest import COLUMNS, DOCUMENTS, LINES, POSTINGS, VECTORS, SegmentEntry
-from cde_retrievers.index.ownership import SEGMENTS
+from cde_retrievers.index.entries import COLUMNS, DOCUMENTS, LINES, POSTINGS, VECTORS, SegmentEntry
 from cde_retrievers.index.packed_vectors import PackedVectors
-from cde_retrievers.index.postings_file import map_postings
-from cde_retrievers.index.segment_writer import safetensors_head
-from cde_retrievers.index.symlinks import obstacle
+from cde_retrievers.index.segment_files import DamagedFileError, SegmentFiles, damage_explained
 from cde_retrievers.index.vector_format import Codes, VectorFormat
 from cde_retrievers.retrieval.document import Document, from_line
 from cde_retrievers.sparse.postings import Postings
 from cde_retrievers.validation.vectors import Embeddings
-
-
-class DamagedFileError(IndexFileError):
-    """A file of a segment does not hold what it should.
-
-    Attributes:
-        name: name of the file.
-    """
-
-    def __init__(self, path: Path, wrong: str) -> None:
-        super().__init__(
-            f"{path} {wrong}; restore it from a copy, or read what is undamaged with "
-            f"ContextualIndex.open(path, salvage=True)"
-        )
-        self.name = path.name
 
 
 class Segment:
@@ -64,14 +40,14 @@ class Segment:
         self, directory: Path, entry: SegmentEntry, form: VectorFormat, damaged: frozenset[str] = frozenset()
     ) -> None:
         self.entry = entry
-        self._root = directory
-        self._folder = directory / SEGMENTS / entry.name
-        self._text = None if DOCUMENTS in damaged else self._map()
-        self._codes = None if VECTORS in damaged else self._map_vectors(form)
+        self._files = SegmentFiles(directory, entry)
+        self._folder = self._files.folder
+        self._text = None if DOCUMENTS in damaged else self._files.documents()
+        self._codes = None if VECTORS in damaged else self._files.vectors(form)
         self._vectors = None if self._codes is None else _as_vectors(self._codes, form)
-        self._postings = self._map_postings() if entry.has_postings and POSTINGS not in damaged else None
-        self._mapped_fields = self._map_columns() if entry.has_columns and COLUMNS not in damaged else None
-        self._lines = self._lines_of_documents() if LINES in damaged else self._read_lines()
+        self._postings = self._files.postings() if entry.has_postings and POSTINGS not in damaged else None
+        self._mapped_fields = self._files.columns() if entry.has_columns and COLUMNS not in damaged else None
+        self._lines = (self._files.rebuilt_lines if LINES in damaged else self._files.lines)(self._text)
 
     @property
     def ids(self) -> list[str]:
@@ -167,11 +143,9 @@ class Segment:
     @contextmanager
     def _checked_columns(self) -> Iterator[Columns]:
         """Give the metadata by field; what is found wrong with them only now is a DamagedFileError too."""
-        try:
+        kinds = (ValueError, TypeError, KeyError, RecursionError)
+        with damage_explained(self._folder / COLUMNS, "does not hold the metadata of its documents", kinds):
             yield self._columns
-        except (ValueError, TypeError, KeyError, RecursionError) as error:
-            path = self._folder / COLUMNS
-            raise DamagedFileError(path, f"does not hold the metadata of its documents: {error}") from error
 
     @cached_property
     def _columns(self) -> Columns:
@@ -192,91 +166,9 @@ class Segment:
             DamagedFileError: the file of deletions does not list rows.
         """
         live = np.full(self.entry.rows, self.is_readable)
-        if entry.deletions is not None:
-            path = self._path(entry.deletions.name)
-            dead = _read_json(path)
-            if not _are_rows(dead, entry.rows) or len(dead) != entry.deleted:
-                raise DamagedFileError(path, f"does not list {entry.deleted} of {entry.rows} rows, in order")
-            live[dead] = False
+        live[self._files.deleted_rows(entry)] = False
         return live
-
-    def _path(self, name: str) -> Path:
-        """Return the path of a file of the segment.
-
-        Raises:
-            DamagedFileError: it is not a file, or is reached through a link.
-        """
-        path = self._folder / name
-        wrong = obstacle(self._root, SEGMENTS, self.entry.name, name)
-        if wrong is None:
-            return path
-        path.lstat()  # FileNotFoundError, if a writer has removed it in the meantime
-        raise DamagedFileError(path, f"cannot be used: {wrong}")
-
-    def _map(self) -> mmap.mmap:
-        path = self._path(DOCUMENTS)
-        with path.open("rb") as file:
-            try:
-                return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            except ValueError as error:  # it is empty
-                raise DamagedFileError(path, f"holds no documents: {error}") from error
-
-    def _map_vectors(self, form: VectorFormat) -> Codes:
-        path, head = self._path(VECTORS), safetensors_head(self.entry.rows, form)
-        with path.open("rb") as file:
-            # An earlier release, or another program, may have put more spaces in front of the numbers.
-            length = int.from_bytes(file.read(8), "little")
-            found = file.read(length) if 0 < length <= 2 * len(head) else b""
-        size = 8 + length + self.entry.rows * form.bytes_per_vector
-        if found.rstrip() != head[8:].rstrip() or path.stat().st_size != size:
-            raise DamagedFileError(
-                path, f"does not hold {self.entry.rows} rows of {form.dimensions} numbers as {form.dtype}"
-            )
-        return np.memmap(path, form.numpy_dtype, "r", 8 + length, (self.entry.rows, form.columns))
-
-    def _map_postings(self) -> Postings:
-        path = self._path(POSTINGS)
-        try:
-            return map_postings(path, self.entry.rows)
-        except (ValueError, RecursionError) as error:
-            raise DamagedFileError(path, f"does not hold postings of {self.entry.rows} rows: {error}") from error
-
-    def _map_columns(self) -> dict[str, Column]:
-        path = self._path(COLUMNS)
-        try:
-            return map_columns(path, self.entry.rows)
-        except (ValueError, RecursionError) as error:
-            raise DamagedFileError(path, f"does not hold columns of {self.entry.rows} rows: {error}") from error
-
-    def _read_lines(self) -> Lines:
-        path = self._path(LINES)
-        try:
-            return read_lines(path, self.entry.rows, None if self._text is None else len(self._text))
-        except (ValueError, RecursionError) as error:
-            raise DamagedFileError(path, f"cannot be read: {error}") from error
-
-    def _lines_of_documents(self) -> Lines:
-        """Rebuild the content of `lines.json` from the documents."""
-        if self._text is None:
-            return Lines([""] * self.entry.rows, [0] * self.entry.rows)
-        try:
-            return lines_of(self._text[:], self.entry.rows)
-        except (ValueError, RecursionError) as error:
-            raise DamagedFileError(self._folder / DOCUMENTS, f"cannot be read: {error}") from error
 
 
 def _as_vectors(codes: Codes, form: VectorFormat) -> Embeddings | PackedVectors:
     return codes if form.dtype == "float32" else PackedVectors(codes, form)
-
-
-def _read_json(path: Path) -> Any:
-    """Parse a JSON file, or raise DamagedFileError."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise DamagedFileError(path, f"is not valid JSON: {error}") from error
-
-
-def _are_rows(found: object, rows: int) -> TypeGuard[list[int]]:
-    """Whether this is a list of row numbers, ascending and without repetition."""
-    return are_whole(found) and all(a < b for a, b in pairwise([-1, *found, rows]))

@@ -16,7 +16,7 @@ from typing import Self
 
 from cde_retrievers.index.columns import Column, Columns
 from cde_retrievers.index.columns_file import write_columns
-from cde_retrievers.index.manifest import (
+from cde_retrievers.index.entries import (
     COLUMNS,
     DOCUMENTS,
     LINES,

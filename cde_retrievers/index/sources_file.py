@@ -8,9 +8,11 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from cde_retrievers.errors import IndexFileError
-from cde_retrievers.index.manifest import Count, Manifest, Sha256, SourcesFile
+from cde_retrievers.index.entries import Count, SourcesFile
+from cde_retrievers.index.manifest import Manifest
 from cde_retrievers.index.ownership import OwnedDirectory
 from cde_retrievers.index.symlinks import new_file
+from cde_retrievers.storage.checksums import Sha256
 from cde_retrievers.storage.sync import sync_directory, sync_file
 
 _REMEDY = (

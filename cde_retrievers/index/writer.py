@@ -12,9 +12,10 @@ from cde_retrievers.encoder.cut_texts import cut_texts_told_once
 from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.index.build import reused_or_embedded, size_of
 from cde_retrievers.index.compaction import compacted, partly_compacted
+from cde_retrievers.index.entries import SegmentEntry
 from cde_retrievers.index.generation import Generation
 from cde_retrievers.index.incoming_documents import DocumentValidator, batches
-from cde_retrievers.index.manifest import Manifest, SegmentEntry
+from cde_retrievers.index.manifest import Manifest
 from cde_retrievers.index.open_index import OpenIndex
 from cde_retrievers.index.segment_writer import write_deletions, write_segment
 from cde_retrievers.index.snapshot import Snapshot

@@ -1,8 +1,7 @@
 """LangChain's `Embeddings` bound to a context: their base class, and the one over a contextual encoder."""
 
 import asyncio
-from collections.abc import Callable, Iterable
-from functools import partial
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -12,10 +11,9 @@ from pydantic import ConfigDict, Field, PrivateAttr
 
 from cde_retrievers.binding.binding import ContextBinding
 from cde_retrievers.binding.mixin import ContextBoundMixin
+from cde_retrievers.binding.pretrained import PretrainedMixin
 from cde_retrievers.binding.tokens import ModelTokens
-from cde_retrievers.encoder.backends.arithmetic import Backend, Precision
 from cde_retrievers.encoder.embedder import Embedder
-from cde_retrievers.encoder.encoder import ContextualEncoder
 from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.util.imports import require
 from cde_retrievers.validation.signatures import validated
@@ -132,7 +130,7 @@ class ContextBoundEmbeddings(ContextBoundMixin, Embeddings):
         return same_model and self.context_fingerprint == other.context_fingerprint
 
 
-class ContextualEmbeddings(ContextBoundEmbeddings):
+class ContextualEmbeddings(PretrainedMixin, ContextBoundEmbeddings):
     """Embeddings of a contextual model, whose context is fitted on the corpus before the index is built.
 
     Example:
@@ -147,18 +145,6 @@ class ContextualEmbeddings(ContextBoundEmbeddings):
 
     model_name: str | Path = Field(default="minilm", alias="model")
     """A built-in model, a directory or a hub repository, as for `ContextualEncoder.from_pretrained`."""
-    variant: str | None = None
-    """Variant of a released model: "train" (default) or "hub"."""
-    device: str = "auto"
-    """The device: "auto", "cpu", "cuda", "cuda:1", "mps"."""
-    dtype: str = "auto"
-    """The number format: "auto" (float32 on a CPU), "float32", "bfloat16", "float16"."""
-    backend: Backend | None = None
-    """The library that embeds texts: "torch", "onnx" or "openvino"; None for the exported one, else torch."""
-    precision: Precision = "auto"
-    """The backend's: "auto", "float32", "bfloat16" or "int8"."""
-    cache_folder: str | None = None
-    """The directory of downloads from the hub."""
     encoder: Embedder | None = Field(default=None, repr=False, exclude=True)
     """A loaded encoder to share, in place of `model_name` and the settings it is loaded with."""
 
@@ -184,21 +170,6 @@ class ContextualEmbeddings(ContextBoundEmbeddings):
         tokens = ModelTokens.of(self.embedder)
         settings = {"chunk_size": tokens.room, "chunk_overlap": tokens.checked_overlap(overlap)}
         return HeadingTextSplitter(**{**settings, "length_function": tokens.count, **options})
-
-    def _loader(self) -> Callable[[], Embedder]:
-        options = (
-            self.model_name,
-            self.device,
-            self.dtype,
-            self.cache_folder,
-            self.variant,
-            self.backend,
-            self.precision,
-        )
-        return partial(ContextualEncoder.from_pretrained, *options)
-
-    def _pickled_settings(self, embedder: Embedder) -> dict[str, Any]:
-        return {**super()._pickled_settings(embedder), "encoder": embedder}
 
 
 def _text(document: Document | str) -> str:

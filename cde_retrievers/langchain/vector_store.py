@@ -22,12 +22,7 @@ from cde_retrievers.langchain.vector_documents import (
     to_index_documents,
     with_uuid,
 )
-from cde_retrievers.langchain.vector_files import (
-    bound_to_context,
-    build_index,
-    open_index,
-    open_or_create_index,
-)
+from cde_retrievers.langchain.vector_files import bound_to_context, build_index, open_index, open_or_create_index
 from cde_retrievers.langchain.vector_retriever import ContextualVectorStoreRetriever
 from cde_retrievers.langchain.vector_search import IndexSearch
 from cde_retrievers.util.progress import progress_bar

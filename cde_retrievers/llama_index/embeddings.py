@@ -1,8 +1,7 @@
 """LlamaIndex's `BaseEmbedding` bound to a context: the base class, and the one over a contextual encoder."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,10 +13,9 @@ from llama_index.core.storage.kvstore.types import BaseKVStore
 
 from cde_retrievers.binding.binding import ContextBinding
 from cde_retrievers.binding.mixin import ContextBoundMixin
+from cde_retrievers.binding.pretrained import PretrainedMixin
 from cde_retrievers.binding.tokens import ModelTokens
-from cde_retrievers.encoder.backends.arithmetic import Backend, Precision
 from cde_retrievers.encoder.embedder import Embedder, checked_embedder
-from cde_retrievers.encoder.encoder import ContextualEncoder
 from cde_retrievers.llama_index.caches import CachedEmbedder
 from cde_retrievers.llama_index.splitter import ModelSentenceSplitter
 from cde_retrievers.llama_index.stamps import refuse_other_stamps
@@ -147,7 +145,7 @@ class ContextBoundEmbedding(ContextBoundMixin, BaseEmbedding):
         return settings
 
 
-class ContextualEmbedding(ContextBoundEmbedding):
+class ContextualEmbedding(PretrainedMixin, ContextBoundEmbedding):
     """The embedding of a contextual model, whose context is fitted on the nodes before the index is built.
 
     Example:
@@ -162,16 +160,6 @@ class ContextualEmbedding(ContextBoundEmbedding):
     """
 
     model_name: str = Field(default="minilm", description="Built-in model, directory or hub repository.")
-    variant: str | None = Field(default=None, description='Variant of a released model: "train" (default) or "hub".')
-    device: str = Field(default="auto", description='The device: "auto", "cpu", "cuda", "cuda:1", "mps".')
-    dtype: str = Field(
-        default="auto", description='The number format: "auto" (float32 on a CPU), "float32", "bfloat16", "float16".'
-    )
-    backend: Backend | None = Field(
-        default=None, description='"torch", "onnx" or "openvino"; None for the exported one, else torch.'
-    )
-    precision: Precision = Field(default="auto", description='The backend\'s: "auto", "float32", "bfloat16" or "int8".')
-    cache_folder: str | None = Field(default=None, description="The directory of downloads from the hub.")
 
     @validated
     def __init__(
@@ -215,21 +203,6 @@ class ContextualEmbedding(ContextBoundEmbedding):
         tokens = ModelTokens.of(self.embedder)
         settings = {"chunk_size": tokens.room, "chunk_overlap": tokens.checked_overlap(overlap), "tokenizer": tokens}
         return ModelSentenceSplitter(**{**settings, **options})
-
-    def _loader(self) -> Callable[[], Embedder]:
-        options = (
-            self.model_name,
-            self.device,
-            self.dtype,
-            self.cache_folder,
-            self.variant,
-            self.backend,
-            self.precision,
-        )
-        return partial(ContextualEncoder.from_pretrained, *options)
-
-    def _pickled_settings(self, embedder: Embedder) -> dict[str, Any]:
-        return {**super()._pickled_settings(embedder), "encoder": embedder}
 
 
 def _text(node: BaseNode | str) -> str:

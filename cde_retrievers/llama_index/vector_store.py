@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -299,11 +300,6 @@ class ContextualVectorStore(BasePydanticVectorStore):
                 "this store is in a temporary directory, which is removed with it; to use it in another process, "
                 "create it with ContextualVectorStore(embed_model, path)"
             )
-        options = {"read_only": self.client.read_only, "verify": self.verify, "missing": self._search.missing}
-        return _reopen, (type(self), self.client.path, self.embed_model, options)
-
-
-def _reopen(
-    kind: type[ContextualVectorStore], path: Path, embed_model: ContextBoundEmbedding, options: dict[str, Any]
-) -> ContextualVectorStore:
-    return kind.open(path, embed_model, **options)
+        index, missing = self.client, self._search.missing
+        reopen = partial(type(self).open, read_only=index.read_only, verify=self.verify, missing=missing)
+        return reopen, (index.path, self.embed_model)

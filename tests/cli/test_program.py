@@ -117,13 +117,14 @@ def test_every_command_has_help_with_an_example():
 def test_what_can_be_chosen_is_what_the_library_offers():
     from cde_retrievers.cli.options import common as options
     from cde_retrievers.cli.options import evaluation as evaluation_options
+    from cde_retrievers.cli.options import reading as reading_options
     from cde_retrievers.context.selection import STRATEGIES
     from cde_retrievers.corpora import read_options as reading
     from cde_retrievers.index.manifest import Kind
     from cde_retrievers.index.vector_format import Dtype
 
-    assert options.Format == reading.Format
-    assert set(get_args(options.Split)) == {*get_args(reading.Split), "none"}
+    assert reading_options.Format == reading.Format
+    assert set(get_args(reading_options.Split)) == {*get_args(reading.Split), "none"}
     assert set(get_args(options.Kind)) == set(get_args(Kind))
     assert options.StoredAs == Dtype
     assert set(get_args(options.Strategy)) == set(STRATEGIES) == set(evaluation_options.StrategyName)

@@ -294,7 +294,7 @@ def test_the_same_id_in_two_segments_is_refused(path):
 
 
 def test_what_the_system_lets_nobody_read_is_said(path, monkeypatch):
-    import cde_retrievers.index.manifest as module
+    import cde_retrievers.index.entries as module
 
     def refuse(*_, **__):
         raise PermissionError(13, "Permission denied")

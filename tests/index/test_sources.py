@@ -9,7 +9,8 @@ from tiny import CORPUS
 from cde_retrievers.errors import ConfigurationError, IndexFileError
 from cde_retrievers.index import ContextualIndex, Document
 from cde_retrievers.index.copy import copy_files, is_only_index
-from cde_retrievers.index.manifest import SourcesFile, read_manifest, write_manifest
+from cde_retrievers.index.entries import SourcesFile
+from cde_retrievers.index.manifest import read_manifest, write_manifest
 from cde_retrievers.index.sources_file import SourceRecord
 from cde_retrievers.storage.checked_json import sealed
 

@@ -6,14 +6,8 @@ from typing import Annotated
 
 from typer import BadParameter, Option
 
-from cde_retrievers.cli.options.common import (
-    ContextOptions,
-    Kind,
-    ModelOptions,
-    OutputOptions,
-    ReadingOptions,
-    StoredAs,
-)
+from cde_retrievers.cli.options.common import ContextOptions, Kind, ModelOptions, OutputOptions, StoredAs
+from cde_retrievers.cli.options.reading import ReadingOptions
 from cde_retrievers.cli.reading import read_once
 from cde_retrievers.cli.session import session
 from cde_retrievers.errors import IndexFileError, PathInUseError

@@ -1,12 +1,14 @@
 """`bulk plan`, `bulk run` and `bulk collect`: embedding on many processes and machines."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from typer import Argument, BadParameter, Option
 
 from cde_retrievers.cli.commands.build import refuse_inside
-from cde_retrievers.cli.options.common import Kind, ModelOptions, OutputOptions, ReadingOptions
+from cde_retrievers.cli.options.common import Kind, ModelOptions, OutputOptions
+from cde_retrievers.cli.options.reading import ReadingOptions
 from cde_retrievers.cli.session import Session, session
 
 if TYPE_CHECKING:
@@ -15,14 +17,13 @@ if TYPE_CHECKING:
 
 Runner = Literal["local", "ray"]
 PlanPath = Annotated[Path, Argument(metavar="PLAN", help="Directory of a plan.", show_default=False)]
-_RAY = "With --runner ray"
+_ray = partial(Option, rich_help_panel="With --runner ray")
 
 
 def plan(
     reading: ReadingOptions,
     out: Annotated[
-        Path,
-        Option(help="Directory of the plan to make, on a file system that all workers see.", show_default=False),
+        Path, Option(help="Directory of the plan to make, on a file system that all workers see.", show_default=False)
     ],
     context: Annotated[
         Path, Option(help="Context to embed under, made by `fit`.", metavar="CONTEXT", show_default=False)
@@ -108,23 +109,14 @@ def run(
     ] = None,
     address: Annotated[
         str | None,
-        Option(
+        _ray(
             metavar="ADDRESS",
-            rich_help_panel=_RAY,
             help="Of a running cluster, or 'auto' for that of this machine. If left out, one is started and ended.",
         ),
     ] = None,
-    cpus: Annotated[
-        float | None, Option(min=0, metavar="NUMBER", rich_help_panel=_RAY, help="For a worker (1 if left out).")
-    ] = None,
+    cpus: Annotated[float | None, _ray(min=0, metavar="NUMBER", help="For a worker (1 if left out).")] = None,
     gpus: Annotated[
-        float | None,
-        Option(
-            min=0,
-            metavar="NUMBER",
-            rich_help_panel=_RAY,
-            help="For a worker; less than 1 shares one (none if left out).",
-        ),
+        float | None, _ray(min=0, metavar="NUMBER", help="For a worker; less than 1 shares one (none if left out).")
     ] = None,
 ) -> None:
     """Embed the shards of PLAN that are not there yet.

@@ -9,7 +9,8 @@ import typer
 from rich.table import Table
 from typer import Argument, Option
 
-from cde_retrievers.cli.options.common import AsGiven, IndexPath, ModelOptions, OutputOptions, ReadingOptions
+from cde_retrievers.cli.options.common import IndexPath, ModelOptions, OutputOptions
+from cde_retrievers.cli.options.reading import AsGiven, ReadingOptions
 from cde_retrievers.cli.reading import opened_source, read_once
 from cde_retrievers.cli.session import ANOTHER, ERROR, session
 from cde_retrievers.errors import IndexFileError

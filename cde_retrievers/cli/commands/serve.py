@@ -1,5 +1,6 @@
 """`serve`: embeddings under saved contexts, over HTTP."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -8,7 +9,7 @@ from typer import Option
 from cde_retrievers.cli.options.common import ModelOptions, OutputOptions
 from cde_retrievers.cli.session import session
 
-_LIMITS = "Limits"
+_limit = partial(Option, rich_help_panel="Limits")
 
 
 def serve(
@@ -28,19 +29,13 @@ def serve(
         Path | None,
         Option(metavar="FILE", help="Holds what clients send as API key (if left out: CDE_RETRIEVERS_TOKEN)."),
     ] = None,
-    max_texts: Annotated[int, Option(metavar="NUMBER", rich_help_panel=_LIMITS, help="Of one request.")] = 2_048,
-    max_body_bytes: Annotated[
-        int, Option(metavar="NUMBER", rich_help_panel=_LIMITS, help="Of one request.")
-    ] = 8_388_608,
-    max_requests: Annotated[
-        int, Option(metavar="NUMBER", rich_help_panel=_LIMITS, help="At one time; more are refused (429).")
-    ] = 256,
+    max_texts: Annotated[int, _limit(metavar="NUMBER", help="Of one request.")] = 2_048,
+    max_body_bytes: Annotated[int, _limit(metavar="NUMBER", help="Of one request.")] = 8_388_608,
+    max_requests: Annotated[int, _limit(metavar="NUMBER", help="At one time; more are refused (429).")] = 256,
     max_waiting_texts: Annotated[
-        int, Option(metavar="NUMBER", rich_help_panel=_LIMITS, help="Accepted at one time; more are refused (429).")
+        int, _limit(metavar="NUMBER", help="Accepted at one time; more are refused (429).")
     ] = 16_384,
-    batch_texts: Annotated[
-        int, Option(metavar="NUMBER", rich_help_panel=_LIMITS, help="Embedded together, of all requests.")
-    ] = 64,
+    batch_texts: Annotated[int, _limit(metavar="NUMBER", help="Embedded together, of all requests.")] = 64,
 ) -> None:
     """Answer OpenAI's `/v1/embeddings` under the contexts in a directory.
 

@@ -7,14 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 from typer import BadParameter, Option
 
 from cde_retrievers.cli.commands.sync import Yes, say_kept
-from cde_retrievers.cli.options.common import (
-    AsGiven,
-    ContextOptions,
-    IndexPath,
-    ModelOptions,
-    OutputOptions,
-    ReadingOptions,
-)
+from cde_retrievers.cli.options.common import ContextOptions, IndexPath, ModelOptions, OutputOptions
+from cde_retrievers.cli.options.reading import AsGiven, ReadingOptions
 from cde_retrievers.cli.reading import opened_source, say_what_was_read
 from cde_retrievers.cli.session import Session, session
 from cde_retrievers.errors import DuplicateIdError

@@ -2,14 +2,15 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 from typer import Argument, Option
 
-from cde_retrievers.cli.options.common import ReadingOptions
+from cde_retrievers.cli.options.reading import ReadingOptions
 
-_COMPARED = "What is compared"
+_compared = partial(Option, rich_help_panel="What is compared")
 
 
 class StrategyName(StrEnum):
@@ -54,51 +55,38 @@ class ComparisonOptions:
 
     queries: Annotated[
         Path | None,
-        Option(
+        _compared(
             metavar="FILE",
-            rich_help_panel=_COMPARED,
             help="Your own questions, one a line of a text file. `report` writes a page to mark the right hits on, and "
             "--qrels takes what the page saves.",
         ),
     ] = None
     qrels: Annotated[
         str | None,
-        Option(
+        _compared(
             metavar="NAME",
-            rich_help_panel=_COMPARED,
             help="Whose judgements of a BEIR folder: qrels/NAME.tsv ('test' if left out). With --queries: the file of "
             "marks.",
         ),
     ] = None
     mode: Annotated[
         list[ModeName] | None,
-        Option(
-            rich_help_panel=_COMPARED,
+        _compared(
             help="How the source is searched (all three if left out, hybrid first). The first one is what all others "
-            "are compared with. Repeat.",
+            "are compared with. Repeat."
         ),
     ] = None
     context_of: Annotated[
-        list[Path] | None,
-        Option(
-            metavar="OTHER", rich_help_panel=_COMPARED, help="Other documents, whose context is tried on these. Repeat."
-        ),
+        list[Path] | None, _compared(metavar="OTHER", help="Other documents, whose context is tried on these. Repeat.")
     ] = None
     size: Annotated[
         list[int] | None,
-        Option(
-            metavar="NUMBER",
-            min=2,
-            rich_help_panel=_COMPARED,
-            help="Another number of context documents. Repeat for a curve.",
-        ),
+        _compared(metavar="NUMBER", min=2, help="Another number of context documents. Repeat for a curve."),
     ] = None
     strategy: Annotated[
-        list[StrategyName] | None,
-        Option(rich_help_panel=_COMPARED, help="Another way to choose context documents. Repeat."),
+        list[StrategyName] | None, _compared(help="Another way to choose context documents. Repeat.")
     ] = None
     seed: Annotated[
-        list[int] | None,
-        Option(metavar="NUMBER", rich_help_panel=_COMPARED, help="Another choice of context documents. Repeat."),
+        list[int] | None, _compared(metavar="NUMBER", help="Another choice of context documents. Repeat.")
     ] = None
-    bm25: Annotated[bool, Option("--bm25", rich_help_panel=_COMPARED, help="Search by BM25 as well.")] = False
+    bm25: Annotated[bool, _compared("--bm25", help="Search by BM25 as well.")] = False

@@ -3,12 +3,13 @@
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from typer import Argument, BadParameter, Option
 
-from cde_retrievers.cli.options.common import ReadingOptions
+from cde_retrievers.cli.options.reading import ReadingOptions
 
 if TYPE_CHECKING:
     from cde_retrievers.training.config import TrainingConfig
@@ -18,7 +19,8 @@ Batching = Literal["contextual", "random"]
 Device = Literal["auto", "cpu"]
 Arithmetic = Literal["float32", "bfloat16"]
 
-_MODEL, _TRAINING = "Model", "Training"
+_model = partial(Option, rich_help_panel="Model")
+_training = partial(Option, rich_help_panel="Training")
 
 
 @dataclass(frozen=True)
@@ -43,32 +45,22 @@ class BaseModelOptions:
 
     model: Annotated[
         str,
-        Option(
-            metavar="NAME",
-            rich_help_panel=_MODEL,
-            help="'minilm', or a folder or hub repository with a bi-encoder or with a contextual model.",
+        _model(
+            metavar="NAME", help="'minilm', or a folder or hub repository with a bi-encoder or with a contextual model."
         ),
     ] = "minilm"
     conditioning: Annotated[
         ConditioningName | None,
-        Option(
-            rich_help_panel=_MODEL,
+        _model(
             help="How a bi-encoder is to read its context ('cached' if left out). A model that is contextual already "
-            "is trained as it is.",
+            "is trained as it is."
         ),
     ] = None
     max_length: Annotated[
         int | None,
-        Option(
-            metavar="TOKENS",
-            min=4,
-            rich_help_panel=_MODEL,
-            help="What is read of a text, of a bi-encoder only (its own if left out).",
-        ),
+        _model(metavar="TOKENS", min=4, help="What is read of a text, of a bi-encoder only (its own if left out)."),
     ] = None
-    device: Annotated[
-        Device, Option(rich_help_panel=_MODEL, help="'auto' for an accelerator if there is one, or 'cpu'.")
-    ] = "auto"
+    device: Annotated[Device, _model(help="'auto' for an accelerator if there is one, or 'cpu'.")] = "auto"
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -81,51 +73,39 @@ class BaseModelOptions:
 class TrainingOptions:
     """The training settings: the most common ones, and a way to set all others."""
 
-    epochs: Annotated[
-        float | None,
-        Option(metavar="NUMBER", rich_help_panel=_TRAINING, help="Times through all pairs (3 if left out)."),
-    ] = None
+    epochs: Annotated[float | None, _training(metavar="NUMBER", help="Times through all pairs (3 if left out).")] = None
     batch_size: Annotated[
         int | None,
-        Option(
+        _training(
             metavar="PAIRS",
-            rich_help_panel=_TRAINING,
             help="Whose documents are each other's negatives (64 if left out); memory hardly grows with it.",
         ),
     ] = None
     learning_rate: Annotated[
-        float | None, Option(metavar="NUMBER", rich_help_panel=_TRAINING, help="At its highest (2e-5 if left out).")
+        float | None,
+        _training(metavar="NUMBER", help="At its highest (2e-5 if left out)."),
     ] = None
     batching: Annotated[
         Batching | None,
-        Option(
-            rich_help_panel=_TRAINING,
-            help="Batches of pairs that are hard to tell apart ('contextual', if left out) or of any pairs.",
-        ),
+        _training(help="Batches of pairs that are hard to tell apart ('contextual', if left out) or of any pairs."),
     ] = None
     lora_rank: Annotated[
-        int | None,
-        Option(
-            metavar="NUMBER", rich_help_panel=_TRAINING, help="Train adapters of this rank (all weights if left out)."
-        ),
+        int | None, _training(metavar="NUMBER", help="Train adapters of this rank (all weights if left out).")
     ] = None
     dtype: Annotated[
-        Arithmetic | None,
-        Option(rich_help_panel=_TRAINING, help="Of the arithmetic (float32 if left out); weights stay float32."),
+        Arithmetic | None, _training(help="Of the arithmetic (float32 if left out); weights stay float32.")
     ] = None
     evaluate: Annotated[
         list[Path] | None,
-        Option(
+        _training(
             metavar="FOLDER",
-            rich_help_panel=_TRAINING,
             help="BEIR folder to measure nDCG@10 on, before training and after each epoch; the best epoch is kept.",
         ),
     ] = None
     setting: Annotated[
         list[str] | None,
-        Option(
+        _training(
             metavar="NAME=VALUE",
-            rich_help_panel=_TRAINING,
             help="Any field of TrainingConfig, those of transformers' TrainingArguments included; a value as in TOML, "
             "or None.",
         ),
@@ -146,12 +126,7 @@ _OPTIONS = {
     "disable_tqdm": "--no-progress",
 }
 _KEPT_CHECKPOINTS = 2
-_EVALUATED = {
-    "eval_strategy": "epoch",
-    "save_strategy": "epoch",
-    "load_best_model_at_end": True,
-    "eval_on_start": True,
-}
+_EVALUATED = {"eval_strategy": "epoch", "save_strategy": "epoch", "load_best_model_at_end": True, "eval_on_start": True}
 
 
 def training_config(

@@ -10,9 +10,9 @@ from langchain_core.vectorstores import VectorStore
 from cde_retrievers.binding.check import CONTEXT_KEY
 from cde_retrievers.langchain.stores.interface import (
     StoreKind,
-    checked_filter,
     cosine_of_cosine_distance,
     cosine_of_squared_distance,
+    dictionary_filter,
 )
 from cde_retrievers.langchain.stores.layout import DocumentLayout
 from cde_retrievers.stores.chroma import METADATA, TEXT, ChromaCollection
@@ -67,9 +67,7 @@ class Chroma(StoreKind):
 
     def filter(self, fingerprint: str, also: Any, store: Any) -> dict[str, Any]:
         """Return a `where` dictionary."""
-        ours: dict[str, Any] = {CONTEXT_KEY: fingerprint}
-        also = checked_filter(also, dict, "a dictionary", self.name)
-        return {"$and": [ours, also]} if also else ours
+        return dictionary_filter(fingerprint, also, self.name)
 
     def cosine(self, store: Any) -> Callable[[float], float]:
         """Return the function for the collection's distance: "l2", which is squared, "cosine" or "ip"."""

@@ -7,7 +7,7 @@ from langchain_core.vectorstores import VectorStore
 
 from cde_retrievers.binding.check import CONTEXT_KEY
 from cde_retrievers.langchain.stores.document_stamps import DocumentStamps
-from cde_retrievers.langchain.stores.interface import checked_filter, cosine_itself, cosine_of_squared_distance
+from cde_retrievers.langchain.stores.interface import cosine_itself, cosine_of_squared_distance, dictionary_filter
 from cde_retrievers.util.imports import imported
 from cde_retrievers.validation.vectors import checked_width
 
@@ -41,11 +41,9 @@ class FAISS(DocumentStamps):
 
     def filter(self, fingerprint: str, also: Any, store: Any) -> Any:
         """Return a filter dictionary, or a function of a document's metadata if `also` is one."""
-        ours: dict[str, Any] = {CONTEXT_KEY: fingerprint}
         if callable(also):
             return lambda metadata: metadata.get(CONTEXT_KEY) == fingerprint and bool(also(metadata))
-        also = checked_filter(also, dict, "a dictionary or a function of a document's metadata", self.name)
-        return {"$and": [ours, also]} if also else ours
+        return dictionary_filter(fingerprint, also, self.name, "a dictionary or a function of a document's metadata")
 
     def cosine(self, store: Any) -> Callable[[float], float]:
         """Return the function for the index's metric: the product, or the square of the distance."""

@@ -8,6 +8,7 @@ from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import VectorStore
 
+from cde_retrievers.binding.check import CONTEXT_KEY
 from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.stores.collection import Collection, Layout
 
@@ -117,3 +118,10 @@ def checked_filter(also: Any, kind: type, example: str, name: str) -> Any:
             f"a filter for {name} is {example}, found {type(also).__name__}; give one of the store's own"
         )
     return also
+
+
+def dictionary_filter(fingerprint: str, also: Any, name: str, example: str = "a dictionary") -> dict[str, Any]:
+    """Return a dictionary as filter, for the documents of a context that pass `also`; raises as `checked_filter`."""
+    ours: dict[str, Any] = {CONTEXT_KEY: fingerprint}
+    also = checked_filter(also, dict, example, name)
+    return {"$and": [ours, also]} if also else ours

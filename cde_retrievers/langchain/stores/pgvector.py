@@ -12,9 +12,9 @@ from cde_retrievers.binding.mixin import ContextBoundMixin
 from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.langchain.stores.interface import (
     StoreKind,
-    checked_filter,
     cosine_of_cosine_distance,
     cosine_of_distance,
+    dictionary_filter,
 )
 
 
@@ -71,9 +71,7 @@ class PGVector(StoreKind):
 
     def filter(self, fingerprint: str, also: Any, store: Any) -> dict[str, Any]:
         """Return a filter dictionary."""
-        ours: dict[str, Any] = {CONTEXT_KEY: fingerprint}
-        also = checked_filter(also, dict, "a dictionary", self.name)
-        return {"$and": [ours, also]} if also else ours
+        return dictionary_filter(fingerprint, also, self.name)
 
     def cosine(self, store: Any) -> Callable[[float], float]:
         """Return the function for the store's distance strategy: "l2", "cosine" or "inner", the negative product."""

@@ -8,13 +8,12 @@ from typing import Any
 from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import VectorStore
 
-from cde_retrievers.binding.check import CONTEXT_KEY
 from cde_retrievers.langchain.stores.interface import (
     StoreKind,
-    checked_filter,
     cosine_itself,
     cosine_of_cosine_distance,
     cosine_of_distance,
+    dictionary_filter,
 )
 from cde_retrievers.langchain.stores.layout import DocumentLayout
 from cde_retrievers.stores.postgres import PostgresTable, Statement
@@ -66,9 +65,7 @@ class PGVectorStore(StoreKind):
 
     def filter(self, fingerprint: str, also: Any, store: Any) -> dict[str, Any]:
         """Return a filter dictionary."""
-        ours: dict[str, Any] = {CONTEXT_KEY: fingerprint}
-        also = checked_filter(also, dict, "a dictionary", self.name)
-        return {"$and": [ours, also]} if also else ours
+        return dictionary_filter(fingerprint, also, self.name)
 
     def cosine(self, store: Any) -> Callable[[float], float]:
         """Return the function for the store's distance strategy."""

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from cde_retrievers.corpora import ReadOptions
+from cde_retrievers.corpora.beir_queries import query_id, query_rows
 from cde_retrievers.corpora.discovery import find_source, is_beir
 from cde_retrievers.corpora.formats import json_rows
 from cde_retrievers.corpora.paths import is_file, unreadable
-from cde_retrievers.corpora.qrels import Judgement, judgements, judgements_file, query_id, query_rows
+from cde_retrievers.corpora.qrels import Judgement, judgements, judgements_file
 from cde_retrievers.corpora.records import to_record
 from cde_retrievers.errors import TrainingDataError
 from cde_retrievers.training.data.pairs import Pair, check_pair, domain_name
