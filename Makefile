@@ -6,7 +6,7 @@ PYTHON := $(VENV)/bin/python
 INSTALL := $(PYTHON) -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt
 COMPILE := $(PYTHON) -m compileall -q -j 0 -x '[/\\](kubernetes|tests?)[/\\]' $(VENV)/lib
 # A worker that dies fails the run; replaced, it would leave the others waiting for ever.
-PARALLEL := --numprocesses 2 --dist loadfile --max-worker-restart 0
+PARALLEL := --numprocesses 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 export HF_HUB_OFFLINE := 1
 # A shell's own settings must not bring another copy of the package, or other options of pytest.
 unexport PYTHONPATH PYTHONHOME PYTEST_ADDOPTS
