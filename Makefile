@@ -1,9 +1,12 @@
 # `make demo` and `make test` set up everything they need in .venv; nothing is read from outside at run time.
 VENV := .venv
 PYTHON := $(VENV)/bin/python
-INSTALL := $(PYTHON) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+# pip compiles on one core, and Python what it imports by itself: the tests' packages are compiled on all cores, since
+# compiling may warn, and a warning is an error in a test.
+INSTALL := $(PYTHON) -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt
+COMPILE := $(PYTHON) -m compileall -q -j 0 -x '[/\\](kubernetes|tests?)[/\\]' $(VENV)/lib
 # A worker that dies fails the run; replaced, it would leave the others waiting for ever.
-PARALLEL := --numprocesses 2 --dist loadfile --max-worker-restart 0
+PARALLEL := --numprocesses 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 export HF_HUB_OFFLINE := 1
 # A shell's own settings must not bring another copy of the package, or other options of pytest.
 unexport PYTHONPATH PYTHONHOME PYTEST_ADDOPTS
@@ -61,11 +64,13 @@ $(VENV)/demo-ready: pyproject.toml constraints.txt
 $(VENV)/test-ready: $(VENV)/demo-ready
 	$(INSTALL) --editable '.[test]'
 	$(INSTALL) --no-deps langchain-huggingface
+	$(COMPILE) || true    # a package may hold files for other Pythons
 	touch $@
 
 # LlamaIndex's stores for Milvus and Postgres are in a directory of their own: they ask for pymilvus 2, SQLAlchemy 2.0.
 $(VENV)/services-ready: $(VENV)/test-ready
 	$(INSTALL) --editable '.[test,services]'
+	$(COMPILE) || true
 	touch $@
 
 $(VENV)/llama-index-ready: $(VENV)/services-ready

@@ -3,7 +3,7 @@
 Functions of the standard library are to be found by the first sentence of their docstring. Some modules are held out:
 the model is trained on others, and searches in these.
 
-python examples/train_on_your_corpus.py [--steps 8] [--modules os shutil ...]
+python examples/train_on_your_corpus.py [--steps 8] [--modules os shutil ...] [--held-out csv zipfile ...]
 """
 
 import argparse
@@ -18,27 +18,28 @@ from cde_retrievers.index import ContextualIndex, Document
 from cde_retrievers.training import Pair, TrainingConfig, TrainingPairs, train
 from cde_retrievers.training.data.pair_statistics import describe_pairs
 
-HELD_OUT = {"calendar", "csv", "glob", "statistics", "textwrap", "zipfile"}
+HELD_OUT = ["calendar", "csv", "glob", "statistics", "textwrap", "zipfile"]
 QUESTION = "remove the common indentation from a text"
 BATCH, MAX_LENGTH = 32, 64
 
 
-def chosen_entries() -> tuple[list[Entry], int]:
-    """What to train on, and for how many steps."""
+def chosen_entries() -> tuple[list[Entry], list[Entry], int]:
+    """What to train on, what is held out, and for how many steps to train."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=8, help="batches to train on")
     parser.add_argument("--modules", nargs="+", help="train on these modules of the standard library only")
+    parser.add_argument("--held-out", nargs="+", default=HELD_OUT, help="search in these modules, not trained on")
     arguments = parser.parse_args()
     entries = stdlib_entries(set(arguments.modules) if arguments.modules else None)
-    others = [entry for entry in entries if entry.module not in HELD_OUT]
+    others = [entry for entry in entries if entry.module not in arguments.held_out]
     needed = max(1, arguments.steps) * BATCH
-    return others[:: max(1, len(others) // needed)][:needed], arguments.steps
+    chosen = others[:: max(1, len(others) // needed)][:needed]
+    return chosen, stdlib_entries(set(arguments.held_out)), arguments.steps
 
 
 def main() -> None:
     """Train on some modules, compare on others."""
-    entries, steps = chosen_entries()
-    held_out = stdlib_entries(HELD_OUT)
+    entries, held_out, steps = chosen_entries()
 
     # 1. Pairs of a query and the document that answers it. A domain is the corpus, or part of one, that a pair is from.
     pairs = TrainingPairs.of(Pair(entry.summary, entry.code, domain=entry.module) for entry in entries)

@@ -24,6 +24,12 @@ def pytest_report_header():
     return f'dtype="auto" on a CPU: {resolve_dtype("auto", torch.device("cpu"))}'
 
 
+def pytest_collection_modifyitems(items):
+    """Files with slow tests come first, so that none is left for one worker while the other has nothing to do."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(scope="session")
 def biencoder_folder(tmp_path_factory) -> Path:
     return write_biencoder(tmp_path_factory.mktemp("models") / "tiny", tiny_bert(), build_tokenizer())

@@ -8,6 +8,7 @@ import pytest
 import cde_retrievers
 
 FRAMEWORKS = ["langchain_core", "llama_index", "sentence_transformers"]
+STORES = ["chromadb", "qdrant_client", "sqlalchemy", "langchain_chroma", "langchain_qdrant", "langchain_postgres"]
 
 
 def in_fresh_interpreter(code: str) -> str:
@@ -21,12 +22,15 @@ def test_import_loads_neither_torch_nor_a_framework():
     assert in_fresh_interpreter(code) == "[]"
 
 
-def test_the_encoder_loads_no_framework():
+def test_the_encoder_loads_no_framework_and_langchain_no_store_or_cache():
+    optional = [*STORES, "langchain_classic", "sentence_transformers"]
     code = (
         "import sys; from cde_retrievers import ContextualEncoder;"
-        f"sys.stdout.write(str([m for m in {FRAMEWORKS} if m in sys.modules]))"
+        f"found = [m for m in {FRAMEWORKS} if m in sys.modules];"
+        "import cde_retrievers.langchain;"
+        f"sys.stdout.write(str([found, [m for m in {optional} if m in sys.modules]]))"
     )
-    assert in_fresh_interpreter(code) == "[]"
+    assert in_fresh_interpreter(code) == "[[], []]"
 
 
 @pytest.mark.parametrize("name", cde_retrievers.__all__)

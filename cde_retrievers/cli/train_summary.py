@@ -7,6 +7,7 @@ from typing import Any
 
 from cde_retrievers.training.config import MEAN_NDCG, TrainingConfig
 from cde_retrievers.training.run import TrainingResult
+from cde_retrievers.util.counted import counted
 
 _PREFIX = "eval_"
 Figures = Mapping[str, float]
@@ -70,7 +71,7 @@ class Summary:
             pairs: how many it was trained on.
         """
         return [
-            f"{self.base}, {self.conditioning}, trained on {pairs:,} pairs in {self.steps:,} steps, "
+            f"{self.base}, {self.conditioning}, trained on {counted(pairs, 'pair')} in {counted(self.steps, 'step')}, "
             f"{self.seconds:,.0f} s",
             f"loss: {self.loss.first:.3f} at first, {self.loss.last:.3f} at last",
             f"accuracy in the batch: {self.accuracy.first:.1%} at first, {self.accuracy.last:.1%} at last",

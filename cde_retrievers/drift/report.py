@@ -6,6 +6,7 @@ from typing import Any, Literal, Self
 
 from cde_retrievers.drift.expectation import REFIT_SHARE, expectation
 from cde_retrievers.drift.two_sample import LEVEL, SMALLEST_SAMPLE
+from cde_retrievers.util.counted import counted
 
 DriftVerdict = Literal["nothing new", "too few", "as expected", "drifting", "refit"]
 
@@ -113,7 +114,7 @@ class DriftReport:
         return (
             f"{self.verdict}: {self._finding}\n"
             f"compared: {self.new_sample:,} of {self.new_texts:,} new documents with a sample of "
-            f"{self.corpus_sample:,} documents of the corpus{left_out}\n"
+            f"{counted(self.corpus_sample, 'document')} of the corpus{left_out}\n"
             f"retrieval: {self.expectation}\n"
             f"what to do: {self.advice}"
         )

@@ -72,8 +72,8 @@ def known_items(
     clear = list(_clear(_asked(read, texts), texts))
     if not clear:
         raise EvaluationDataError(
-            f"no query could be made of {len(read):,} documents: none has a heading, a title, a question or a first "
-            f"sentence with {MIN_WORDS} words of running text after it; give judged queries"
+            f"no query could be made of {counted(len(read), 'document')}: none has a heading, a title, a question or a "
+            f"first sentence with {MIN_WORDS} words of running text after it; give judged queries"
         )
     drawn = np.random.default_rng(seed).permutation(len(clear))[:max_queries]
     chosen = [clear[place] for place in sorted(drawn.tolist())]

@@ -13,6 +13,7 @@ from cde_retrievers.evaluation.matrix import ContextMatrix
 from cde_retrievers.evaluation.metrics import Interval
 from cde_retrievers.evaluation.pictures.scatter_plot import Projection
 from cde_retrievers.sparse import TermStatistics
+from cde_retrievers.util.counted import counted
 from cde_retrievers.validation.vectors import checked_embeddings, checked_width
 
 _ON_MAP = 2_000  # documents besides those of the context: enough to see where the corpus lies
@@ -112,7 +113,7 @@ def headline(comparison: Comparison, caveat: str = "") -> Headline:
         f"{comparison.model} has nDCG@10 {points(comparison.own.mean().mean)} in the row “{first.label}”, and "
         f"{points(without.evaluation.mean().mean)} in “{without.label}”. The difference is {signed(gain.mean)} points, "
         f"with a 95\N{NO-BREAK SPACE}% interval from {signed(gain.low)} to {signed(gain.high)}, over "
-        f"{len(comparison.own.queries):,} queries."
+        f"{counted(len(comparison.own.queries), 'query')}."
     )
     title, verdict = with_caveat(title, caveat), with_caveat(verdict, caveat)
     return Headline(title, f"{detail}{_part_of_vectors(comparison)}", verdict)

@@ -175,6 +175,8 @@ def test_what_was_made_is_shown_with_a_sample_of_each_kind():
     ]
     assert shown[4:6] == ["    query:    Cats 0", f"    document: {BODY} 0"]
     assert json.loads(json.dumps(made.to_dict()))["made"] == {"title": 11, "heading": 2, "sentence": 1}
+    one = pairs_from_corpus([Document(BODY, metadata={"title": "Cats"})])
+    assert str(one).splitlines()[0] == "1 pair from 1 of 1 document: 1 title to body"
 
 
 def test_domains_are_the_callers_and_the_documents_own():
@@ -187,6 +189,7 @@ def test_domains_are_the_callers_and_the_documents_own():
     ("documents", "message"),
     [
         ([], r"no pair could be made of 0 documents \(there are none\)"),
+        (["short"], r"no pair could be made of 1 document \(1: no title"),
         (
             ["short", ""],
             r"no pair could be made of 2 documents \(1: no title.*, 1: no text\); give documents with titles",

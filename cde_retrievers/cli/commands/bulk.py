@@ -10,6 +10,7 @@ from cde_retrievers.cli.commands.build import refuse_inside
 from cde_retrievers.cli.options.common import Kind, ModelOptions, OutputOptions
 from cde_retrievers.cli.options.reading import ReadingOptions
 from cde_retrievers.cli.session import Session, session
+from cde_retrievers.util.counted import counted
 
 if TYPE_CHECKING:
     from cde_retrievers.bulk import Plan, RunReport
@@ -81,8 +82,8 @@ def plan(
         }
         run.answer(
             data,
-            f"{out}: {made.rows:,} documents in {len(made.shards):,} shards, to be embedded in {made.precision} under "
-            f"context {made.context_fingerprint[:12]} of model {made.model}",
+            f"{out}: {counted(made.rows, 'document')} in {counted(len(made.shards), 'shard')}, to be embedded in "
+            f"{made.precision} under context {made.context_fingerprint[:12]} of model {made.model}",
             f"embed them with: cde-retrievers bulk run {out} --workers 2",
         )
 
@@ -158,7 +159,7 @@ def _answer_run(current: Session, path: Path, report: "RunReport") -> None:
     }
     lines = [f"{path}: {done:,} of {report.shards:,} shards are there, {report.embedded:,} embedded by this command"]
     if report.lost_workers:
-        lines.append(f"{report.lost_workers:,} workers died and were replaced")
+        lines.append(f"died and replaced: {counted(report.lost_workers, 'worker')}")
     current.answer(data, *lines)
     report.raise_if_failed()
 
@@ -194,7 +195,7 @@ def collect(
         report = collected(known, target, show_progress=current.show_progress)
         where = into or parquet
         data = {"plan": str(path), "into": str(where), "documents": report.rows, "added": report.added}
-        current.answer(data, f"{where}: {report.rows:,} documents, {report.added:,} of them added by this command")
+        current.answer(data, f"{where}: {counted(report.rows, 'document')}, {report.added:,} added by this command")
 
 
 def _index(path: Path, known: "Plan", kind: Kind) -> "ContextualIndex":

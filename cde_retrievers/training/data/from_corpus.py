@@ -12,6 +12,7 @@ from cde_retrievers.corpora.pseudo_queries import Kind, Outline, PseudoQuery, ou
 from cde_retrievers.errors import ConfigurationError, InvalidDocumentError, InvalidTextError, TrainingDataError
 from cde_retrievers.retrieval.document import Document, checked_document
 from cde_retrievers.training.data.pairs import Pair, TrainingPairs, domain_name
+from cde_retrievers.util.counted import counted
 from cde_retrievers.validation.numbers import check_whole
 from cde_retrievers.validation.signatures import is_iterable
 
@@ -70,7 +71,8 @@ class CorpusPairs:
     def __str__(self) -> str:
         made = ", ".join(f"{count:,} {_MEANING[kind]}" for kind, count in self.made.items() if count)
         none = sum(self.without.values())
-        lines = [f"{len(self.pairs):,} pairs from {self.documents - none:,} of {self.documents:,} documents: {made}"]
+        documents = f"{self.documents - none:,} of {counted(self.documents, 'document')}"
+        lines = [f"{counted(len(self.pairs), 'pair')} from {documents}: {made}"]
         lines += [f"  none from {count:,}: {reason}" for reason, count in self.without.items()]
         if self.general:
             lines.append(f"  headings of several documents, not asked: {_short(', '.join(self.general))}")
@@ -117,8 +119,8 @@ def pairs_from_corpus(
     if not found:
         reasons = ", ".join(f"{count:,}: {reason}" for reason, count in without.items()) or "there are none"
         raise TrainingDataError(
-            f"no pair could be made of {len(read):,} documents ({reasons}); give documents with titles, headings or "
-            f"several sentences, or your own pairs"
+            f"no pair could be made of {counted(len(read), 'document')} ({reasons}); give documents with titles, "
+            f"headings or several sentences, or your own pairs"
         )
     pairs_kinds, pairs = zip(*found, strict=True)
     return CorpusPairs(TrainingPairs.of(pairs), pairs_kinds, len(read), without, general)

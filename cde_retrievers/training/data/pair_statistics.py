@@ -13,6 +13,7 @@ from cde_retrievers.encoder.encoder import ContextualEncoder
 from cde_retrievers.encoder.tokenizer import TextTokenizer
 from cde_retrievers.errors import TrainingDataError
 from cde_retrievers.training.data.pairs import TrainingPairs, check_table, first_rows
+from cde_retrievers.util.counted import counted
 from cde_retrievers.validation.numbers import check_whole
 
 _ROWS_SHOWN = 5
@@ -66,8 +67,8 @@ class PairsReport:
         small = sum(count < self.batch_size for count in self.domains.values())
         shared = f"; {small:,} of them smaller than a batch, which share batches with others" if small else ""
         lines = [
-            f"{self.pairs:,} pairs: {self.queries.texts:,} distinct queries, {self.documents.texts:,} distinct "
-            f"documents, {self.hard_negatives:,} hard negatives",
+            f"{counted(self.pairs, 'pair')}: {counted(self.queries.texts, 'distinct query')}, "
+            f"{counted(self.documents.texts, 'distinct document')}, {counted(self.hard_negatives, 'hard negative')}",
             f"batches of {self.batch_size:,}: {self.batches:,} an epoch",
             f"domains: {len(self.domains):,}{shared}",
         ]
