@@ -125,7 +125,9 @@ class Postgres(Service):
         return self.store_class.from_params(**place, **given)
 
     def open_limited(self, name):
-        return self.open(name, create_engine_kwargs={"connect_args": {"connect_timeout": 2}})
+        # One of `create_engine_kwargs` would reach asyncpg too, which does not know it.
+        address = f"postgresql+psycopg2://postgres:{PASSWORD}@{HOST}:{self.running.port}/postgres?connect_timeout=2"
+        return self.open(name, connection_string=address)
 
     def open_hybrid(self, name, embedding):
         return self.open(name, hybrid_search=True)

@@ -82,7 +82,8 @@ def llama_service(request, tmp_path):
 @pytest.fixture
 def nodes():
     """54 nodes with the row they stand in."""
-    return [TextNode(text=text, metadata={"row": row}) for row, text in enumerate(CORPUS)]
+    hidden = {"excluded_embed_metadata_keys": ["row"]}
+    return [TextNode(text=text, metadata={"row": row}, **hidden) for row, text in enumerate(CORPUS)]
 
 
 @pytest.fixture
