@@ -11,7 +11,7 @@ export HF_HUB_OFFLINE := 1
 # A shell's own settings must not bring another copy of the package, or other options of pytest.
 unexport PYTHONPATH PYTHONHOME PYTEST_ADDOPTS
 
-.PHONY: demo test test-bfloat16 services-test services-test-llama-index fuzz lint fix
+.PHONY: demo test test-bfloat16 services-test services-test-llama-index store-table fuzz lint fix
 
 demo: $(VENV)/demo-ready
 	$(PYTHON) examples/quickstart_langchain.py
@@ -31,12 +31,16 @@ test-bfloat16: $(VENV)/test-ready
 # Every store over a real server: PostgreSQL, Chroma and Milvus Lite are started on 127.0.0.1, each in a temporary
 # directory, and stopped again; Qdrant and LanceDB run in the tests' process.
 services-test: $(VENV)/services-ready
-	OMP_NUM_THREADS=1 $(PYTHON) -m pytest $(PARALLEL) -m services tests/services
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest $(PARALLEL) -m services --whole-stores tests/services
 
 # LlamaIndex's stores of Milvus and Postgres, over older clients than LangChain's need, which go before these.
 services-test-llama-index: $(VENV)/llama-index-ready
 	PYTHONPATH=$(CURDIR)/$(VENV)/llama-index OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m services \
-		tests/services/test_llama_index.py tests/services/test_llama_index_refit.py -k "Milvus or Postgres"
+		--whole-stores tests/services/test_llama_index*.py -k "Milvus or Postgres"
+
+# Writes the table of docs/stores.md from what the last runs of the two targets above showed.
+store-table:
+	$(PYTHON) tests/helpers/store_table.py
 
 # The property tests with new cases, again and again until SECONDS are over or one fails.
 SECONDS := 600

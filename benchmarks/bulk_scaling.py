@@ -10,6 +10,8 @@ cut at their first words, since the machine matters more than the model. Its mem
 With `--small-disk`, a directory on a small file system, shards are written there until it is full, then moved, and the
 run is continued.
 
+Memory: the private memory of a Ray worker (Linux) is read while it embeds the same texts, again with the small model.
+
 Rates: the built-in model with one and with two workers in turn, by the time spent embedding and writing; starting is
 left out.
 """
@@ -24,8 +26,10 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -245,21 +249,67 @@ def costs(made: Plan, encoder: ContextualEncoder, folder: Path) -> dict[str, flo
     }
 
 
-def survived(arguments: argparse.Namespace, folder: Path) -> Iterator[dict[str, Any]]:
-    """What one process does, and what becomes of the same plan under kills and on a full disk."""
+def private_mebibytes(process: int) -> float:
+    """Memory of a process that it shares with no other (Linux)."""
+    lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Private_")) / 1024
+
+
+def ray_worker_memory(made: Plan) -> dict[str, Any]:
+    """Private memory of the only worker of a run on Ray, in the second and in the last quarter of its shards."""
+    readings: list[tuple[float, float]] = []
+    ended = threading.Event()
+
+    def read() -> None:
+        while not ended.wait(0.1):
+            done = len(shards_of(made)) / len(made.shards)
+            with suppress(OSError):  # the worker is gone
+                workers = [
+                    one for one, command in children_of(os.getpid()).items() if command.startswith(WORKER_PROCESS)
+                ]
+                readings.extend((done, private_mebibytes(worker)) for worker in workers)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    try:
+        run_ray(made, 1, show_progress=False).raise_if_failed()
+    finally:
+        ended.set()
+        reader.join()
+    return {
+        "shards": len(made.shards),
+        "rows": made.rows,
+        "readings": len(readings),
+        "most_in_the_second_quarter": round(max(found for done, found in readings if 0.25 <= done < 0.5), 1),
+        "most_in_the_last_quarter": round(max(found for done, found in readings if done >= 0.75), 1),
+    }
+
+
+def small_plan(arguments: argparse.Namespace, folder: Path) -> tuple[Plan, float]:
+    """A plan of all texts, for the small model, and the seconds of processor time that it took."""
     texts = texts_of(arguments.data, arguments.rows)
     small = write_biencoder(folder / "small", tiny_bert(), build_tokenizer())
     encoder = ContextualEncoder.from_biencoder(small, device="cpu", dtype="float32")
     context = encoder.fit_context(texts, show_progress=False)
     begun = time.process_time()
     made = plan(texts, encoder, context, folder / "plan", arguments.rows // arguments.shards)
-    seconds = time.process_time() - begun
+    return made, time.process_time() - begun
+
+
+def survived(arguments: argparse.Namespace, folder: Path) -> Iterator[dict[str, Any]]:
+    """What one process does, and what becomes of the same plan under kills and on a full disk."""
+    made, seconds = small_plan(arguments, folder)
     yield {"words": WORDS, "microseconds_to_plan": round(1e6 * seconds / made.rows, 1)}
     one = twin(made, "one")
     yield {"one_process": in_a_process("--alone", one.directory)}
     yield {"killed": kill_until_done(made, arguments.kills) | difference(made, one)}
     if arguments.small_disk is not None:
         yield {"full_disk": fill_disk(made, arguments.small_disk) | difference(made, one)}
+
+
+def remembered(arguments: argparse.Namespace, folder: Path) -> Iterator[dict[str, Any]]:
+    """The memory of a worker on Ray."""
+    yield {"ray_worker": ray_worker_memory(small_plan(arguments, folder)[0])}
 
 
 def rated(arguments: argparse.Namespace, folder: Path) -> Iterator[dict[str, Any]]:
@@ -273,12 +323,15 @@ def rated(arguments: argparse.Namespace, folder: Path) -> Iterator[dict[str, Any
     yield {"costs": costs(made, encoder, folder)}
 
 
+PARTS = {"survived": survived, "remembered": remembered, "rated": rated}
+
+
 def main() -> None:
     """Measure, and write the result after every part of it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path)
     parser.add_argument("--output", type=Path)
-    parser.add_argument("--parts", nargs="+", choices=["survived", "rated"], default=["survived", "rated"])
+    parser.add_argument("--parts", nargs="+", choices=list(PARTS), default=list(PARTS))
     parser.add_argument("--rows", type=int, default=200_000)
     parser.add_argument("--shards", type=int, default=200)
     parser.add_argument("--kills", type=int, default=30)
@@ -296,7 +349,7 @@ def main() -> None:
     result["machine"] = f"{platform.machine()}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}"
     for part in arguments.parts:
         with tempfile.TemporaryDirectory() as folder:
-            for found in {"survived": survived, "rated": rated}[part](arguments, Path(folder)):
+            for found in PARTS[part](arguments, Path(folder)):
                 result |= found
                 arguments.output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(result, indent=1))

@@ -536,6 +536,10 @@ def bulk_sentences() -> Iterator[tuple[str, str]]:
         "bulk.md",
         f"{memory[0]:.0f} MiB after a quarter of its {alone['shards']} shards, {memory[1]:.0f} MiB after all",
     )
+    on_ray = result_of("bulk_memory")["ray_worker"]
+    most = [on_ray[f"most_in_the_{part}_quarter"] for part in ("second", "last")]
+    yield "bulk.md", f"{on_ray['rows']:,} of these texts in {on_ray['shards']} shards"
+    yield "bulk.md", f"{most[0]:.0f} MiB of its own in the second quarter of them, {most[1]:.0f} MiB in the last"
     yield "bulk.md", f"full after {full['complete_when_full']} shards"
     yield "bulk.md", f"kept {full['kept']} and embedded the other {full['embedded_afterwards']}"
     yield "bulk.md", f"{result['rates']['two_over_one']:.1f} times the rate of one"

@@ -6,6 +6,7 @@ itself. Whether a shard is done is a matter of its file, so nothing depends on w
 
 import logging
 import os
+import socket
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +24,7 @@ from cde_retrievers.validation.signatures import validated
 
 logger = logging.getLogger(__name__)
 
+_SECONDS_TO_ANSWER = 5.0
 _SECONDS_TO_PLACE = 60.0
 _NICENESS = "RAY_worker_niceness"  # 15 if not set: behind everything else on the machine
 
@@ -58,7 +60,8 @@ def run_ray(
         What was done, and which shards failed; see `RunReport.raise_if_failed`.
 
     Raises:
-        ConfigurationError: the cluster does not hold so many workers, which would wait for ever; or as `run_local`.
+        ConfigurationError: there is no cluster at `address`, or it does not hold so many workers, which would wait for
+            ever; or as `run_local`.
         MissingDependencyError: ray or pyarrow is not installed; names the extra.
         CDEError: as `run_local`.
     """
@@ -93,11 +96,23 @@ def _connected(ray: ModuleType, address: str | None) -> Iterator[None]:
 
 def _connect(ray: ModuleType, address: str) -> None:
     try:
+        _check_that_something_listens(address)
         ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
-    except ConnectionError as error:
+    except (OSError, OverflowError, RuntimeError, ValueError) as error:
         raise ConfigurationError(
-            f"there is no Ray cluster at {address!r} ({error}); start one with `ray start --head`, or leave address out"
+            f"there is no Ray cluster at {address!r} ({error}); start one with `ray start --head` and give its "
+            f"host:port, or 'auto' on its machine, or leave address out"
         ) from error
+
+
+def _check_that_something_listens(address: str) -> None:
+    """Raise OSError, OverflowError or ValueError unless it does; Ray itself would try for minutes."""
+    scheme, _, place = address.rpartition("://")
+    if address in ("auto", "local") or scheme not in ("", "ray"):
+        return
+    host, _, port = place.rpartition(":")
+    with socket.create_connection((host.strip("[]"), int(port)), _SECONDS_TO_ANSWER):
+        pass
 
 
 def _start(ray: ModuleType) -> None:

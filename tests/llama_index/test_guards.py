@@ -156,6 +156,35 @@ def test_a_store_that_cannot_be_reached_is_not_taken_for_an_empty_one(error, emb
     assert str(raised.value) == error
 
 
+OF_ANOTHER_WIDTH = [
+    "Collection expecting embedding with dimension of 999, got {width}",
+    "Invalid input, query dim({width}) doesn't match the column vector vector dim(999)",
+    "shapes (54,999) and ({width},) not aligned: 999 (dim 1) != {width} (dim 0)",
+    "mismatch in its core dimension 0, with gufunc signature (n?,k),(k,m?) (size 999 is different from {width})",
+    "(builtins.ValueError) expected 999 dimensions, not {width}\n[SQL: SELECT id, metadata_ FROM data_nodes]",
+]
+
+
+@pytest.mark.parametrize("error", OF_ANOTHER_WIDTH)
+def test_a_store_of_another_width_is_named(error, embed_model):
+    said = error.format(width=embed_model.embedder.width)
+    store = FailingStore(error=said)
+    index = VectorStoreIndex.from_vector_store(store, embed_model=embed_model)
+    retriever = ContextualRetriever(index=index, embed_model=embed_model)
+    for call in (lambda: check_index(store, embed_model), lambda: retriever.retrieve("red cat")):
+        with pytest.raises(ContextMismatchError, match="FailingStore does not hold vectors of") as raised:
+            call()
+        assert said.partition("\n")[0] in str(raised.value)
+        assert "SELECT" not in str(raised.value)
+
+
+@pytest.mark.parametrize("error", ["the dimensions of the disk are exhausted", "expected 999 dimensions, not 7"])
+def test_another_error_that_speaks_of_dimensions_is_raised_as_it_is(error, embed_model):
+    with pytest.raises(RuntimeError) as raised:
+        check_index(FailingStore(error=error), embed_model)
+    assert str(raised.value) == error
+
+
 def test_a_store_that_is_lost_between_two_questions_is_an_error(embed_model, make_nodes):
     store = FailingStore(error="[Errno 111] Connection refused", answers=1)
     store.add(embed_model(stamped(make_nodes(), embed_model)))

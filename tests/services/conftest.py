@@ -2,17 +2,22 @@
 
 import gc
 import shutil
+import socket
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from langchain_core.documents import Document
+from llama_index.core.schema import TextNode
 from served import KINDS, UnguardedEmbeddings
-from servers import ChromaServer, MilvusServer, PostgresServer
+from served_llama_index import KINDS as LLAMA_INDEX_KINDS
+from servers import HOST, ChromaServer, MilvusServer, PostgresServer
+from store_table import pytest_addoption, pytest_configure, shows  # noqa: F401 - hooks and a fixture
 from tiny import CORPUS
 
 from cde_retrievers.langchain import ContextualEmbeddings
+from cde_retrievers.llama_index import ContextualEmbedding
 
 OTHER = [f"{first} {second}" for first in ("map", "key", "list", "value") for second in ("file", "how", "do", "i")]
 
@@ -48,6 +53,13 @@ def milvus():
         yield server
 
 
+@pytest.fixture
+def silent_port():
+    """A port that takes connections, and never answers."""
+    with socket.create_server((HOST, 0)) as listening:
+        yield listening.getsockname()[1]
+
+
 @pytest.fixture(params=list(KINDS))
 def service(request, tmp_path):
     """Each store of LangChain, over its running server."""
@@ -56,6 +68,28 @@ def service(request, tmp_path):
     yield opened
     opened.close()
     gc.collect()  # clients that do not close their sockets warn now, under the filters of the test
+
+
+@pytest.fixture(params=list(LLAMA_INDEX_KINDS))
+def llama_service(request, tmp_path):
+    """Each store of LlamaIndex, over its running server."""
+    kind = LLAMA_INDEX_KINDS[request.param]
+    opened = kind(kind.server and request.getfixturevalue(kind.server), tmp_path)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def nodes():
+    """54 nodes with the row they stand in."""
+    hidden = {"excluded_embed_metadata_keys": ["row"]}
+    return [TextNode(text=text, metadata={"row": row}, **hidden) for row, text in enumerate(CORPUS)]
+
+
+@pytest.fixture
+def make_embedding(encoder):
+    """Makes `ContextualEmbedding` over the one encoder, fitted on texts."""
+    return lambda texts=CORPUS: ContextualEmbedding(encoder=encoder).fit(texts)
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -97,6 +98,42 @@ def test_more_workers_than_the_cluster_holds_are_refused(cluster, made):
 def test_an_address_besides_a_connection_is_refused(cluster, made):
     with pytest.raises(ConfigurationError, match="connected to a Ray cluster already"):
         run_ray(made, address="auto")
+
+
+NICENESS = """
+import os
+import ray
+from cde_retrievers.bulk.ray_runner import _connected
+
+class Actor:
+    def niceness(self):
+        return os.getpriority(os.PRIO_PROCESS, 0)
+
+with _connected(ray, None):
+    print(ray.get(ray.remote(Actor).remote().niceness.remote()))
+"""
+
+
+@pytest.mark.parametrize(("asked", "added"), [(None, 0), ("3", 3)])
+def test_actors_of_a_cluster_that_is_started_are_as_nice_as_the_program_unless_ray_is_told(asked, added):
+    environment = {name: value for name, value in os.environ.items() if name != "RAY_worker_niceness"}
+    told = {} if asked is None else {"RAY_worker_niceness": asked}
+    command = [sys.executable, "-c", NICENESS]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment | told)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout.split()[-1]) == min(19, os.getpriority(os.PRIO_PROCESS, 0) + added)
+
+
+def test_the_command_says_at_once_that_there_is_no_cluster_at_an_address(made):
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{bound.getsockname()[1]}"
+        command = [sys.executable, "-m", "cde_retrievers.cli", "bulk", "run", str(made.directory)]
+        options = ["--runner", "ray", "--address", address]
+        done = subprocess.run([*command, *options], capture_output=True, text=True, timeout=120)
+    assert done.returncode != 0
+    assert f"there is no Ray cluster at '{address}'" in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
 
 
 def test_the_command_takes_the_address_of_a_cluster(cluster, made):

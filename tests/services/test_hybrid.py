@@ -100,7 +100,7 @@ def test_vectors_alone_find_no_more_than_two(guarded):
     assert len(found(ContextualRetriever(embeddings=embeddings, vectorstore=store, k=2), WORDS)) <= 2
 
 
-def test_words_that_the_model_does_not_know_are_found(hybrid, guarded, other, tmp_path):
+def test_words_that_the_model_does_not_know_are_found(hybrid, guarded, other, tmp_path, shows):
     (service, opened), embeddings = hybrid, guarded(TEXTS)
     name = service.name()
     store = opened(service, embeddings, name)
@@ -116,6 +116,7 @@ def test_words_that_the_model_does_not_know_are_found(hybrid, guarded, other, tm
     assert check_index(again, foreign).verdict == "another context"
     with pytest.raises(ContextMismatchError, match="index was built under context"):
         ContextualRetriever(embeddings=foreign, vectorstore=again)
+    shows(service, "hybrid by itself", service.hybrid)
 
 
 def test_a_refit_keeps_the_words_of_postgres(postgres, tmp_path, guarded):

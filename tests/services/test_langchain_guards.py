@@ -27,7 +27,7 @@ def built(service, documents, embeddings, name, **options):
     )
 
 
-def test_a_store_finds_what_exact_search_finds(service, documents, guarded):
+def test_a_store_finds_what_exact_search_finds(service, documents, guarded, shows):
     embeddings = guarded()
     retriever = built(service, documents, embeddings, service.name())
     rows = np.asarray(embeddings.embed_documents([document.page_content for document in documents]))
@@ -35,6 +35,7 @@ def test_a_store_finds_what_exact_search_finds(service, documents, guarded):
         cosines = rows @ np.asarray(embeddings.embed_query(query))
         found = [cosines[int(hit.metadata["row"])] for hit in retriever.invoke(query, k=10)]
         np.testing.assert_allclose(found, np.sort(cosines)[::-1][:10], atol=1e-5)
+    shows(service, "tested on", "in process" if service.running is None else service.running.title)
 
 
 def test_relevance_is_that_of_the_cosine(service, documents, guarded):
@@ -57,7 +58,7 @@ def test_unguarded_a_collection_reloaded_with_another_context_finds_the_wrong_do
     assert hit_rate(service.open(unguarded(other), name)) < 0.3
 
 
-def test_a_collection_of_another_context_is_refused(service, documents, guarded, other, hit_rate):
+def test_a_collection_of_another_context_is_refused(service, documents, guarded, other, hit_rate, shows):
     name, embeddings, foreign = service.name(), guarded(), guarded(other)
     retriever = built(service, documents, embeddings, name)
     assert hit_rate(retriever.vectorstore) == 1
@@ -75,6 +76,7 @@ def test_a_collection_of_another_context_is_refused(service, documents, guarded,
     write_context(again.vectorstore, embeddings, replace=True)
     assert check_index(service.open(embeddings, name), embeddings).verdict == "same context"
     assert len(again.invoke("red cat", k=99)) == len(documents) + 1
+    shows(service, "the context is in", service.carried)
 
 
 def test_a_collection_with_documents_of_an_unknown_context_is_not_claimed(service, documents, guarded, unguarded):
@@ -88,13 +90,13 @@ def test_a_collection_with_documents_of_an_unknown_context_is_not_claimed(servic
     assert check_index(service.open(embeddings, name), embeddings).verdict == "same context"
 
 
-def test_a_filter_keeps_to_the_context_and_to_what_else_is_asked(service, documents, guarded, other):
+def test_a_filter_keeps_to_the_context_and_to_what_else_is_asked(service, documents, guarded, other, shows):
     embeddings, foreign = guarded(), guarded(other)
     store = service.open(embeddings, service.name())
     if service.filter_key is None:
         with pytest.raises(ConfigurationError, match="does not filter"):
             context_filter(embeddings, store)
-        return
+        return shows(service, "filter", "none")
     ids = [service.name()[1:] for _ in documents]
     store.add_documents(stamped(documents, embeddings), ids=ids)
     ours, theirs = ({service.filter_key: context_filter(each, store), "k": 99} for each in (embeddings, foreign))
@@ -105,6 +107,7 @@ def test_a_filter_keeps_to_the_context_and_to_what_else_is_asked(service, docume
     assert {hit.metadata["row"] for hit in found} == {51, 52, 53}
     with pytest.raises(ConfigurationError, match="a filter for"):
         context_filter(embeddings, store, also=7)
+    shows(service, "filter", f"`{service.filter_key}=`")
 
 
 def test_documents_of_the_same_ids_are_replaced(service, documents, guarded):
@@ -114,7 +117,7 @@ def test_documents_of_the_same_ids_are_replaced(service, documents, guarded):
     assert rows == [0, 1, 3, 4, 5]
 
 
-def test_a_collection_of_another_width_is_an_error_and_nothing_is_lost(service, documents, guarded, unguarded):
+def test_a_collection_of_another_width_is_an_error_and_nothing_is_lost(service, documents, guarded, unguarded, shows):
     narrow, name, silent = ContextualEmbeddings(encoder=BagOfWords(8)).fit(CORPUS), service.name(), service.name()
     embeddings = guarded()
     built(service, documents, embeddings, name)
@@ -127,3 +130,4 @@ def test_a_collection_of_another_width_is_an_error_and_nothing_is_lost(service, 
             use(ContextualRetriever(embeddings=narrow, vectorstore=service.open(narrow, silent)))
     for each, held in ((name, len(documents)), (silent, 3)):
         assert len(service.open(embeddings, each).similarity_search("red cat", k=99)) == held
+    shows(service, "vectors of another width", "an error")

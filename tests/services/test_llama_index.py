@@ -1,23 +1,21 @@
 """LlamaIndex's stores over real servers: they find what exact search finds, and say under which context."""
 
-import time
 from contextlib import suppress
 
 import numpy as np
 import pytest
-from llama_index.core import StorageContext, VectorStoreIndex
+from llama_index.core import VectorStoreIndex
 from llama_index.core.ingestion import DocstoreStrategy, IngestionPipeline
 from llama_index.core.schema import Document, TextNode
 from llama_index.core.storage.docstore import SimpleDocumentStore
-from servers import HOST, OVER_LLAMA_INDEX, PASSWORD, SELDOM_PINGED
+from served_llama_index import KINDS, Milvus, built
+from servers import OVER_LLAMA_INDEX
 from tiny import CORPUS, QUERIES
 
 from cde_retrievers.errors import ContextMismatchError
 from cde_retrievers.llama_index import (
     ContextFitter,
-    ContextualEmbedding,
     ContextualRetriever,
-    ContextualSparseEmbedding,
     check_index,
     context_filter,
     docstore_namespace,
@@ -27,84 +25,12 @@ from cde_retrievers.llama_index import (
 pytestmark = OVER_LLAMA_INDEX
 
 
-def chroma_store(request, tmp_path):
-    module = pytest.importorskip("llama_index.vector_stores.chroma")
-    server = request.getfixturevalue("chroma")
-    client = pytest.importorskip("chromadb").HttpClient(host=HOST, port=server.port)
-    name = f"li{abs(hash(tmp_path))}"
-    made = client.create_collection(name, metadata={"hnsw:space": "cosine"})
-    return module.ChromaVectorStore(chroma_collection=made)
-
-
-def lancedb_store(request, tmp_path):
-    module = pytest.importorskip("llama_index.vector_stores.lancedb")
-    return module.LanceDBVectorStore(uri=str(tmp_path / "lancedb"))
-
-
-def qdrant_store(request, tmp_path):
-    module = pytest.importorskip("llama_index.vector_stores.qdrant")
-    client = pytest.importorskip("qdrant_client").QdrantClient(path=str(tmp_path / "qdrant"))
-    request.addfinalizer(client.close)
-    return module.QdrantVectorStore(client=client, collection_name="nodes")
-
-
-def hybrid_qdrant_store(request, tmp_path, embedding):
-    module, sparse = pytest.importorskip("llama_index.vector_stores.qdrant"), ContextualSparseEmbedding(embedding)
-    client = pytest.importorskip("qdrant_client").QdrantClient(path=str(tmp_path / "qdrant"))
-    request.addfinalizer(client.close)
-    own = {"sparse_doc_fn": sparse.encode_documents, "sparse_query_fn": sparse.encode_queries}
-    return module.QdrantVectorStore(client=client, collection_name="nodes", enable_hybrid=True, **own)
-
-
-def milvus_store(request, tmp_path):
-    module = pytest.importorskip("llama_index.vector_stores.milvus")
-    address = f"http://{HOST}:{request.getfixturevalue('milvus').port}"
-    options = {"dim": 32, "overwrite": False, "similarity_metric": "COSINE", "consistency_level": "Strong"}
-    options["grpc_options"] = SELDOM_PINGED
-    return module.MilvusVectorStore(uri=address, collection_name=f"li{abs(hash(tmp_path))}", **options)
-
-
-def postgres_store(request, tmp_path, **options):
-    module = pytest.importorskip("llama_index.vector_stores.postgres")
-    server = request.getfixturevalue("postgres")
-    place = {"host": HOST, "port": str(server.port), "database": "postgres", "user": "postgres", "password": PASSWORD}
-    return module.PGVectorStore.from_params(**place, table_name=f"li{abs(hash(tmp_path))}", embed_dim=32, **options)
-
-
-STORES = {
-    "Chroma": chroma_store,
-    "LanceDB": lancedb_store,
-    "Milvus": milvus_store,
-    "Postgres": postgres_store,
-    "Qdrant": qdrant_store,
-}
-
-
-@pytest.fixture(params=list(STORES))
-def store(request, tmp_path):
-    return STORES[request.param](request, tmp_path)
-
-
 @pytest.fixture
-def make_embedding(encoder):
-    return lambda texts=CORPUS: ContextualEmbedding(encoder=encoder).fit(texts)
+def store(llama_service):
+    return llama_service.open(llama_service.name())
 
 
-@pytest.fixture
-def nodes():
-    return [TextNode(text=text, metadata={"row": row}) for row, text in enumerate(CORPUS)]
-
-
-def built(store, nodes, embedding):
-    storage = StorageContext.from_defaults(vector_store=store)
-    return VectorStoreIndex(stamped(nodes, embedding), storage_context=storage, embed_model=embedding)
-
-
-def texts_of(hits):
-    return [hit.node.get_content() for hit in hits]
-
-
-def test_a_store_finds_what_exact_search_finds(store, nodes, make_embedding):
+def test_a_store_finds_what_exact_search_finds(llama_service, store, nodes, make_embedding, shows):
     embedding = make_embedding()
     stamped_nodes = stamped(nodes, embedding)
     index = built(store, nodes, embedding)
@@ -114,13 +40,14 @@ def test_a_store_finds_what_exact_search_finds(store, nodes, make_embedding):
         hits = index.as_retriever(similarity_top_k=10).retrieve(query)
         found = [cosines[int(hit.node.metadata["row"])] for hit in hits]
         np.testing.assert_allclose(found, np.sort(cosines)[::-1][:10], atol=1e-5)
+    shows(llama_service, "tested on", "in process" if llama_service.running is None else llama_service.running.title)
 
 
 def test_an_empty_store_states_no_context(store, make_embedding):
     assert check_index(store, make_embedding()).verdict == "index carries no context"
 
 
-def test_a_store_of_another_context_is_named_and_refused(store, nodes, make_embedding, other):
+def test_a_store_of_another_context_is_named_and_refused(llama_service, store, nodes, make_embedding, other, shows):
     embedding, foreign = make_embedding(), make_embedding(other)
     built(store, nodes, embedding)
     assert check_index(store, embedding).verdict == "same context"
@@ -128,15 +55,17 @@ def test_a_store_of_another_context_is_named_and_refused(store, nodes, make_embe
     index = VectorStoreIndex.from_vector_store(store, embed_model=foreign)
     with pytest.raises(ContextMismatchError, match="context"):
         ContextualRetriever(index=index, embed_model=foreign).retrieve("red cat")
+    shows(llama_service, "the context is in", "its nodes")
 
 
-def test_a_filter_keeps_to_the_context(store, nodes, make_embedding, other):
+def test_a_filter_keeps_to_the_context(llama_service, store, nodes, make_embedding, other, shows):
     embedding, foreign = make_embedding(), make_embedding(other)
     index = built(store, nodes, embedding)
     found = index.as_retriever(similarity_top_k=99, filters=context_filter(embedding)).retrieve("red cat")
     assert len(found) == len(nodes)
     with suppress(Warning):  # which LanceDB's store raises where nothing is found
         assert index.as_retriever(similarity_top_k=99, filters=context_filter(foreign)).retrieve("red cat") == []
+    shows(llama_service, "filter", "`filters=`")
 
 
 def test_one_foreign_node_among_301_is_found(store, make_embedding, other):
@@ -165,19 +94,13 @@ async def test_a_retriever_returns_nothing_where_nothing_is_found(store, nodes, 
         await store.close()
 
 
-HYBRID = {
-    "Postgres": lambda request, tmp_path, embedding: postgres_store(request, tmp_path, hybrid_search=True),
-    "Qdrant": hybrid_qdrant_store,
-}
-
-
-@pytest.mark.parametrize("kind", HYBRID)
-def test_hybrid_search_finds_words_that_the_model_does_not_know(request, tmp_path, make_embedding, other, kind):
+@pytest.mark.parametrize("llama_service", [name for name, kind in KINDS.items() if kind.hybrid], indirect=True)
+def test_hybrid_search_finds_words_that_the_model_does_not_know(llama_service, make_embedding, other, shows):
     words = {5: "E0308", 14: "E0277", 23: "E0382", 32: "E0499", 41: "E0502", 50: "E0599"}
     texts = [f"{text} {words.get(row, '')}".strip() for row, text in enumerate(CORPUS)]
     nodes = [TextNode(text=text, metadata={"row": row}) for row, text in enumerate(texts)]
     embedding = make_embedding(texts)
-    store = HYBRID[kind](request, tmp_path, embedding)
+    store = llama_service.open_hybrid(llama_service.name(), embedding)
     index = built(store, nodes, embedding)
 
     def found(mode):
@@ -193,25 +116,15 @@ def test_hybrid_search_finds_words_that_the_model_does_not_know(request, tmp_pat
     )
     with pytest.raises(ContextMismatchError, match="embedded under"):
         retriever.retrieve("E0308")
+    shows(llama_service, "hybrid by itself", llama_service.hybrid)
 
 
-def connected_again(connect):
-    """A new client: gRPC waits before it tries an address again that refused it, for the whole process."""
-    for _ in range(60):
-        try:
-            return connect()
-        except Exception as error:
-            if "Fail connecting" not in str(error):
-                raise
-            time.sleep(1)
-    raise TimeoutError("the server was not reached within a minute")
-
-
-@pytest.mark.parametrize("kind", ["Chroma", "Milvus", "Postgres"])
+@pytest.mark.parametrize("llama_service", [name for name, kind in KINDS.items() if kind.server], indirect=True)
 def test_a_server_that_restarts_in_the_middle_of_a_pipeline_loses_and_doubles_nothing(
-    request, tmp_path, make_embedding, monkeypatch, kind
+    llama_service, make_embedding, monkeypatch, shows
 ):
-    store, embedding, server = STORES[kind](request, tmp_path), make_embedding(), request.getfixturevalue(kind.lower())
+    name, embedding, server = llama_service.name(), make_embedding(), llama_service.running
+    store = llama_service.open(name)
     sources = [Document(text=text, id_=f"{row}.md", metadata={"row": row}) for row, text in enumerate(CORPUS)]
     pipeline = IngestionPipeline(
         transformations=[ContextFitter(embed_model=embedding), embedding],
@@ -233,11 +146,11 @@ def test_a_server_that_restarts_in_the_middle_of_a_pipeline_loses_and_doubles_no
                 pipeline.run(documents=sources)
         finally:
             server.start()
-    if kind == "Milvus":
-        pipeline.vector_store = store = connected_again(lambda: milvus_store(request, tmp_path))
-        store.client.load_collection(store.collection_name)  # Milvus Lite forgets that it was
+    if isinstance(llama_service, Milvus):
+        pipeline.vector_store = store = llama_service.reopened(name)
     assert len(pipeline.run(documents=sources)) == len(sources) - 20
     index = VectorStoreIndex.from_vector_store(store, embed_model=embedding)
     found = ContextualRetriever(index=index, embed_model=embedding, similarity_top_k=200).retrieve("red cat")
     assert sorted(hit.node.metadata["row"] for hit in found) == list(range(len(sources)))
     assert pipeline.run(documents=sources) == []
+    shows(llama_service, "a server that is", "restarted midway")

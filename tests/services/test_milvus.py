@@ -73,7 +73,7 @@ def test_metadata_in_one_field_are_filtered_there(service, documents, guarded, o
 
 
 @pytest.mark.parametrize("options", [{}, {"metadata_field": "about"}, {"enable_dynamic_field": True}])
-def test_an_alias_moves_to_the_refitted_collection(service, documents, guarded, tmp_path, options):
+def test_an_alias_moves_to_the_refitted_collection(service, documents, guarded, tmp_path, options, shows):
     embeddings, name = guarded(["red cat", "blue dog"]), service.name()
     named = {**service.options(name), "collection_name": f"first_{name}"}
     first = service.store_class()(embeddings, **named, **options)
@@ -92,6 +92,7 @@ def test_an_alias_moves_to_the_refitted_collection(service, documents, guarded, 
     assert sorted(hit.metadata["row"] for hit in found) == list(range(len(documents)))
     done.drop_old()
     assert not store.client.has_collection(f"first_{name}")
+    shows(service, "refit", "the alias")
 
 
 @pytest.mark.filterwarnings("ignore:No ids provided:UserWarning")

@@ -60,7 +60,7 @@ def assert_embedded_under(done, documents):
 
 
 @pytest.mark.parametrize("service", REFITTED, indirect=True)
-def test_a_served_store_moves_to_a_new_context_twice(service, documents, embeddings, tmp_path):
+def test_a_served_store_moves_to_a_new_context_twice(service, documents, embeddings, tmp_path, shows):
     name = service.name()
     reader = built(service, documents, embeddings, name)
     done = refit_store(service.open(embeddings, name), embeddings, tmp_path / "first", NEW, batch_size=20)
@@ -82,10 +82,11 @@ def test_a_served_store_moves_to_a_new_context_twice(service, documents, embeddi
     assert rows_of(second.store) == [*range(len(documents)), 60, 61, *range(100, 109)]
     assert len(rows_of(service.open(again, second.old_collection))) == second.documents - 1
     assert read_context(service.open(again, second.old_collection)) == again.context_fingerprint
+    shows(service, "refit", service.refit)
 
 
 @pytest.mark.parametrize("service", [name for name, kind in KINDS.items() if not kind.refit], indirect=True)
-def test_a_store_that_cannot_be_refitted_says_why(service, documents, embeddings, tmp_path):
+def test_a_store_that_cannot_be_refitted_says_why(service, documents, embeddings, tmp_path, shows):
     name = service.name()
     built(service, documents, embeddings, name)
     store = service.open(embeddings, name)
@@ -94,6 +95,7 @@ def test_a_store_that_cannot_be_refitted_says_why(service, documents, embeddings
     assert not (tmp_path / "new").exists()
     assert rows_of(store) == list(range(len(documents)))
     assert check_index(store, embeddings).verdict == "same context"
+    shows(service, "refit", "none")
 
 
 @pytest.mark.parametrize("service", REFITTED, indirect=True)

@@ -1,6 +1,5 @@
 """Servers that refuse, are slow or silent, or do not know us: calls are errors that say so, and nothing is lost."""
 
-import socket
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
@@ -8,24 +7,14 @@ import grpc
 import pytest
 from langchain_core.documents import Document
 from refitted import rows_of
-from relay import Relay
+from relay import DENIAL, Behind, Relay, assert_every_call_raises
 from served import KINDS
-from servers import HOST, OVER_SERVERS, SELDOM_PINGED, PostgresServer
+from servers import HOST, OVER_SERVERS, SELDOM_PINGED
 
 from cde_retrievers.langchain import ContextualRetriever, check_index, refit_store
 
 pytestmark = OVER_SERVERS
-DENIAL = b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 20\r\nConnection: close\r\n\r\nInvalid access token"
 NEW = [Document("a kettle", metadata={"row": 60})]
-
-
-class Behind:
-    """A server as it is behind a relay."""
-
-    address = PostgresServer.address
-
-    def __init__(self, relay):
-        self.port = relay.port
 
 
 @pytest.fixture(params=[name for name, kind in KINDS.items() if kind.server])
@@ -43,13 +32,6 @@ def relayed(request, tmp_path, documents, guarded):
     direct.close()
 
 
-def assert_every_call_raises(calls, message):
-    for call in calls:
-        with pytest.raises(Exception, match=message) as raised:
-            call()
-        assert not isinstance(raised.value, AssertionError | AttributeError | KeyError | TypeError)
-
-
 def calls_to(service, store, embeddings, path):
     retriever = ContextualRetriever(embeddings=embeddings, vectorstore=store)
     refit = [lambda: refit_store(store, embeddings, path, NEW)] if service.refit else []
@@ -62,7 +44,7 @@ def calls_to(service, store, embeddings, path):
     ]
 
 
-def test_a_server_that_hangs_up_is_an_error_and_nothing_is_lost(relayed, documents, tmp_path):
+def test_a_server_that_hangs_up_is_an_error_and_nothing_is_lost(relayed, documents, tmp_path, shows):
     relay, service, embeddings, name = relayed
     store = service.open(embeddings, name)
     calls = calls_to(service, store, embeddings, tmp_path / "new")
@@ -71,9 +53,10 @@ def test_a_server_that_hangs_up_is_an_error_and_nothing_is_lost(relayed, documen
     assert not (tmp_path / "new").exists()
     relay.refuses = False
     assert rows_of(service.reopened(embeddings, name)) == list(range(len(documents)))
+    shows(service, "a server that is", "hanging up")
 
 
-def test_a_slow_server_gives_what_a_quick_one_gives(relayed, documents, tmp_path):
+def test_a_slow_server_gives_what_a_quick_one_gives(relayed, documents, tmp_path, shows):
     relay, service, embeddings, name = relayed
     relay.delay = 0.02
     store = service.open(embeddings, name)
@@ -82,6 +65,7 @@ def test_a_slow_server_gives_what_a_quick_one_gives(relayed, documents, tmp_path
     if service.refit:
         done = refit_store(store, embeddings, tmp_path / "new", NEW)
         assert rows_of(done.store) == [*range(len(documents)), 60]
+    shows(service, "a server that is", "slow")
 
 
 @pytest.mark.parametrize("relayed", ["Chroma"], indirect=True)
@@ -137,13 +121,6 @@ def test_a_wrong_token_of_milvus_is_an_error(guarded):
     server.stop(None)
 
 
-@pytest.fixture
-def silent_port():
-    """A port that takes connections, and never answers."""
-    with socket.create_server((HOST, 0)) as listening:
-        yield listening.getsockname()[1]
-
-
 def never_answering_postgres(kind, port, tmp_path, embeddings):
     address = f"postgresql+psycopg://postgres:any@{HOST}:{port}/postgres?connect_timeout=2"
     return kind(SimpleNamespace(address=lambda: address), tmp_path).open(embeddings, "manual")
@@ -174,10 +151,11 @@ NEVER_ANSWERING = [
 
 @pytest.mark.parametrize(("name", "connect", "said"), NEVER_ANSWERING, ids=[row[0] for row in NEVER_ANSWERING])
 def test_a_server_that_never_answers_is_an_error_once_the_clients_limit_is_over(
-    silent_port, tmp_path, guarded, name, connect, said
+    silent_port, tmp_path, guarded, name, connect, said, shows
 ):
     with pytest.raises(Exception, match=said):
         connect(KINDS[name], silent_port, tmp_path, guarded())
+    shows(KINDS[name], "a server that is", "silent")
 
 
 def limited_milvus(service, embeddings, name):
@@ -202,7 +180,7 @@ def limited_postgres(service, embeddings, name):
     ids=["Milvus", "PGVectorStore"],
 )
 def test_a_server_that_falls_silent_is_an_error_once_the_clients_limit_is_over(
-    relayed, documents, tmp_path, limited, said
+    relayed, documents, tmp_path, limited, said, shows
 ):
     relay, service, embeddings, name = relayed
     store = limited(service, embeddings, name)
@@ -213,3 +191,4 @@ def test_a_server_that_falls_silent_is_an_error_once_the_clients_limit_is_over(
     assert_every_call_raises(calls, said)
     relay.is_silent = False
     assert rows_of(service.reopened(embeddings, name)) == list(range(len(documents)))
+    shows(service, "a server that is", "falling silent")
