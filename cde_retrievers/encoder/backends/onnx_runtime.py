@@ -37,6 +37,8 @@ class OnnxRuntime(Runtime):
         onnxruntime = import_module("onnxruntime")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
+        # A thread that waits would otherwise keep a core busy, which torch's threads need for what comes between.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         session = onnxruntime.InferenceSession(folder / _FILE, options, providers=["CPUExecutionProvider"])
 
         def run(input_ids: Integers, attention_mask: Integers) -> Embeddings:
