@@ -2,8 +2,8 @@
 
 Documents are real texts, each the halves of two; their vectors are drawn at random, since only their number matters to
 exact search. Questions are real and come one at a time. All ways are timed in alternation, question by question, on
-the same weights, in torch and float32 unless a backend is named, with one thread. Times are the processor
-time of this process, so that other work on the machine does not count, and wall time beside it.
+the same weights, in torch and float32 unless a backend is named, with one thread; bfloat16 where the processor has it.
+Times are the processor time of this process, so that other work on the machine does not count, and wall time beside it.
 
 python benchmarks/query_latency.py --data <folder of BEIR sets> --output <file>
 python benchmarks/query_latency.py --table <file>
@@ -25,13 +25,17 @@ from beir import load_documents, load_set
 from hybrid_speed import QUESTIONS, SETS, K, documents, unit_rows
 from number_format import machine
 from sentence_transformers import SentenceTransformer
+from speed import has_native_bf16
 
 from cde_retrievers import ContextualEncoder
 from cde_retrievers.index import ContextualIndex, Document
 from cde_retrievers.model.pretrained import minilm_folder
 
 DOCUMENTS, QUERIES, WARM_UP = 10_000, 300, 20
-BACKENDS = ("onnx-float32", "onnx-int8", "openvino-float32", "openvino-int8")
+BACKENDS = (
+    *("torch-bfloat16", "onnx-float32", "onnx-int8"),
+    *("openvino-float32", "openvino-bfloat16", "openvino-int8"),
+)
 PEER = "sentence-transformers + faiss"
 
 
@@ -43,7 +47,8 @@ def ways(texts: list[str], folder: str) -> dict[str, Callable[[str], Any]]:
     batch = list(documents(texts, DOCUMENTS))
     vectors = unit_rows(np.random.default_rng(0), len(batch), encoder.width)
     index.add_embedded(batch, vectors, context.fingerprint)
-    others = {name: searcher(index, batch, vectors, *name.split("-"), folder=folder) for name in BACKENDS}
+    names = [name for name in BACKENDS if has_native_bf16() or not name.endswith("bfloat16")]
+    others = {name: searcher(index, batch, vectors, *name.split("-"), folder=folder) for name in names}
     peer = SentenceTransformer(str(minilm_folder()), device="cpu")
     flat = faiss.IndexFlatIP(vectors.shape[1])
     flat.add(vectors)

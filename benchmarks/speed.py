@@ -5,13 +5,14 @@
     python benchmarks/speed.py --table benchmarks/results/speed.json
 
 All rows embed all-MiniLM-L6-v2's texts on a CPU, and every row but the plain ones under a context. They run in turn,
-after one run that is not counted, and a share is that of the medians. With one thread it is of processor time, which
-other work on the machine disturbs little; with more it is of the clock's, since idle threads may spin. Memory is the
-most that a process (Linux) held while it loaded a model and embedded texts of about 64 tokens in one thread, over what
-it held with this script imported. Rows in bfloat16 are left out, and named, where the processor lacks it.
+each in a process of its own, after one run that is not counted, and a share is that of the medians. With one thread it
+is of processor time, which other work on the machine disturbs little; with more it is of the clock's, since idle
+threads may spin. Memory is the most that a process (Linux) held while it loaded a model and embedded texts of about 64
+tokens in one thread, over what it held with this script imported. Rows in bfloat16 are left out, and named, where the
+processor lacks it.
 
-The peer is sentence-transformers as it comes: torch, float32, batches of 32. Its ONNX and OpenVINO backends need
-packages that ask for another transformers than the one that this library is pinned to.
+The peer is sentence-transformers as it comes: torch, float32, batches of 32. Its ONNX and OpenVINO backends run in an
+environment of their own, which `speed_peers.py` describes, if --peers names its interpreter; without memory.
 """
 
 import argparse
@@ -21,6 +22,7 @@ import platform
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
@@ -51,6 +53,11 @@ ROWS = {
     "openvino-float32": "ours, OpenVINO float32",
     "openvino-bfloat16": "ours, OpenVINO bfloat16",
     "openvino-int8": "ours, OpenVINO int8",
+    "peer:onnx-float32": "sentence-transformers, ONNX Runtime float32",
+    "peer:onnx-int8": "sentence-transformers, ONNX Runtime int8",
+    "peer:openvino-float32": "sentence-transformers, OpenVINO float32",
+    "peer:openvino-bfloat16": "sentence-transformers, OpenVINO bfloat16",
+    "peer:openvino-int8": "sentence-transformers, OpenVINO int8",
 }
 LENGTHS = ("16", "64", "128", "256", "mixed", "query")
 # Capability names as torch reports them: x86 with native bf16 products, Arm with the bf16 extension.
@@ -58,8 +65,31 @@ NATIVE_BF16 = ("avx512_bf16", "amx_bf16", "bf16")
 SIZE, BATCH, RUNS, THREADS = 2_048, 32, 3, (1, 2)
 # Padded tokens of one text of the mixed ones, and of one query with all that it costs beside them.
 MIXED, QUERY = 64, 128
+CALIBRATION = 300  # texts that int8 is calibrated on, as in the library
+PEERS = "peer:"
 BACKENDS = ("torch", *RUNTIMES)
-Subject = Callable[[Sequence[str]], object]
+Embed = Callable[[Sequence[str]], object]
+
+
+class Subject:
+    """A row of the table, in a process of its own, so that no row works in the memory that another has left."""
+
+    def __init__(self, command: Sequence[str | Path]) -> None:
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.packages: dict[str, str] | None = self._read()  # None: the processor has no such arithmetic
+
+    def _read(self) -> Any:
+        assert self._process.stdout is not None
+        return json.loads(self._process.stdout.readline())
+
+    def seconds(self, texts: Sequence[str], one_by_one: bool, threads: int) -> float:
+        """What the texts take: of the processor in one thread, of the clock in more."""
+        calibration = list(generic_texts()[:CALIBRATION])
+        request = {"texts": list(texts), "one_by_one": one_by_one, "threads": threads, "calibration": calibration}
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(request) + "\n")
+        self._process.stdin.flush()
+        return float(self._read()["processor" if threads == 1 else "clock"])
 
 
 def texts_of(length: str, encoder: ContextualEncoder, size: int) -> list[str]:
@@ -80,7 +110,7 @@ def texts_of(length: str, encoder: ContextualEncoder, size: int) -> list[str]:
     return texts
 
 
-def ours(name: str) -> Subject | None:
+def ours(name: str) -> Embed | None:
     """The built-in model as that row says; None where the processor has no such arithmetic."""
     if name == "plain":
         encoder = ContextualEncoder.from_pretrained("minilm", device="cpu", dtype="float32")
@@ -102,13 +132,13 @@ def has_native_bf16() -> bool:
     return any(capabilities.get(flag) for flag in NATIVE_BF16)
 
 
-def peer() -> Subject:
+def peer() -> Embed:
     """sentence-transformers as it comes, in float32 on the CPU."""
     model = SentenceTransformer(str(minilm_folder()), device="cpu")
     return lambda texts: model.encode(list(texts), batch_size=BATCH, show_progress_bar=False)
 
 
-def peer_bf16() -> Subject | None:
+def peer_bf16() -> Embed | None:
     """The same in bfloat16; None where the processor has no such arithmetic."""
     if not has_native_bf16():
         return None
@@ -116,7 +146,7 @@ def peer_bf16() -> Subject | None:
     return lambda texts: model.encode(list(texts), batch_size=BATCH, show_progress_bar=False)
 
 
-def transformers() -> Subject:
+def transformers() -> Embed:
     """The loop that model cards show."""
     folder = minilm_folder()
     tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
@@ -136,31 +166,51 @@ def transformers() -> Subject:
     return embed
 
 
-def subject_of(name: str) -> Subject | None:
-    """A row of the table; None where the processor has no such arithmetic."""
-    others: dict[str, Callable[[], Subject | None]] = {PEER: peer, PEER_BF16: peer_bf16, "transformers": transformers}
+def way_of(name: str) -> Embed | None:
+    """A row of the table in this process; None where the processor has no such arithmetic."""
+    others: dict[str, Callable[[], Embed | None]] = {PEER: peer, PEER_BF16: peer_bf16, "transformers": transformers}
     return others[name]() if name in others else ours(name)
 
 
-def subjects_of(names: Sequence[str]) -> dict[str, Subject]:
-    """The peer and these rows, without those that this processor cannot compute."""
-    loaded = {name: subject_of(name) for name in dict.fromkeys((PEER, *names))}
-    return {name: subject for name, subject in loaded.items() if subject is not None}
+def subjects_of(names: Sequence[str], peers: Path | None, exports: str) -> dict[str, Subject]:
+    """The peer and these rows, without those that this processor cannot compute, or that have no environment."""
+    script = Path(__file__)
+    found: dict[str, Subject] = {}
+    for name in dict.fromkeys((PEER, *names)):
+        if not name.startswith(PEERS):
+            found[name] = Subject([sys.executable, script, "--serve", name])
+        elif peers is not None and ("bfloat16" not in name or has_native_bf16()):
+            row = name.removeprefix(PEERS)
+            found[name] = Subject([peers, script.with_name("speed_peers.py"), row, minilm_folder(), exports])
+    return {name: subject for name, subject in found.items() if subject.packages is not None}
+
+
+def serve(name: str) -> None:
+    """Answer as `speed_peers.py` does, for a row in this environment."""
+    answers, sys.stdout = sys.stdout, sys.stderr
+    embed = way_of(name)
+    print(json.dumps(None if embed is None else {}), file=answers, flush=True)
+    for line in sys.stdin if embed is not None else ():
+        request = json.loads(line)
+        torch.set_num_threads(request["threads"])
+        parts = [[text] for text in request["texts"]] if request["one_by_one"] else [request["texts"]]
+        processor, clock = time.process_time(), time.perf_counter()
+        for part in parts:
+            embed(part)
+        taken = {"processor": time.process_time() - processor, "clock": time.perf_counter() - clock}
+        print(json.dumps(taken), file=answers, flush=True)
 
 
 def shares(
     subjects: Mapping[str, Subject], texts: Sequence[str], one_by_one: bool, threads: int, runs: int
 ) -> dict[str, float]:
     """What every subject takes, as a share of what the peer takes."""
-    clock = time.process_time if threads == 1 else time.perf_counter
     seconds: dict[str, list[float]] = {name: [] for name in subjects}
     for run in range(runs + 1):
-        for name, embed in subjects.items():
-            begun = clock()
-            for part in [[text] for text in texts] if one_by_one else [texts]:
-                embed(part)
+        for name, subject in subjects.items():
+            taken = subject.seconds(texts, one_by_one, threads)
             if run > 0:
-                seconds[name].append(clock() - begun)
+                seconds[name].append(taken)
     whole = statistics.median(seconds[PEER])
     return {name: round(statistics.median(taken) / whole, 3) for name, taken in seconds.items()}
 
@@ -186,9 +236,9 @@ def memory_here(name: str, size: int) -> float:
     texts = [" ".join(text.split()[:45]) for text in generic_texts()[: max(1, size // MIXED)]]
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak is counted from here
     before = _peak_mb()
-    subject = subject_of(name)
-    assert subject is not None
-    subject(texts)
+    embed = way_of(name)
+    assert embed is not None
+    embed(texts)
     return _peak_mb() - before
 
 
@@ -239,31 +289,32 @@ def table(result: dict[str, Any]) -> str:
                 cells = [f"{columns[length][name]:.2f}" for length in lengths]
                 cosine = result["cosines"].get(name)
                 cells.append("" if cosine is None else f"{cosine:.4f}")
-                cells += [f"{held[name]} MB"] if held else []
+                cells += [f"{held[name]} MB" if name in held else ""] if held else []
                 lines.append(f"| {label} | {' | '.join(cells)} |")
     return "\n".join(lines).strip()
 
 
-def measure(arguments: argparse.Namespace) -> dict[str, Any]:
-    """All that was asked for."""
-    here, subjects = machine(), subjects_of(arguments.rows)
+def measure(arguments: argparse.Namespace, exports: str) -> dict[str, Any]:
+    """All that was asked for; exports of sentence-transformers go into the folder."""
+    here, subjects = machine(), subjects_of(arguments.rows, arguments.peers, exports)
     encoder = ContextualEncoder.from_pretrained("minilm", "cpu")
     texts = {length: texts_of(length, encoder, arguments.size) for length in arguments.lengths}
     found: dict[str, dict[str, dict[str, float]]] = {}
     for threads in dict.fromkeys(arguments.threads):
-        torch.set_num_threads(threads)
         found[str(threads)] = {
             length: shares(subjects, given, length == "query", threads, arguments.runs)
             for length, given in texts.items()
         }
+    own = [name for name in subjects if not name.startswith(PEERS)]
     return {
         "machine": here,
+        "peers": next((subject.packages for name, subject in subjects.items() if name.startswith(PEERS)), None),
         "size": arguments.size,
         "runs": arguments.runs,
         "left_out": [name for name in arguments.rows if name not in subjects],
         "shares": found,
-        "cosines": cosines(list(subjects)),
-        "memory_mb": memory(list(subjects), arguments.size),
+        "cosines": cosines(own),
+        "memory_mb": memory(own, arguments.size),
     }
 
 
@@ -275,16 +326,21 @@ def main() -> None:
     parser.add_argument("--threads", nargs="+", type=int, default=THREADS)
     parser.add_argument("--size", type=int, default=SIZE, help="padded tokens of all texts of one length")
     parser.add_argument("--runs", type=int, default=RUNS)
+    parser.add_argument("--peers", type=Path, help="interpreter of an environment for speed_peers.py")
     parser.add_argument("--output", type=Path)
     parser.add_argument("--table", type=Path, help="print this result as Markdown")
+    parser.add_argument("--serve", choices=ROWS, help=argparse.SUPPRESS)
     parser.add_argument("--memory-of", choices=ROWS, help="memory of one row in this process, printed in MB")
     arguments = parser.parse_args()
-    if arguments.memory_of:
+    if arguments.serve:
+        serve(arguments.serve)
+    elif arguments.memory_of:
         print(memory_here(arguments.memory_of, arguments.size))
     elif arguments.table:
         print(table(json.loads(arguments.table.read_text(encoding="utf-8"))))
     elif arguments.output:
-        result = measure(arguments)
+        with tempfile.TemporaryDirectory() as exports:
+            result = measure(arguments, exports)
         arguments.output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
         print(table(result))
     else:
