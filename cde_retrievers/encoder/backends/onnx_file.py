@@ -4,6 +4,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from pathlib import Path
 
 import torch
@@ -29,7 +30,7 @@ def write_onnx(stage: FirstStage, path: Path, longest: int) -> None:
     example = [torch.ones((_EXAMPLE[0], min(_EXAMPLE[1], longest)), dtype=torch.long) for _ in _INPUTS]
     with torch.no_grad(), _quietly():
         program = torch.onnx.export(
-            _Pooled(stage).eval(),
+            _Pooled(_with_plain_attention(stage)).eval(),
             tuple(example),
             dynamo=True,
             verbose=False,
@@ -39,6 +40,17 @@ def write_onnx(stage: FirstStage, path: Path, longest: int) -> None:
         )
         assert program is not None
         program.save(path)
+
+
+def _with_plain_attention(stage: FirstStage) -> FirstStage:
+    """Return a copy whose attention is written out as products and a softmax.
+
+    The exporter adds to torch's fused attention a look for rows that are masked as a whole, which no text has: at 256
+    tokens it takes a fifth of the time.
+    """
+    copy = deepcopy(stage)
+    copy.backbone.set_attn_implementation("eager")
+    return copy
 
 
 class _Pooled(nn.Module):

@@ -13,7 +13,7 @@ from cde_retrievers.storage.hashing import sha256_of_json, write_json
 
 EXPORT_FOLDER = "export"
 RECORD_FILE = "export.json"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 REMEDY = "load the model with backend='torch', which needs no export, and write it again by ContextualEncoder.export"
 
 
