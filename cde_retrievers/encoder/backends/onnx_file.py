@@ -45,8 +45,8 @@ def write_onnx(stage: FirstStage, path: Path, longest: int) -> None:
 def _with_plain_attention(stage: FirstStage) -> FirstStage:
     """Return a copy whose attention is written out as products and a softmax.
 
-    The exporter adds to torch's fused attention a look for rows that are masked as a whole, which no text has: at 256
-    tokens it takes a fifth of the time.
+    The exporter adds to torch's fused attention a look for rows that are masked as a whole, which no text has. Its cost
+    grows with the square of the length.
     """
     copy = deepcopy(stage)
     copy.backbone.set_attn_implementation("eager")

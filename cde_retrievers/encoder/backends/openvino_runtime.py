@@ -87,7 +87,7 @@ def _core() -> Any:
 def _float_format(precision: str) -> str:
     """Return the format of what is computed in floating point, which in int8 is all but the quantised products."""
     if precision == "int8":
-        # Vectors of either format have a cosine of .999, and fit one index.
+        # Vectors of either format are close enough for one index; a test holds their cosine.
         return "bf16" if _has_bfloat16() else "f32"
     return _FORMATS[precision]
 
