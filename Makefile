@@ -22,11 +22,16 @@ demo: $(VENV)/demo-ready
 test: $(VENV)/test-ready
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest $(PARALLEL)
 
-# Tests that embed, as if dtype="auto" were bfloat16, which it is on CUDA devices: none may depend on it.
+# The files whose tests leave dtype at "auto" and look at vectors, as if that were bfloat16, which it is on CUDA devices:
+# none may depend on it.
+AUTO := $(addprefix tests/encoder/,test_encoder.py test_minilm.py) tests/st/test_module.py \
+	$(addprefix tests/langchain/,test_embeddings.py test_retriever.py) \
+	$(addprefix tests/llama_index/,test_finetune.py test_saving_unstamped.py) \
+	$(addprefix tests/cli/,test_bulk_command.py test_search_command.py test_sync_command.py test_sync_kept.py \
+	test_train_command.py)
 test-bfloat16: $(VENV)/test-ready
 	PYTHONPATH=$(CURDIR)/tests/helpers/auto_is_bfloat16 OMP_NUM_THREADS=1 $(PYTHON) -m pytest \
-		$(PARALLEL) -m "not slow" \
-		tests/cli tests/langchain tests/llama_index tests/st tests/encoder/test_encoder.py tests/encoder/test_minilm.py
+		$(PARALLEL) -m "not slow" $(AUTO)
 
 # Every store over a real server: PostgreSQL, Chroma and Milvus Lite are started on 127.0.0.1, each in a temporary
 # directory, and stopped again; Qdrant and LanceDB run in the tests' process.
