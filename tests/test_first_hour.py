@@ -11,7 +11,7 @@ import pytest
 
 MANUAL = Path("/usr/share/doc/nodejs/api")
 PAGES = ("path.md", "querystring.md", "timers.md")
-MORE = ("readline.md",)
+MORE = ("console.md",)
 PAGE = Path(__file__).parents[1] / "docs" / "first-hour.md"
 FENCED = re.compile(r"```(?P<language>\w*)\n(?P<code>.*?)```", re.DOTALL)
 

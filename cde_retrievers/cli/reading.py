@@ -38,6 +38,11 @@ def read_once(
     corpus = opened_source(reading, run, records, as_given=as_given, encoder=encoder)
     documents = corpus.check()
     say_what_was_read(run, corpus, len(documents), documents.left_out)
+    if documents.repeated:
+        run.say(
+            f"{corpus.path}: the text of an earlier document comes again in {documents.repeated:,} of "
+            f"{counted(len(documents), 'document')}, and all are found; leave copies out unless they are meant"
+        )
     return documents
 
 

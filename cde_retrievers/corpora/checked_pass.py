@@ -54,6 +54,7 @@ class CheckedPass:
     Attributes:
         seen: ids of the documents so far.
         left_out: number of records without text so far, which are left out.
+        repeated: number of documents so far that have the text of an earlier one.
 
     Raises:
         ConfigurationError: `taken` can hold no ids.
@@ -69,7 +70,9 @@ class CheckedPass:
         self.seen: set[str] = set()
         self._hashes: dict[str, str] = {}
         self._ids: dict[str, tuple[str, ...]] = {}
+        self._texts: set[int] = set()
         self.left_out = 0
+        self.repeated = 0
 
     @property
     def documents(self) -> int:
@@ -103,11 +106,17 @@ class CheckedPass:
             document = self._checked(record)
             ids.append(str(document.id))
             self.seen.add(str(document.id))
+            self._note_text(document.text)
             yield document
         if file.name in self._corpus.unreadable:
             self._hashes.pop(file.name, None)
         else:
             self._ids[file.name] = tuple(ids)
+
+    def _note_text(self, text: str) -> None:
+        before = len(self._texts)
+        self._texts.add(hash(text))
+        self.repeated += len(self._texts) == before
 
     def _checked(self, record: Record) -> Document:
         identity = record.document.id

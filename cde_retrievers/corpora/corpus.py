@@ -120,7 +120,7 @@ class Corpus:
         found = CheckedPass(self, taken)
         for _ in found:
             pass
-        return CheckedCorpus(self, found.documents, found.left_out, found.read)
+        return CheckedCorpus(self, found.documents, found.left_out, found.repeated, found.read)
 
     def records_of(self, file: File) -> Iterator[Record]:
         """Yield what a file holds, split; nothing if `skip_errors` leaves it out."""
@@ -215,12 +215,14 @@ class CheckedCorpus:
         corpus: the one that was read.
         documents: their number.
         left_out: the number of documents without text, which are left out.
+        repeated: the number of documents that have the text of an earlier one.
         read: what its files held.
     """
 
     corpus: Corpus
     documents: int
     left_out: int
+    repeated: int
     read: FilesRead
 
     def __len__(self) -> int:

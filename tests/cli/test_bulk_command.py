@@ -47,7 +47,7 @@ def test_plan_says_what_it_made(planned, model_folder):
 @pytest.mark.slow
 def test_run_embeds_what_is_missing(bulk, planned):
     Worker(planned["plan"]).embed(1)
-    done = bulk("run", planned["plan"], "--device", "cpu")
+    done = bulk("run", planned["plan"], "--workers", 1, "--device", "cpu")
     assert (done["shards"], done["embedded"], done["were_there"], done["failed"]) == (3, 2, 1, {})
 
 
@@ -55,7 +55,7 @@ def test_run_embeds_what_is_missing(bulk, planned):
 def test_run_names_a_shard_that_fails_and_embeds_the_others(run, planned, tmp_path):
     path = tmp_path / "plan" / "inputs" / "00001.jsonl"
     path.write_text(path.read_text().replace("cat", "cap"))
-    result = run("bulk", "run", planned["plan"], "--device", "cpu", "--json")
+    result = run("bulk", "run", planned["plan"], "--workers", 1, "--device", "cpu", "--json")
     assert result.exit_code == 1
     assert json.loads(result.stdout)["failed"].keys() == {"1"}
     assert json.loads(result.stdout)["embedded"] == 2

