@@ -322,6 +322,14 @@ def test_the_tables_of_what_a_context_costs_are_the_committed_result(monkeypatch
 
 
 @NEEDS_RESULTS
+@pytest.mark.parametrize("name", ["token_budget", "cached_backends"])
+def test_other_tables_of_speed_are_the_committed_results(name, monkeypatch):
+    page = TEXTS[ROOT / "docs" / "speed.md"]
+    assert "\n".join(table_of(name, name, monkeypatch)) in page
+    assert f"](../benchmarks/results/{name}.json)" in page
+
+
+@NEEDS_RESULTS
 def test_the_table_of_what_makes_joint_cheaper_is_the_committed_result(monkeypatch):
     page = TEXTS[ROOT / "docs" / "models.md"]
     assert "\n".join(table_of("joint_cost", "joint_cost", monkeypatch)) in page

@@ -43,9 +43,17 @@ def unit_rows_under(second_stage: SecondStage[Any], prepared: Any) -> Forward:
 class BatchRunner:
     """Runs one batch at a time over all threads: more would share the same cores and add up in memory."""
 
-    def __init__(self, tokenizer: TextTokenizer, device: torch.device) -> None:
+    def __init__(self, tokenizer: TextTokenizer, device: torch.device, tokens_per_thread: int | None = None) -> None:
+        """Make a runner.
+
+        Args:
+            tokenizer: of the model.
+            device: where the forward pass runs.
+            tokens_per_thread: padded tokens of a batch for each thread, where more are slower.
+        """
         self._tokenizer = tokenizer
         self._device = device
+        self._tokens_per_thread = tokens_per_thread
         self._lock = ForkSafeLock(device)
 
     def run(
@@ -89,8 +97,12 @@ class BatchRunner:
         def padded_tokens(indices: Sequence[int]) -> int:
             return len(indices) * max(lengths[i] for i in indices)
 
-        limits = default_token_budget(self._device), default_padding_limit(self._device)
+        limits = self._token_budget(), default_padding_limit(self._device)
         return run_batches(length_sorted_batches(lengths, *limits), run, padded_tokens)
+
+    def _token_budget(self) -> int:
+        most = default_token_budget(self._device)
+        return most if self._tokens_per_thread is None else min(most, self._tokens_per_thread * torch.get_num_threads())
 
 
 def text_windows(texts: Sequence[str]) -> Iterator[tuple[int, int]]:

@@ -63,7 +63,8 @@ class ModelEmbedder:
         self.model = (deepcopy(model) if lossy else model).to(self.device, self.dtype).eval()
         self._first_stage = self.model.first_stage if exported is None else exported
         self._second_stage = self.model.second_stage if exported is None else over_exported_stage(model, exported)
-        self._runner = BatchRunner(self.tokenizer, self.device)
+        tokens_per_thread = None if exported is None else exported.tokens_per_thread
+        self._runner = BatchRunner(self.tokenizer, self.device, tokens_per_thread)
         self._prepared = PreparedContextCache(by_second_stage(self._second_stage, self.device))
 
     def check_context(self, context: CorpusContext) -> None:

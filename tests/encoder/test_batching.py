@@ -1,7 +1,9 @@
 import pytest
+import torch
+from tiny import CORPUS
 
 from cde_retrievers.encoder import batching as batches
-from cde_retrievers.encoder.batching import length_sorted_batches, text_windows
+from cde_retrievers.encoder.batching import BatchRunner, length_sorted_batches, text_windows
 
 
 @pytest.mark.parametrize("padding", [0, 3, 1000])
@@ -41,3 +43,17 @@ def test_windows_cover_the_texts_in_order_and_are_bounded(texts, characters, mon
 
 def test_no_texts_no_windows():
     assert list(text_windows([])) == []
+
+
+@pytest.mark.parametrize(("tokens_per_thread", "most"), [(None, 4_096), (20, 20), (100_000, 4_096)])
+def test_a_batch_has_no_more_tokens_than_are_quick(tokens_per_thread, most, make_encoder):
+    seen = []
+
+    def forward(input_ids, attention_mask):
+        seen.append(input_ids.numel())
+        return torch.zeros(len(input_ids), 2)
+
+    runner = BatchRunner(make_encoder().tokenizer, torch.device("cpu"), tokens_per_thread)
+    assert runner.run(CORPUS * 30, forward, 2).shape == (len(CORPUS) * 30, 2)
+    allowed = min(most * torch.get_num_threads(), 4_096)
+    assert allowed / 2 < max(seen) <= allowed

@@ -20,6 +20,7 @@ class OnnxRuntime(Runtime):
     precisions = ("float32", "int8")
     runs = ("onnxruntime",)
     writes = ("onnx", "onnxscript")
+    tokens_per_thread = 512  # docs/speed.md, Batches
 
     def export(
         self, stage: FirstStage, folder: Path, precision: str, calibration: Sequence[Integers], longest: int

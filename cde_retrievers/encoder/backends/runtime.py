@@ -28,6 +28,7 @@ class Runtime(ABC):
         runs: the modules that run a file.
         writes: the further modules that write one.
         calibrated: the precisions that need calibration texts.
+        tokens_per_thread: padded tokens of a batch for each thread, where more are slower; None where they are not.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Runtime(ABC):
     runs: tuple[str, ...]
     writes: tuple[str, ...]
     calibrated: tuple[str, ...] = ()
+    tokens_per_thread: int | None = None
 
     def check(self, precision: str) -> None:
         """Raise MissingDependencyError or DeviceError unless this runtime computes in `precision` here."""

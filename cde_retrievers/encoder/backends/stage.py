@@ -31,6 +31,7 @@ class ExportedStage(nn.Module):
         super().__init__()
         self.folder = folder
         self.record: ExportRecord = read_record(folder)
+        self.tokens_per_thread = RUNTIMES[self.record.backend].tokens_per_thread
         self._graphs: dict[tuple[int, int], Graph] = {}
         self._graph()  # what is wrong with the files is found before a text is
 
