@@ -55,7 +55,8 @@ def test_run_embeds_what_is_missing(bulk, planned):
 def test_run_names_a_shard_that_fails_and_embeds_the_others(run, planned, tmp_path):
     path = tmp_path / "plan" / "inputs" / "00001.jsonl"
     path.write_text(path.read_text().replace("cat", "cap"))
-    result = run("bulk", "run", planned["plan"], "--workers", 1, "--device", "cpu", "--json")
+    options = ["--workers", 1, "--attempts", 1, "--device", "cpu"]  # a failed attempt costs a process
+    result = run("bulk", "run", planned["plan"], *options, "--json")
     assert result.exit_code == 1
     assert json.loads(result.stdout)["failed"].keys() == {"1"}
     assert json.loads(result.stdout)["embedded"] == 2
