@@ -76,13 +76,17 @@ def test_reports_of_two_workers_come_together(tmp_path, passes, said, code, foun
         "-n",
         "2",
         "-p",
+        "xdist",
+        "-p",
         "store_table",
         "--whole-stores",
         "--rootdir",
         tmp_path,
         tmp_path,
     ]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent / "helpers")}
+    # Plugins of installed packages take most of a short run's time.
+    settings = {"PYTHONPATH": str(Path(__file__).parent / "helpers"), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    environment = {**os.environ, **settings}
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment)
     assert done.returncode == code, done.stdout + done.stderr
     assert found in done.stdout
