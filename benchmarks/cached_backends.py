@@ -12,10 +12,7 @@ over that of the plain bi-encoder in torch and float32, the median of the ratios
 
 import argparse
 import json
-import os
-import platform
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -24,6 +21,7 @@ from unittest.mock import patch
 import numpy as np
 import torch
 from cost_of_context import TURNS, Work, batch_of, model_of, ratios
+from processor import has_native_bf16, machine
 from torch import Tensor, nn
 
 from cde_retrievers import ContextualModel
@@ -176,7 +174,7 @@ def ways(model: ContextualModel, exported: dict[str, Callable[[Arrays], Any]], b
         return pooled
 
     found: dict[str, Work] = {"plain": plain, "torch float32": in_torch(model, batch)}
-    if openvino_runtime._has_bfloat16():
+    if has_native_bf16():
         found["torch bfloat16"] = in_torch(model_of(CachedConditioning()).bfloat16(), batch)
     for name, run in exported.items():
         found[name] = lambda run=run: run(inputs)
@@ -211,12 +209,7 @@ def main() -> None:
         }
     packages = ("torch", "transformers", "onnxruntime", "openvino", "nncf")
     result = {
-        "machine": {
-            "architecture": platform.machine(),
-            "cores": os.cpu_count(),
-            "capability": torch.backends.cpu.get_cpu_capability(),
-            "packages": {name: version(name) for name in packages},
-        },
+        "machine": machine(packages),
         "turns": arguments.turns,
         "ratios": found,
     }

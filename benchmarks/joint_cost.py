@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from cost_of_context import Work, ratios
+from processor import has_native_bf16
 from torch import Tensor
 
 from cde_retrievers import ContextualModel
@@ -26,8 +27,6 @@ from cde_retrievers.model.releases import RELEASES
 CONTEXTS = (512, 256, 128, 64)
 TOKENS = (64, 256)
 LAYERS, BATCH, TURNS = 5, 4, 2
-# Capability names as torch reports them: x86 with native bf16 products, Arm with the bf16 extension.
-NATIVE_BF16 = ("avx512_bf16", "amx_bf16", "bf16")
 
 
 def part_of_v2() -> ContextualModel:
@@ -76,8 +75,7 @@ def ways(model: ContextualModel, tokens: int) -> dict[str, Work]:
 
 def in_bf16(tokens: int) -> dict[str, Work]:
     """The largest context in bfloat16; nothing where the processor lacks it."""
-    capabilities = torch.cpu.get_capabilities()
-    if not any(capabilities.get(flag) for flag in NATIVE_BF16):
+    if not has_native_bf16():
         return {}
     return {"bfloat16": work_of(part_of_v2().bfloat16(), CONTEXTS[0], tokens, BATCH)}
 

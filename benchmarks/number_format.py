@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from processor import has_native_bf16
 
 from cde_retrievers import ContextualEncoder, CorpusContext
 from cde_retrievers.context.generic import generic_texts
@@ -27,8 +28,6 @@ TEXTS = generic_texts()[::4]
 QUERIES = [" ".join(text.split()[:8]) for text in TEXTS[::2]]
 BATCH, TOP = 32, 10
 TIMED_TEXTS, TIMED_RUNS = 16, 5
-# Capability names as torch reports them: x86 with native bf16 products, Arm with the bf16 extension.
-NATIVE_BF16 = ("avx512_bf16", "amx_bf16", "bf16")
 
 
 def scores_of(encoder: ContextualEncoder, context: CorpusContext, documents: np.ndarray, batch: int) -> np.ndarray:
@@ -63,11 +62,10 @@ def ratio_of_times(first: Callable[[], object], second: Callable[[], object]) ->
 
 def machine() -> dict[str, Any]:
     """What the figures of time depend on."""
-    capabilities = torch.cpu.get_capabilities()
     return {
         "architecture": platform.machine(),
         "capability": torch.backends.cpu.get_cpu_capability(),
-        "native_bfloat16": any(capabilities.get(name, False) for name in NATIVE_BF16),
+        "native_bfloat16": has_native_bf16(),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
     }

