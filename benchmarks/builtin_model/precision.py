@@ -1,101 +1,118 @@
-r"""What int8 costs the built-in model in nDCG@10, on sets that settings are chosen by and on evaluation sets.
+r"""What int8 and bfloat16 cost the built-in model in nDCG@10, on sets to choose settings by and on evaluation sets.
 
     python benchmarks/builtin_model/precision.py --data ../shared/data \
         --output benchmarks/results/precision.json
     python benchmarks/builtin_model/precision.py --table benchmarks/results/precision.json
 
 Exact search over all documents of each set under its own context, which each row fits by itself. What a backend does in
-int8 was settled by the first sets; the others were looked at once, afterwards.
+int8 was settled by the first sets; the others were looked at once, afterwards. A row whose numbers the processor cannot
+multiply is left out. A run that was interrupted goes on: what `--output` has is kept.
 """
 
 import json
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from command_line import options
-from in_points import cells, interval
+from in_points import cells
+from in_points import interval as in_points
+from sets import SEVEN
 
 from cde_retrievers import ContextualEncoder
-from cde_retrievers.evaluation import (
-    Contextual,
-    Evaluation,
-    FittedContext,
-    RetrievalDataset,
-    evaluate,
-    mean_over_sets,
-)
-from cde_retrievers.evaluation import mean_difference as difference
+from cde_retrievers.errors import DeviceError
+from cde_retrievers.evaluation import Contextual, FittedContext, RetrievalDataset, evaluate
+from cde_retrievers.evaluation.metrics import MAIN, Interval, interval
 from cde_retrievers.evaluation.precomputed import PrecomputedEmbedder
+from cde_retrievers.storage.atomic import replace_bytes
 
 SETS = {
     "chosen by": ("conala", "stackexchange-genai", "stackexchange-ai"),
-    "evaluated": ("adi", "med", "cranfield"),
+    "evaluated": SEVEN,
 }
 EXACT = "torch float32"
-ROWS = (EXACT, "onnx int8", "openvino int8")
+ROWS = (EXACT, "torch bfloat16", "onnx int8", "openvino bfloat16", "openvino int8")
 PACKAGES = ("torch", "transformers", "numpy", "onnxruntime", "openvino", "nncf")
 
+# nDCG@10 of each query, by set.
+Figures = dict[str, list[float]]
 
-def searched(sets: Sequence[RetrievalDataset], row: str) -> list[Evaluation]:
-    """What the model finds in these sets, in the backend and precision of the row."""
+
+def encoder_of(row: str) -> ContextualEncoder | None:
+    """The model in the backend and precision of the row; None where the processor has no such arithmetic."""
     backend, precision = row.split()
-    encoder = ContextualEncoder.from_pretrained("minilm", "cpu", backend=backend, precision=precision)
-    found = []
-    for data in sets:
-        embedder = PrecomputedEmbedder(encoder, data)
-        found.append(evaluate(Contextual(embedder, FittedContext(embedder.fit_context(data.texts))), data))
-    return found
+    try:
+        return ContextualEncoder.from_pretrained("minilm", "cpu", backend=backend, precision=precision)
+    except DeviceError:
+        return None
 
 
-def compared(sets: Sequence[RetrievalDataset]) -> dict[str, Any]:
-    """The mean of every row over these sets, and its difference to float32."""
-    found = {row: searched(sets, row) for row in ROWS}
-    return {
-        "sets": {each.data: each.documents for each in found[EXACT]},
-        "ndcg@10": {row: [round(each.mean().mean, 5) for each in evaluations] for row, evaluations in found.items()},
-        "mean": {row: round(mean_over_sets(evaluations).mean, 5) for row, evaluations in found.items()},
-        "over float32": {
-            row: {name: round(value, 6) for name, value in difference(found[row], found[EXACT]).to_dict().items()}
-            for row in ROWS
-            if row != EXACT
-        },
+def searched(encoder: ContextualEncoder, data: RetrievalDataset) -> list[float]:
+    """nDCG@10 of each query of a set, under the set's own context."""
+    embedder = PrecomputedEmbedder(encoder, data)
+    found = evaluate(Contextual(embedder, FittedContext(embedder.fit_context(data.texts))), data)
+    return [round(float(value), 5) for value in found.values[MAIN]]
+
+
+def read(data: Path, name: str) -> RetrievalDataset:
+    """A set with the queries that judge, or with all of a training set."""
+    return RetrievalDataset.read(data / name, "test" if (data / name / "qrels" / "test.tsv").exists() else "train")
+
+
+def begun(output: Path) -> dict[str, Any]:
+    """A result without figures, or the one that `output` has.
+
+    Raises:
+        SystemExit: it is of another processor or other packages.
+    """
+    common: dict[str, Any] = {
+        "machine": {"architecture": platform.machine(), "capability": torch.backends.cpu.get_cpu_capability()},
+        "packages": {name: version(name) for name in PACKAGES},
     }
+    if not output.exists():
+        return {**common, "ndcg@10": {}}
+    before: dict[str, Any] = json.loads(output.read_text(encoding="utf-8"))
+    if {key: before[key] for key in common} != common:
+        raise SystemExit(f"{output} is of another machine or other packages; give another --output")
+    return before
 
 
 def run(data: Path, output: Path) -> dict[str, Any]:
-    """Search everything, and write the figures."""
-    result = {
-        "machine": platform.machine(),
-        "packages": {name: version(name) for name in PACKAGES},
-        **{
-            role: compared(
-                [
-                    RetrievalDataset.read(
-                        data / name, "test" if (data / name / "qrels" / "test.tsv").exists() else "train"
-                    )
-                    for name in names
-                ]
-            )
-            for role, names in SETS.items()
-        },
-    }
-    output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    """Search what is missing, and write after each set."""
+    result = begun(output)
+    for row in ROWS:
+        figures: Figures = result["ndcg@10"].get(row, {})
+        missing = [name for names in SETS.values() for name in names if name not in figures]
+        encoder = encoder_of(row) if missing else None
+        if encoder is None:
+            continue
+        for name in missing:
+            figures[name] = searched(encoder, read(data, name))
+            result["ndcg@10"][row] = figures
+            replace_bytes(output, f"{json.dumps(result)}\n".encode())
     return result
+
+
+def over_float32(result: dict[str, Any], row: str, names: Iterable[str]) -> Interval:
+    """What a row gains on float32 in the mean of these sets, paired by query."""
+    found = result["ndcg@10"]
+    return interval([np.subtract(found[row][name], found[EXACT][name]) for name in names])
 
 
 def table(result: dict[str, Any]) -> str:
     """nDCG@10 of every set in each row, in points, and what the row loses."""
     lines = []
-    for role in SETS:
-        part = result[role]
-        lines += ["", f"| {role} | {' | '.join(part['sets'])} | mean | over float32 (95 %) |"]
-        lines.append("|---" * (len(part["sets"]) + 3) + "|")
-        for row in ROWS:
-            gain = "" if row == EXACT else interval(part["over float32"][row], 2)
-            lines.append(f"| {row} | {cells([*part['ndcg@10'][row], part['mean'][row]])} | {gain} |")
+    for role, names in SETS.items():
+        lines += ["", f"| {role} | {' | '.join(names)} | mean | over float32 (95 %) |"]
+        lines.append("|---" * (len(names) + 3) + "|")
+        for row in (row for row in ROWS if row in result["ndcg@10"]):
+            means = [float(np.mean(result["ndcg@10"][row][name])) for name in names]
+            gain = "" if row == EXACT else in_points(over_float32(result, row, names).to_dict(), 2)
+            lines.append(f"| {row} | {cells([*means, float(np.mean(means))])} | {gain} |")
     return "\n".join(lines).strip()
 
 

@@ -71,6 +71,19 @@ def test_collect_makes_an_index_that_is_searched(answer, bulk, embedded, tmp_pat
     assert answer("search", tmp_path / "index", CORPUS[7], "-k", 1)["hits"][0]["text"] == CORPUS[7]
 
 
+def test_a_new_index_has_the_kind_and_the_form_of_vectors_that_were_asked_for(run, bulk, embedded, tmp_path):
+    index = tmp_path / "index"
+    bulk("collect", embedded, "--into", index, "--kind", "hnsw", "--vectors", "int8")
+    made = ContextualIndex.open(index)
+    assert (made.kind, made.dtype) == ("hnsw", "int8")
+    assert bulk("collect", embedded, "--into", index, "--vectors", "int8")["added"] == 0
+    for option, other in (("--kind", "flat"), ("--vectors", "binary")):
+        result = run("bulk", "collect", embedded, "--into", index, option, other)
+        assert result.exit_code == 2
+        assert option in result.stderr
+        assert repr(other) in result.stderr
+
+
 def test_collect_writes_parquet_files(bulk, embedded, tmp_path):
     assert bulk("collect", embedded, "--parquet", tmp_path / "rows")["added"] == 54
     assert len(list((tmp_path / "rows").iterdir())) == 3
@@ -103,6 +116,8 @@ def test_an_interruption_says_what_is_there(run, planned, monkeypatch):
         (["run", "PLAN", "--runner", "slurm"], "slurm"),
         (["collect", "PLAN"], "one of --into and --parquet"),
         (["collect", "PLAN", "--into", "a", "--parquet", "b"], "one of --into and --parquet"),
+        (["collect", "PLAN", "--parquet", "b", "--kind", "flat"], "--kind"),
+        (["collect", "PLAN", "--parquet", "b", "--vectors", "int8"], "--vectors"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(run, arguments, said):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from typer import Argument, BadParameter, Option
 
 from cde_retrievers.cli.commands.build import refuse_inside
-from cde_retrievers.cli.options.common import Kind, ModelOptions, OutputOptions
+from cde_retrievers.cli.options.common import Kind, ModelOptions, OutputOptions, StoredAs
 from cde_retrievers.cli.options.reading import ReadingOptions
 from cde_retrievers.cli.session import Session, session
 from cde_retrievers.util.counted import counted
@@ -174,8 +174,20 @@ def collect(
         Path | None, Option(metavar="FOLDER", help="Folder of its own for Parquet files.", show_default=False)
     ] = None,
     kind: Annotated[
-        Kind, Option(help="Of a new index: exact (flat), or from 10,000 documents on approximate (hnsw, ivf).")
-    ] = "flat",
+        Kind | None,
+        Option(
+            help="Of a new index: exact (flat, the default), or from 10,000 documents on approximate (hnsw, ivf).",
+            show_default=False,
+        ),
+    ] = None,
+    vectors: Annotated[
+        StoredAs | None,
+        Option(
+            help="Of a new index: store the numbers of vectors whole (float32, the default), in 8 bits (int8) or as "
+            "signs (binary).",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Check the shards of PLAN, and put their documents into an index or a folder of Parquet files.
 
@@ -183,6 +195,8 @@ def collect(
     """
     if (into is None) == (parquet is None):
         raise BadParameter("give one of --into and --parquet", param_hint="--into")
+    if parquet is not None and (kind or vectors):
+        raise BadParameter("it belongs to an index; leave it out", param_hint="--kind" if kind else "--vectors")
     with session(output) as current:
         from cde_retrievers.bulk import Plan
         from cde_retrievers.bulk import collect as collected
@@ -190,7 +204,7 @@ def collect(
 
         known = Plan.load(path)
         refuse_missing(known)  # before an index is made
-        target: ContextualIndex | Path = _index(into, known, kind) if into is not None else Path(str(parquet))
+        target: ContextualIndex | Path = _index(into, known, kind, vectors) if into is not None else Path(str(parquet))
         current.if_interrupted = lambda: "What was collected is kept; give the same command again, and it continues."
         report = collected(known, target, show_progress=current.show_progress)
         where = into or parquet
@@ -198,8 +212,12 @@ def collect(
         current.answer(data, f"{where}: {counted(report.rows, 'document')}, {report.added:,} added by this command")
 
 
-def _index(path: Path, known: "Plan", kind: Kind) -> "ContextualIndex":
-    """Open the index, or create it under the plan's context."""
+def _index(path: Path, known: "Plan", kind: Kind | None, vectors: StoredAs | None) -> "ContextualIndex":
+    """Open the index, or create it under the plan's context.
+
+    Raises:
+        BadParameter: the index is there, and of another kind, or stores vectors in another form.
+    """
     from cde_retrievers.bulk.paths import CONTEXT
     from cde_retrievers.context.context import CorpusContext
     from cde_retrievers.encoder.encoder import ContextualEncoder
@@ -207,9 +225,17 @@ def _index(path: Path, known: "Plan", kind: Kind) -> "ContextualIndex":
     from cde_retrievers.index.store import IndexStore
 
     encoder = ContextualEncoder.from_pretrained(known.model_path)
-    if IndexStore(path).is_served:
-        return ContextualIndex.open(path, encoder)
-    return ContextualIndex.create(encoder, CorpusContext.load(known.directory / CONTEXT), path, kind=kind)
+    if not IndexStore(path).is_served:
+        context = CorpusContext.load(known.directory / CONTEXT)
+        return ContextualIndex.create(encoder, context, path, kind=kind or "flat", dtype=vectors or "float32")
+    index = ContextualIndex.open(path, encoder)
+    for option, asked, found in (("--kind", kind, index.kind), ("--vectors", vectors, index.dtype)):
+        if asked not in (None, found):
+            raise BadParameter(
+                f"the index in {path} has {found!r}, not {asked!r}; leave the option out, or give another --into",
+                param_hint=option,
+            )
+    return index
 
 
 def _state_of(known: "Plan") -> str:
