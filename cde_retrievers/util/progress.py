@@ -37,6 +37,8 @@ def progress_bar(
         unit: name of one item.
         at_once: whether the work is known to be long, however few items there are.
     """
+    if total == 1 and show_progress is None:
+        return LoggedProgress(total, task, unit)  # a bar has nothing to show, and each query would wait for its making
     from tqdm.auto import tqdm
 
     is_long = at_once or total is None or total >= _LONG_WORK

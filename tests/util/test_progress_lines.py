@@ -49,7 +49,9 @@ def test_there_is_no_line_where_a_bar_was_asked_for_or_refused(clock, caplog, ca
     assert ("Embedding" in capsys.readouterr().err) is asked
 
 
-@pytest.mark.parametrize(("total", "at_once", "is_shown"), [(20, False, False), (20, True, True), (2_000, False, True)])
+@pytest.mark.parametrize(
+    ("total", "at_once", "is_shown"), [(1, True, False), (20, False, False), (20, True, True), (2_000, False, True)]
+)
 def test_in_a_terminal_long_work_has_a_bar_at_once(monkeypatch, capsys, total, at_once, is_shown):
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     with progress_bar(total, None, at_once=at_once):
