@@ -68,8 +68,8 @@ def test_what_is_wrong_with_a_jsonl_file_is_said(tmp_path, content, message):
         ({"corpus.jsonl": '{"_id": "a", "text": 5}'}, r"corpus\.jsonl:1: column 'text' must be a text"),
         ({"corpus.jsonl": '{"_id": "a", "text": "x"}\n' * 2}, r"jsonl:2 has the id 'a', which an earlier document"),
         ({"corpus.jsonl": '{"_id": "a", "text": "x", "metadata": {"domain": 5}}'}, r"1: metadata 'domain' must be"),
-        ({"queries.jsonl": '{"_id": "q", "text": null}'}, r"tsv:2 .*: the query must be a text, found NoneType"),
-        ({"queries.jsonl": '{"_id": "q", "text": "x"}\n' * 2}, r"jsonl:2 has the id .q., which an earlier query"),
+        ({"queries.jsonl": '{"_id": "q", "text": null}'}, r"jsonl:1: the query's text is None; give a text"),
+        ({"queries.jsonl": '{"_id": "q", "text": "x"}\n' * 2}, r"jsonl:2 has the id .q., which the query at"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_with_a_beir_folder_is_said(tmp_path, change, message):

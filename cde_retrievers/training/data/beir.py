@@ -3,10 +3,9 @@
 import logging
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from cde_retrievers.corpora import ReadOptions
-from cde_retrievers.corpora.beir_queries import query_id, query_rows
+from cde_retrievers.corpora.beir_queries import query_texts
 from cde_retrievers.corpora.discovery import find_source, is_beir
 from cde_retrievers.corpora.formats import json_rows
 from cde_retrievers.corpora.paths import is_file, unreadable
@@ -54,11 +53,13 @@ def beir_pairs(folder: Path, split: str, name: str) -> Iterator[Pair]:
         name: of the set: the domain of its documents, followed by the domain in their metadata if there is one.
 
     Raises:
-        TrainingDataError: a judgement names a query or document that is missing, repeated or without text.
-        CorpusFileError, InvalidTextError, InvalidDocumentError: a file is missing or cannot be read; names the row.
+        TrainingDataError: a judgement names a query or document that is missing, or a document that is repeated or
+            without text.
+        CorpusFileError, InvalidTextError, InvalidDocumentError: a file is missing or cannot be read, or a query is
+            repeated or without text; names the row.
     """
     answers = _answers(folder, split)
-    queries = _queries(folder, {answer.query for answer in answers})
+    queries = query_texts(folder, {answer.query for answer in answers})
     documents = _documents(folder, {answer.document for answer in answers}, name)
     for answer in answers:
         place = f"{answer.place} (query {answer.query!r}, document {answer.document!r})"
@@ -89,19 +90,6 @@ def _answers(folder: Path, split: str) -> list[Judgement]:
             folder, len(unanswered), min(unanswered), split,
         )  # fmt: skip
     return answers
-
-
-def _queries(folder: Path, needed: set[str]) -> dict[str, Any]:
-    texts: dict[str, Any] = {}
-    for row in query_rows(folder):
-        identity = query_id(row)
-        if identity in texts:
-            raise TrainingDataError(
-                f"{row.place} has the id {identity!r}, which an earlier query already has; give each its own"
-            )
-        if identity in needed:
-            texts[identity] = row.values.get("text")
-    return texts
 
 
 def _documents(folder: Path, needed: set[str], name: str) -> dict[str, tuple[str, str]]:
