@@ -169,14 +169,17 @@ def test_the_accelerator_is_read_once_for_all_generations_that_have_it(index, ve
     assert reads == []
 
 
-@pytest.mark.parametrize("share", [0.05, 0.5, 1])
+@pytest.mark.parametrize("share", [0.05, 0.4, 0.6, 1])
 @pytest.mark.parametrize("queries", [1, 7])
-def test_exact_search_in_blocks_is_exact_search(monkeypatch, vectors, queries, share):
+@pytest.mark.parametrize("copied", [3, 2_048])
+def test_exact_search_in_blocks_is_exact_search(monkeypatch, vectors, queries, share, copied):
+    monkeypatch.setattr("cde_retrievers.retrieval.exact_search._COPIED_ROWS", copied)
     allowed = np.random.default_rng(1).random(ROWS) < share
     parts = [(0, vectors[:700], allowed[:700]), (700, vectors[700:], allowed[700:])]
     expected = truth(vectors, vectors[:queries], np.flatnonzero(allowed))
-    for block in (1 << 23, 100):
+    for block, most in ((1 << 23, 1 << 16), (100, 1 << 16), (1 << 23, 33)):
         monkeypatch.setattr("cde_retrievers.retrieval.exact_search._BLOCK_SCORES", block)
+        monkeypatch.setattr("cde_retrievers.retrieval.exact_search._BLOCK_ROWS", most)
         scores, rows = exact_search(vectors[:queries], parts, K)
         for found_scores, found_rows, exact in zip(scores, rows, expected, strict=True):
             assert found_rows.tolist() == list(exact)
