@@ -35,7 +35,7 @@ SETS = {
     "evaluated": SEVEN,
 }
 EXACT = "torch float32"
-ROWS = (EXACT, "torch bfloat16", "onnx int8", "openvino bfloat16", "openvino int8")
+ROWS = (EXACT, "onnx int8", "openvino int8", "openvino bfloat16", "torch bfloat16")
 PACKAGES = ("torch", "transformers", "numpy", "onnxruntime", "openvino", "nncf")
 
 # nDCG@10 of each query, by set.
