@@ -62,7 +62,7 @@ def refit_store(
     Raises:
         ConfigurationError: the store cannot be refitted, or its name cannot be switched; nothing was done.
         StoreRefitError: documents are changed all the time, or another collection has a name that is needed.
-        ContextMismatchError: `context_path` holds the context of another model.
+        ContextMismatchError: `context_path` holds the context of another model, or the store vectors of another width.
         ContextTooSmallError: there are fewer than two distinct documents.
     """
     check_whole("batch_size", batch_size, 1)

@@ -15,7 +15,7 @@ from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.llama_index.embeddings import ContextBoundEmbedding
 from cde_retrievers.llama_index.node_layout import NodeLayout
 from cde_retrievers.llama_index.stamps import stamped
-from cde_retrievers.llama_index.stores import check_width, vector_store_of
+from cde_retrievers.llama_index.stores import vector_store_of
 from cde_retrievers.llama_index.vector_documents import embedded_text
 from cde_retrievers.llama_index.vector_store import ContextualVectorStore
 from cde_retrievers.stores.chroma import METADATA, TEXT, ChromaCollection
@@ -72,7 +72,6 @@ def refit_store(
     check_whole("batch_size", batch_size, 1)
     store = vector_store_of(index)
     served = _Served(store)
-    check_width(store, embed_model.embedder)
     new = {served.collection.id_of(node.node_id): node for node in new_nodes}
     return refit(RefitJob(served, embed_model, new, batch_size), Path(context_path), switch)
 

@@ -84,11 +84,6 @@ def stamps_of(store: BasePydanticVectorStore, embedder: Embedder, expected: str 
         return found | _stamps_found(store, query, embedder)  # raises if it was lost in between
 
 
-def check_width(store: BasePydanticVectorStore, embedder: Embedder) -> None:
-    """Ask a store for a node; raises ContextMismatchError if its vectors are of another width."""
-    _stamps_found(store, _any_nodes(embedder, 1), embedder)
-
-
 def _any_nodes(embedder: Embedder, count: int) -> VectorStoreQuery:
     direction = [1.0] + [0.0] * (embedder.width - 1)
     return VectorStoreQuery(query_embedding=direction, similarity_top_k=count)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Generic
 
 from cde_retrievers.context.context import CorpusContext
-from cde_retrievers.errors import ConfigurationError, StoreRefitError
+from cde_retrievers.errors import ConfigurationError, ContextMismatchError, StoreRefitError
 from cde_retrievers.stores.collection import Collection, Id
 from cde_retrievers.stores.copying import check_sample, copy_documents, remove_others, texts_of
 from cde_retrievers.stores.served import Embeddings, Item, ServedStore, Store
@@ -99,11 +99,14 @@ def refit(job: RefitJob[Store, Item, Embeddings], context_path: Path, switch: bo
 
     Raises:
         ConfigurationError: the collection cannot be embedded again, or its name cannot be switched; nothing was done.
+        ContextMismatchError: the directory holds the context of another model, or the collection vectors of another
+            width.
         StoreRefitError: a collection of a name that is needed is in the way, or documents keep changing.
         InvalidTextError: an entry has no text.
     """
     served = job.store.collection
     _refuse_unsuitable(served, job.embeddings, switch)
+    _refuse_another_width(served, job.embeddings.embedder.width)
     job = _under_new_context(job, context_path)
     found = _collections(served, job.embeddings.stamp)
     embedded = _fill(job, found)
@@ -128,6 +131,20 @@ def _refuse_unsuitable(served: Collection, embeddings: Embeddings, switch: bool)
         raise ConfigurationError(
             f"{reason}. Or pass switch=False, which leaves that name as it is and returns a store over the new "
             f"collection"
+        )
+
+
+def _refuse_another_width(served: Collection, width: int) -> None:
+    page = next(served.pages(1), []) if served.exists() else []
+    if not page:
+        return
+    identity = page[0].id
+    found = len(served.vectors([identity])[identity])
+    if found != width:
+        raise ContextMismatchError(
+            f"the collection {served.name!r} does not hold vectors of {width} numbers, as your embedding makes them, "
+            f"but of {found}, so it was built by another model; load the model that was saved with it, or put all "
+            f"documents into a new store"
         )
 
 

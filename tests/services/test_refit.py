@@ -9,10 +9,12 @@ from uuid import UUID
 
 import numpy as np
 import pytest
+from bag_of_words import BagOfWords
 from langchain_core.documents import Document
 from refitted import Killed, kill_at, rows_of
 from served import KINDS
 from servers import OVER_SERVERS
+from tiny import CORPUS
 
 from cde_retrievers.encoder import ContextualEncoder
 from cde_retrievers.errors import ConfigurationError, ContextMismatchError
@@ -83,6 +85,17 @@ def test_a_served_store_moves_to_a_new_context_twice(service, documents, embeddi
     assert len(rows_of(service.open(again, second.old_collection))) == second.documents - 1
     assert read_context(service.open(again, second.old_collection)) == again.context_fingerprint
     shows(service, "refit", service.refit)
+
+
+@pytest.mark.parametrize("service", REFITTED, indirect=True)
+def test_a_store_of_another_width_is_named_before_a_context_is_fitted(service, documents, embeddings, tmp_path):
+    narrow, name = ContextualEmbeddings(encoder=BagOfWords(8)).fit(CORPUS), service.name()
+    built(service, documents, embeddings, name)
+    store = service.open(embeddings, name)
+    with pytest.raises(ContextMismatchError, match=r"does not hold vectors of 8 numbers, .* but of \d+, so"):
+        refit_store(store, narrow, tmp_path / "new", NEW)
+    assert not (tmp_path / "new").exists()
+    assert rows_of(store) == list(range(len(documents)))
 
 
 @pytest.mark.parametrize("service", [name for name, kind in KINDS.items() if not kind.refit], indirect=True)
