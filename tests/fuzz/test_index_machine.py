@@ -206,5 +206,6 @@ class IndexMachine(RuleBasedStateMachine):
 
 
 def test_an_index_is_like_a_dictionary(monkeypatch):
-    monkeypatch.setattr("cde_retrievers.index.compaction.MIN_ROWS", 10)
+    for module in ("compaction", "accelerator"):
+        monkeypatch.setattr(f"cde_retrievers.index.{module}.MIN_ROWS", 10)
     run_state_machine_as_test(IndexMachine, settings=cases(40, stateful_step_count=12))

@@ -19,6 +19,7 @@ ROWS, WIDTH, K = 1_600, 32, 10
 @pytest.fixture(autouse=True)
 def _small_indexes_count_as_large(monkeypatch):
     monkeypatch.setattr("cde_retrievers.index.compaction.MIN_ROWS", 500)
+    monkeypatch.setattr("cde_retrievers.index.accelerator.MIN_ROWS", 150)
 
 
 @pytest.fixture
@@ -114,10 +115,13 @@ def _only_what_is_not_covered(snapshot, queries, k, allowed, lexical, first):
     return np.empty((len(queries), 0), dtype=np.float32), np.empty((len(queries), 0), dtype=np.int64)
 
 
-def test_a_filter_that_leaves_little_is_exact(index, vectors):
+@pytest.mark.parametrize(("fewest", "left"), [(1, 37), (500, 450)])
+def test_a_filter_that_leaves_a_small_share_or_few_is_exact(index, vectors, monkeypatch, fewest, left):
+    monkeypatch.setattr("cde_retrievers.index.accelerator.MIN_ROWS", fewest)
+    monkeypatch.setattr("cde_retrievers.index.search._rescored", None)
     queries = vectors[:20]
-    hits = found(index, queries, filter={"row": {"$lt": 37}})
-    for row, exact in zip(hits, truth(vectors, queries, np.arange(37)), strict=True):
+    hits = found(index, queries, filter={"row": {"$lt": left}})
+    for row, exact in zip(hits, truth(vectors, queries, np.arange(left)), strict=True):
         assert row.keys() == exact.keys()
 
 
