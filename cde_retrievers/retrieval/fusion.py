@@ -22,6 +22,7 @@ LEXICAL_WEIGHT = 0.8
 LEXICAL_POWER = 1.5
 """The p above."""
 Scores = NDArray[np.float32]
+_BLOCK_ROWS = 1 << 16  # so that few rows are selected among, where most have a word of the query
 
 
 def query_mass(queries: "csr_matrix") -> Scores:
@@ -39,6 +40,14 @@ def lexical_bonus(lexical: Scores, mass: Scores) -> Scores:
 
 
 def best_of_few(scores: Scores, count: int) -> NDArray[np.int64]:
-    """Return the rows of the best scores above 0, at most `count`, unordered, where most scores (R,) are 0."""
-    rows = np.flatnonzero(scores)  # selecting among many equal scores is slow
-    return rows if len(rows) <= count else rows[np.argpartition(scores[rows], -count)[-count:]]
+    """Return the rows of the best scores (R,) above 0, at most `count`, unordered.
+
+    Of each block only the rows above the best so far are selected among.
+    """
+    best, least = np.empty(0, dtype=np.int64), np.float32(0)
+    for start in range(0, len(scores), _BLOCK_ROWS):
+        best = np.concatenate([best, start + np.flatnonzero(scores[start : start + _BLOCK_ROWS] > least)])
+        if len(best) > count:
+            best = best[np.argpartition(scores[best], -count)[-count:]]
+            least = scores[best].min()
+    return best
