@@ -11,8 +11,9 @@ threads may spin. Memory is the most that a process (Linux) held while it loaded
 tokens in one thread, over what it held with this script imported. Rows in bfloat16 are left out, and named, where the
 processor lacks it.
 
-The peer is sentence-transformers as it comes: torch, float32, batches of 32. Its ONNX and OpenVINO backends run in an
-environment of their own, which `speed_peers.py` describes, if --peers names its interpreter; without memory.
+The peer is sentence-transformers as it comes: torch, float32, batches of 32. Its ONNX and OpenVINO backends, and
+fastembed with the same ONNX file, run in an environment of their own, if --peers names its interpreter; without memory.
+`speed_peers.py` says how to make it.
 """
 
 import argparse
@@ -57,6 +58,7 @@ ROWS = {
     "peer:openvino-float32": "sentence-transformers, OpenVINO float32",
     "peer:openvino-bfloat16": "sentence-transformers, OpenVINO bfloat16",
     "peer:openvino-int8": "sentence-transformers, OpenVINO int8",
+    "peer:fastembed-float32": "fastembed, ONNX Runtime float32",
 }
 LENGTHS = ("16", "64", "128", "256", "mixed", "query")
 SIZE, BATCH, RUNS, THREADS = 2_048, 32, 3, (1, 2)
