@@ -158,7 +158,7 @@ class Accelerator:
 
     def is_worthwhile(self, allowed: NDArray[np.bool_]) -> bool:
         """Whether candidates cost less than exact search of the allowed rows (R,), and are as good as among all."""
-        return np.count_nonzero(allowed[: self.rows]) >= max(MIN_ROWS, _MIN_SHARE * self.rows)
+        return bool(np.count_nonzero(allowed[: self.rows]) >= max(MIN_ROWS, _MIN_SHARE * self.rows))
 
     def candidates(self, queries: Embeddings, k: int, allowed: NDArray[np.bool_]) -> NDArray[np.int64]:
         """Return row numbers (Q, C) to score; -1 if there are fewer.
