@@ -252,6 +252,7 @@ IN_RESULTS = [
     ("joint_forward", "joint_forward"),
     ("load_memory", "load_memory"),
     ("million", "million"),
+    ("million", "million_100k"),
     ("number_format", "number_format"),
     ("whitening_power", "whitening_power"),
 ]
