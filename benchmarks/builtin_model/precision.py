@@ -5,12 +5,13 @@ r"""What int8 and bfloat16 cost the built-in model in nDCG@10, on sets to choose
     python benchmarks/builtin_model/precision.py --table benchmarks/results/precision.json
 
 Exact search over all documents of each set under its own context, which each row fits by itself. What a backend does in
-int8 was settled by the first sets; the others were looked at once, afterwards. A row whose numbers the processor cannot
-multiply is left out. A run that was interrupted goes on: what `--output` has is kept.
+int8 was settled by the first sets; the others were looked at once, afterwards. Rows in bfloat16 are left out where the
+processor lacks it. A run that was interrupted goes on: what `--output` has is kept, and a table has what is complete.
 """
 
 import json
 import platform
+import sys
 from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
@@ -30,6 +31,9 @@ from cde_retrievers.evaluation.metrics import MAIN, Interval, interval
 from cde_retrievers.evaluation.precomputed import PrecomputedEmbedder
 from cde_retrievers.storage.atomic import replace_bytes
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from processor import has_native_bf16
+
 SETS = {
     "chosen by": ("conala", "stackexchange-genai", "stackexchange-ai"),
     "evaluated": SEVEN,
@@ -45,6 +49,8 @@ Figures = dict[str, list[float]]
 def encoder_of(row: str) -> ContextualEncoder | None:
     """The model in the backend and precision of the row; None where the processor has no such arithmetic."""
     backend, precision = row.split()
+    if precision == "bfloat16" and not has_native_bf16():
+        return None
     try:
         return ContextualEncoder.from_pretrained("minilm", "cpu", backend=backend, precision=precision)
     except DeviceError:
@@ -109,7 +115,9 @@ def table(result: dict[str, Any]) -> str:
     for role, names in SETS.items():
         lines += ["", f"| {role} | {' | '.join(names)} | mean | over float32 (95 %) |"]
         lines.append("|---" * (len(names) + 3) + "|")
-        for row in (row for row in ROWS if row in result["ndcg@10"]):
+        for row in ROWS:
+            if not {*names} <= result["ndcg@10"].get(row, {}).keys():
+                continue
             means = [float(np.mean(result["ndcg@10"][row][name])) for name in names]
             gain = "" if row == EXACT else in_points(over_float32(result, row, names).to_dict(), 2)
             lines.append(f"| {row} | {cells([*means, float(np.mean(means))])} | {gain} |")

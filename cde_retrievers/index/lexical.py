@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from cde_retrievers.index.snapshot import Snapshot
 from cde_retrievers.retrieval.exact_search import Rows, Scores
-from cde_retrievers.retrieval.fusion import best_of_few, lexical_bonus, query_mass
+from cde_retrievers.retrieval.fusion import best_above_zero, lexical_bonus, query_mass
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -61,7 +61,7 @@ class LexicalScores:
             For each query its rows without repetition, then -1 where others have more (Q, at most 2 C).
         """
         found = [
-            np.union1d(candidates[candidates >= 0], best_of_few(scores[:rows], near.shape[1]))
+            np.union1d(candidates[candidates >= 0], best_above_zero(scores[:rows], near.shape[1]))
             for candidates, scores in zip(near, self.scores, strict=True)
         ]
         result = np.full((len(found), max(map(len, found))), -1, dtype=np.int64)
@@ -73,7 +73,7 @@ class LexicalScores:
         """Return the best scores and rows of each query, best first, of at most `k` rows that share a word with it."""
         found = []
         for scores in self.scores:
-            rows = best_of_few(scores, k)
+            rows = best_above_zero(scores, k)
             rows = rows[np.lexsort((rows, -scores[rows]))]
             found.append((scores[rows], rows))
         return found

@@ -20,7 +20,7 @@ from cde_retrievers.external.vector_cache import VectorCache
 from cde_retrievers.langchain.sparse_rows_file import SparseRows
 from cde_retrievers.langchain.sparse_store import SparseStore
 from cde_retrievers.langchain.stores.registry import find_kind
-from cde_retrievers.retrieval.fusion import best_of_few, lexical_bonus, query_mass
+from cde_retrievers.retrieval.fusion import best_above_zero, lexical_bonus, query_mass
 from cde_retrievers.sparse.bm25 import query_rows
 from cde_retrievers.validation.vectors import Embeddings, checked_embeddings, checked_width
 
@@ -89,7 +89,7 @@ class HybridSearch:
         self, rows: SparseRows, bm25: Scores, count: int, found: Mapping[str, Document]
     ) -> dict[str, Document]:
         """Return the documents that are best by words, without those found before and those that the store lost."""
-        best = np.sort(best_of_few(bm25, count))
+        best = np.sort(best_above_zero(bm25, count))
         wanted = [rows.ids[row] for row in best if rows.ids[row] not in found]
         read = self._store.get_by_ids(wanted) if wanted else []
         named = by_id(self._store, read)

@@ -39,7 +39,7 @@ def lexical_bonus(lexical: Scores, mass: Scores) -> Scores:
     return bonus
 
 
-def best_of_few(scores: Scores, count: int) -> NDArray[np.int64]:
+def best_above_zero(scores: Scores, count: int) -> NDArray[np.int64]:
     """Return the rows of the best scores (R,) above 0, at most `count`, unordered.
 
     Of each block only the rows above the best so far are selected among.

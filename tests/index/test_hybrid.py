@@ -9,7 +9,7 @@ from tiny import CORPUS, QUERIES
 
 from cde_retrievers.errors import ConfigurationError, ContextMismatchError, IndexFileError
 from cde_retrievers.index import ContextualIndex, Document
-from cde_retrievers.retrieval.fusion import LEXICAL_POWER, LEXICAL_WEIGHT, best_of_few
+from cde_retrievers.retrieval.fusion import LEXICAL_POWER, LEXICAL_WEIGHT, best_above_zero
 from cde_retrievers.sparse.bm25 import document_rows, query_rows
 
 DOCUMENTS = [Document(text, id=f"d{i}", metadata={"row": i}) for i, text in enumerate(CORPUS)]
@@ -177,11 +177,11 @@ def test_without_its_postings_the_rest_of_an_index_is_salvaged(index):
 
 @pytest.mark.parametrize("block", [7, 1 << 16])
 @pytest.mark.parametrize("zeros", [0, 0.5, 0.99, 1])
-def test_the_best_of_few_are_the_best_of_all(monkeypatch, block, zeros):
+def test_the_best_above_zero_are_the_best_of_all(monkeypatch, block, zeros):
     monkeypatch.setattr("cde_retrievers.retrieval.fusion._BLOCK_ROWS", block)
     random = np.random.default_rng(0)
     scores = random.permutation(1_000).astype(np.float32) + 1
     scores[random.random(1_000) < zeros] = 0
     for count in (1, 10, 2_000):
         wanted = sorted((row for row in range(1_000) if scores[row] > 0), key=lambda row: -scores[row])[:count]
-        assert sorted(best_of_few(scores, count)) == sorted(wanted)
+        assert sorted(best_above_zero(scores, count)) == sorted(wanted)
