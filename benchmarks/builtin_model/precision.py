@@ -5,14 +5,17 @@ r"""What int8 and bfloat16 cost the built-in model in nDCG@10, on sets to choose
     python benchmarks/builtin_model/precision.py --table benchmarks/results/precision.json
 
 Exact search over all documents of each set under its own context, which each row fits by itself. What a backend does in
-int8 was settled by the first sets; the others were looked at once, afterwards. Rows in bfloat16 are left out where the
-processor lacks it. A run that was interrupted goes on: what `--output` has is kept, and a table has what is complete.
+int8 was settled by the first sets; the others were looked at once, afterwards. Where the processor lacks bfloat16,
+torch's row is "emulated": products of bfloat16 matrices are summed in float32, as processors with bfloat16 do, and the
+row of OpenVINO is left out. A run that was interrupted goes on: what `--output` has is kept, and a table has what is
+complete.
 """
 
 import json
 import platform
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -23,6 +26,8 @@ from command_line import options
 from in_points import cells
 from in_points import interval as in_points
 from sets import SEVEN
+from torch.nn.functional import linear
+from torch.overrides import TorchFunctionMode
 
 from cde_retrievers import ContextualEncoder
 from cde_retrievers.errors import DeviceError
@@ -39,17 +44,33 @@ SETS = {
     "evaluated": SEVEN,
 }
 EXACT = "torch float32"
-ROWS = (EXACT, "onnx int8", "openvino int8", "openvino bfloat16", "torch bfloat16")
+ROWS = (EXACT, "onnx int8", "openvino int8", "openvino bfloat16", "torch bfloat16", "torch bfloat16 emulated")
 PACKAGES = ("torch", "transformers", "numpy", "onnxruntime", "openvino", "nncf")
 
 # nDCG@10 of each query, by set.
 Figures = dict[str, list[float]]
 
 
+class EmulatedBfloat16(TorchFunctionMode):
+    """Computes linear layers in bfloat16 as a processor with such products does, by the kernels of float32.
+
+    A product of two bfloat16 numbers is exact in float32, so only the order in which they are summed can differ, and
+    sums are rounded to bfloat16 once. torch's own kernels for other processors take many times as long.
+    """
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Iterable[type], args: Any = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """The layer in float32, rounded, where it is in bfloat16; anything else as it is."""
+        if func is linear and args[0].dtype == torch.bfloat16:
+            return linear(*(None if value is None else value.float() for value in args), **(kwargs or {})).bfloat16()
+        return func(*args, **(kwargs or {}))
+
+
 def encoder_of(row: str) -> ContextualEncoder | None:
-    """The model in the backend and precision of the row; None where the processor has no such arithmetic."""
-    backend, precision = row.split()
-    if precision == "bfloat16" and not has_native_bf16():
+    """The model in the backend and precision of the row; None where the processor is not one for it."""
+    backend, precision, *emulated = row.split()
+    if precision == "bfloat16" and has_native_bf16() == bool(emulated):
         return None
     try:
         return ContextualEncoder.from_pretrained("minilm", "cpu", backend=backend, precision=precision)
@@ -97,7 +118,8 @@ def run(data: Path, output: Path) -> dict[str, Any]:
         if encoder is None:
             continue
         for name in missing:
-            figures[name] = searched(encoder, read(data, name))
+            with EmulatedBfloat16() if "emulated" in row else nullcontext():
+                figures[name] = searched(encoder, read(data, name))
             result["ndcg@10"][row] = figures
             replace_bytes(output, f"{json.dumps(result)}\n".encode())
     return result

@@ -91,7 +91,10 @@ def _read_tensors(path: Path, sha256: str) -> dict[str, NDArray[Any]]:
     """Read finite vectors (N, W), N and W at least 1, and where there are any the probe (W,) and terms, int32 (T,)."""
     if not os.path.isfile(path):
         raise ContextFileError(f"{path.parent} is incomplete: there is no {VECTORS_FILE} in it; {REMEDY}")
-    found = sha256_of_file(path)
+    try:
+        found = sha256_of_file(path)
+    except OSError as error:
+        raise ContextFileError(f"{path} cannot be read ({error.strerror}); {REMEDY}") from error
     if found != sha256:
         raise ContextFileError(
             f"{path} is truncated, damaged or from another context: its sha256 is {found}, "
@@ -120,5 +123,5 @@ def _check_tensors(slices: Mapping[str, Any]) -> None:
 def _blamed_on(path: Path) -> Iterator[None]:
     try:
         yield
-    except (SafetensorError, ContextFileError) as error:
+    except (SafetensorError, ContextFileError, OSError) as error:
         raise ContextFileError(f"{path} does not hold context vectors ({error}); {REMEDY}") from error

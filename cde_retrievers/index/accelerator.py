@@ -42,6 +42,7 @@ _LEAST_EFFORT: dict[Kind, int] = {"hnsw": 100, "ivf": 2}
 _NOT_MEASURED: dict[Kind, int] = {"hnsw": 16, "ivf": 1}  # faiss's own, as in files of earlier releases
 _OLD_NODES, _OLD_LISTS = 256, 4  # of these releases: nodes visited; one in this many lists is searched
 _MIN_SHARE = 0.1  # share of rows that a filter must leave; of fewer, exact search is as fast
+_MAX_SHARE = 0.01  # share of rows that are candidates; with more, exact search is as fast
 _WRITTEN_AT_ONCE = 1 << 20
 _CANDIDATES_PER_HIT, _MIN_CANDIDATES = 4, 100
 
@@ -156,9 +157,14 @@ class Accelerator:
             )
         self._effort = _effort(self._index, kind)
 
-    def is_worthwhile(self, allowed: NDArray[np.bool_]) -> bool:
-        """Whether candidates cost less than exact search of the allowed rows (R,), and are as good as among all."""
-        return bool(np.count_nonzero(allowed[: self.rows]) >= max(MIN_ROWS, _MIN_SHARE * self.rows))
+    def is_worthwhile(self, k: int, allowed: NDArray[np.bool_] | None) -> bool:
+        """Whether candidates for `k` hits cost less than exact search, and are as good as it.
+
+        `allowed` is a mask (R,) of the rows that a filter leaves; None without a filter.
+        """
+        if self._wanted(k) > max(_MIN_CANDIDATES, _MAX_SHARE * self.rows):
+            return False
+        return allowed is None or bool(np.count_nonzero(allowed[: self.rows]) >= max(MIN_ROWS, _MIN_SHARE * self.rows))
 
     def candidates(self, queries: Embeddings, k: int, allowed: NDArray[np.bool_]) -> NDArray[np.int64]:
         """Return row numbers (Q, C) to score; -1 if there are fewer.
@@ -168,7 +174,7 @@ class Accelerator:
             k: number of hits wanted.
             allowed: mask (R,) of the rows that may be found.
         """
-        wanted = min(self.rows, max(_MIN_CANDIDATES, _CANDIDATES_PER_HIT * k))
+        wanted = min(self.rows, self._wanted(k))
         share = self._share(allowed)
         selector = None if share == 1 else faiss.IDSelectorBitmap(np.packbits(allowed[: self.rows], bitorder="little"))
         prepare_faiss()
@@ -177,6 +183,11 @@ class Accelerator:
         _, rows = self._index.search(queries, wanted, params=_parameters(self._kind, effort, selector))
         found: NDArray[np.int64] = rows
         return found
+
+    @staticmethod
+    def _wanted(k: int) -> int:
+        """Return the number of candidates for `k` hits."""
+        return max(_MIN_CANDIDATES, _CANDIDATES_PER_HIT * k)
 
     def _share(self, allowed: NDArray[np.bool_]) -> float:
         """Return the share of its rows that are allowed."""

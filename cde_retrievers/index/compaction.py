@@ -59,7 +59,7 @@ def _merged(store: IndexStore, manifest: Manifest) -> Manifest:
     young = merged_tail(store.home, young, manifest.vector_format)
     manifest = manifest.changed(segments=(*old, *young))
     uncovered = sum(entry.rows for entry in young)
-    if manifest.kind != "flat" and uncovered > max(MIN_ROWS, _STALE_SHARE * sum(entry.rows for entry in old)):
+    if manifest.kind != "flat" and uncovered >= max(MIN_ROWS, _STALE_SHARE * sum(entry.rows for entry in old)):
         return accelerated(store, manifest)
     return manifest
 

@@ -29,13 +29,13 @@ def search(
     Raises:
         FilterError: the filter is impossible, or names a field that no document has, if such a one is an error.
     """
-    if len(snapshot) == 0:
+    if len(snapshot) == 0 or len(queries) == 0:
         return [[] for _ in range(len(queries))]
     allowed = snapshot.searchable_rows(query_filter, missing)
     accelerator = snapshot.accelerator
-    if accelerator is not None and query_filter is not None and not accelerator.is_worthwhile(allowed):
-        accelerator = None
     k = min(k, len(snapshot))
+    if accelerator is not None and not accelerator.is_worthwhile(k, None if query_filter is None else allowed):
+        accelerator = None
     return [hits for block in queries.blocks(len(allowed)) for hits in _hits(snapshot, block, k, allowed, accelerator)]
 
 

@@ -131,7 +131,9 @@ class Segment:
         return frozenset(self._columns.fields)
 
     def passing(self, expression: Expression) -> NDArray[np.bool_]:
-        """Return which of the rows pass a filter (R,), deleted ones included."""
+        """Return which of the rows pass a filter (R,), deleted ones included; none of a segment that is damaged."""
+        if not self.is_readable:
+            return np.zeros(self.entry.rows, dtype=np.bool_)
         with self._checked_columns() as columns:
             return expression.passing(columns)
 

@@ -17,7 +17,8 @@ from cde_retrievers.validation.vectors import Embeddings
 Scores = NDArray[np.float32]
 Rows = NDArray[np.int64]
 _BLOCK_SCORES = 1 << 23  # scores in memory at a time: 32 MB
-_BLOCK_ROWS = 1 << 16  # most rows of a block; what the best so far rule out is never sorted
+_BLOCK_ROWS = 1 << 16  # rows of a block; what the best so far rule out is never sorted
+_BLOCK_HITS = 4  # rows of a block for each hit at least, since the best so far are sorted again with every block
 _COPIED_SHARE = 0.5  # share of allowed rows below which copying them costs less than the scores of all
 _COPIED_ROWS = 2_048  # copied at a time, so that they are multiplied while they are in the processor's cache
 
@@ -52,7 +53,7 @@ def exact_search(
     """
     best = np.empty((len(queries), 0), dtype=np.float32), np.empty((len(queries), 0), dtype=np.int64)
     for first, vectors, allowed in parts:
-        block = min(_BLOCK_ROWS, max(1, _BLOCK_SCORES // max(1, len(queries))))
+        block = min(max(_BLOCK_ROWS, _BLOCK_HITS * k), max(1, _BLOCK_SCORES // max(1, len(queries))))
         for start in range(0, len(vectors), block):
             stop = min(start + block, len(vectors))
             bonus = None if added is None else added(first + start, first + stop)

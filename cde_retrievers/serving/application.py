@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from email.message import Message
 from http import HTTPStatus
 from typing import Any
 
@@ -22,7 +21,7 @@ from cde_retrievers.serving.metrics import Metrics
 from cde_retrievers.serving.middleware import EMBEDDINGS, HEALTH, BearerToken, Measured, problem
 from cde_retrievers.serving.service import EmbeddingService
 from cde_retrievers.serving.settings import ServingSettings
-from cde_retrievers.serving.wire import ROLES
+from cde_retrievers.serving.wire import ROLES, parts_of_name
 
 _CLIENT_GONE = 499  # nobody reads it: for the metrics alone
 _METRICS_FORMAT = "text/plain; version=0.0.4; charset=utf-8"
@@ -43,7 +42,7 @@ def create_application(
     middleware = [Middleware(Measured, metrics=endpoints.metrics)]
     if token is not None:
         middleware.append(Middleware(BearerToken, token=token))
-    return Starlette(
+    application = Starlette(
         routes=[
             Route(EMBEDDINGS, endpoints.embeddings, methods=["POST"]),
             Route("/v1/models", endpoints.models),
@@ -55,6 +54,8 @@ def create_application(
         exception_handlers=_HANDLERS,
         lifespan=endpoints.lifespan,
     )
+    application.router.redirect_slashes = False  # it would redirect to whatever host the client names
+    return application
 
 
 class _Endpoints:
@@ -88,19 +89,13 @@ class _Endpoints:
 
     async def models(self, request: Request) -> Response:
         contexts = await self._all()
-        data = [_model(alias, context, role) for alias, context in contexts.items() for role in ROLES]
+        data = [_model(f"{alias}{SIDES_BEGIN}{role}", context) for alias, context in contexts.items() for role in ROLES]
         return JSONResponse({"object": "list", "data": data})
 
     async def model(self, request: Request) -> Response:
+        assert self._service is not None
         name = request.path_params["name"]
-        contexts = await self._all()
-        known = {f"{alias}{SIDES_BEGIN}{role}": (alias, role) for alias in contexts for role in ROLES}
-        if name not in known:
-            raise RequestError(
-                404, "model_not_found", f"there is no model {name[:100]!r}; there are: {', '.join(known) or 'none'}"
-            )
-        alias, role = known[name]
-        return JSONResponse(_model(alias, contexts[alias], role))
+        return JSONResponse(_model(name, await asyncio.to_thread(self._service.context, parts_of_name(name)[0])))
 
     async def health(self, request: Request) -> Response:
         runs = self._service is not None and self._service.is_running
@@ -116,9 +111,9 @@ class _Endpoints:
             raise RequestError(503, "context_unavailable", "the contexts cannot be listed at present") from error
 
 
-def _model(alias: str, context: CorpusContext, role: str) -> dict[str, Any]:
+def _model(name: str, context: CorpusContext) -> dict[str, Any]:
     return {
-        "id": f"{alias}{SIDES_BEGIN}{role}",
+        "id": name,
         "object": "model",
         "created": 0,
         "owned_by": "cde-retrievers",
@@ -128,13 +123,13 @@ def _model(alias: str, context: CorpusContext, role: str) -> dict[str, Any]:
 
 def _check_kind(request: Request) -> None:
     """Refuse a body that is not plain JSON; a web page cannot send that to another site unasked."""
-    kind = Message()
-    kind["content-type"] = request.headers.get("content-type", "")
-    if kind.get_content_type() != "application/json" or kind.get_content_charset("utf-8") not in ("utf-8", "utf8"):
+    kind, *parameters = (part.strip().lower() for part in request.headers.get("content-type", "").split(";"))
+    charsets = {part.removeprefix("charset=").strip(' "') for part in parameters if part.startswith("charset=")}
+    if kind != "application/json" or not charsets <= {"utf-8", "utf8"}:
         raise RequestError(
             415, "unsupported_media_type", "the body must be JSON in UTF-8; send Content-Type: application/json"
         )
-    if request.headers.get("content-encoding", "identity") != "identity":
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise RequestError(415, "unsupported_media_type", "compressed bodies are not read; send it as it is")
 
 

@@ -83,6 +83,16 @@ class BatchingQueue:
         """Whether texts are embedded."""
         return self._thread.is_alive()
 
+    def check_room(self, texts: int) -> None:
+        """Raise what `submit` would raise now for so many texts."""
+        if self._closed:
+            raise QueueClosedError("the server is stopping; send the request again when it runs")
+        if self._waiting + texts > self._max_waiting_texts:
+            raise QueueFullError(
+                f"{self._waiting:,} texts are waiting to be embedded, and with the {texts:,} of this request they "
+                f"would be more than {self._max_waiting_texts:,}; send it again later, or fewer at a time"
+            )
+
     def submit(self, texts: Sequence[str], context: CorpusContext, role: Role) -> "Future[Embeddings]":
         """Return the future vectors (n, width) of n texts; at least one. Cancelling it saves the work.
 
@@ -92,13 +102,7 @@ class BatchingQueue:
         """
         job = _Job(texts, context, role)
         with self._changed:
-            if self._closed:
-                raise QueueClosedError("the server is stopping; send the request again when it runs")
-            if self._waiting + len(texts) > self._max_waiting_texts:
-                raise QueueFullError(
-                    f"{self._waiting:,} texts are waiting to be embedded, and with the {len(texts):,} of this request "
-                    f"they would be more than {self._max_waiting_texts:,}; send it again later, or fewer at a time"
-                )
+            self.check_room(len(texts))
             self._waiting += len(texts)
             self._jobs.append(job)
             self._changed.notify()

@@ -3,13 +3,14 @@
 import logging
 import os
 import re
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
 
 from cde_retrievers.context.context import CorpusContext
-from cde_retrievers.context.persistence import HEADER_FILE
+from cde_retrievers.context.persistence import HEADER_FILE, VECTORS_FILE
 from cde_retrievers.errors import CDEError, ConfigurationError, ContextFileError
 
 logger = logging.getLogger(__name__)
@@ -18,15 +19,34 @@ SIDES_BEGIN = ":"
 """Between the name of a context and "query" or "document"."""
 _FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 _ATTEMPTS = 3  # to read a context that is replaced meanwhile
-_Version = tuple[int, int, int, int]
+_PROBLEM_SECONDS = 1.0  # after which a context that cannot be served is read again; not every cause changes a file
+_Version = tuple[tuple[int, ...] | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Problem:
+    """Why a context cannot be served."""
+
+    kind: type[CDEError]
+    message: str
+
+    def error(self) -> CDEError:
+        """Return a new error: one that was raised keeps what it went through, the bodies of requests too."""
+        return self.kind(self.message)
 
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """A directory of a context: which version of it was read, and what that gave."""
+    """A directory of a context: which version of it was read, what that gave, and when."""
 
     version: _Version
-    found: CorpusContext | CDEError
+    found: CorpusContext | _Problem
+    read_at: float = field(default_factory=time.monotonic)
+
+    def is_of(self, version: _Version) -> bool:
+        """Whether reading that version now would give the same."""
+        is_fresh = isinstance(self.found, CorpusContext) or time.monotonic() < self.read_at + _PROBLEM_SECONDS
+        return self.version == version and is_fresh
 
 
 class ContextDirectory:
@@ -50,11 +70,12 @@ class ContextDirectory:
         self._path = path
         self._check = check
         self._entries: dict[str, _Entry] = {}
+        self._is_listed = True
         self._lock = Lock()
         refuse_empty(path)
         for entry in self._current().values():
-            if isinstance(entry.found, CDEError):
-                raise entry.found
+            if isinstance(entry.found, _Problem):
+                raise entry.found.error()
 
     def all(self) -> dict[str, CorpusContext]:
         """Return the contexts that can be used, by alias, in order of these.
@@ -74,26 +95,38 @@ class ContextDirectory:
             ConfigurationError: its alias is not possible.
         """
         entries = self._current()
-        if name in entries:
-            found = entries[name].found
-            if isinstance(found, CDEError):
-                raise found
+        found = entries[name].found if name in entries else None
+        if isinstance(found, CorpusContext):
             return found
-        contexts = (entry.found for entry in entries.values() if isinstance(entry.found, CorpusContext))
-        return next((context for context in contexts if context.fingerprint == name), None)
+        for entry in entries.values():
+            if isinstance(entry.found, CorpusContext) and entry.found.fingerprint == name:
+                return entry.found
+        if found is not None:
+            raise found.error()
+        return None
 
     def _current(self) -> dict[str, _Entry]:
         with self._lock:
+            known = self._entries
             self._entries = {
-                alias: known
-                if (known := self._entries.get(alias)) is not None and known.version == version
-                else self._read(alias, version)
-                for alias, version in _versions(self._path).items()
+                alias: known[alias] if alias in known and known[alias].is_of(version) else self._read(alias, version)
+                for alias, version in self._listed().items()
             }
             return self._entries
 
+    def _listed(self) -> dict[str, _Version]:
+        try:
+            versions = _versions(self._path)
+        except ContextFileError as error:
+            if self._is_listed:
+                logger.warning("no context can be served: %s", error)
+            self._is_listed = False
+            raise
+        self._is_listed = True
+        return versions
+
     def _read(self, alias: str, version: _Version) -> _Entry:
-        folder = self._path / alias
+        folder, before = self._path / alias, self._entries.get(alias)
         for _ in range(_ATTEMPTS):
             try:
                 context = CorpusContext.load(folder)
@@ -102,12 +135,14 @@ class ContextDirectory:
             except CDEError as error:
                 now = _version_of(folder)
                 if now in (None, version):
-                    logger.warning("context %s cannot be served: %s", folder, error)
-                    return _Entry(version, error)
+                    problem = _Problem(type(error), str(error))
+                    if before is None or before.found != problem:
+                        logger.warning("context %a cannot be served: %s", alias, _in_one_line(problem.message))
+                    return _Entry(version, problem)
                 version = now or version
             else:
                 return _Entry(version, context)
-        return _Entry(version, ContextFileError(f"{folder} is being replaced again and again; try it later"))
+        return _Entry(version, _Problem(ContextFileError, f"{folder} is being replaced again and again; try it later"))
 
 
 def refuse_empty(path: Path) -> None:
@@ -136,14 +171,28 @@ def _versions(path: Path) -> dict[str, _Version]:
 
 def _version_of(folder: Path) -> _Version | None:
     """Return what differs between any two versions of a saved context; None if the folder holds none."""
+    header = _state_of(folder / HEADER_FILE)
+    return None if header is None else (header, _state_of(folder / VECTORS_FILE))
+
+
+def _state_of(file: Path) -> tuple[int, ...] | None:
     try:
-        status = os.stat(folder / HEADER_FILE)
+        status = os.stat(file)
     except OSError:
         return None
-    return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size
+    return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size, status.st_mode
+
+
+def _in_one_line(message: str) -> str:
+    """A message as it is, but for characters that begin another line of a log."""
+    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in message)
 
 
 def _check_alias(alias: str, context: CorpusContext) -> None:
+    if not alias.isprintable():
+        raise ConfigurationError(
+            f"the directory of a context is named {alias!a}, which cannot be shown as a model's name; rename it"
+        )
     if SIDES_BEGIN in alias:
         raise ConfigurationError(
             f"the directory of a context is named {alias!r}, but what follows {SIDES_BEGIN!r} in a model's name says "

@@ -29,7 +29,7 @@ class BearerToken:
 
     def __init__(self, app: ASGIApp, token: str) -> None:
         self._app = app
-        self._expected = f"Bearer {token}".encode()
+        self._expected = token.encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request through, or answer it."""
@@ -45,7 +45,8 @@ class BearerToken:
         await self._app(scope, receive, send)
 
     def _is_known(self, headers: Headers) -> bool:
-        return hmac.compare_digest(headers.get("authorization", "").encode("latin-1"), self._expected)
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        return hmac.compare_digest(token.strip().encode("latin-1"), self._expected) and scheme.lower() == "bearer"
 
 
 class Measured:
@@ -66,11 +67,22 @@ class Measured:
             await self._app(scope, receive, send)
             return
         began = time.perf_counter()
+        answered = False
+
+        def count(status: int) -> None:
+            nonlocal answered
+            answered = True
+            self._metrics.requests.labels(str(status)).inc()
+            self._metrics.seconds.observe(time.perf_counter() - began)
 
         async def seen(message: Message) -> None:
             if message["type"] == "http.response.start":
-                self._metrics.requests.labels(str(message["status"])).inc()
-                self._metrics.seconds.observe(time.perf_counter() - began)
+                count(message["status"])
             await send(message)
 
-        await self._app(scope, receive, seen)
+        try:
+            await self._app(scope, receive, seen)
+        except Exception:
+            if not answered:  # the answer to a fault of our own is sent further out
+                count(500)
+            raise

@@ -49,7 +49,8 @@ def listening_socket(host: str, port: int, token: str | None) -> socket.socket:
         )
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family, backlog=2_048)
+        both = family == socket.AF_INET6 and host == "::" and socket.has_dualstack_ipv6()
+        return socket.create_server((host, port), family=family, backlog=2_048, dualstack_ipv6=both)
     except (OSError, OverflowError, UnicodeError) as error:
         raise ConfigurationError(f"{host}, port {port} cannot be served ({error}); choose others") from error
 
@@ -70,6 +71,7 @@ def make_server(application: Starlette) -> uvicorn.Server:
     """Return a server; `run(sockets=[listener])` serves until a signal, or until its `should_exit` is set."""
     config = uvicorn.Config(
         application,
+        http="h11",  # refuses headers of more than some kilobytes
         log_config=None,
         access_log=False,
         server_header=False,

@@ -14,7 +14,7 @@ from cde_retrievers.serving.batching import BatchingQueue
 from cde_retrievers.serving.contexts import SIDES_BEGIN, ContextDirectory
 from cde_retrievers.serving.metrics import Metrics
 from cde_retrievers.serving.settings import ServingSettings
-from cde_retrievers.serving.wire import EmbeddingRequest, answer, parse_request
+from cde_retrievers.serving.wire import EmbeddingRequest, answer, parse_request, parts_of_name
 from cde_retrievers.validation.texts import Role
 from cde_retrievers.validation.vectors import Embeddings
 
@@ -100,6 +100,8 @@ class EmbeddingService:
             RequestError: the request cannot be answered.
         """
         request, texts, context = await asyncio.to_thread(self._read, body)
+        with _refusals():
+            self._queue.check_room(len(texts))  # before its tokens are counted, which takes time too
         tokens, cut = await asyncio.to_thread(self._count, texts, request.role)
         vectors = await self._vectors(texts, context, request.role, gone)
         if vectors is None:
@@ -112,7 +114,7 @@ class EmbeddingService:
 
     def _read(self, body: bytes) -> tuple[EmbeddingRequest, list[str], CorpusContext]:
         request = parse_request(body)
-        context = self._context(request.context_name)
+        context = self.context(parts_of_name(request.model)[0])
         if request.dimensions not in (None, self._encoder.width):
             raise RequestError(
                 400,
@@ -123,7 +125,12 @@ class EmbeddingService:
         _ = request.role  # before the work
         return request, request.texts(self._settings.max_texts), context
 
-    def _context(self, name: str) -> CorpusContext:
+    def context(self, name: str) -> CorpusContext:
+        """Return the context with that alias or fingerprint.
+
+        Raises:
+            RequestError: there is none, or it cannot be used.
+        """
         try:
             context = self.contexts.find(name)
         except CDEError as error:
@@ -152,19 +159,14 @@ class EmbeddingService:
         return tokens, counted.cut
 
     async def _vectors(self, texts: list[str], context: CorpusContext, role: Role, gone: Gone) -> Embeddings | None:
-        try:
+        with _refusals():
             future = asyncio.wrap_future(self._queue.submit(texts, context, role))
-        except QueueFullError as error:
-            raise RequestError(429, "queue_full", str(error)) from error
-        except QueueClosedError as error:
-            raise RequestError(503, "stopping", str(error)) from error
         leaving = asyncio.create_task(gone())
         either: set[asyncio.Future[Any]] = {future, leaving}
         try:
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-            return future.result() if future.done() else None
-        except QueueClosedError as error:
-            raise RequestError(503, "stopping", str(error)) from error
+            with _refusals():
+                return future.result() if future.done() else None
         finally:
             future.cancel()
             leaving.cancel()
@@ -175,3 +177,14 @@ class EmbeddingService:
         encode = self._encoder.encode_queries if role == "query" else self._encoder.encode_documents
         with counted_cut_texts():  # each request has counted its own
             return encode(texts, context, show_progress=False)
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """Raise what the queue refuses as errors of the request."""
+    try:
+        yield
+    except QueueFullError as error:
+        raise RequestError(429, "queue_full", str(error)) from error
+    except QueueClosedError as error:
+        raise RequestError(503, "stopping", str(error)) from error

@@ -27,7 +27,7 @@ class ServingSettings:
     max_requests: int = 256
     max_waiting_texts: int = 16_384
     batch_texts: int = 64
-    read_seconds: int = 60
+    read_seconds: int = 20
 
     def __post_init__(self) -> None:
         for field in fields(self):

@@ -3,6 +3,7 @@
 import base64
 import json
 from collections.abc import Iterator
+from heapq import nsmallest
 from http import HTTPStatus
 from typing import Any, Literal
 
@@ -16,7 +17,8 @@ from cde_retrievers.validation.vectors import Embeddings
 
 ROLES: tuple[Role, Role] = ("document", "query")
 _SHOWN = 1_000  # characters of what a client sent
-_KINDS = {401: "authentication_error", 404: "not_found_error", 429: "rate_limit_error"}
+_NAMED = 5  # of its fields
+_KINDS = {429: "rate_limit_error"}
 
 
 class EmbeddingRequest(BaseModel):
@@ -41,19 +43,13 @@ class EmbeddingRequest(BaseModel):
     user: str | None = None
 
     @property
-    def context_name(self) -> str:
-        """The alias or fingerprint."""
-        name, _, end = self.model.rpartition(SIDES_BEGIN)
-        return name if end in ROLES else self.model
-
-    @property
     def role(self) -> Role:
         """What the texts are embedded as.
 
         Raises:
             RequestError: the request does not say it, or says both.
         """
-        end = self.model.rpartition(SIDES_BEGIN)[2] if self.context_name != self.model else None
+        name, end = parts_of_name(self.model)
         said = {role for role in (end, self.input_type) if role is not None}
         if len(said) != 1:
             problem = "does not say whether they are queries or documents" if not said else "says both"
@@ -61,10 +57,10 @@ class EmbeddingRequest(BaseModel):
                 400,
                 "input_type_conflict" if said else "input_type_missing",
                 f"a text is embedded as a query or as a document, and the request {problem}; as the model name "
-                f"{self.context_name + ':query'!r} or {self.context_name + ':document'!r}, or add the field "
-                f"input_type, 'query' or 'document' (extra_body in OpenAI's client)",
+                f"{name + ':query'!r} or {name + ':document'!r}, or add the field input_type, 'query' or 'document' "
+                f"(extra_body in OpenAI's client)",
             )
-        return ROLES[0] if said == {ROLES[0]} else ROLES[1]
+        return said.pop()
 
     def texts(self, most: int) -> list[str]:
         """Return the texts; at least one, and none of them empty.
@@ -87,9 +83,15 @@ class EmbeddingRequest(BaseModel):
         return list(_checked(items))
 
 
+def parts_of_name(model: str) -> tuple[str, Role | None]:
+    """Return the alias or fingerprint in the name of a model, and the side, None if it has none."""
+    name, _, end = model.rpartition(SIDES_BEGIN)
+    return next(((name, role) for role in ROLES if role == end), (model, None))
+
+
 def _checked(items: list[Any]) -> Iterator[str]:
     for position, item in enumerate(items):
-        if isinstance(item, int | list):
+        if isinstance(item, int | list) and not isinstance(item, bool):
             raise RequestError(
                 400,
                 "token_ids",
@@ -123,6 +125,14 @@ def parse_request(body: bytes) -> EmbeddingRequest:
         raise RequestError(400, "invalid_json", f"the body is not valid JSON ({error}); repair it") from error
     if not isinstance(fields, dict):
         raise RequestError(400, "invalid_json", "the body must be a JSON object with the fields model and input")
+    # Before pydantic, which describes every one of a million fields.
+    if unknown := fields.keys() - EmbeddingRequest.model_fields.keys():
+        named = ", ".join(repr(name[: _SHOWN // _NAMED]) for name in nsmallest(_NAMED, unknown))
+        raise RequestError(
+            400,
+            "invalid_request",
+            f"the request is not valid: unknown fields ({len(unknown):,}), such as {named}; leave them out",
+        )
     try:
         return EmbeddingRequest.model_validate(fields)
     except ValidationError as error:

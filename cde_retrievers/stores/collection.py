@@ -63,7 +63,7 @@ class Collection(ABC):
 
     @abstractmethod
     def vectors(self, ids: Ids[Id]) -> dict[Id, Vector]:
-        """Return the vectors of those of the ids that are there."""
+        """Return the vectors of those of the ids that are there and have one."""
 
     @abstractmethod
     def put(self, records: Sequence[Record], vectors: Sequence[Vector]) -> None:

@@ -103,10 +103,10 @@ class PostgresTable(Collection):
         return {row.id: row.payload for row in self._rows(f"= ANY({self._cast('ids', '[]')})", ids=_texts(ids))}
 
     def vectors(self, ids: Ids[Id]) -> dict[Id, Vector]:
-        """Return the vectors of those of the ids that are there."""
+        """Return the vectors of those of the ids that are there and have one."""
         identity, vector = _quoted(self._id), _quoted(self._vector)
         statement = f"""SELECT CAST({identity} AS text), CAST({vector} AS text) FROM {self._quoted}
-          WHERE {identity} = ANY({self._cast("ids", "[]")})"""
+          WHERE {identity} = ANY({self._cast("ids", "[]")}) AND {vector} IS NOT NULL"""
         return {row[0]: json.loads(row[1]) for row in self._run([(statement, {"ids": _texts(ids)})])}
 
     def put(self, records: Sequence[Record], vectors: Sequence[Vector]) -> None:

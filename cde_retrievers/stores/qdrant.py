@@ -55,9 +55,11 @@ class QdrantCollection(Collection):
         return {point.id: point.payload or {} for point in self._client.retrieve(self.name, ids=list(ids))}
 
     def vectors(self, ids: Ids[Id]) -> dict[Id, Vector]:
-        """Return the dense vectors of those of the ids that are there."""
+        """Return the dense vectors of those of the ids that are there and have one."""
         points = self._client.retrieve(self.name, ids=list(ids), with_payload=False, with_vectors=True)
-        return {point.id: point.vector[self._vector_name] if self._vector_name else point.vector for point in points}
+        name = self._vector_name
+        found = {point.id: (point.vector or {}).get(name) if name else point.vector for point in points}
+        return {identity: vector for identity, vector in found.items() if vector}
 
     def put(self, records: Sequence[Record], vectors: Sequence[Vector]) -> None:
         """Write points, and wait until they are there."""

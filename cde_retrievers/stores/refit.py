@@ -139,8 +139,8 @@ def _refuse_another_width(served: Collection, width: int) -> None:
     if not page:
         return
     identity = page[0].id
-    found = len(served.vectors([identity])[identity])
-    if found != width:
+    vector = served.vectors([identity]).get(identity)
+    if vector is not None and (found := len(vector)) != width:
         raise ContextMismatchError(
             f"the collection {served.name!r} does not hold vectors of {width} numbers, as your embedding makes them, "
             f"but of {found}, so it was built by another model; load the model that was saved with it, or put all "

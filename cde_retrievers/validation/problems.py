@@ -16,6 +16,10 @@ def readable(problems: Iterable[ErrorDetails], whole: str = "it") -> str:
         problems: as `ValidationError.errors()` gives them.
         whole: name of the value, for problems that concern no single part of it.
     """
-    lines = [f"{'.'.join(map(str, p['loc'])) or whole}: {p['msg']} (found {shown(p['input'])})" for p in problems]
-    more = [f"and {len(lines) - _SHOWN_PROBLEMS} more"] if len(lines) > _SHOWN_PROBLEMS else []
-    return "; ".join(lines[:_SHOWN_PROBLEMS] + more)
+    known = list(problems)
+    lines = [
+        f"{'.'.join(map(str, p['loc'])) or whole}: {p['msg']} (found {shown(p['input'])})"
+        for p in known[:_SHOWN_PROBLEMS]
+    ]
+    more = [f"and {len(known) - _SHOWN_PROBLEMS} more"] if len(known) > _SHOWN_PROBLEMS else []
+    return "; ".join(lines + more)

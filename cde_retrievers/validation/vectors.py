@@ -14,6 +14,7 @@ LARGEST_WIDTH = 1 << 20
 """Numbers of a vector: more would be a mistake, and fill the memory."""
 SAME_LENGTH = 1e-2
 """Tolerance of a unit vector's length, wide enough for half precision."""
+_LEAST_LENGTH = 1e-18  # of a vector whose squares float32 holds
 _REAL_NUMBERS = "fiu"  # numpy's kinds: floating point, signed, unsigned
 
 
@@ -111,6 +112,12 @@ def _described(answer: object) -> str:
 
 def unit_rows(vectors: Vectors) -> Vectors:
     """Vectors (n, W) scaled to length 1; zeros stay."""
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    scaled: Vectors = vectors / np.maximum(lengths, np.finfo(np.float32).tiny)
+    with np.errstate(over="ignore"):
+        lengths = np.linalg.norm(vectors, axis=1)
+    ordinary = (lengths > _LEAST_LENGTH) & (lengths < np.inf)
+    scaled: Vectors = vectors / np.where(ordinary, lengths, 1)[:, None]
+    if not ordinary.all():
+        rows = vectors[~ordinary].astype(np.float64)
+        exact = np.linalg.norm(rows, axis=1, keepdims=True)
+        scaled[~ordinary] = rows / np.where(exact > 0, exact, 1)
     return scaled

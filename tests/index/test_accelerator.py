@@ -125,6 +125,30 @@ def test_a_filter_that_leaves_a_small_share_or_few_is_exact(index, vectors, monk
         assert row.keys() == exact.keys()
 
 
+def test_more_hits_than_pay_are_found_exactly(index, vectors, monkeypatch):
+    queries, fingerprint = vectors[:3], index.context.fingerprint
+    monkeypatch.setattr("cde_retrievers.index.search._rescored", None)
+    hits = index.search_embedded(queries, fingerprint, k=26)  # 104 candidates, more than 100
+    for row, query in zip(hits, queries, strict=True):
+        assert [int(hit.id) for hit in row] == np.argsort(-(vectors[:1_000] @ query))[:26].tolist()
+    with pytest.raises(TypeError, match="not callable"):
+        index.search_embedded(queries, fingerprint, k=25)
+
+
+def test_no_queries_find_nothing(index):
+    assert index.search([], mode="dense") == []
+    assert index.search_embedded(np.empty((0, WIDTH), np.float32), index.context.fingerprint) == []
+
+
+@pytest.mark.parametrize(("rows", "covered"), [(499, False), (500, True)])
+def test_from_how_many_documents_on_there_is_an_accelerator(index, vectors, tmp_path, rows, covered):
+    other = ContextualIndex.create(index.embedder, index.context, tmp_path / "other", kind=index.kind)
+    add(other, vectors[:rows], 0)
+    assert len(accelerator_files(other)) == covered
+    other.optimize()
+    assert len(accelerator_files(other)) == covered
+
+
 def test_optimize_covers_everything_again(index, vectors):
     add(index, vectors[1_000:1_200], 1_000)
     index.delete(["0", "1"])
@@ -171,6 +195,15 @@ def test_the_accelerator_is_read_once_for_all_generations_that_have_it(index, ve
     add(index, vectors[1_000:1_100], 1_000)
     index.delete(["3"])
     assert reads == []
+
+
+def test_many_hits_are_found_in_larger_blocks(monkeypatch, vectors):
+    monkeypatch.setattr("cde_retrievers.retrieval.exact_search._BLOCK_ROWS", 33)
+    scores, rows = exact_search(vectors[:2], [(0, vectors, np.ones(ROWS, dtype=np.bool_))], 500)
+    for query, found_scores, found_rows in zip(vectors, scores, rows, strict=False):
+        exact = vectors @ query
+        assert found_rows.tolist() == np.argsort(-exact)[:500].tolist()
+        np.testing.assert_allclose(found_scores, np.sort(exact)[::-1][:500], atol=1e-6)
 
 
 @pytest.mark.parametrize("share", [0.05, 0.4, 0.6, 1])

@@ -272,6 +272,16 @@ def test_what_is_undamaged_stays_readable(index, name, searchable, readable):
     assert len(rebuilt) == readable
 
 
+def test_what_is_undamaged_is_filtered_by_long_values(index):
+    index.upsert([Document("a red cat", id="d0", metadata={"note": "x" * 300})])
+    index.add([Document("a green dog", id="new", metadata={"note": "y" * 300})])
+    damaged, *_ = (entry["name"] for entry in json.loads((index.path / "index.json").read_text())["segments"][-2:])
+    (index.path / "segments" / damaged / "documents.jsonl").write_bytes(b"\0" * 100)
+    salvaged = ContextualIndex.open(index.path, BagOfWords(), salvage=True)
+    assert salvaged.ids({"note": "y" * 300}) == salvaged.ids({"note": {"$contains": "y"}}) == ["new"]
+    assert salvaged.ids({"note": "x" * 300}) == []
+
+
 def test_deleted_documents_do_not_come_back_when_the_list_of_deletions_is_damaged(index):
     index.delete(["d3"])
     (deletions,) = index.path.glob("segments/*/deleted-*.json")

@@ -3,8 +3,6 @@
 Without guards LlamaIndex silently gives a wrong result. With them the result is right, or an error names the way out.
 """
 
-import subprocess
-import sys
 from functools import partial
 
 import numpy as np
@@ -184,16 +182,3 @@ def test_scenario_6_filters_give_no_hits_instead_of_wrong_ones(make_embedding, m
     right = index.as_retriever(similarity_top_k=1, filters=context_filter(guarded))
     assert hit_at_1(right) == 1
     assert index.as_retriever(embed_model=other, filters=context_filter(other)).retrieve(CORPUS[0]) == []
-
-
-@pytest.mark.slow  # a fresh interpreter imports everything
-def test_scenario_7_the_finetuning_package_is_not_needed():
-    code = (
-        "import sys; sys.modules['llama_index.finetuning'] = None  # as on a fresh install\n"
-        "try:\n    import llama_index.finetuning\n"
-        "except ImportError:\n    sys.stdout.write('missing, ')\n"
-        "import cde_retrievers.llama_index\n"
-        "sys.stdout.write(str([name for name in sys.modules if name.startswith('llama_index.finetuning.')]))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "missing, []"

@@ -98,6 +98,17 @@ def test_a_store_of_another_width_is_named_before_a_context_is_fitted(service, d
     assert rows_of(store) == list(range(len(documents)))
 
 
+@pytest.mark.parametrize("service", ["Qdrant"], indirect=True)
+def test_an_entry_without_a_vector_gets_one(service, documents, embeddings, tmp_path):
+    name = service.name()
+    built(service, documents, embeddings, name)
+    store = service.open(embeddings, name)
+    store.client.delete_vectors(name, vectors=[store.vector_name], points=[str(UUID(int=0))])
+    done = refit_store(store, embeddings, tmp_path / "new")
+    assert (done.documents, done.embedded) == (len(documents),) * 2
+    assert_embedded_under(done, documents)
+
+
 @pytest.mark.parametrize("service", [name for name, kind in KINDS.items() if not kind.refit], indirect=True)
 def test_a_store_that_cannot_be_refitted_says_why(service, documents, embeddings, tmp_path, shows):
     name = service.name()

@@ -4,6 +4,7 @@ import json
 import socket
 import threading
 import time
+from contextlib import suppress
 
 import httpx
 import pytest
@@ -70,6 +71,8 @@ def post(url):
         ({"dimensions": "32"}, 400, "invalid_request", "dimensions"),
         ({"inputs": "a"}, 400, "invalid_request", "inputs"),
         ({"x" * 500_000: "a"}, 400, "invalid_request", "not valid"),
+        ({str(number): 1 for number in range(50_000)}, 400, "invalid_request", "(50,000), such as '0', '1'"),
+        ({"input": [True]}, 400, "invalid_input", "text 0"),
     ],
 )
 def test_impossible_requests(post, request_, status, code, says):
@@ -103,6 +106,8 @@ def test_bodies_that_are_not_json(post, content, code):
         {"content-type": "text/plain"},
         {"content-type": "application/x-www-form-urlencoded"},
         {"content-type": "application/json; charset=latin-1"},
+        {"content-type": "application/json;" + ";" * 50_000 + "charset=latin-1"},
+        {b"content-type": "application/json; charset=é".encode()},
         {**JSON, "content-encoding": "gzip"},
     ],
 )
@@ -122,7 +127,20 @@ def test_utf8_in_all_its_forms_is_read(post):
     expected = post(body).json()["data"]
     assert post(b"\xef\xbb\xbf" + body).json()["data"] == expected
     assert post(input="Müller 漢字 😀").json()["data"] == expected
-    assert post(body, {"content-type": "application/json; charset=UTF-8"}).json()["data"] == expected
+    for headers in (
+        {"content-type": 'Application/JSON ; odd=1; Charset="UTF-8"'},
+        {**JSON, "content-encoding": "Identity"},
+    ):
+        assert post(body, headers).json()["data"] == expected
+
+
+def test_headers_without_end(url):
+    host, port = url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=30) as connection:
+        with suppress(OSError):  # it may hang up before all is sent
+            connection.sendall(b"GET /health HTTP/1.1\r\nhost: x\r\n" + b"x-a: b\r\n" * 500_000)
+        with suppress(OSError):
+            assert b" 200 " not in connection.recv(65_536)
 
 
 @pytest.mark.parametrize(
@@ -132,6 +150,7 @@ def test_utf8_in_all_its_forms_is_read(post):
         ("GET", "/v1/nothing", 404, "not_found"),
         ("POST", "/v1/chat/completions", 404, "not_found"),
         ("GET", "/v1/models/dogs:query", 404, "model_not_found"),
+        ("POST", "/v1/embeddings/", 404, "not_found"),
         ("GET", "/docs", 404, "not_found"),
     ],
 )

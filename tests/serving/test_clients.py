@@ -60,6 +60,8 @@ def test_openai_client_lists_models(client):
     ids = [model.id for model in client.models.list()]
     assert ids == ["birds:document", "birds:query", "cats:document", "cats:query"]
     assert client.models.retrieve("cats:query").id == "cats:query"
+    by_fingerprint = client.embeddings.create(model="cats:query", input="x").model
+    assert client.models.retrieve(by_fingerprint).id == by_fingerprint
 
 
 def test_openai_client_gets_openai_errors(client):

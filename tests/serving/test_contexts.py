@@ -1,8 +1,11 @@
 """Contexts that come, go and change while they are served."""
 
+import gc
 import logging
+import os
 import shutil
 import threading
+import weakref
 
 import numpy as np
 import pytest
@@ -65,6 +68,77 @@ def test_a_context_damaged_while_served_is_an_error_and_others_are_not(contexts,
     assert contexts.find("cats") == encoder.fit_context(CORPUS)
 
 
+def test_a_context_that_cannot_be_served_is_read_again(contexts, folder, encoder, caplog, monkeypatch):
+    """As when it is copied file by file, or repaired in place."""
+    late = folder / "late"
+    late.mkdir()
+    shutil.copy2(folder / "cats" / "context.json", late)
+    with pytest.raises(ContextFileError, match="incomplete"):
+        contexts.find("late")
+    shutil.copy2(folder / "cats" / "vectors.safetensors", late)
+    assert contexts.find("late") == contexts.find("cats")
+    failing = iter([ContextFileError("too many open files")] * 2)
+    load = CorpusContext.load
+
+    def failing_twice(path):
+        if (error := next(failing, None)) is not None:
+            raise error
+        return load(path)
+
+    monkeypatch.setattr("cde_retrievers.serving.contexts._PROBLEM_SECONDS", 0.0)
+    monkeypatch.setattr(CorpusContext, "load", failing_twice)
+    (folder / "birds" / "context.json").touch()
+    for _ in range(2):
+        with pytest.raises(ContextFileError, match="too many open files"):
+            contexts.find("birds")
+    assert contexts.find("birds") is not None
+    assert caplog.text.count("too many open files") == 1
+
+
+def test_an_error_keeps_nothing_of_the_requests_that_met_it(contexts, folder):
+    class Body:
+        """Of a request."""
+
+    def ask(body):
+        with pytest.raises(ContextFileError):
+            contexts.find("cats")
+        return weakref.ref(body)
+
+    (folder / "cats" / "vectors.safetensors").write_bytes(b"")
+    left = [ask(Body()) for _ in range(3)]
+    gc.collect()
+    assert [reference() for reference in left] == [None] * 3
+
+
+def test_a_file_that_cannot_be_read_is_the_fault_of_one_context(contexts, folder, encoder, monkeypatch):
+    def refused(path, *arguments):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    (folder / "cats" / "context.json").touch()
+    monkeypatch.setattr("cde_retrievers.context.persistence.sha256_of_file", refused)
+    with pytest.raises(ContextFileError, match=r"vectors\.safetensors cannot be read \(Permission denied\)"):
+        contexts.find("cats")
+    assert list(contexts.all()) == ["birds"]
+    with pytest.raises(ContextFileError, match="Permission denied"):
+        ContextDirectory(folder, encoder.check_context)
+
+
+def test_a_directory_that_cannot_be_listed_is_told_once(contexts, folder, caplog):
+    folder.rename(folder.with_name("away"))
+    for _ in range(2):
+        with pytest.raises(ContextFileError, match="cannot be listed"):
+            contexts.find("cats")
+    assert caplog.text.count("no context can be served") == 1
+    folder.with_name("away").rename(folder)
+    assert contexts.find("cats") is not None
+
+
+def test_a_damaged_directory_does_not_hide_the_context_of_its_name(contexts, folder):
+    fingerprint = contexts.find("cats").fingerprint
+    shutil.copytree(folder / "birds", folder / fingerprint)
+    assert contexts.find(fingerprint) == contexts.find("cats")
+
+
 @pytest.fixture
 def foreign(other_folder) -> CorpusContext:
     other = ContextualEncoder.from_biencoder(other_folder, device="cpu", dtype="float32", context_size=16)
@@ -79,11 +153,13 @@ def test_a_context_of_another_model(contexts, folder, encoder, foreign):
         ContextDirectory(folder, encoder.check_context)
 
 
-@pytest.mark.parametrize("alias", ["cats:query", "f" * 64])
-def test_impossible_aliases(contexts, folder, encoder, alias):
+@pytest.mark.parametrize("alias", ["cats:query", "f" * 64, "cats\nINFO:root:forged", os.fsdecode(b"caf\xe9")])
+def test_impossible_aliases(contexts, folder, encoder, alias, caplog):
     shutil.copytree(folder / "cats", folder / alias)
     with pytest.raises(ConfigurationError, match="rename it"):
         ContextDirectory(folder, encoder.check_context)
+    assert list(contexts.all()) == ["birds", "cats"]
+    assert all(len(record.getMessage().splitlines()) == 1 for record in caplog.records)
 
 
 def test_a_fingerprint_is_a_possible_alias(folder, encoder):

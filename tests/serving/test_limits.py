@@ -81,6 +81,26 @@ def test_a_server_that_is_full_says_so_at_once(serve, encoder, limits, code):
     assert served.post(**GOOD).status_code == 200
 
 
+def test_a_request_that_finds_no_room_costs_nothing(serve, encoder):
+    counted = []
+
+    class Counting(Held):
+        @property
+        def tokenizer(self):
+            counted.append(1)
+            return encoder.tokenizer
+
+    held = Counting(encoder)
+    served = serve(held, max_texts=2, max_waiting_texts=2)
+    with ThreadPoolExecutor(1) as other:
+        first = other.submit(served.post, model="cats:query", input=["a", "b"])
+        assert held.began.wait(20)
+        assert served.post(**GOOD).status_code == 429
+        held.gate.set()
+        assert first.result().status_code == 200
+    assert len(counted) == 1
+
+
 def test_a_fault_of_the_model_is_an_error_of_the_server(serve, encoder):
     class Failing:
         def __getattr__(self, name):
@@ -93,6 +113,7 @@ def test_a_fault_of_the_model_is_an_error_of_the_server(serve, encoder):
     answer = served.post(**GOOD)
     assert (answer.status_code, answer.json()["error"]["code"]) == (500, "internal_error")
     assert "/a/path" not in answer.text
+    assert 'cde_requests_total{status="500"} 1.0' in served.get("/metrics").text
     assert served.post(model="cats:document", input="red cat").status_code == 200
     assert served.get("/health").json() == {"status": "ok"}
 
@@ -129,7 +150,9 @@ def test_a_slow_body_is_given_up(serve):
 # The token
 
 
-@pytest.mark.parametrize("sent", [None, "", "Bearer", "Bearer wrong", TOKEN, f"Bearer {TOKEN}x", "Bearer ü"])
+@pytest.mark.parametrize(
+    "sent", [None, "", "Bearer", "Bearer wrong", TOKEN, f"Basic {TOKEN}", f"Bearer {TOKEN}x", "Bearer ü"]
+)
 def test_requests_without_the_token(serve, sent):
     served = serve(token=TOKEN)
     headers = {} if sent is None else {b"authorization": sent.encode()}
@@ -146,6 +169,7 @@ def test_requests_with_the_token(serve):
     served = serve(token=TOKEN)
     with OpenAI(base_url=f"{served.url}/v1", api_key=TOKEN, max_retries=0) as client:
         assert len(client.embeddings.create(model="cats:query", input=QUERIES).data) == len(QUERIES)
+    assert httpx.get(f"{served.url}/v1/models", headers={"authorization": f"bearer {TOKEN}"}).status_code == 200
 
 
 def test_where_the_token_is_read(tmp_path, monkeypatch):

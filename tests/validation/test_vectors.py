@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from cde_retrievers.errors import ConfigurationError, EmbeddingServiceError
-from cde_retrievers.validation.vectors import checked_embeddings, checked_vectors, checked_width
+from cde_retrievers.validation.vectors import checked_embeddings, checked_vectors, checked_width, unit_rows
 
 UNIT = np.eye(3, 4, dtype=np.float32)
 
@@ -116,3 +116,18 @@ def test_what_is_no_width_is_refused(width):
     with pytest.raises(EmbeddingServiceError, match="width of an embedder must be a positive whole number"):
         checked_width(width)
     assert checked_width(np.int64(4)) == 4
+
+
+@pytest.mark.parametrize("length", [1e-44, 1e-25, 1e-19, 1e-3, 1, 1e19, 3e38])
+def test_rows_of_any_length_are_scaled_to_one(length):
+    direction = np.random.default_rng(0).standard_normal((4, 8))
+    rows = (direction / np.abs(direction).max(axis=1, keepdims=True) * length).astype(np.float32)
+    rows[2] = 0
+    rows[3] = [1, 0, 0, 0, 0, 0, 0, 0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        scaled = unit_rows(rows)
+    exact = rows[:2].astype(np.float64)
+    np.testing.assert_allclose(scaled[:2], exact / np.linalg.norm(exact, axis=1, keepdims=True), rtol=1e-5)
+    np.testing.assert_array_equal(scaled[2:], rows[2:])
+    assert scaled.dtype == np.float32
