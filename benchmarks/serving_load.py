@@ -1,6 +1,6 @@
 """A server under load: are all answers right, and does its memory stay as it is?
 
-    python benchmarks/serving_load.py --seconds 300 --output benchmarks/results/serving_load.json
+    python benchmarks/serving_load.py --seconds 1200 --output benchmarks/results/serving_load.json
 
 64 clients ask for embeddings of one to eight texts at a time, as queries and as documents, under three contexts, of
 which one is replaced every ten seconds. Each answer is compared with the library's own under the context that it

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 from tiny import build_tokenizer, tiny_bert, write_biencoder
 
 from cde_retrievers import ContextualEncoder, ContextualModel
@@ -12,6 +13,13 @@ from cde_retrievers.encoder.device import resolve_dtype
 
 # What a shell or a CI service sets to change how programs print.
 LEFTOVERS = ("FORCE_COLOR", "NO_COLOR", "PY_COLORS", "GITHUB_ACTIONS", "TTY_COMPATIBLE", "TRANSFORMERS_VERBOSITY")
+
+# Property tests draw the same few thousand cases in every run of the suite, and others without end by `make fuzz`. They
+# may take any time, since the machine may be busy.
+_SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture]
+settings.register_profile("suite", derandomize=True, database=None, deadline=None, suppress_health_check=_SLOW)
+settings.register_profile("long", deadline=None, suppress_health_check=_SLOW, print_blob=True)
+settings.load_profile(os.environ.get("CDE_FUZZ_PROFILE", "suite"))
 
 
 def pytest_configure():

@@ -1,4 +1,4 @@
-"""How much is drawn: the same few thousand cases in every run of the suite, and others without end by `make fuzz`."""
+"""What property tests have in common."""
 
 import os
 from pathlib import Path
@@ -6,15 +6,8 @@ from pathlib import Path
 import pytest
 from bag_of_words import BagOfWords
 from fuzzed import DOCUMENTS
-from hypothesis import HealthCheck, settings
 
 from cde_retrievers.index import ContextualIndex
-
-_SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture]
-
-settings.register_profile("suite", derandomize=True, database=None, deadline=None, suppress_health_check=_SLOW)
-settings.register_profile("long", deadline=None, suppress_health_check=_SLOW, print_blob=True)
-settings.load_profile(os.environ.get("CDE_FUZZ_PROFILE", "suite"))
 
 
 def pytest_collection_modifyitems(items):
