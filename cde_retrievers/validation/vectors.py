@@ -113,11 +113,12 @@ def _described(answer: object) -> str:
 def unit_rows(vectors: Vectors) -> Vectors:
     """Vectors (n, W) scaled to length 1; zeros stay."""
     with np.errstate(over="ignore"):
-        lengths = np.linalg.norm(vectors, axis=1)
-    ordinary = (lengths > _LEAST_LENGTH) & (lengths < np.inf)
-    scaled: Vectors = vectors / np.where(ordinary, lengths, 1)[:, None]
-    if not ordinary.all():
-        rows = vectors[~ordinary].astype(np.float64)
-        exact = np.linalg.norm(rows, axis=1, keepdims=True)
-        scaled[~ordinary] = rows / np.where(exact > 0, exact, 1)
+        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    extreme = ~((lengths > _LEAST_LENGTH) & (lengths < np.inf))[:, 0]
+    lengths[extreme] = 1
+    scaled: Vectors = vectors / lengths
+    if extreme.any():  # in float64, which holds every square of a float32
+        rows = vectors[extreme].astype(np.float64)
+        lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+        scaled[extreme] = rows / np.where(lengths > 0, lengths, 1)
     return scaled
