@@ -47,6 +47,10 @@ def export(row: str, source: str, folder: Path, texts: Sequence[str]) -> None:
     backend, precision = row.replace("fastembed", "onnx").split("-")
     model = SentenceTransformer(source, backend=backend, device="cpu", model_kwargs={"export": True})
     model.save_pretrained(str(folder))
+    if row.startswith("fastembed"):  # which goes by the tokenizer's own limit, 128 tokens
+        config = folder / "tokenizer_config.json"
+        limits = dict.fromkeys(("max_length", "model_max_length"), model.max_seq_length)
+        config.write_text(json.dumps(json.loads(config.read_text(encoding="utf-8")) | limits), encoding="utf-8")
     if precision != "int8":
         return
     if backend == "onnx":
