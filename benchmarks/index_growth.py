@@ -26,6 +26,7 @@ import numpy as np
 from beir import load_documents
 
 from cde_retrievers import ContextualEncoder
+from cde_retrievers.encoder.delegating import DelegatingEmbedder
 from cde_retrievers.index import ContextualIndex, Document
 
 SETS = ("wordnet-glosses", "debian-packages", "python-docstrings")
@@ -46,15 +47,16 @@ class Texts:
         return islice(cut, self._skip, self._skip + self._size)
 
 
-class Drawn:
+class Drawn(DelegatingEmbedder):
     """The built-in model's contexts, with vectors of documents that were computed before, or drawn around these."""
 
     def __init__(self, encoder: ContextualEncoder, vectors: Any) -> None:
+        super().__init__(encoder.name, encoder.fingerprint)
         self._encoder, self._vectors, self._done = encoder, vectors, 0
         self._random = np.random.default_rng(0)
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._encoder, name)
+    def _embedder(self) -> ContextualEncoder:
+        return self._encoder
 
     def encode_documents(self, texts: list[str], context: Any, show_progress: bool | None = None) -> Any:
         """(n, width) float32 unit rows, for the next n documents."""

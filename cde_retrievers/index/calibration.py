@@ -1,6 +1,7 @@
 """Calibration of approximate search: the least effort with which it finds a stated share of the nearest rows.
 
-Queries are some of the index's own vectors, each of which looks for the others; exact search says what is right.
+Queries are drawn between the index's own vectors: a vector itself is too easy a query where a corpus holds many near
+copies, each of which has the others beside it (`docs/index.md`). Exact search says what is right.
 
 Axes: Q queries, W width, C candidates.
 """
@@ -12,11 +13,12 @@ from numpy.typing import NDArray
 
 from cde_retrievers.index.packed_vectors import PackedVectors
 from cde_retrievers.retrieval.exact_search import exact_search
-from cde_retrievers.validation.vectors import Embeddings
+from cde_retrievers.validation.vectors import Embeddings, unit_rows
 
 K = 10
 """Number of nearest rows that count."""
 _QUERIES = 200
+_VECTORS_OF_QUERY = 8
 _LEAST_GAIN = 0.001  # of recall, by twice the effort
 _EQUAL = 1e-6  # scores that differ by less count as equal: products depend on the order of additions
 
@@ -57,35 +59,30 @@ def least_effort(search: Search, parts: Sequence[Stored], recall: float, least: 
 
 
 class _Sample:
-    """Some rows of the index, spread evenly, and how near the nearest other rows are to each.
+    """Queries between vectors of the index, and how near the nearest rows are to each.
 
     Attributes:
-        queries: their vectors (Q, W).
+        queries: sums of `_VECTORS_OF_QUERY` vectors, scaled to length 1 (Q, W).
     """
 
     def __init__(self, parts: Sequence[Stored]) -> None:
         self._parts = parts
         self._starts = np.cumsum([0, *map(len, parts)])
-        total = int(self._starts[-1])
-        self._rows = np.unique(np.linspace(0, total - 1, min(_QUERIES, total)).astype(np.int64))
-        self.queries = self._vectors(self._rows)
+        rows = np.random.default_rng(0).integers(0, self._starts[-1], (_QUERIES, _VECTORS_OF_QUERY))
+        self.queries = unit_rows(self._vectors(rows.ravel()).reshape(*rows.shape, -1).sum(axis=1))
         everything = (
             (int(start), part, np.ones(len(part), dtype=np.bool_))
             for start, part in zip(self._starts[:-1], parts, strict=True)
         )
-        # A row is as near to itself as any: the others are what remains when one of the best is left out.
-        scores, _ = exact_search(self.queries, everything, K + 1)
-        self._count = scores.shape[1] - 1
+        scores, _ = exact_search(self.queries, everything, K)
+        self._count = scores.shape[1]
         self._least_score = scores[:, -1:] - _EQUAL
 
     def recall(self, candidates: NDArray[np.int64]) -> float:
-        """Return the mean share of the nearest other rows that are among the candidates (Q, C); equals are as good."""
-        if self._count == 0:
-            return 1.0
-        others = (candidates >= 0) & (candidates != self._rows[:, None])
+        """Return the mean share of the nearest rows that are among the candidates (Q, C); equals are as good."""
         found = [
-            np.count_nonzero(self._vectors(rows[those]) @ query >= least)
-            for rows, those, query, least in zip(candidates, others, self.queries, self._least_score, strict=True)
+            np.count_nonzero(self._vectors(rows[rows >= 0]) @ query >= least)
+            for rows, query, least in zip(candidates, self.queries, self._least_score, strict=True)
         ]
         return float(np.minimum(found, self._count).mean() / self._count)
 

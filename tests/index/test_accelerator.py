@@ -6,6 +6,7 @@ from bag_of_words import BagOfWords
 
 from cde_retrievers.index import ContextualIndex, Document
 from cde_retrievers.index.accelerator import _LEAST_EFFORT, _RECALL
+from cde_retrievers.index.calibration import _Sample
 from cde_retrievers.index.lexical import LexicalScores
 from cde_retrievers.index.search import _rescored
 from cde_retrievers.index.store import IndexStore
@@ -271,13 +272,12 @@ def test_candidates_of_all_queries_are_scored_at_once(index, vectors, monkeypatc
 
 def test_a_search_goes_as_far_as_the_recall_needs(index, vectors):
     accelerator = index._current.snapshot.accelerator
-    allowed = np.ones(1_000, dtype=bool)
+    allowed, queries = np.ones(1_000, dtype=bool), _Sample([vectors[:1_000]]).queries
 
     def recall(effort):
         accelerator._effort = effort
-        sample = np.linspace(0, 999, 200).astype(int)
-        near = accelerator.candidates(vectors[sample], K, allowed)
-        exact = truth(vectors, vectors[sample], np.arange(1_000))
+        near = accelerator.candidates(queries, K, allowed)
+        exact = truth(vectors, queries, np.arange(1_000))
         return np.mean([len(set(rows.tolist()) & hits.keys()) / K for rows, hits in zip(near, exact, strict=True)])
 
     measured, wanted = accelerator._effort, _RECALL[index.kind]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cde_retrievers.index.calibration import K, least_effort
+from cde_retrievers.index.calibration import K, _Sample, least_effort
 
 ROWS, WIDTH = 700, 24
 
@@ -26,11 +26,11 @@ def blurred(vectors):
 
 def recall_of(search, vectors, effort):
     """The slow obvious twin."""
-    sample = np.linspace(0, len(vectors) - 1, 200).astype(int)
-    shares = []
-    for row, candidates in zip(sample, search(vectors[sample], effort), strict=True):
-        nearest = [other for other in np.argsort(-(vectors @ vectors[row])) if other != row][:K]
-        shares.append(len({*candidates.tolist()} & {*nearest}) / K)
+    queries = _Sample([vectors]).queries
+    shares = [
+        len({*candidates.tolist()} & {*np.argsort(-(vectors @ query))[:K].tolist()}) / K
+        for query, candidates in zip(queries, search(queries, effort), strict=True)
+    ]
     return np.mean(shares)
 
 
@@ -43,11 +43,19 @@ def test_it_is_the_first_effort_that_suffices(vectors, recall, cuts):
     assert found == 2 or recall_of(search, vectors, found - 1) < recall
 
 
+def test_queries_are_between_vectors_and_the_same_however_the_rows_are_split(vectors):
+    queries = _Sample([vectors]).queries
+    np.testing.assert_array_equal(_Sample(np.split(vectors, [1, 300])).queries, queries)
+    np.testing.assert_allclose(np.linalg.norm(queries, axis=1), 1, atol=1e-6)
+    nearest = (queries @ vectors.T).max(axis=1)
+    assert 0.3 < nearest.mean() < nearest.max() < 0.95, "near to some, and none of them"
+
+
 def test_it_stays_between_its_bounds(vectors):
     search = blurred(vectors)
     assert least_effort(search, [vectors], 0.0, 5, ROWS) == 5
     assert least_effort(search, [vectors], 1.0, 5, 77) == 77
-    assert least_effort(search, [vectors[:1]], 1.0, 5, 77) == 5
+    assert least_effort(blurred(vectors[:1]), [vectors[:1]], 1.0, 5, 77) == 5
 
 
 def test_no_effort_is_spent_where_more_finds_no_more(vectors):
