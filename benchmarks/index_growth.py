@@ -1,11 +1,11 @@
 """What an index of real texts costs to build, open and search, from a thousand to a hundred thousand documents.
 
-Texts are the first words of documents from three retrieval sets. The first ten thousand are embedded by the built-in
-model; the vectors of the rest are drawn around these, so that what is measured is the index and not the encoder. Every
-size is built in a process of its own, whose peak memory is the whole process': Python, PyTorch, model and all (Linux).
-Searching is timed without the encoder, on queries that are embedded already, in another process; "faiss flat" is
-`IndexFlatIP` in memory on the same vectors, in the same run. IVF and HNSW are built over the vectors of the flat index
-and held against it.
+Texts are the first words of documents from three retrieval sets, in turn, and queries are those that come after them.
+The first ten thousand are embedded by the built-in model; the vectors of the rest are drawn around these, so that what
+is measured is the index and not the encoder. Every size is built in a process of its own, whose peak memory is the
+whole process': Python, PyTorch, model and all (Linux). Searching is timed without the encoder, on queries that are
+embedded already, in another process; "faiss flat" is `IndexFlatIP` in memory on the same vectors, in the same run. IVF
+and HNSW are built over the vectors of the flat index and held against it.
 
 python benchmarks/index_growth.py --data <folder of BEIR sets> --output <file>
 """
@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from itertools import chain, islice
+from itertools import chain, islice, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +42,8 @@ class Texts:
         self._data, self._size, self._skip = data, size, skip
 
     def __iter__(self) -> Iterator[str]:
-        every = chain.from_iterable(load_documents(self._data / name) for name in SETS)
-        cut = (" ".join(text.split()[:WORDS]) for text in every)
+        every = chain.from_iterable(zip_longest(*(load_documents(self._data / name) for name in SETS)))
+        cut = (" ".join(text.split()[:WORDS]) for text in every if text is not None)
         return islice(cut, self._skip, self._skip + self._size)
 
 

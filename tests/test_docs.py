@@ -239,6 +239,7 @@ def result_of(name: str) -> Any:
 
 
 IN_RESULTS = [
+    ("calibration", "calibration"),
     ("filtered_search", "filtered_search"),
     ("builtin_model/evaluate_sets", "builtin_model"),
     ("builtin_model/stronger_base", "stronger_base"),
