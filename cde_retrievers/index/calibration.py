@@ -1,7 +1,7 @@
 """Calibration of approximate search: the least effort with which it finds a stated share of the nearest rows.
 
 Queries are drawn between the index's own vectors: a vector itself is too easy a query where a corpus holds many near
-copies, each of which has the others beside it (`docs/index.md`). Exact search says what is right.
+copies, each of which has the others beside it (`docs/results.md`). Exact search says what is right.
 
 Axes: Q queries, W width, C candidates.
 """
