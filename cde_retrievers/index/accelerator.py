@@ -37,7 +37,7 @@ MIN_ROWS = 10_000
 _TRAINING_ROWS = 50_000
 _HNSW_NEIGHBOURS, _HNSW_BUILD_EFFORT = 32, 100
 # Effort of a search is for "hnsw" the number of nodes visited, for "ivf" that of lists searched.
-# Of queries between the vectors of the index, which are harder for a graph than those that people ask (docs/results.md).
+# Of queries between vectors of the index, which are harder for a graph than those that people ask (docs/results.md).
 _RECALL: dict[Kind, float] = {"hnsw": 0.9, "ivf": 0.95}
 _LEAST_EFFORT: dict[Kind, int] = {"hnsw": 100, "ivf": 2}
 _NOT_MEASURED: dict[Kind, int] = {"hnsw": 16, "ivf": 1}  # faiss's own, as in files of earlier releases
