@@ -10,8 +10,7 @@ candidates, as exact search finds them. All under one context, by the built-in m
     python benchmarks/calibration.py --table <file>
 """
 
-import argparse
-import json
+import sys
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -26,6 +25,9 @@ from cde_retrievers.index import accelerator, calibration
 from cde_retrievers.index.manifest import Kind
 from cde_retrievers.retrieval.exact_search import exact_search
 from cde_retrievers.validation.vectors import Embeddings, unit_rows
+
+sys.path.append(str(Path(__file__).parent / "builtin_model"))
+from command_line import options, write_and_show
 
 CORPORA, ASKED = ("wordnet-glosses", "debian-packages", "python-docstrings"), ("conala", "stackexchange-ai")
 WORDS, DOCUMENTS, QUERIES, K = 12, 24_000, 200, 10
@@ -112,14 +114,9 @@ def table(result: dict[str, Any]) -> str:
 
 def main() -> None:
     """Measure, or print the table of a result."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path)
-    parser.add_argument("--output", type=Path)
-    parser.add_argument("--table", type=Path)
-    arguments = parser.parse_args()
-    if arguments.table is None:
-        arguments.output.write_text(f"{json.dumps(run(arguments.data), indent=1)}\n", encoding="utf-8")
-    print(table(json.loads((arguments.table or arguments.output).read_text(encoding="utf-8"))))
+    arguments = options(__doc__, table)
+    if arguments is not None:
+        write_and_show(run(arguments.data), arguments.output, table)
 
 
 if __name__ == "__main__":

@@ -43,7 +43,8 @@ _LEAST_EFFORT: dict[Kind, int] = {"hnsw": 100, "ivf": 2}
 _NOT_MEASURED: dict[Kind, int] = {"hnsw": 16, "ivf": 1}  # faiss's own, as in files of earlier releases
 _OLD_NODES, _OLD_LISTS = 256, 4  # of these releases: nodes visited; one in this many lists is searched
 _MIN_SHARE = 0.1  # share of rows that a filter must leave; of fewer, exact search is as fast
-_MAX_SHARE = 0.01  # share of rows that are candidates; with more, exact search is as fast
+# Share of rows that are candidates; with more, exact search of 100,000 rows is as fast.
+_MAX_SHARE: dict[Kind, float] = {"hnsw": 0.01, "ivf": 0.04}
 _WRITTEN_AT_ONCE = 1 << 20
 _CANDIDATES_PER_HIT, _MIN_CANDIDATES = 4, 100
 
@@ -163,7 +164,7 @@ class Accelerator:
 
         `allowed` is a mask (R,) of the rows that a filter leaves; None without a filter.
         """
-        if self._wanted(k) > max(_MIN_CANDIDATES, _MAX_SHARE * self.rows):
+        if self._wanted(k) > max(_MIN_CANDIDATES, _MAX_SHARE[self._kind] * self.rows):
             return False
         return allowed is None or bool(np.count_nonzero(allowed[: self.rows]) >= max(MIN_ROWS, _MIN_SHARE * self.rows))
 

@@ -43,7 +43,7 @@ class _Entry:
     found: CorpusContext | _Problem
     read_at: float = field(default_factory=time.monotonic)
 
-    def is_of(self, version: _Version) -> bool:
+    def is_current(self, version: _Version) -> bool:
         """Whether reading that version now would give the same."""
         is_fresh = isinstance(self.found, CorpusContext) or time.monotonic() < self.read_at + _PROBLEM_SECONDS
         return self.version == version and is_fresh
@@ -109,7 +109,9 @@ class ContextDirectory:
         with self._lock:
             known = self._entries
             self._entries = {
-                alias: known[alias] if alias in known and known[alias].is_of(version) else self._read(alias, version)
+                alias: entry
+                if (entry := known.get(alias)) is not None and entry.is_current(version)
+                else self._read(alias, version)
                 for alias, version in self._listed().items()
             }
             return self._entries

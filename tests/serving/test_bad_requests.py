@@ -136,11 +136,10 @@ def test_utf8_in_all_its_forms_is_read(post):
 
 def test_headers_without_end(url):
     host, port = url.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=30) as connection:
-        with suppress(OSError):  # it may hang up before all is sent
-            connection.sendall(b"GET /health HTTP/1.1\r\nhost: x\r\n" + b"x-a: b\r\n" * 500_000)
-        with suppress(OSError):
-            assert b" 200 " not in connection.recv(65_536)
+    with socket.create_connection((host, int(port)), timeout=30) as connection, suppress(ConnectionError):
+        connection.sendall(b"GET /health HTTP/1.1\r\nhost: x\r\n" + b"x-a: b\r\n" * 500_000)
+        answer = connection.recv(65_536)  # waits until its time is over if the server reads on
+        assert answer == b"" or answer.startswith(b"HTTP/1.1 4"), "or it has hung up before all was sent"
 
 
 @pytest.mark.parametrize(
