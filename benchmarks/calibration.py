@@ -10,7 +10,6 @@ candidates, as exact search finds them. All under one context, by the built-in m
     python benchmarks/calibration.py --table <file>
 """
 
-import sys
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 
 import numpy as np
 from beir import load_documents, load_set
+from builtin_model.command_line import options, write_and_show
 from processor import machine
 
 from cde_retrievers import ContextualEncoder
@@ -25,9 +25,6 @@ from cde_retrievers.index import accelerator, calibration
 from cde_retrievers.index.manifest import Kind
 from cde_retrievers.retrieval.exact_search import exact_search
 from cde_retrievers.validation.vectors import Embeddings, unit_rows
-
-sys.path.append(str(Path(__file__).parent / "builtin_model"))
-from command_line import options, write_and_show
 
 CORPORA, ASKED = ("wordnet-glosses", "debian-packages", "python-docstrings"), ("conala", "stackexchange-ai")
 WORDS, DOCUMENTS, QUERIES, K = 12, 24_000, 200, 10

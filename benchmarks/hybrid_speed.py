@@ -8,7 +8,6 @@ python benchmarks/hybrid_speed.py --data <folder of BEIR sets> --output <file>
 python benchmarks/hybrid_speed.py --table <file>
 """
 
-import argparse
 import json
 import platform
 import resource
@@ -16,11 +15,11 @@ import tempfile
 import time
 from collections.abc import Iterator
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from beir import load_documents, load_set
+from builtin_model.command_line import options, write_and_show
 
 from cde_retrievers import ContextualEncoder
 from cde_retrievers.index import ContextualIndex, Document
@@ -114,29 +113,23 @@ def table(result: dict[str, Any]) -> str:
 
 def main() -> None:
     """Print and write one row per size, or print the table of a result."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path)
-    parser.add_argument("--output", type=Path)
-    parser.add_argument("--table", type=Path)
-    options = parser.parse_args()
-    if options.table:
-        print(table(json.loads(options.table.read_text())))
+    arguments = options(__doc__ or "", table)
+    if arguments is None:
         return
-    texts = [text for name in SETS for text in load_documents(options.data / name)]
-    questions = list(load_set(options.data / QUESTIONS, "test", QUERIES).queries)
+    texts = [text for name in SETS for text in load_documents(arguments.data / name)]
+    questions = list(load_set(arguments.data / QUESTIONS, "test", QUERIES).queries)
     rows = []
     for size in SIZES:
         rows.append(measured(texts, questions, size))
         print(json.dumps(rows[-1]), flush=True)
     result = {
-        "command": f"python benchmarks/hybrid_speed.py --data ../shared/data --output {options.output}",
+        "command": f"python benchmarks/hybrid_speed.py --data ../shared/data --output {arguments.output}",
         "settings": {"sets": SETS, "questions": QUESTIONS, "queries": QUERIES, "k": K},
         "packages": {name: version(name) for name in ("numpy", "scipy")},
         "machine": platform.machine(),
         "rows": rows,
     }
-    options.output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    print(table(result))
+    write_and_show(result, arguments.output, table)
 
 
 if __name__ == "__main__":

@@ -9,19 +9,17 @@ python benchmarks/query_latency.py --data <folder of BEIR sets> --output <file>
 python benchmarks/query_latency.py --table <file>
 """
 
-import argparse
-import json
 import tempfile
 import time
 from collections.abc import Callable
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import faiss
 import numpy as np
 import torch
 from beir import load_documents, load_set
+from builtin_model.command_line import options, write_and_show
 from hybrid_speed import QUESTIONS, SETS, K, documents, unit_rows
 from number_format import machine
 from processor import has_native_bf16
@@ -119,29 +117,23 @@ def table(result: dict[str, Any]) -> str:
 
 def main() -> None:
     """Print and write a row per way, or print the table of a result."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path)
-    parser.add_argument("--output", type=Path)
-    parser.add_argument("--table", type=Path)
-    options = parser.parse_args()
-    if options.table:
-        print(table(json.loads(options.table.read_text())))
+    arguments = options(__doc__ or "", table)
+    if arguments is None:
         return
     torch.set_num_threads(1)
     faiss.omp_set_num_threads(1)
-    texts = [text for name in SETS for text in load_documents(options.data / name)]
-    questions = list(load_set(options.data / QUESTIONS, "test", QUERIES + WARM_UP).queries)
+    texts = [text for name in SETS for text in load_documents(arguments.data / name)]
+    questions = list(load_set(arguments.data / QUESTIONS, "test", QUERIES + WARM_UP).queries)
     with tempfile.TemporaryDirectory() as folder:
         rows = timed(ways(texts, folder), questions)
     result = {
-        "command": f"python benchmarks/query_latency.py --data ../shared/data --output {options.output}",
+        "command": f"python benchmarks/query_latency.py --data ../shared/data --output {arguments.output}",
         "settings": {"documents": DOCUMENTS, "queries": QUERIES, "k": K, "threads": 1, "peer": PEER},
         "packages": {name: version(name) for name in ("torch", "transformers", "sentence-transformers", "faiss-cpu")},
         "machine": machine(),
         "rows": rows,
     }
-    options.output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    print(table(result))
+    write_and_show(result, arguments.output, table)
 
 
 if __name__ == "__main__":

@@ -11,8 +11,6 @@ turns.
 OMP_NUM_THREADS=1 python benchmarks/vector_bytes.py --data <folder of BEIR sets> --output <file>
 """
 
-import argparse
-import json
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +19,7 @@ from statistics import mean, median
 from typing import Any
 
 import numpy as np
+from builtin_model.command_line import options, write_and_show
 from builtin_model.sets import held_out_sets
 
 from cde_retrievers import ContextualEncoder
@@ -174,13 +173,8 @@ def means(result: dict[str, Any], form: str, group: str, mode: str) -> float:
 
 def main() -> None:
     """Measure, or print the table of a result."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path)
-    parser.add_argument("--output", type=Path)
-    parser.add_argument("--table", type=Path)
-    arguments = parser.parse_args()
-    if arguments.table is not None:
-        print(table(json.loads(arguments.table.read_text(encoding="utf-8"))))
+    arguments = options(__doc__ or "", table)
+    if arguments is None:
         return
     encoder = ContextualEncoder.from_pretrained("minilm")
     seconds = times(encoder)
@@ -197,9 +191,7 @@ def main() -> None:
             for group, data in sets_of(arguments.data)
         },
     }
-    if arguments.output is not None:
-        arguments.output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    print(table(result))
+    write_and_show(result, arguments.output, table)
 
 
 if __name__ == "__main__":
