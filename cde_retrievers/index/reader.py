@@ -23,7 +23,7 @@ from cde_retrievers.sparse.bm25 import query_rows
 from cde_retrievers.validation.numbers import check_whole
 from cde_retrievers.validation.signatures import validated
 from cde_retrievers.validation.texts import checked_texts
-from cde_retrievers.validation.vectors import Embeddings, checked_embeddings, checked_vectors
+from cde_retrievers.validation.vectors import Embeddings, as_unit_rows, checked_embeddings, checked_vectors
 
 
 class IndexReader:
@@ -150,10 +150,10 @@ class IndexReader:
     def cut(self, embeddings: Embeddings) -> Embeddings:
         """Return embeddings (n, E) as they are compared with `vectors`: their first W numbers, as unit rows (n, W).
 
-        An index without `dimensions` returns them as they are. Raises ConfigurationError if they have another width.
+        Raises ConfigurationError if they have another width.
         """
         form = self._current.vector_format
-        return form.cut(checked_vectors(embeddings, None, form.width, ConfigurationError))
+        return form.cut(as_unit_rows(checked_vectors(embeddings, None, form.width, ConfigurationError)))
 
     @overload
     def search(
@@ -237,7 +237,7 @@ class IndexReader:
         """Search as `search` does, for queries that are already embedded.
 
         Args:
-            queries: (Q, E) unit rows.
+            queries: (Q, E); scaled to length 1, as a mean of embeddings is not.
             fingerprint: fingerprint of the context they were embedded under.
             k: hits per query.
             filter: as in `search`.
@@ -255,9 +255,8 @@ class IndexReader:
         current.check_fingerprint(fingerprint)
         known = None if texts is None else list(checked_texts(texts))
         form = current.vector_format
-        vectors = form.cut(
-            checked_vectors(queries, None if known is None else len(known), form.width, ConfigurationError)
-        )
+        checked = checked_vectors(queries, None if known is None else len(known), form.width, ConfigurationError)
+        vectors = form.cut(as_unit_rows(checked))
         if known is not None:
             current.checked_mode("hybrid")
         sparse = None if known is None else query_rows(known, current.context.term_statistics())

@@ -12,7 +12,7 @@ from cde_retrievers.errors import ConfigurationError, ContextMismatchError
 from cde_retrievers.llama_index.embeddings import ContextBoundEmbedding
 from cde_retrievers.llama_index.vector_documents import embedded_text
 from cde_retrievers.validation.signatures import is_iterable
-from cde_retrievers.validation.vectors import Embeddings, checked_vectors, unit_rows
+from cde_retrievers.validation.vectors import Embeddings, as_unit_rows, checked_vectors, unit_rows
 
 _SAME = 0.99
 """Least cosine of two vectors of a text that differ only in number format and batch."""
@@ -47,7 +47,7 @@ def query_vector(vector: Sequence[float] | None, width: int) -> Embeddings:
             f"the query's vector must have {width} numbers, found {found}; give the index the store's "
             f"embed_model: VectorStoreIndex.from_vector_store(store, embed_model=store.embed_model)"
         )
-    unit: Embeddings = unit_rows(checked_vectors([vector], 1, width, ConfigurationError))[0]
+    unit: Embeddings = as_unit_rows(checked_vectors([vector], 1, width, ConfigurationError))[0]
     return unit
 
 

@@ -14,6 +14,7 @@ LARGEST_WIDTH = 1 << 20
 """Numbers of a vector: more would be a mistake, and fill the memory."""
 SAME_LENGTH = 1e-2
 """Tolerance of a unit vector's length, wide enough for half precision."""
+_ROUNDING = 1e-6  # of the length of a unit vector in float32
 _LEAST_LENGTH = 1e-18  # of a vector whose squares float32 holds
 _REAL_NUMBERS = "fiu"  # numpy's kinds: floating point, signed, unsigned
 
@@ -122,3 +123,10 @@ def unit_rows(vectors: Vectors) -> Vectors:
         lengths = np.linalg.norm(rows, axis=1, keepdims=True)
         scaled[extreme] = rows / np.where(lengths > 0, lengths, 1)
     return scaled
+
+
+def as_unit_rows(vectors: Vectors) -> Vectors:
+    """Vectors (n, W) scaled to length 1; as they are where all have it, so that nothing is rounded twice."""
+    with np.errstate(over="ignore"):
+        lengths = np.linalg.norm(vectors, axis=1)
+    return vectors if np.abs(lengths - 1).max(initial=0) <= _ROUNDING else unit_rows(vectors)

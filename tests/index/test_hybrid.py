@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from approximate import approximate_from
 from bag_of_words import BagOfWords
 from tiny import CORPUS, QUERIES
 
@@ -90,7 +91,7 @@ def test_a_filter_restricts_what_words_find(index):
 
 @pytest.mark.parametrize("kind", ["ivf", "hnsw"])
 def test_approximate_kinds_find_the_best_by_words(kind, tmp_path, monkeypatch):
-    monkeypatch.setattr("cde_retrievers.index.compaction.MIN_ROWS", 300)
+    approximate_from(300, monkeypatch)
     documents = [Document(f"{text} number{i} of batch{j}") for j in range(8) for i, text in enumerate(CORPUS)]
     index = ContextualIndex.build(documents, BagOfWords(), tmp_path / "index", kind=kind)
     index.add(["number13 of a later batch"])
@@ -148,10 +149,18 @@ def test_an_unknown_mode_is_refused(index):
 def test_queries_embedded_by_the_caller_are_fused_with_their_texts(index):
     vectors = index.embedder.encode_queries(QUERIES, index.context)
     fingerprint = index.context.fingerprint
-    assert index.search_embedded(vectors, fingerprint, 5, texts=QUERIES) == index.search(QUERIES, 5)
-    assert index.search_embedded(vectors, fingerprint, 5) == index.search(QUERIES, 5, mode="dense")
+    assert_same(index.search_embedded(vectors, fingerprint, 5, texts=QUERIES), index.search(QUERIES, 5))
+    assert_same(index.search_embedded(vectors, fingerprint, 5), index.search(QUERIES, 5, mode="dense"))
+    halved = index.search_embedded(vectors / 2, fingerprint, 5, texts=QUERIES)
+    assert_same(halved, index.search(QUERIES, 5))
     with pytest.raises(ConfigurationError):
         index.search_embedded(vectors, fingerprint, 5, texts=QUERIES[:2])
+
+
+def assert_same(found, expected):
+    for hits, others in zip(found, expected, strict=True):
+        assert [hit.id for hit in hits] == [hit.id for hit in others]
+        assert [hit.score for hit in hits] == pytest.approx([hit.score for hit in others], abs=1e-6)
 
 
 def test_words_of_another_analyzer_are_refused(index, monkeypatch):
