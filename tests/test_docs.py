@@ -255,6 +255,7 @@ IN_RESULTS = [
     ("million", "million"),
     ("million", "million_100k"),
     ("number_format", "number_format"),
+    ("when_exact", "when_exact"),
     ("whitening_power", "whitening_power"),
 ]
 IN_CARD = [

@@ -38,13 +38,15 @@ _TRAINING_ROWS = 50_000
 _HNSW_NEIGHBOURS, _HNSW_BUILD_EFFORT = 32, 100
 # Effort of a search is for "hnsw" the number of nodes visited, for "ivf" that of lists searched.
 # Of queries between vectors of the index, which are harder for a graph than those that people ask (docs/results.md).
-_RECALL: dict[Kind, float] = {"hnsw": 0.9, "ivf": 0.95}
+_RECALL: dict[Kind, float] = {"hnsw": 0.8, "ivf": 0.95}
 _LEAST_EFFORT: dict[Kind, int] = {"hnsw": 100, "ivf": 2}
 _NOT_MEASURED: dict[Kind, int] = {"hnsw": 16, "ivf": 1}  # faiss's own, as in files of earlier releases
 _OLD_NODES, _OLD_LISTS = 256, 4  # of these releases: nodes visited; one in this many lists is searched
-_MIN_SHARE = 0.1  # share of rows that a filter must leave; of fewer, exact search is as fast
-# Share of rows that are candidates; with more, exact search of 100,000 rows is as fast.
-_MAX_SHARE: dict[Kind, float] = {"hnsw": 0.01, "ivf": 0.04}
+_MIN_SHARE = 0.1  # of rows that a filter must leave; the nearest of fewer may all be far from where a search looks
+# Costs in rows that exact search scores in the same time (docs/results.md, "When exact search is as fast").
+_COST_OF_NODE, _NODES_OF_DOUBLE_COST = 24, 14_400  # of a node visited, twice that where so many are
+_COST_OF_CODE = 0.25  # of a row in the lists searched
+_COST_OF_CANDIDATE = 10  # whose vector is read and scored again
 _WRITTEN_AT_ONCE = 1 << 20
 _CANDIDATES_PER_HIT, _MIN_CANDIDATES = 4, 100
 
@@ -159,14 +161,12 @@ class Accelerator:
             )
         self._effort = _effort(self._index, kind)
 
-    def is_worthwhile(self, k: int, allowed: NDArray[np.bool_] | None) -> bool:
-        """Whether candidates for `k` hits cost less than exact search, and are as good as it.
-
-        `allowed` is a mask (R,) of the rows that a filter leaves; None without a filter.
-        """
-        if self._wanted(k) > max(_MIN_CANDIDATES, _MAX_SHARE[self._kind] * self.rows):
+    def is_worthwhile(self, k: int, allowed: NDArray[np.bool_]) -> bool:
+        """Whether candidates for `k` hits cost less than exact search, and are as good; `allowed` is a mask (R,)."""
+        left, wanted = self._left(allowed), self._wanted(k)
+        if left < _MIN_SHARE * self.rows:
             return False
-        return allowed is None or bool(np.count_nonzero(allowed[: self.rows]) >= max(MIN_ROWS, _MIN_SHARE * self.rows))
+        return self._cost(self._effort_for(wanted, left), wanted) < left
 
     def candidates(self, queries: Embeddings, k: int, allowed: NDArray[np.bool_]) -> NDArray[np.int64]:
         """Return row numbers (Q, C) to score; -1 if there are fewer.
@@ -176,21 +176,35 @@ class Accelerator:
             k: number of hits wanted.
             allowed: mask (R,) of the rows that may be found.
         """
-        wanted = min(self.rows, self._wanted(k))
-        share = self._share(allowed)
-        selector = None if share == 1 else faiss.IDSelectorBitmap(np.packbits(allowed[: self.rows], bitorder="little"))
+        wanted, left = min(self.rows, self._wanted(k)), self._left(allowed)
+        everything = left == self.rows
+        selector = None if everything else faiss.IDSelectorBitmap(np.packbits(allowed[: self.rows], bitorder="little"))
         prepare_faiss()
-        # More hits lie further away, and of the rows that are looked at only the allowed share counts.
-        effort = math.ceil(self._effort * max(1, wanted / _MIN_CANDIDATES) / max(share, _MIN_SHARE))
-        _, rows = self._index.search(queries, wanted, params=_parameters(self._kind, effort, selector))
-        found: NDArray[np.int64] = rows
+        parameters = _parameters(self._kind, self._effort_for(wanted, left), selector)
+        found: NDArray[np.int64] = self._index.search(queries, wanted, params=parameters)[1]
         return found
+
+    def _left(self, allowed: NDArray[np.bool_]) -> int:
+        """Return how many of its rows are allowed."""
+        return int(np.count_nonzero(allowed[: self.rows]))
 
     @staticmethod
     def _wanted(k: int) -> int:
         """Return the number of candidates for `k` hits."""
         return max(_MIN_CANDIDATES, _CANDIDATES_PER_HIT * k)
 
-    def _share(self, allowed: NDArray[np.bool_]) -> float:
-        """Return the share of its rows that are allowed."""
-        return np.count_nonzero(allowed[: self.rows]) / self.rows
+    def _effort_for(self, wanted: int, left: int) -> int:
+        """Return the effort for so many candidates, of so many allowed rows.
+
+        More candidates lie further away, and of the rows that are looked at only the allowed share counts.
+        """
+        return math.ceil(self._effort * max(1, wanted / _MIN_CANDIDATES) / max(left / self.rows, _MIN_SHARE))
+
+    def _cost(self, effort: int, wanted: int) -> float:
+        """Return what a search costs, in rows that exact search scores in the same time."""
+        if self._kind == "hnsw":
+            # faiss keeps as many nodes in a list, and looks through it at each.
+            search = effort * _COST_OF_NODE * (1 + effort / _NODES_OF_DOUBLE_COST)
+        else:
+            search = min(effort / self._index.nlist, 1) * self.rows * _COST_OF_CODE
+        return search + wanted * _COST_OF_CANDIDATE

@@ -34,7 +34,7 @@ def search(
     allowed = snapshot.searchable_rows(query_filter, missing)
     accelerator = snapshot.accelerator
     k = min(k, len(snapshot))
-    if accelerator is not None and not accelerator.is_worthwhile(k, None if query_filter is None else allowed):
+    if accelerator is not None and not accelerator.is_worthwhile(k, allowed):
         accelerator = None
     return [hits for block in queries.blocks(len(allowed)) for hits in _hits(snapshot, block, k, allowed, accelerator)]
 

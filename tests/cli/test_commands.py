@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from approximate import approximate_from
 from tiny import CORPUS, QUERIES
 
 from cde_retrievers import ContextualEncoder, CorpusContext
@@ -359,7 +360,7 @@ def test_an_index_of_vectors_in_fewer_bytes_keeps_them_so(answer, source, more, 
 def test_check_names_a_damaged_accelerator_and_search_does_without_it(
     run, answer, source, model_folder, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("cde_retrievers.index.compaction.MIN_ROWS", 10)
+    approximate_from(10, monkeypatch)
     index = tmp_path / "hnsw"
     answer("index", source, "--out", index, "--model", model_folder, "--kind", "hnsw")
     before = answer("search", index, "cat")

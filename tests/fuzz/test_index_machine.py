@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from approximate import approximate_from
 from bag_of_words import BagOfWords
 from fuzzed import cases
 from hypothesis import strategies as st
@@ -206,6 +207,5 @@ class IndexMachine(RuleBasedStateMachine):
 
 
 def test_an_index_is_like_a_dictionary(monkeypatch):
-    for module in ("compaction", "accelerator"):
-        monkeypatch.setattr(f"cde_retrievers.index.{module}.MIN_ROWS", 10)
+    approximate_from(10, monkeypatch)
     run_state_machine_as_test(IndexMachine, settings=cases(40, stateful_step_count=12))

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+from approximate import approximate_from
 from bag_of_words import BagOfWords
 
 from cde_retrievers.index import ContextualIndex, Document
-from cde_retrievers.index.accelerator import _LEAST_EFFORT, _RECALL
+from cde_retrievers.index.accelerator import _LEAST_EFFORT, _RECALL, Accelerator
 from cde_retrievers.index.calibration import _Sample
 from cde_retrievers.index.lexical import LexicalScores
 from cde_retrievers.index.search import _rescored
@@ -15,12 +16,12 @@ from cde_retrievers.retrieval.fusion import lexical_bonus
 from cde_retrievers.sparse.bm25 import query_rows
 
 ROWS, WIDTH, K = 1_600, 32, 10
+COST = Accelerator._cost
 
 
 @pytest.fixture(autouse=True)
 def _small_indexes_count_as_large(monkeypatch):
-    monkeypatch.setattr("cde_retrievers.index.compaction.MIN_ROWS", 500)
-    monkeypatch.setattr("cde_retrievers.index.accelerator.MIN_ROWS", 150)
+    approximate_from(500, monkeypatch)
 
 
 @pytest.fixture
@@ -32,10 +33,15 @@ def vectors():
 
 
 @pytest.fixture(params=["ivf", "hnsw"])
-def index(request, vectors, tmp_path):
+def kind(request):
+    return request.param
+
+
+@pytest.fixture
+def index(kind, vectors, tmp_path):
     embedder = BagOfWords(WIDTH)
     context = embedder.fit_context(["one text", "another text"])
-    index = ContextualIndex.create(embedder, context, tmp_path / "index", kind=request.param)
+    index = ContextualIndex.create(embedder, context, tmp_path / "index", kind=kind)
     add(index, vectors[:1_000], 0)
     return index
 
@@ -116,24 +122,39 @@ def _only_what_is_not_covered(snapshot, queries, k, allowed, lexical, first):
     return np.empty((len(queries), 0), dtype=np.float32), np.empty((len(queries), 0), dtype=np.int64)
 
 
-@pytest.mark.parametrize(("fewest", "left"), [(1, 37), (500, 450)])
-def test_a_filter_that_leaves_a_small_share_or_few_is_exact(index, vectors, monkeypatch, fewest, left):
-    monkeypatch.setattr("cde_retrievers.index.accelerator.MIN_ROWS", fewest)
-    monkeypatch.setattr("cde_retrievers.index.search._rescored", None)
-    queries = vectors[:20]
-    hits = found(index, queries, filter={"row": {"$lt": left}})
-    for row, exact in zip(hits, truth(vectors, queries, np.arange(left)), strict=True):
-        assert row.keys() == exact.keys()
+@pytest.mark.parametrize(
+    ("kind", "k", "left", "approximate"),
+    [
+        *(("hnsw", 10, 1_000, True), ("hnsw", 100, 1_000, True), ("hnsw", 150, 1_000, False)),
+        *(("hnsw", 10, 500, True), ("hnsw", 50, 500, False), ("hnsw", 10, 99, False)),
+        *(("ivf", 10, 1_000, True), ("ivf", 150, 1_000, True), ("ivf", 260, 1_000, False)),
+        *(("ivf", 10, 500, True), ("ivf", 150, 500, False), ("ivf", 10, 99, False)),
+    ],
+    indirect=["kind"],
+)
+def test_what_costs_less_exactly_is_found_exactly(index, vectors, monkeypatch, k, left, approximate):
+    monkeypatch.setattr(Accelerator, "_cost", COST)
+    for name in ("_COST_OF_NODE", "_COST_OF_CANDIDATE"):
+        monkeypatch.setattr(f"cde_retrievers.index.accelerator.{name}", 1)
+    assert index._current.snapshot.accelerator._effort < 120
+    queries, used = vectors[:3], []
 
+    def candidates(_, queries, k, allowed):
+        used.append(k)
+        return np.tile(np.flatnonzero(allowed), (len(queries), 1))
 
-def test_more_hits_than_pay_are_found_exactly(index, vectors, monkeypatch):
-    queries, fingerprint = vectors[:3], index.context.fingerprint
-    monkeypatch.setattr("cde_retrievers.index.search._rescored", None)
-    hits = index.search_embedded(queries, fingerprint, k=26)  # 104 candidates, more than 100
+    monkeypatch.setattr(Accelerator, "candidates", candidates)
+    hits = index.search_embedded(queries, index.context.fingerprint, k, {"row": {"$lt": left}})
+    assert bool(used) == approximate
     for row, query in zip(hits, queries, strict=True):
-        assert [int(hit.id) for hit in row] == np.argsort(-(vectors[:1_000] @ query))[:26].tolist()
-    with pytest.raises(TypeError, match="not callable"):
-        index.search_embedded(queries, fingerprint, k=25)
+        assert [int(hit.id) for hit in row] == np.argsort(-(vectors[:left] @ query))[:k].tolist()
+
+
+def test_a_small_index_is_searched_exactly(index, vectors, monkeypatch):
+    monkeypatch.setattr(Accelerator, "_cost", COST)
+    monkeypatch.setattr(Accelerator, "candidates", None)
+    hits = found(index, vectors[:20])
+    assert [row.keys() for row in hits] == [row.keys() for row in truth(vectors, vectors[:20], np.arange(1_000))]
 
 
 def test_no_queries_find_nothing(index):

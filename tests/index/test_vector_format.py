@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from approximate import approximate_from
 from bag_of_words import BagOfWords
 from hypothesis import given
 from hypothesis import strategies as st
@@ -201,7 +202,7 @@ def test_an_interrupted_build_continues_in_its_form_alone(tmp_path, dtype, dimen
 @pytest.mark.parametrize("kind", ["ivf", "hnsw"])
 @forms
 def test_accelerators_propose_and_the_stored_vectors_decide(build, monkeypatch, kind, dtype, dimensions):
-    monkeypatch.setattr("cde_retrievers.index.compaction.MIN_ROWS", 40)
+    approximate_from(40, monkeypatch)
     monkeypatch.setattr("cde_retrievers.index.accelerator._LEAST_EFFORT", {"hnsw": 256, "ivf": 40})
     index = build(dtype, dimensions, kind=kind)
     assert list(index.path.glob("accelerator-*.faiss"))

@@ -10,6 +10,7 @@ import shutil
 
 import numpy as np
 import pytest
+from approximate import approximate_from
 from llama_index.core import (
     Document,
     StorageContext,
@@ -252,7 +253,7 @@ def test_what_was_persisted_before_is_replaced(index, fitted, tmp_path):
 
 @pytest.mark.parametrize("kind", ["ivf", "hnsw"])
 def test_an_index_with_an_accelerator_can_be_persisted_again_and_again(nodes, fitted, tmp_path, monkeypatch, kind):
-    monkeypatch.setattr("cde_retrievers.index.compaction.MIN_ROWS", 20)
+    approximate_from(20, monkeypatch)
     empty = ContextualIndex.create(fitted.embedder, fitted.context, tmp_path / "index", kind=kind)
     index = index_over(ContextualVectorStore(fitted, index=empty), nodes)
     names = set()
