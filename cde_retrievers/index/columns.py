@@ -23,6 +23,7 @@ from cde_retrievers.retrieval.document import Metadata
 LONG = -1
 """Code of a value that is too long to be kept a second time, and is read from its document."""
 _MAX_LENGTH = 256  # characters of JSON
+_READ_PER_VALUE = 20  # values that `Values.between` reads in the time of one by itself
 _encoded = json.JSONEncoder(separators=(",", ":")).encode
 Range = tuple[int, int]
 
@@ -63,6 +64,22 @@ class Values:
         if len(found) != stop - start:
             raise ValueError(f"there are {len(found)} values instead of {stop - start}")
         return found
+
+    def mentioning(self, text: str, start: int, stop: int) -> list[int] | None:
+        """Return a few places from `start` up to another, with all whose value holds a text; None if they are many.
+
+        A value's JSON holds the JSON of every part of it, but also letters of escapes, such as the n of a line break.
+        """
+        first = int(self.ends[start - 1]) if start else 0
+        searched, wanted = self.json[first : int(self.ends[stop - 1])].tobytes(), _encoded(text)[1:-1].encode("ascii")
+        found, position = [], searched.find(wanted)
+        while position >= 0:
+            found.append(first + position)
+            if len(found) * _READ_PER_VALUE > stop - start:
+                return None
+            position = searched.find(wanted, position + 1)
+        places: list[int] = np.unique(np.searchsorted(self.ends, found, side="right")).tolist()
+        return places
 
     def comparable(self, wanted: object) -> Range:
         """Return where the values lie that can be ordered with this one: from one place up to another."""

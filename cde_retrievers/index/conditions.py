@@ -106,7 +106,11 @@ class Comparison:
             result[start:stop] = True
         holds = OPERATORS[self.operator]
         start, stop = self._unordered(values)
-        result[start:stop] = [holds(value, self.wanted) for value in values.between(start, stop)]
+        few = self._few(values, start, stop)
+        if few is None:
+            result[start:stop] = [holds(value, self.wanted) for value in values.between(start, stop)]
+        else:
+            result[few] = [holds(values[place], self.wanted) for place in few]
         return result
 
     def _ranges(self, values: Values) -> list[Range]:
@@ -131,6 +135,12 @@ class Comparison:
         if self.operator == "$contains":
             return values.numbers if isinstance(self.wanted, str) else ordered, len(values)
         return (ordered, len(values)) if self.operator in ("$eq", "$in") else (0, 0)
+
+    def _few(self, values: Values, start: int, stop: int) -> list[int] | None:
+        """Return the places that may pass, if they are few and the JSON tells which."""
+        if self.operator == "$contains" and isinstance(self.wanted, str) and start < stop:
+            return values.mentioning(self.wanted, start, stop)
+        return None
 
     def _has_many(self, values: Values) -> bool:
         """Whether "$in" has so many values that looking at every distinct one costs less than finding each of them."""

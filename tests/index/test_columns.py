@@ -9,7 +9,7 @@ from resealing import read_content, replace_listed, reseal
 
 from cde_retrievers.errors import IndexFileError
 from cde_retrievers.index import ContextualIndex, Document
-from cde_retrievers.index.columns import Columns, ColumnsBuilder
+from cde_retrievers.index.columns import Columns, ColumnsBuilder, Values
 from cde_retrievers.index.columns_file import map_columns, write_columns
 from cde_retrievers.index.filters import compile_filter
 
@@ -152,6 +152,38 @@ def test_changes_and_merges_keep_columns(index):
     assert "d7" in expected["one", "$eq", "a"]
     index.optimize()
     assert {each: set(ids) for each, ids in found_in(index).items()} == expected
+
+
+PARTS = ["n", "4", "\n", "ä", '"', "\\", '",', "\\n", "x\ny", "🙂", "u00e4", "number 7", "nowhere", "aa", "[", "", '"]']
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_part_that_few_values_hold_is_found_in_their_json(part, monkeypatch):
+    texts = [f"line {place} é\n" for place in range(200)]
+    texts += [
+        "x\ny",
+        "ä",
+        'a "quoted" part',
+        "\\",
+        "ends with \\",
+        "\\n",
+        "🙂",
+        "u00e4",
+        "aaa",
+        "[",
+        "number 7",
+        '"',
+        "",
+    ]
+    values = [*texts, *range(50), [*texts[-9:]], ["a", "aa"], [["aa"]], {"aa": 1}, None]
+    columns = Columns.of([{"one": value} for value in values])
+    few = []
+    mentioning = Values.mentioning
+    monkeypatch.setattr(Values, "mentioning", lambda *asked: few.append(mentioning(*asked)) or few[-1])
+    assert passing(columns, {"one": {"$contains": part}}) == [
+        twin({"one": value}, "one", "$contains", part) for value in values
+    ]
+    assert (few == [None]) == (part in ("n", "4", "\n", ""))
 
 
 def test_a_filter_reads_no_document_whose_values_are_short(index, monkeypatch):
