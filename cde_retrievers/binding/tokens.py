@@ -48,17 +48,21 @@ class ModelTokens:
         """Return the number of tokens of a text."""
         return len(self(text))
 
-    def checked_overlap(self, overlap: int | None) -> int:
-        """Return the number of tokens to repeat, an eighth of a part if None.
+    def lengths(self, overlap: int | None, chunk_size: int | None = None) -> dict[str, int]:
+        """Return the tokens of a part and of what it repeats, as the frameworks' splitters name them.
+
+        Args:
+            overlap: tokens to repeat; an eighth of a part if None.
+            chunk_size: tokens of a part; as many as the model reads if None.
 
         Raises:
-            ConfigurationError: it is negative, or leaves no room for new text.
+            ConfigurationError: one is no whole number, or the overlap leaves no room for new text.
         """
+        length = self.room if chunk_size is None else chunk_size
+        check_whole("chunk_size", length, 1)
         if overlap is None:
-            return self.room // _SHARE
+            return {"chunk_size": length, "chunk_overlap": length // _SHARE}
         check_whole("overlap", overlap, 0)
-        if overlap >= self.room:
-            raise ConfigurationError(
-                f"overlap must be less than the {self.room} tokens that the model reads of a text, found {overlap}"
-            )
-        return overlap
+        if overlap >= length:
+            raise ConfigurationError(f"overlap must be less than the {length} tokens of a part, found {overlap}")
+        return {"chunk_size": length, "chunk_overlap": overlap}

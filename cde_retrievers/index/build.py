@@ -57,7 +57,7 @@ def build_generation(
     Raises:
         SourceChangedError: the documents differ from those already done.
     """
-    staging = staged.staging or Staging(settings={}, batch=1)
+    staging = staged.progress
     done, skipped, digest = staging.consumed, 0, ""
     with cut_texts_told_once(), _bar(total, show_progress, done) as bar:
         for batch in batches(documents, staging.batch):

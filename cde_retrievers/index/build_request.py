@@ -1,7 +1,7 @@
 """What is asked of a new index, or of the next generation of one, checked before any work."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from cde_retrievers.context.context import CorpusContext, checked_context
 from cde_retrievers.encoder.cut_texts import counted_cut_texts
@@ -21,10 +21,10 @@ class BuildRequest:
 
     embedder: Embedder
     context: CorpusContext | None
-    size: int | None
-    strategy: str
-    seed: int
-    language: str | None
+    size: int | None = None
+    strategy: str = "random"
+    seed: int = 0
+    language: str | None = "english"
     kind: Kind
     batch: int
     dtype: Dtype
@@ -35,6 +35,8 @@ class BuildRequest:
         if self.batch < 1:
             raise ConfigurationError(f"batch_size must be a positive whole number, found {self.batch}")
         check_settings(self.embedder, self.context, self.dimensions)
+        if self.context is not None:
+            self._refuse_choice()
 
     @property
     def settings(self) -> dict[str, object]:
@@ -53,6 +55,15 @@ class BuildRequest:
         choice = (self.size, self.strategy, self.seed, show_progress, self.language)
         with counted_cut_texts():  # the same texts are embedded again, and counted then
             return fitted_context(self.embedder, texts, *choice)
+
+    def _refuse_choice(self) -> None:
+        """Refuse settings of a fit that will not take place."""
+        choice = ("size", "strategy", "seed", "language")
+        changed = [f.name for f in fields(self) if f.name in choice and getattr(self, f.name) != f.default]
+        if changed:
+            raise ConfigurationError(
+                f"{changed[0]} says how a context is fitted, but context= is fitted already; leave one of them out"
+            )
 
     def new_manifest(self, context: CorpusContext) -> Manifest:
         """Return the first generation of the index under the context, without documents."""

@@ -21,7 +21,6 @@ from cde_retrievers.index.symlinks import index_directory
 from cde_retrievers.index.vector_format import Dtype
 from cde_retrievers.retrieval.document import Document, checked_ids
 from cde_retrievers.retrieval.judgements import JudgedQueries
-from cde_retrievers.storage.atomic import recovered
 from cde_retrievers.validation.signatures import validated
 from cde_retrievers.validation.vectors import Embeddings
 
@@ -163,7 +162,7 @@ class ContextualIndex(IndexReader):
             ContextFileError: the context is missing or damaged.
             ContextMismatchError: the embedder is of another model.
         """
-        store = IndexStore(index_directory(recovered(path)))
+        store = IndexStore(index_directory(path))
         snapshot, context = store.salvage() if salvage else store.open()
         return cls(OpenIndex(store, snapshot, context, embedder), read_only=read_only or salvage)
 
@@ -183,7 +182,7 @@ class ContextualIndex(IndexReader):
 
     @validated
     def upsert(self, documents: Iterable[Document | str], *, show_progress: bool | None = None) -> list[str]:
-        """Add documents as `add` does, but replace those whose id is already in the index, in one instant.
+        """Add documents as `add` does, but replace those whose id is already in the index, each in one instant.
 
         A document without an id is always new. A text that is in the index already, also under another id, is not
         embedded again.

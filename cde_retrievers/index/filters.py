@@ -105,8 +105,10 @@ def _conditions(query_filter: Filter) -> Iterator[tuple[str, Any]]:
                 yield from _conditions(part)
         elif key == "$not":
             yield from _conditions(_part(key, value))
-        else:
+        elif isinstance(key, str) and not key.startswith("$"):
             yield key, value
+        else:
+            raise FilterError(f"{shown(key)} is neither a field nor one of '$and', '$or', '$not'")
 
 
 def _compile_entry(key: str, value: Any) -> Expression:
@@ -116,8 +118,6 @@ def _compile_entry(key: str, value: Any) -> Expression:
         return Disjunction([_compile(part) for part in _parts(key, value)])
     if key == "$not":
         return Negation(_compile(_part(key, value)))
-    if not isinstance(key, str) or key.startswith("$"):
-        raise FilterError(f"{shown(key)} is neither a field nor one of '$and', '$or', '$not'")
     if isinstance(value, Mapping) and any(isinstance(name, str) and name.startswith("$") for name in value):
         return Conjunction([_condition(key, operator, wanted) for operator, wanted in value.items()])
     if isinstance(value, Mapping) and value and all(isinstance(name, str) and f"${name}" in _KNOWN for name in value):

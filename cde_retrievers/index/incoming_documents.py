@@ -47,7 +47,8 @@ class DocumentValidator:
     def _refuse_known(self, identity: str, position: int) -> None:
         if identity in self._seen:
             raise DuplicateIdError(
-                f"document {position} has the id {identity!r}, which an earlier document already has; give each its own"
+                f"document {position} has the id {identity!r}, which an earlier document already has, or was assigned "
+                f"since it had none; give each its own"
             )
         if not self._replacing and identity in self._taken:
             raise DuplicateIdError(

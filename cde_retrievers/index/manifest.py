@@ -60,7 +60,7 @@ class Manifest(Sealed):
     """One generation of an index.
 
     Attributes:
-        generation: number that grows by one with every change.
+        generation: number that grows by one with every change of its documents.
         model_name: name that the embedding model is loaded by.
         model_fingerprint: identity of that model.
         context: fingerprint of the context; see `contexts.py` for where it lies.
@@ -108,6 +108,12 @@ class Manifest(Sealed):
         if self.staging is not None and self.staging.consumed != self.documents:
             raise ValueError(f"{self.staging.consumed} documents were read, but {self.documents} are listed")
         return self
+
+    @property
+    def progress(self) -> Staging:
+        """Progress of a generation that is being built."""
+        assert self.staging is not None, "a generation that is served has none"
+        return self.staging
 
     @property
     def vector_format(self) -> VectorFormat:

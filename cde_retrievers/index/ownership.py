@@ -20,7 +20,9 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from cde_retrievers.context.persistence import HEADER_FILE
 from cde_retrievers.errors import IndexFileError
+from cde_retrievers.index.entries import COLUMNS, DOCUMENTS, LINES, POSTINGS, VECTORS
 from cde_retrievers.index.symlinks import is_directory, is_file, is_there, new_file, obstacle
 from cde_retrievers.storage.checked_json import read_checksummed, sealed
 from cde_retrievers.storage.hashing import sha256_of_text
@@ -35,14 +37,7 @@ _CHECKED = re.compile(
     r"(?:accelerator-|deleted-|scratch-|sources-)?([0-9a-f]{12}|[0-9a-f]{16})([0-9a-f]{8})(?:\.faiss|\.json)?"
 )
 # Files of segments and contexts, apart from lists of deletions.
-PARTS = (
-    "vectors.safetensors",
-    "documents.jsonl",
-    "lines.json",
-    "columns.safetensors",
-    "postings.safetensors",
-    "context.json",
-)
+PARTS = (VECTORS, DOCUMENTS, LINES, COLUMNS, POSTINGS, HEADER_FILE)
 
 
 class _Marker(BaseModel):

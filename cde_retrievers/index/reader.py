@@ -64,7 +64,7 @@ class IndexReader:
 
     @property
     def generation(self) -> int:
-        """Number of the generation, which grows by one with every change."""
+        """Number of the generation, which grows by one with every change of its documents."""
         return self._current.snapshot.manifest.generation
 
     @property

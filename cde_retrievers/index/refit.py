@@ -101,14 +101,14 @@ def _next(
     if staged.context == served.manifest.context:
         store.unstage()
         return served.manifest, 0, 0.0
-    before = staged.staging.consumed if staged.staging else 0
+    before = staged.progress.consumed
     try:
         finished = _build(store, served, staged, request, show_progress)
     except SourceChangedError:
         logger.warning("documents changed after the refit was interrupted; it starts over")
         before, staged = 0, _begin(store, served, request, show_progress)
         finished = _build(store, served, staged, request, show_progress)
-    seconds = finished.staging.seconds if finished.staging else 0.0
+    seconds = finished.progress.seconds
     finished = store.serve_staged(
         finished.changed(generation=served.manifest.generation + 1, sources=served.manifest.sources)
     )

@@ -114,8 +114,6 @@ def _rescored(
         # Where much was deleted, it can miss rows that are there.
         covered = allowed & (np.arange(len(allowed)) < accelerator.rows)
         return _exact(snapshot, queries, k, covered, lexical, first=0)
-    if count == 0:
-        return np.empty((len(queries), 0), dtype=np.float32), np.empty((len(queries), 0), dtype=np.int64)
     if lexical is not None:
         near = lexical.joined(near, accelerator.rows)
     scores = _products(snapshot, queries, near)

@@ -125,10 +125,12 @@ class Segment:
         row = self.rows_by_text.get(hash(text))
         return None if row is None or self.document(row).text != text else self.vectors[row : row + 1][0]
 
-    @property
-    def fields(self) -> frozenset[str]:
-        """Metadata fields that at least one document has."""
-        return frozenset(self._columns.fields)
+    def fields(self, live: NDArray[np.bool_]) -> frozenset[str]:
+        """Return the metadata fields that at least one of the rows has that are left, a mask (R,)."""
+        if live.all():
+            return frozenset(self._columns.fields)
+        fields = self._columns.fields.items()
+        return frozenset(name for name, column in fields if (live if column.rows is None else live[column.rows]).any())
 
     def passing(self, expression: Expression) -> NDArray[np.bool_]:
         """Return which of the rows pass a filter (R,), deleted ones included; none of a segment that is damaged."""

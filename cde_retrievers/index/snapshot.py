@@ -144,7 +144,8 @@ class Snapshot:
     @cached_property
     def fields(self) -> frozenset[str]:
         """Every metadata field that a document has."""
-        return frozenset().union(*(segment.fields for segment in self.segments))
+        parts = zip(self.segments, np.split(self.live, self.starts[1:-1]), strict=True)
+        return frozenset().union(*(segment.fields(live) for segment, live in parts))
 
     def searchable_rows(self, query_filter: Filter | None = None, missing: Missing = "error") -> NDArray[np.bool_]:
         """Return a mask (R,) of the rows that a search may find: not deleted, vectors undamaged, passing the filter.

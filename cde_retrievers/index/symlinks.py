@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from cde_retrievers.errors import ConfigurationError, IndexFileError, shown
+from cde_retrievers.storage.atomic import recovered
 from cde_retrievers.storage.sync import sync_directory
 from cde_retrievers.validation.paths import checked_path
 
@@ -12,12 +13,14 @@ from cde_retrievers.validation.paths import checked_path
 def index_directory(path: object) -> Path:
     """Return a caller's directory as an absolute path; links to it are followed, links inside it never.
 
+    It is restored first if its replacement was interrupted between two renames: otherwise it would look empty.
+
     Raises:
         ConfigurationError: it is not a path, or not one that this system can have.
     """
     checked = checked_path(path)
     try:
-        directory = checked.resolve()
+        directory = recovered(checked).resolve()
         _mode(directory)
     except PermissionError:
         return directory  # the first access reports it

@@ -78,7 +78,7 @@ class IndexWriter:
         return ids
 
     def append_embedded(self, documents: Sequence[Document | str], vectors: Embeddings, fingerprint: str) -> list[str]:
-        """Commit n documents with vectors (n, W) that were made under the context with that fingerprint.
+        """Commit n documents with embeddings (n, E) that were made under the context with that fingerprint.
 
         Raises:
             ContextMismatchError: it is not the context of the index.

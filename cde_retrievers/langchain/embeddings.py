@@ -161,15 +161,15 @@ class ContextualEmbeddings(PretrainedMixin, ContextBoundEmbeddings):
             options: passed to LangChain's `RecursiveCharacterTextSplitter`.
 
         Raises:
-            ConfigurationError: `overlap` is impossible, or `encoder` is of a class that states no tokens.
+            ConfigurationError: a length is impossible, or `encoder` is of a class that states no tokens.
             MissingDependencyError: langchain-text-splitters is not installed.
         """
         require("langchain_text_splitters", "text_splitter()", package="langchain-text-splitters")
         from cde_retrievers.langchain.splitter import HeadingTextSplitter
 
         tokens = ModelTokens.of(self.embedder)
-        settings = {"chunk_size": tokens.room, "chunk_overlap": tokens.checked_overlap(overlap)}
-        return HeadingTextSplitter(**{**settings, "length_function": tokens.count, **options})
+        lengths = tokens.lengths(overlap, options.get("chunk_size"))
+        return HeadingTextSplitter(**{**lengths, "length_function": tokens.count, **options})
 
 
 def _text(document: Document | str) -> str:

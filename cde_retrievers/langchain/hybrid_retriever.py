@@ -18,10 +18,10 @@ from cde_retrievers.langchain.bound_retriever import ContextBoundRetriever
 from cde_retrievers.langchain.embeddings import ContextBoundEmbeddings, ContextualEmbeddings
 from cde_retrievers.langchain.guards import add_documents, build_store
 from cde_retrievers.langchain.hybrid_search import HybridSearch, by_id
-from cde_retrievers.langchain.sparse_store import SparseStore
 from cde_retrievers.langchain.vector_documents import checked_documents
 from cde_retrievers.retrieval.document import checked_ids
 from cde_retrievers.sparse.bm25 import document_rows
+from cde_retrievers.stores.sparse_store import SparseStore
 from cde_retrievers.validation.numbers import check_whole
 from cde_retrievers.validation.signatures import validated
 from cde_retrievers.validation.texts import checked_text, read_texts

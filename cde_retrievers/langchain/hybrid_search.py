@@ -17,11 +17,11 @@ from cde_retrievers.binding.mixin import ContextBoundMixin
 from cde_retrievers.context.context import CorpusContext
 from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.external.vector_cache import VectorCache
-from cde_retrievers.langchain.sparse_rows_file import SparseRows
-from cde_retrievers.langchain.sparse_store import SparseStore
 from cde_retrievers.langchain.stores.registry import find_kind
 from cde_retrievers.retrieval.fusion import best_above_zero, lexical_bonus, query_mass
 from cde_retrievers.sparse.bm25 import query_rows
+from cde_retrievers.stores.sparse_rows_file import SparseRows
+from cde_retrievers.stores.sparse_store import SparseStore
 from cde_retrievers.validation.vectors import Embeddings, checked_embeddings, checked_width
 
 logger = logging.getLogger(__name__)

@@ -8,8 +8,8 @@ from langchain_core.embeddings import Embeddings
 from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.index import ContextualIndex, Document
 from cde_retrievers.index.incoming_documents import DocumentValidator
+from cde_retrievers.index.inspection import holds_index
 from cde_retrievers.index.manifest import Kind
-from cde_retrievers.index.store import IndexStore
 from cde_retrievers.index.temporary import in_temporary_directory
 from cde_retrievers.langchain.embeddings import ContextBoundEmbeddings, ContextualEmbeddings
 
@@ -36,7 +36,7 @@ def open_or_create_index(
         CDEError: as `ContextualIndex.create` and `ContextualIndex.open`.
     """
     context = embeddings.context
-    if path is not None and IndexStore(Path(path)).is_served:
+    if path is not None and holds_index(path):
         index = ContextualIndex.open(path, embeddings.embedder)
         if kind not in (None, index.kind):
             raise ConfigurationError(f"the index in {path} is of kind {index.kind!r}, not {kind!r}; leave kind= out")

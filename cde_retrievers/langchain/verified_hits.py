@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterable
 from functools import partial, wraps
-from inspect import iscoroutinefunction
+from inspect import getattr_static, iscoroutinefunction, isfunction
 from typing import Any, TypeVar
 
 from langchain_core.documents import Document
@@ -46,8 +46,9 @@ def verified(store: Store, embeddings: ContextBoundEmbeddings) -> Store:
     stamp = embeddings.stamp
     for name in filter(_is_search, dir(type(store))):
         # The class' own method: a store that was verified before is not checked under its former context too.
-        method = getattr(type(store), name).__get__(store)
-        setattr(store, name, _checking(method, check, partial(embeddings.check_context, stamp)))
+        method = getattr_static(type(store), name)
+        if isfunction(method):  # and no property, static method or constant
+            setattr(store, name, _checking(method.__get__(store), check, partial(embeddings.check_context, stamp)))
     return store
 
 

@@ -198,11 +198,11 @@ class ContextualEmbedding(PretrainedMixin, ContextBoundEmbedding):
             options: passed to LlamaIndex's `SentenceSplitter`.
 
         Raises:
-            ConfigurationError: `overlap` is impossible, or `encoder` is of a class that states no tokens.
+            ConfigurationError: a length is impossible, or `encoder` is of a class that states no tokens.
         """
         tokens = ModelTokens.of(self.embedder)
-        settings = {"chunk_size": tokens.room, "chunk_overlap": tokens.checked_overlap(overlap), "tokenizer": tokens}
-        return ModelSentenceSplitter(**{**settings, **options})
+        lengths = tokens.lengths(overlap, options.get("chunk_size"))
+        return ModelSentenceSplitter(**{**lengths, "tokenizer": tokens, **options})
 
 
 def _text(node: BaseNode | str) -> str:

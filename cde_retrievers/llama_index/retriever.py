@@ -105,7 +105,7 @@ class ContextualRetriever(BaseRetriever):
         check_collection(nodes)
         known = list(nodes)
         embed_model = embed_model if embed_model is not None else ContextualEmbedding(model)
-        if embed_model.context_fingerprint is None:
+        if not embed_model.is_fitted:
             embed_model.fit(known)
         # Nothing to verify: all nodes and queries are embedded by this embed_model.
         storage = StorageContext.from_defaults(vector_store=ContextualVectorStore(embed_model, path, verify=False))

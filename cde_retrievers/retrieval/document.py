@@ -31,8 +31,8 @@ class Document:
         id: unique in its index; an index assigns one to a document without.
         metadata: further fields as JSON values, nested at most 64 deep; searches can filter by them. A tuple becomes
             a list, a number of numpy one of Python, and a date or time its ISO 8601 text, which is what comes back:
-            "2024-05-01", or "2024-05-01T12:00:00+00:00", times with a time zone in UTC, so that texts are ordered as
-            times are.
+            "2024-05-01", or "2024-05-01T12:00:00+00:00". A date and time with a time zone is converted to UTC, so that
+            texts are ordered as times are.
     """
 
     text: str
@@ -74,10 +74,6 @@ def checked_document(document: Document | str, position: int) -> Document:
     if not isinstance(document, Document):
         raise InvalidDocumentError(
             f"document {position} is a {type(document).__name__}; give a string or a cde_retrievers.index.Document"
-        )
-    if not isinstance(document.text, str):
-        raise InvalidTextError(
-            f"text {position} must be a string, found {type(document.text).__name__}; give the Document a string"
         )
     checked_text(document.text, position)
     if document.id is not None:

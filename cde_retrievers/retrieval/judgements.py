@@ -50,7 +50,8 @@ class JudgedQueries:
         unjudged = sorted(set(queries) - set(relevant))
         if unjudged:
             raise ConfigurationError(
-                f"query {unjudged[0]!r} and {len(unjudged) - 1} others have no judgements; leave them out"
+                f"{len(unjudged):,} of {len(queries):,} queries have no judgements, such as {unjudged[0]!r}; leave "
+                f"them out"
             )
         object.__setattr__(self, "queries", queries)
         object.__setattr__(self, "relevant", relevant)
@@ -160,7 +161,9 @@ def text_id(setting: str, identity: object) -> str:
         return str(identity)
     if is_whole(identity) and int(identity).bit_length() <= _LONGEST_ID:
         return str(identity)
-    raise ConfigurationError(f"{setting} has {shown(identity)} as an id; an id is a text or a whole number")
+    raise ConfigurationError(
+        f"{setting} has {shown(identity)} as an id; an id is a whole number, or a text that is not empty"
+    )
 
 
 def checked_grades(query: str, grades: object) -> dict[str, int]:
@@ -179,8 +182,8 @@ def _checked_grade(query: str, document: str, grade: object) -> int:
     number = whole_grade(grade)
     if number is None:
         raise ConfigurationError(
-            f"query {query!r} grades {document!r} with {shown(grade)}; a grade is a whole number of at most "
-            f"{HIGHEST_GRADE:,}"
+            f"query {query!r} grades {document!r} with {shown(grade)}; a grade is a whole number from "
+            f"-{HIGHEST_GRADE:,} to {HIGHEST_GRADE:,}"
         )
     return number
 

@@ -51,7 +51,7 @@ class BatchingQueue:
     Args:
         embed: embeds up to `batch_texts` texts under a context, in the queue's own thread.
         batch_texts: texts of one call of `embed`.
-        max_waiting_texts: texts that are accepted and not yet embedded.
+        max_waiting_texts: texts of requests that are accepted and not answered yet.
         observe: called with the number of texts of each batch.
     """
 

@@ -12,6 +12,7 @@ from threading import Lock
 from cde_retrievers.context.context import CorpusContext
 from cde_retrievers.context.persistence import HEADER_FILE, VECTORS_FILE
 from cde_retrievers.errors import CDEError, ConfigurationError, ContextFileError
+from cde_retrievers.storage.atomic import recovered_all
 
 logger = logging.getLogger(__name__)
 
@@ -136,12 +137,12 @@ class ContextDirectory:
                 self._check(context)
             except CDEError as error:
                 now = _version_of(folder)
-                if now in (None, version):
+                if now is None or now == version:
                     problem = _Problem(type(error), str(error))
                     if before is None or before.found != problem:
                         logger.warning("context %a cannot be served: %s", alias, _in_one_line(problem.message))
                     return _Entry(version, problem)
-                version = now or version
+                version = now
             else:
                 return _Entry(version, context)
         return _Entry(version, _Problem(ContextFileError, f"{folder} is being replaced again and again; try it later"))
@@ -163,7 +164,7 @@ def refuse_empty(path: Path) -> None:
 def _versions(path: Path) -> dict[str, _Version]:
     """Return the version of every context in a directory by its name; scratch directories begin with a dot."""
     try:
-        names = [name for name in os.listdir(path) if not name.startswith(".")]
+        names = [name for name in os.listdir(recovered_all(path)) if not name.startswith(".")]
     except OSError as error:
         raise ContextFileError(
             f"{path} cannot be listed ({error.strerror}); give a directory in which contexts are saved"

@@ -31,12 +31,12 @@ class Metrics:
         self.batch_texts = Histogram(
             "cde_batch_texts", "Texts that were embedded in one call.", registry=registry, buckets=_TEXTS
         )
+        self._waiting = Gauge("cde_waiting_texts", "Texts of requests that are not answered yet.", registry=registry)
         self._registry = registry
 
     def watch_queue(self, waiting: Callable[[], float]) -> None:
         """Show the number of waiting texts, asked whenever the page is."""
-        gauge = Gauge("cde_waiting_texts", "Texts that have no embedding yet.", registry=self._registry)
-        gauge.set_function(waiting)
+        self._waiting.set_function(waiting)
 
     def page(self) -> bytes:
         """Return the figures in Prometheus' text format."""

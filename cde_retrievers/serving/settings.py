@@ -14,7 +14,7 @@ class ServingSettings:
         max_texts: texts of one request; OpenAI's own limit if left out.
         max_body_bytes: bytes of one request.
         max_requests: requests that are read or embedded at one time; further ones are refused with status 429.
-        max_waiting_texts: texts that are accepted and not yet embedded; at least `max_texts`.
+        max_waiting_texts: texts of requests that are accepted and not answered yet; at least `max_texts`.
         batch_texts: texts that are embedded in one call, of one or of several requests.
         read_seconds: time in which a client must send its request.
 

@@ -51,14 +51,20 @@ class EmbeddingRequest(BaseModel):
         """
         name, end = parts_of_name(self.model)
         said = {role for role in (end, self.input_type) if role is not None}
-        if len(said) != 1:
-            problem = "does not say whether they are queries or documents" if not said else "says both"
+        if not said:
             raise RequestError(
                 400,
-                "input_type_conflict" if said else "input_type_missing",
-                f"a text is embedded as a query or as a document, and the request {problem}; as the model name "
-                f"{name + ':query'!r} or {name + ':document'!r}, or add the field input_type, 'query' or 'document' "
-                f"(extra_body in OpenAI's client)",
+                "input_type_missing",
+                f"a text is embedded as a query or as a document, and the request does not say which; give the model "
+                f"name {name + ':query'!r} or {name + ':document'!r}, or add the field input_type, 'query' or "
+                f"'document' (extra_body in OpenAI's client)",
+            )
+        if len(said) > 1:
+            raise RequestError(
+                400,
+                "input_type_conflict",
+                f"a text is embedded as a query or as a document, and the request says both: its model name ends with "
+                f"{':' + str(end)!r}, its input_type is {self.input_type!r}; leave one of them out",
             )
         return said.pop()
 

@@ -15,7 +15,7 @@ from typing import Any
 from cde_retrievers.errors import PathInUseError, WriteError
 from cde_retrievers.storage.disk_errors import disk_errors_explained
 from cde_retrievers.storage.renaming import exchange, rename_new
-from cde_retrievers.storage.scratch import NEW, OLD, recover, scratch_beside, sweep
+from cde_retrievers.storage.scratch import NEW, OLD, recover, recover_all, scratch_beside, sweep
 from cde_retrievers.storage.sync import flush, make_directory, sync_directory, sync_tree
 from cde_retrievers.validation.paths import checked_path
 
@@ -68,6 +68,13 @@ def recovered(path: str | Path) -> Path:
     with suppress(OSError, RuntimeError, ValueError):  # reading it reports what is wrong with the path
         recover(Path(path).resolve())
     return Path(path)
+
+
+def recovered_all(directory: str | Path) -> Path:
+    """Return the path of a directory, after restoring whatever in it was interrupted so."""
+    with suppress(OSError):
+        recover_all(Path(directory))
+    return Path(directory)
 
 
 def replace_json(path: str | Path, value: dict[str, Any]) -> None:

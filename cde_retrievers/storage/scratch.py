@@ -94,6 +94,13 @@ def recover(target: Path) -> None:
                 sync_directory(target.parent)
 
 
+def recover_all(directory: Path) -> None:
+    """Do so for every target in a directory; none that a power cut left unnamed."""
+    for folder in filter(is_scratch, list(directory.iterdir())):
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            recover(directory / Path(json.loads((folder / _RECORD).read_bytes())["target"]).name)
+
+
 def _claimed(target: Path) -> tuple[Path, int]:
     """Make a scratch directory; return it and the descriptor of its record, locked."""
     while True:

@@ -1,1 +1,4 @@
-"""Collections of vector databases by their own clients, and their refit: shared by all framework adapters."""
+"""Collections of vector databases by their own clients, their refit, and sparse rows beside one that keeps none.
+
+All framework adapters share these.
+"""

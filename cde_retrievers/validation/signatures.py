@@ -31,8 +31,8 @@ def validated(function: Callable[P, R]) -> Callable[P, R]:
     function checks them itself.
 
     Returns:
-        The function, which raises ConfigurationError for an argument of another type, for a whole number beyond 64 bits
-        and for an impossible path; InvalidTextError for a text to embed of another type.
+        The function. It raises ConfigurationError for an argument of another type, a whole number of more than 63 bits
+        or an impossible path, and InvalidTextError for a text to embed of another type.
     """
     parameters = signature(function).parameters
     rules = {name: rule for name, parameter in parameters.items() if (rule := _rule_of(parameter)) is not None}
@@ -168,5 +168,7 @@ def _is_ours(member: Any) -> bool:
 def _checked_whole(name: str, value: Any) -> int:
     number = operator.index(value)
     if number.bit_length() > _LONGEST_WHOLE:
-        raise ConfigurationError(f"{name} must be a whole number of at most 64 bits, found {number.bit_length()} bits")
+        raise ConfigurationError(
+            f"{name} must be a whole number of at most {_LONGEST_WHOLE} bits, found {number.bit_length()}"
+        )
     return number

@@ -55,9 +55,14 @@ def test_overlap_and_other_options_are_the_users(made):
     _, embeddings, embed_model = made
     assert embed_model.node_parser(overlap=1).chunk_overlap == 1
     assert embed_model.node_parser(chunk_size=9).chunk_size == 9
+    assert (
+        embed_model.node_parser(chunk_size=9).chunk_overlap
+        == embeddings.text_splitter(chunk_size=9)._chunk_overlap
+        == 1
+    )
     assert embeddings.text_splitter(overlap=0, chunk_size=9)._chunk_size == 9
     for make in (embeddings.text_splitter, embed_model.node_parser):
-        with pytest.raises(ConfigurationError, match=r"overlap must be less than the .* tokens that the model reads"):
+        with pytest.raises(ConfigurationError, match=r"overlap must be less than the .* tokens of a part"):
             make(overlap=999)
         with pytest.raises(ConfigurationError, match=r"overlap must be a whole number of at least 0"):
             make(overlap=-1)

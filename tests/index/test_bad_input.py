@@ -334,6 +334,25 @@ def test_settings_of_another_type_are_refused_before_any_work(index, tmp_path, s
             index.refit(**setting)
 
 
+@pytest.mark.parametrize("choice", [{"size": 20}, {"strategy": "kmeans"}, {"seed": 1}, {"language": "german"}])
+def test_a_choice_of_context_documents_beside_a_fitted_context_is_refused(index, tmp_path, choice):
+    (name,) = choice
+    for call in (
+        lambda: ContextualIndex.build(CORPUS, BagOfWords(), tmp_path / "new", context=index.context, **choice),
+        lambda: index.refit(context=index.context, **choice),
+    ):
+        with pytest.raises(ConfigurationError, match=rf"{name} says how a context is fitted, but context= is fitted"):
+            call()
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("key", ["$nor", "$eq", 3, None])
+def test_what_is_no_field_of_a_filter_is_said(index, key):
+    for query_filter in ({key: []}, {"$or": [{"row": 1}, {key: 2}]}):
+        with pytest.raises(FilterError, match=r"is neither a field nor one of"):
+            index.search("cat", filter=query_filter)
+
+
 def test_what_are_no_judged_queries_is_refused(index):
     with pytest.raises(ConfigurationError, match=r"judged"):
         index.refit(judged={"a": "b"}, seed=1)

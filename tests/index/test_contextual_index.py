@@ -396,6 +396,15 @@ def test_a_field_that_may_be_missing_is_named_with_exists(index, query_filter):
     assert [hit.id for hit in index.search("red cat", filter={"owner": "me"})] == ["new"]
 
 
+def test_fields_of_deleted_documents_are_those_of_none(index):
+    index.add([Document("a purple whale", id="new", metadata={"owner": "me", "row": 99})])
+    assert "owner" in index.fields
+    index.delete(["new"])
+    assert index.fields == {"row", "even"}
+    with pytest.raises(FilterError, match=r"no document has the metadata field 'owner'"):
+        index.search("red cat", filter={"owner": "me"})
+
+
 def test_fields_that_no_document_has_may_be_empty(index):
     def found(query_filter):
         searched = index.search("red cat", len(index), query_filter, missing="empty")

@@ -13,6 +13,7 @@ import killable
 import numpy as np
 import pytest
 from bag_of_words import BagOfWords
+from exchanged import killed_between_renames
 from killable import DOCUMENTS
 from tiny import CORPUS, QUERIES
 
@@ -25,6 +26,7 @@ from cde_retrievers.errors import (
     WriteError,
 )
 from cde_retrievers.index import ContextualIndex, Document, integrity, store
+from cde_retrievers.index.inspection import context_of_index, holds_index
 from cde_retrievers.index.lock import writer_lock
 from cde_retrievers.index.segment import Segment
 from cde_retrievers.index.segment_writer import SegmentWriter
@@ -409,3 +411,26 @@ def test_two_who_make_an_index_at_one_path_do_not_overwrite_each_other(tmp_path,
         with pytest.raises(PathInUseError, match=r"already holds an index"):
             make()
         assert len(ContextualIndex.open(path, embedder)) == len(CORPUS)
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        holds_index,
+        context_of_index,
+        lambda path: len(ContextualIndex.open(path, BagOfWords())),
+        pytest.param(lambda path: _refused(path), id="create"),
+    ],
+)
+def test_an_index_whose_replacement_was_interrupted_is_there_for_whoever_looks(index, look):
+    expected, path = look(index.path), index.path
+    scratch = killed_between_renames(path)
+    assert not path.exists()
+    assert look(path) == expected
+    assert [document.text for document in ContextualIndex.open(path, BagOfWords()).documents()] == list(CORPUS)
+    assert not (scratch / "new").exists()
+
+
+def _refused(path):
+    with pytest.raises(PathInUseError, match="already"):
+        ContextualIndex.create(BagOfWords(), BagOfWords().fit_context(CORPUS), path)

@@ -5,6 +5,7 @@ import logging
 import numpy as np
 import pytest
 from bag_of_words import BagOfWords
+from exchanged import killed_between_renames
 from langchain_core.documents import Document
 from langchain_core.indexing import InMemoryRecordManager, index
 from langchain_core.vectorstores import InMemoryVectorStore
@@ -246,3 +247,9 @@ def test_langchains_indexing_adds_changes_and_removes(store):
     assert (done["num_added"], done["num_skipped"], done["num_deleted"]) == (0, len(DOCUMENTS) - 5, 5)
     store.delete(store.index.ids())
     assert index([], records, store, **options)["num_deleted"] == len(DOCUMENTS) - 5
+
+
+def test_an_index_whose_replacement_was_interrupted_is_opened(embeddings, tmp_path):
+    ContextualVectorStore.from_texts(CORPUS, embeddings, path=tmp_path / "index")
+    killed_between_renames(tmp_path / "index")
+    assert len(ContextualVectorStore(embeddings, tmp_path / "index").index) == len(CORPUS)

@@ -148,3 +148,28 @@ def test_the_librarys_own_store_vouches_for_its_documents(guarded, foreign, docu
 def test_embeddings_without_a_context_are_refused(encoder, guarded):
     with pytest.raises(ContextNotFittedError):
         verified(InMemoryVectorStore(guarded()), ContextualEmbeddings(encoder=encoder))
+
+
+class Odd(InMemoryVectorStore):
+    """A store with names that are no methods which search."""
+
+    search_kind = "memory"
+
+    @property
+    def research(self):
+        raise AttributeError("not now")
+
+    @staticmethod
+    def connect_to_search(url):
+        return url
+
+    @classmethod
+    def search_everywhere(cls):
+        return cls
+
+
+def test_what_is_no_method_stays_as_it_is(guarded, documents):
+    embeddings = guarded()
+    store = verified(Odd.from_documents(stamped(documents, embeddings), embeddings), embeddings)
+    assert (store.search_kind, store.connect_to_search("url"), store.search_everywhere()) == ("memory", "url", Odd)
+    assert store.similarity_search(QUERY)

@@ -79,3 +79,9 @@ async def test_refitting_under_a_retriever_is_noticed(embed_model):
         retriever.retrieve("red cat")
     with pytest.raises(ContextMismatchError, match="build the index again"):
         await retriever.aretrieve("red cat")
+
+
+def test_an_embedding_that_expects_a_context_is_fitted(embed_model, model_folder):
+    expected = embed_model.fit(NODES).context.fingerprint
+    other = ContextualEmbedding(str(model_folder), device="cpu", dtype="float32", context_fingerprint=expected)
+    assert ContextualRetriever.from_nodes(NODES, embed_model=other).retrieve(CORPUS[7])[0].node_id == "n7"

@@ -9,6 +9,7 @@ import weakref
 
 import numpy as np
 import pytest
+from exchanged import killed_between_renames
 from running_server import write_contexts
 from tiny import CORPUS, QUERIES
 
@@ -264,3 +265,11 @@ def test_a_context_replaced_while_it_is_read_is_read_again(contexts, folder, enc
     (folder / "cats" / "context.json").touch()
     monkeypatch.setattr(CorpusContext, "load", interrupted)
     assert contexts.find("cats") == replacement
+
+
+def test_a_context_whose_replacement_was_interrupted_is_served(contexts, folder):
+    cats = CorpusContext.load(folder / "cats")
+    killed_between_renames(folder / "cats")
+    assert not (folder / "cats").exists()
+    assert contexts.find("cats") == cats
+    assert list(contexts.all()) == ["birds", "cats"]

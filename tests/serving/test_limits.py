@@ -8,9 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import numpy as np
 import pytest
+from starlette.testclient import TestClient
 from tiny import CORPUS, QUERIES
 
 from cde_retrievers.errors import ConfigurationError
+from cde_retrievers.serving.application import create_application
+from cde_retrievers.serving.contexts import ContextDirectory
 from cde_retrievers.serving.server import TOKEN_VARIABLE, listening_socket, read_token
 from cde_retrievers.serving.settings import ServingSettings
 
@@ -226,3 +229,12 @@ def test_impossible_settings(setting, value):
 def test_a_request_must_fit_into_the_queue():
     with pytest.raises(ConfigurationError, match="at least max_texts"):
         ServingSettings(max_texts=100, max_waiting_texts=99)
+
+
+def test_an_application_is_started_again(folder, encoder):
+    contexts = ContextDirectory(folder, encoder.check_context)
+    application = create_application(encoder, contexts, ServingSettings())
+    for _ in range(2):
+        with TestClient(application) as client:
+            assert client.post("/v1/embeddings", json=GOOD).status_code == 200
+            assert "cde_waiting_texts 0.0" in client.get("/metrics").text

@@ -116,7 +116,7 @@ def test_a_path_is_checked_where_other_things_may_be_given_too(value):
 
 def test_numbers_that_no_file_can_hold_are_refused():
     for number in (2**63, -(2**70), 10**5_000):
-        with pytest.raises(ConfigurationError, match=r"seed must be a whole number of at most 64 bits, found \d+ bits"):
+        with pytest.raises(ConfigurationError, match=r"seed must be a whole number of at most 63 bits, found \d+"):
             named(seed=number)
 
 

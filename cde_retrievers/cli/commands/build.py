@@ -90,7 +90,7 @@ def index(
         from cde_retrievers.index import ContextualIndex
 
         refuse_inside(out, reading.source)
-        choice.check()
+        choice.check(context)
         _check_place(out)
         given = CorpusContext.load(context) if context else None
         load = cache(partial(load_encoder, model, made_with=given.model_name if given else None))

@@ -142,7 +142,7 @@ def refit(
         from cde_retrievers.corpora import judged_queries
 
         recorded_sources(path, run)
-        choice.check()
+        choice.check(context)
         split = judged_split or "test"
         if judged is not None:
             check_judgements(judged, split)
@@ -159,7 +159,7 @@ def refit(
             report = index.refit(
                 embedder=target,
                 context=given,
-                **choice.arguments(language=terms.language if terms else "english"),
+                **choice.arguments(language=terms.language if terms and given is None else "english"),
                 judged=queries,
                 batch_size=batch_size,
                 show_progress=run.show_progress,

@@ -75,11 +75,17 @@ class ContextOptions:
         chosen = language if self.language is None else None if self.language == "none" else self.language
         return {"size": self.size, "strategy": self.strategy, "seed": self.seed, "language": chosen}
 
-    def check(self) -> None:
-        """Raise ConfigurationError if no context can be chosen so, before a model is loaded."""
+    def check(self, given: Path | None = None) -> None:
+        """Raise ConfigurationError if no context can be chosen so, or is given already, before a model is loaded."""
         from cde_retrievers.context.selection import check_choice
+        from cde_retrievers.errors import ConfigurationError
         from cde_retrievers.sparse import Analyzer
 
+        if given is not None and self != ContextOptions():
+            raise ConfigurationError(
+                f"the context in {given} is fitted already; leave out --size, --strategy, --seed and --language, or "
+                f"--context"
+            )
         check_choice(2 if self.size is None else self.size, self.strategy, self.seed)
         Analyzer(self.arguments()["language"])
 

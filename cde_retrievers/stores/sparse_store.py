@@ -16,12 +16,12 @@ from scipy.sparse import csr_matrix
 
 from cde_retrievers.errors import ContextMismatchError, IndexLockedError, PathInUseError
 from cde_retrievers.index.symlinks import is_there, obstacle
-from cde_retrievers.langchain.sparse_rows_file import SparseRows, read_rows, write_rows
 from cde_retrievers.sparse.analyzer import TERM_LIMIT
 from cde_retrievers.sparse.postings import Postings
 from cde_retrievers.storage.disk_errors import disk_errors_explained
 from cde_retrievers.storage.scratch import is_scratch
 from cde_retrievers.storage.sync import make_directory
+from cde_retrievers.stores.sparse_rows_file import SparseRows, read_rows, write_rows
 from cde_retrievers.validation.paths import checked_path
 
 _FILE, _LOCK = "sparse_rows.safetensors", "writer.lock"

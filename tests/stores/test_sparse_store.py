@@ -9,11 +9,11 @@ from safetensors.numpy import load, save
 from tiny import CORPUS, QUERIES
 
 from cde_retrievers.errors import ContextMismatchError, IndexFileError, IndexLockedError, PathInUseError, WriteError
-from cde_retrievers.langchain.sparse_rows_file import _seal
-from cde_retrievers.langchain.sparse_store import SparseStore
 from cde_retrievers.sparse.analyzer import Analyzer
 from cde_retrievers.sparse.bm25 import document_rows, query_rows
 from cde_retrievers.sparse.term_statistics import TermStatistics
+from cde_retrievers.stores.sparse_rows_file import _seal
+from cde_retrievers.stores.sparse_store import SparseStore
 
 STATISTICS = TermStatistics.of(CORPUS, Analyzer("english"))
 FILE = "sparse_rows.safetensors"
@@ -195,7 +195,7 @@ def test_a_failed_write_leaves_the_rows_as_they_were(store, path, monkeypatch):
 
 
 def test_a_second_writer_waits_and_is_told(store, path, monkeypatch):
-    monkeypatch.setattr("cde_retrievers.langchain.sparse_store._WAIT", 0.0)
+    monkeypatch.setattr("cde_retrievers.stores.sparse_store._WAIT", 0.0)
     other = SparseStore(path, "context-a")
     with store._lock(), pytest.raises(IndexLockedError, match="are being changed by another process; try again"):
         other.put(["a"], matrix(["a red cat"]))
