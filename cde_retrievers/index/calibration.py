@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from cde_retrievers.index.packed_vectors import PackedVectors
+from cde_retrievers.index.packed_vectors import PackedVectors, gathered
 from cde_retrievers.retrieval.exact_search import exact_search
 from cde_retrievers.validation.vectors import Embeddings, unit_rows
 
@@ -88,9 +88,4 @@ class _Sample:
 
     def _vectors(self, rows: NDArray[np.int64]) -> Embeddings:
         """Copy the vectors of n rows -> (n, W)."""
-        found = np.empty((len(rows), self._parts[0].shape[1]), dtype=np.float32)
-        places = np.searchsorted(self._starts, rows, side="right") - 1
-        for place in np.unique(places):
-            here = places == place
-            found[here] = self._parts[place][rows[here] - self._starts[place]]
-        return found
+        return gathered(self._parts.__getitem__, self._starts, rows, self._parts[0].shape[1])

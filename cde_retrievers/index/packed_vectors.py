@@ -4,6 +4,7 @@ Axes: R and n rows, Q queries, W numbers of a vector, B numbers of a stored row.
 """
 
 import math
+from collections.abc import Callable
 from functools import cached_property
 
 import numpy as np
@@ -68,3 +69,22 @@ class PackedVectors:
     def _parts(self, rows: int) -> list[slice]:
         step = max(1, _AT_ONCE // self._form.dimensions)
         return [slice(start, min(start + step, rows)) for start in range(0, rows, step)]
+
+
+def gathered(
+    part: Callable[[int], Embeddings | PackedVectors], starts: NDArray[np.int64], rows: Rows, width: int
+) -> Embeddings:
+    """Copy the vectors of n rows of several parts, numbered through all of them -> (n, W).
+
+    Args:
+        part: the vectors of a part, by its number; asked only for parts that are needed.
+        starts: number of the first row of each part, and of all rows.
+        rows: numbers of rows (n,).
+        width: length of a vector, W.
+    """
+    found = np.empty((len(rows), width), dtype=np.float32)
+    places = np.searchsorted(starts, rows, side="right") - 1
+    for place in np.unique(places).tolist():
+        here = places == place
+        found[here] = part(place)[rows[here] - starts[place]]
+    return found

@@ -14,6 +14,7 @@ from cde_retrievers.errors import IndexFileError
 from cde_retrievers.index.accelerator import Accelerator
 from cde_retrievers.index.filters import Filter, Missing, compile_filter
 from cde_retrievers.index.manifest import Manifest
+from cde_retrievers.index.packed_vectors import gathered
 from cde_retrievers.index.segment import Segment
 from cde_retrievers.retrieval.document import Document
 from cde_retrievers.retrieval.exact_search import Rows
@@ -125,13 +126,8 @@ class Snapshot:
 
     def vectors(self, rows: Sequence[int] | Rows) -> Embeddings:
         """Copy the vectors of n rows -> (n, W)."""
-        wanted = np.asarray(rows, dtype=np.int64)
-        result = np.empty((len(wanted), self.manifest.vector_format.dimensions), dtype=np.float32)
-        parts = np.searchsorted(self.starts, wanted, side="right") - 1
-        for part in np.unique(parts):
-            here = parts == part
-            result[here] = self.segments[part].vectors[wanted[here] - self.starts[part]]
-        return result
+        wanted, width = np.asarray(rows, dtype=np.int64), self.manifest.vector_format.dimensions
+        return gathered(lambda part: self.segments[part].vectors, self.starts, wanted, width)
 
     def vector_of_text(self, text: str) -> Embeddings | None:
         """Return the vector (W,) that the embedder of the index made from a text, maybe of a deleted document, or None.

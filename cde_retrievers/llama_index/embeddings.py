@@ -8,7 +8,7 @@ from typing import Any, Self
 from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding
 from llama_index.core.bridge.pydantic import ConfigDict, Field, PrivateAttr
 from llama_index.core.node_parser import SentenceSplitter
-from llama_index.core.schema import BaseNode, MetadataMode
+from llama_index.core.schema import BaseNode
 from llama_index.core.storage.kvstore.types import BaseKVStore
 
 from cde_retrievers.binding.binding import ContextBinding
@@ -19,6 +19,7 @@ from cde_retrievers.encoder.embedder import Embedder, checked_embedder
 from cde_retrievers.llama_index.caches import CachedEmbedder
 from cde_retrievers.llama_index.splitter import ModelSentenceSplitter
 from cde_retrievers.llama_index.stamps import refuse_other_stamps
+from cde_retrievers.llama_index.vector_documents import embedded_text
 from cde_retrievers.validation.signatures import validated
 from cde_retrievers.validation.texts import read_texts
 
@@ -206,4 +207,4 @@ class ContextualEmbedding(PretrainedMixin, ContextBoundEmbedding):
 
 
 def _text(node: BaseNode | str) -> str:
-    return node.get_content(metadata_mode=MetadataMode.EMBED) if isinstance(node, BaseNode) else node
+    return embedded_text(node) if isinstance(node, BaseNode) else node

@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
+from stat import S_ISREG
 from tempfile import mkdtemp
 
 from cde_retrievers.storage.renaming import rename_new
@@ -95,10 +96,16 @@ def recover(target: Path) -> None:
 
 
 def recover_all(directory: Path) -> None:
-    """Do so for every target in a directory; none that a power cut left unnamed."""
-    for folder in filter(is_scratch, list(directory.iterdir())):
+    """Do so for every target in a directory, but one whose name a power cut took from its record."""
+    with os.scandir(directory) as entries:
+        folders = [
+            directory / entry.name for entry in entries if is_scratch(Path(entry.name)) and _is_own_directory(entry)
+        ]
+    for folder in folders:
         with suppress(OSError, ValueError, KeyError, TypeError):
-            recover(directory / Path(json.loads((folder / _RECORD).read_bytes())["target"]).name)
+            record = folder / _RECORD
+            if S_ISREG(record.lstat().st_mode):
+                recover(directory / Path(json.loads(record.read_bytes())["target"]).name)
 
 
 def _claimed(target: Path) -> tuple[Path, int]:
