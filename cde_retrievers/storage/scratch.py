@@ -96,7 +96,7 @@ def recover(target: Path) -> None:
 
 
 def recover_all(directory: Path) -> None:
-    """Do so for every target in a directory, but one whose name a power cut took from its record."""
+    """Recover every target in a directory, but one whose name a power cut took from its record."""
     with os.scandir(directory) as entries:
         folders = [
             directory / entry.name for entry in entries if is_scratch(Path(entry.name)) and _is_own_directory(entry)
