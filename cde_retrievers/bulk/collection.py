@@ -35,7 +35,8 @@ def collect(plan: Plan | str | Path, into: object, *, show_progress: bool | None
     """Add all shards of a plan to an index or a store, in order; one shard at a time is in memory.
 
     Every value of every shard is checked. After an interruption the same call continues: rows that are there as they
-    are in the plan are left alone, so each is there once.
+    are in the plan are left alone, so each is there once. In a store of LangChain or LlamaIndex, whose metadata may not
+    be as they were given, that is those with the same id and text.
 
     Args:
         plan: the plan, or its directory.
@@ -47,7 +48,7 @@ def collect(plan: Plan | str | Path, into: object, *, show_progress: bool | None
     Raises:
         ShardError: shards are missing, cut, damaged or of another plan; raised for missing ones before anything is
             added. Run the plan again, which embeds them.
-        ContextMismatchError: the index is of another context.
+        ContextMismatchError: the index is of another context, or a store has rows of the plan under another.
         PathInUseError: the directory holds other files.
         ConfigurationError: `into` is something else, or a path is a URL.
         PlanError: the plan is missing or damaged.

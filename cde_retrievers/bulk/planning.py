@@ -2,22 +2,25 @@
 
 import os
 from collections.abc import Iterable, Iterator
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 from cde_retrievers.bulk.id_check import id_hashes, refuse_repeated_ids, repeated_hashes
-from cde_retrievers.bulk.input_file import read_input, write_input
+from cde_retrievers.bulk.input_file import hash_of, read_input, write_input
 from cde_retrievers.bulk.paths import CONTEXT, INPUTS, MODEL, PLAN_FILE, SHARDS, input_file
 from cde_retrievers.bulk.plan_file import Plan, ShardInput, SourceFiles
 from cde_retrievers.bulk.probe import probe_vector
 from cde_retrievers.context.context import CorpusContext
 from cde_retrievers.corpora import CheckedCorpus, Corpus
 from cde_retrievers.corpora.discovery import find_source
+from cde_retrievers.corpora.files import File
 from cde_retrievers.corpora.recorded_source import absolute, differing_files, reading_as_json
 from cde_retrievers.encoder.backends.arithmetic import Backend, Precision
 from cde_retrievers.encoder.encoder import ContextualEncoder
 from cde_retrievers.errors import ConfigurationError, CorpusFileError, PathInUseError, PlanError
 from cde_retrievers.index.incoming_documents import batches, require_collection
+from cde_retrievers.model.pretrained import BUILT_IN
 from cde_retrievers.retrieval.document import Document, checked_document
 from cde_retrievers.storage.atomic import atomic_directory
 from cde_retrievers.storage.hashing import sha256_of_file
@@ -49,7 +52,7 @@ def plan(
 
     Every row is checked, and nothing is embedded but one fixed text. The rows are copied into the plan: workers then
     read nothing but their own, and what is embedded does not change with the source. Called again for the same
-    unchanged files, it returns the plan that is there.
+    unchanged files, it reads them again, and returns the plan that is there if its rows are the same.
 
     Args:
         source: a file or folder, a `Corpus`, or documents, which are read once. Documents without an id are named
@@ -67,8 +70,9 @@ def plan(
         show_progress: None shows a bar for long work only.
 
     Raises:
-        PathInUseError: `out` holds something else, or a plan of other files, of other settings or of another context.
-        CorpusFileError: the source changes while it is read; and as `Corpus`.
+        PathInUseError: `out` holds something else, or a plan of other files, of other settings, of another context or,
+            as files that are split in another way make them, of other rows.
+        CorpusFileError: the source changes while it is read, or has since its `Corpus` was made; and as `Corpus`.
         DuplicateIdError, InvalidDocumentError, InvalidTextError: a row cannot be stored.
         ContextMismatchError: another model fitted the context, or it has no term statistics, which `sparse` needs.
         ConfigurationError: a path is a URL, such as that of an object store.
@@ -95,7 +99,9 @@ def plan(
     if sparse:
         known.term_statistics()
     if (target / PLAN_FILE).exists():
-        return _the_same(Plan.load(target), settings)
+        found = _with_the_same_settings(Plan.load(target), settings)
+        _refuse_other_rows(found, rows)
+        return found
     with atomic_directory(target, is_ours=lambda _: False) as directory:
         shards = _write_inputs(directory, rows, rows_per_shard, show_progress)
         if _source_of(rows) != settings["source"]:
@@ -114,8 +120,9 @@ def plan(
 def _loaded(model: ContextualEncoder | str | Path, **settings: Any) -> ContextualEncoder:
     if not isinstance(model, ContextualEncoder):
         name = str(checked_path(model, "model"))
-        # Workers have other working directories.
-        return ContextualEncoder.from_pretrained(os.path.abspath(name) if Path(name).is_dir() else name, **settings)
+        if name not in BUILT_IN and Path(name).is_dir():
+            name = os.path.abspath(name)  # workers have other working directories
+        return ContextualEncoder.from_pretrained(name, **settings)
     given = [f"{name}={value!r}" for name, value in settings.items() if value not in ("auto", None)]
     if given:
         raise ConfigurationError(
@@ -133,9 +140,13 @@ def _source_of(rows: object) -> SourceFiles | None:
 
 
 def _file_hashes(corpus: Corpus) -> dict[str, str]:
-    """Return the SHA-256 of each file of a source by its name, but for those that `skip_errors` leaves out."""
+    """Return the SHA-256 of each file of a source by its name, but for those that `skip_errors` leaves out.
+
+    Raises:
+        CorpusFileError: a file cannot be read, or has come or gone since the corpus was made.
+    """
     hashes = {}
-    for file in find_source(corpus.path, corpus.reading).files:
+    for file in _unchanged_files(corpus):
         try:
             hashes[file.name] = sha256_of_file(file.path)
         except OSError as error:
@@ -147,7 +158,30 @@ def _file_hashes(corpus: Corpus) -> dict[str, str]:
     return hashes
 
 
-def _the_same(found: Plan, settings: dict[str, Any]) -> Plan:
+def _unchanged_files(corpus: Corpus) -> tuple[File, ...]:
+    differing = sorted(
+        file.name for file in set(corpus.source.files) ^ set(find_source(corpus.path, corpus.reading).files)
+    )
+    if differing:
+        raise CorpusFileError(
+            f"files of {corpus.path} have come or gone since they were looked for ({', '.join(differing[:5])}); plan "
+            f"again with a new Corpus when it is complete"
+        )
+    return corpus.source.files
+
+
+def _refuse_other_rows(found: Plan, rows: Iterable[Document | str]) -> None:
+    """Raise PathInUseError unless a plan has these rows; a plan does not record functions that split or count."""
+    now = map(hash_of, batches(_checked(rows), found.rows_per_shard))
+    planned = (shard.sha256 for shard in found.shards)
+    if any(one != other for one, other in zip_longest(now, planned)):
+        raise PathInUseError(
+            f"{found.directory} already holds a plan with other rows of the same files, which were split or read in "
+            f"another way; run that plan, or give another directory"
+        )
+
+
+def _with_the_same_settings(found: Plan, settings: dict[str, Any]) -> Plan:
     """Return the plan that is there, or raise PathInUseError if it is not the one that is asked for."""
     differing = sorted(name for name, value in settings.items() if getattr(found, name) != value)
     source = settings["source"]

@@ -11,6 +11,7 @@ from cde_retrievers.bulk.shard_file import Shard, read_shard, write_shard
 from cde_retrievers.errors import ConfigurationError, ContextMismatchError, PathInUseError, ShardError
 from cde_retrievers.index import ContextualIndex
 from cde_retrievers.retrieval.document import Document, is_same
+from cde_retrievers.storage.scratch import is_scratch
 from cde_retrievers.storage.sync import make_directory
 from cde_retrievers.validation.paths import checked_path
 
@@ -74,6 +75,8 @@ class ParquetTarget:
             raise PathInUseError(f"{self._directory} is a file; give the path of a directory")
         ours = {self._file(number).name: number for number in range(len(plan.shards))}
         for entry in sorted(self._directory.iterdir()) if self._directory.is_dir() else ():
+            if is_scratch(entry):  # of a save that was killed; the same save again removes it
+                continue
             if entry.name not in ours or not _is_of(entry, plan, ours[entry.name]):
                 raise PathInUseError(
                     f"{self._directory} already holds other files ({entry.name}); give a directory of its own"

@@ -12,6 +12,7 @@ from cde_retrievers.index.contexts import read_context
 from cde_retrievers.index.embedder import require_loadable
 from cde_retrievers.index.sources_file import SourceRecord, read_sources
 from cde_retrievers.index.store import IndexStore
+from cde_retrievers.storage.atomic import recovered
 
 if TYPE_CHECKING:
     from cde_retrievers.cli.options.common import ModelOptions
@@ -92,7 +93,7 @@ def open_index(
     """
     run.way_out = WAYS_OUT
     # The manifest alone names the model; every file is looked at once, by `open`.
-    manifest = IndexStore(path).served()
+    manifest = IndexStore(recovered(path)).served()
     try:
         encoder = load_encoder(options, made_with=manifest.model_name)
     except CheckpointError:
@@ -108,9 +109,9 @@ def recorded_sources(path: Path, run: "Session") -> tuple[SourceRecord, ...]:
         IndexFileError: there is no index, or its record is damaged.
     """
     run.way_out = WAYS_OUT
-    return read_sources(path, IndexStore(path).served())
+    return read_sources(path, IndexStore(recovered(path)).served())
 
 
 def holds_context(path: Path) -> bool:
     """Return whether a directory is that of a saved context."""
-    return (path / "context.json").is_file()
+    return (recovered(path) / "context.json").is_file()

@@ -146,16 +146,25 @@ def parse_json(text: str) -> Any:
     """Return the value of a JSON text.
 
     Raises:
-        ValueError: it is not JSON, has NaN or an infinity, a number is too long, or values are nested too deeply.
+        ValueError: it is not JSON, has NaN, an infinity or a key twice, a number is too long, or values are nested too
+            deeply.
     """
     try:
-        value = json.loads(text, parse_constant=_refuse_constant)
+        value = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_distinct)
     except RecursionError:  # raised at another depth by each version of Python
         _refuse_depth()
     # Without that many brackets it cannot be too deep, which spares most texts a second look.
     if text.count("[") + text.count("{") > MAX_DEPTH and isinstance(value, dict | list):
         _check_depth(value)
     return value
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)!r} is there twice")
+    return found
 
 
 def _check_depth(value: Any) -> None:

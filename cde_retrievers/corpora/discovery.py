@@ -58,8 +58,10 @@ def find_source(path: Path, reading: ReadOptions) -> Source:
         return Source("beir", (_require_beir_corpus(path, reading.follow_links),))
     found = _walked(path, reading)
     files = [File(path / name, name) for name in found.files]
-    chosen = reading.format or ("text" if reading.endings else _format_of_folder(path, files))
-    endings = reading.endings or _endings(chosen, files)
+    asked = tuple(ending.lower() for ending in reading.endings)
+    wanted = [file for file in files if file.path.name.lower().endswith(asked)] if asked else files
+    chosen = reading.format or _format_of_folder(path, wanted)
+    endings = asked or _endings(chosen, files)
     kept = tuple(file for file in files if file.path.name.lower().endswith(endings))
     if not kept:
         raise CorpusFileError(

@@ -137,7 +137,9 @@ class ContextualEncoder(ModelEmbedder):
                 ship with the package. Only OpenVINO calibrates. Other texts make another model.
 
         Raises:
-            ConfigurationError: the backend cannot run this model, or has no such precision.
+            ConfigurationError: the backend cannot run this model, or has no such precision; or texts are given where
+                nothing is calibrated, or are none.
+            InvalidTextError: `texts` is not a collection of texts.
             DeviceError, MissingDependencyError: as `from_pretrained`.
             PathInUseError, WriteError: as `save`.
         """

@@ -5,14 +5,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from cde_retrievers.encoder.backends.exports import is_export
-from cde_retrievers.encoder.backends.record import EXPORT_FOLDER
+from cde_retrievers.encoder.backends.record import EXPORT_FOLDER, export_checksums
 from cde_retrievers.encoder.tokenizer import TextTokenizer
+from cde_retrievers.errors import CheckpointError
 from cde_retrievers.model.checkpoints import is_own_layout
 from cde_retrievers.model.contextual import ContextualModel
 from cde_retrievers.model.hub import model_card, upload_folder
 from cde_retrievers.model.released import is_published_folder, published_files
 from cde_retrievers.storage.atomic import atomic_directory
-from cde_retrievers.storage.checksums import write_checksums
+from cde_retrievers.storage.checksums import CHECKSUMS_FILE, write_checksums
 from cde_retrievers.storage.disk_errors import disk_errors_explained
 from cde_retrievers.storage.hashing import sha256_of_json
 
@@ -41,8 +42,19 @@ def save_model(
 
 
 def _is_former_export(entry: Path) -> bool:
-    """Whether an entry of a saved model is the export of its former weights, or a file in it."""
-    return any(place.name == EXPORT_FOLDER and is_export(place) for place in (entry, entry.parent))
+    """Whether an entry of a saved model is the export of its former weights and nothing else, or a file of it."""
+    if entry.name == EXPORT_FOLDER and is_export(entry):
+        return {path.name for path in entry.iterdir()} <= _exported_files(entry)
+    return (
+        entry.parent.name == EXPORT_FOLDER and is_export(entry.parent) and entry.name in _exported_files(entry.parent)
+    )
+
+
+def _exported_files(export: Path) -> set[str]:
+    try:
+        return {*export_checksums(export), CHECKSUMS_FILE}
+    except CheckpointError:  # whose files they are cannot be told
+        return set()
 
 
 def save_published_model(path: str | Path, model: ContextualModel, tokenizer: TextTokenizer) -> None:

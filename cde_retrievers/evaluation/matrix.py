@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cde_retrievers.encoder.encoder import ContextualEncoder
+from cde_retrievers.errors import ConfigurationError
 from cde_retrievers.evaluation.contexts import FittedContext, ForeignContext, OwnContext
 from cde_retrievers.evaluation.dataset import RetrievalDataset
 from cde_retrievers.evaluation.evaluator import evaluation_of
@@ -14,6 +15,7 @@ from cde_retrievers.evaluation.metrics import MAIN
 from cde_retrievers.evaluation.precomputed import embedded_once
 from cde_retrievers.evaluation.results import Evaluation
 from cde_retrievers.evaluation.searchers import Contextual, without_context
+from cde_retrievers.util.imports import require
 from cde_retrievers.util.progress import progress_bar
 from cde_retrievers.validation.signatures import validated
 
@@ -57,7 +59,17 @@ def context_matrix(
         encoder: the model.
         sets: S of them, at least two.
         show_progress: show a bar; None for long work only.
+
+    Raises:
+        MissingDependencyError: ir_measures is not installed; names the extra.
+        ConfigurationError: there are fewer than two sets.
+        EvaluationDataError: a set has no answers.
     """
+    require("ir_measures", "evaluation", extra="eval")
+    if len(sets) < 2:
+        raise ConfigurationError(f"a matrix compares at least two sets, found {len(sets)}; use evaluate() for one")
+    for data in sets:
+        data.check_judged()
     contexts = [encoder.fit_context(data.texts, show_progress=False) for data in sets]
     rows, plain = [], []
     with progress_bar(len(sets) * (len(sets) + 1), show_progress, "Contexts", "evaluation") as bar:

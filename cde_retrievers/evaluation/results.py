@@ -99,6 +99,10 @@ class Evaluation:
         """
         try:
             content = json.loads(Path(path).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ConfigurationError(
+                f"{path} cannot be read ({error.strerror}); give the path of a saved evaluation, or evaluate again"
+            ) from error
         except ValueError as error:
             raise ConfigurationError(
                 f"{path} is not a saved evaluation: it is not JSON ({error}); evaluate again"
@@ -113,7 +117,7 @@ class Evaluation:
             ConfigurationError: it is something else.
         """
         try:
-            return cls(
+            found = cls(
                 content["searcher"],
                 content["data"],
                 content["documents"],
@@ -123,6 +127,17 @@ class Evaluation:
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ConfigurationError(f"this is not a saved evaluation ({error!r}); evaluate again") from error
+        found._check_lengths()
+        return found
+
+    def _check_lengths(self) -> None:
+        shapes = {values.shape for values in self.values.values()}
+        # What was found may be left out to save space.
+        if shapes != {(len(self.queries),)} or len(self.best) not in (0, len(self.queries)):
+            raise ConfigurationError(
+                f"this is not a saved evaluation: of {counted(len(self.queries), 'query')} it has values of shape "
+                f"{' and '.join(map(str, sorted(shapes)))}, and the best documents of {len(self.best)}; evaluate again"
+            )
 
     def _of(self, measure: str) -> Values:
         if measure not in self.values:

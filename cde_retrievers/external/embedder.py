@@ -103,7 +103,7 @@ class WhitenedEmbedder:
     def check_context(self, context: CorpusContext) -> None:
         """Raise ContextMismatchError unless the context was fitted over this base, and the base is unchanged.
 
-        Name, power, shrinkage and width must be the same, and the cosine of the probes at least `probe.SAME_MODEL`.
+        Name, power, shrinkage and width must be the same, and the cosine of the probes at least `identity.SAME_MODEL`.
         """
         if context.model_name != self.name:
             context.check_model(self.fingerprint, self.name)

@@ -41,9 +41,11 @@ class ContextualModelForMTEB:
 
     @property
     def mteb_model_meta(self) -> ModelMeta:
-        """The name under which mteb files results: that of the model, its fingerprint in place of a revision."""
+        """What mteb files results under: the model's name, its fingerprint as revision, and how contexts are chosen."""
         name = "/".join(["cde-retrievers", self._encoder.name.replace("/", "__").strip("_") or "model"])
-        return ModelMeta.create_empty({"name": name, "revision": self._encoder.fingerprint[:40]})
+        choice = {"strategy": self._strategy, "seed": self._seed}
+        revision = self._encoder.fingerprint[:40]
+        return ModelMeta.create_empty({"name": name, "revision": revision, "experiment_kwargs": choice})
 
     def index(self, corpus: Any, *, task_metadata: Any, hf_subset: str, **_: Any) -> None:
         """Fit the context of a retrieval task on its corpus, and embed the corpus under it.

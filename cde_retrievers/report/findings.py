@@ -138,8 +138,10 @@ def with_caveat(sentence: str, caveat: str) -> str:
 
 def _part_of_vectors(comparison: Comparison) -> str:
     """What the own context gains where words play no part; empty if that is the headline itself, or is not known."""
+    if comparison.rows[0].mode == "dense":
+        return ""
     for row in comparison.of("context"):
-        if row.mode == "dense" and row is not comparison.rows[0] and not row.label.startswith(NO_CONTEXT):
+        if row.mode == "dense" and not row.label.startswith(NO_CONTEXT):
             gain = row.evaluation.minus(comparison.without.evaluation)
             return (
                 f" By vectors alone the own context makes a difference of {signed(gain.mean)} points "

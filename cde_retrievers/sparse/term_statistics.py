@@ -140,7 +140,7 @@ class TermStatistics:
     def _contradiction(self) -> str | None:
         if self.terms.ndim != 1 or self.terms.shape != self.frequencies.shape:
             return f"there are terms of shape {self.terms.shape} and frequencies of shape {self.frequencies.shape}"
-        if len(self) and (self.terms[0] < 0 or (np.diff(self.terms) <= 0).any()):
+        if len(self) and (self.terms[0] < 0 or self.terms[-1] >= TERM_LIMIT or (np.diff(self.terms) <= 0).any()):
             return f"terms must ascend and be in [0, {TERM_LIMIT})"
         if len(self) and not (self.frequencies.min() >= 1 and self.frequencies.max() <= self.documents):
             return f"a term must occur in 1 to {self.documents} documents"

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from cde_retrievers.context.context import CorpusContext
+from cde_retrievers.context.persistence import check_target
 from cde_retrievers.encoder.encoder import ContextualEncoder
 from cde_retrievers.errors import CheckpointError, ConfigurationError
 
@@ -15,6 +16,7 @@ _ENCODER, _CONTEXT = "encoder", "context"
 
 def write_parts(folder: Path, encoder: ContextualEncoder, context: CorpusContext) -> None:
     """Write `encoder/` and `context/` into `folder`; errors as in their `save`."""
+    check_target(folder / _CONTEXT)  # else the older context would be left beside the new encoder
     encoder.save(folder / _ENCODER)
     context.save(folder / _CONTEXT)
 

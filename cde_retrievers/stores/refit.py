@@ -162,7 +162,7 @@ def _collections(served: Collection, stamp: str) -> _Collections:
     """Return the collections of a refit in the state that they are in."""
     staged, kept = (served.named(f"{served.name}_{part}{stamp[:_TAIL]}") for part in ("", "before_"))
     exists = served.exists()
-    if exists and served.stamp() == stamp:
+    if exists and served.stamp() == stamp and not _is_waiting(served, staged, kept):
         return _Collections(served, served, served, kept)
     if staged.exists() and staged.stamp() != stamp:
         raise StoreRefitError(
@@ -178,6 +178,25 @@ def _collections(served: Collection, stamp: str) -> _Collections:
     if not exists:
         raise StoreRefitError(f"there is no collection {served.name!r}; give the store that is served")
     return _Collections(served, served, staged, kept)
+
+
+def _is_waiting(served: Collection, staged: Collection, kept: Collection) -> bool:
+    """Whether the new collection waits for its name, which a reader gave to an empty one between two renames.
+
+    Where the name is an alias, both are the same collection.
+
+    Raises:
+        StoreRefitError: documents were added to that one.
+    """
+    waiting = staged.count() if kept.exists() and staged.exists() else 0
+    there = served.count()
+    if waiting > there > 0:
+        raise StoreRefitError(
+            f"a switch to the new collection was interrupted, and {there} documents were added to another one of the "
+            f"name {served.name!r} since, while {waiting} are in {staged.name!r}; add them there, delete "
+            f"{served.name!r}, and call again"
+        )
+    return waiting > there
 
 
 def _fill(job: RefitJob[Store, Item, Embeddings], found: _Collections) -> int:

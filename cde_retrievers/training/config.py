@@ -121,6 +121,7 @@ class TrainingConfig(TrainingArguments):
             setattr(self, name, _valid(name, getattr(self, name), kind))
         _check_output(self)
         _check_lora(self)
+        _check_batching(self)
         _check_evaluation(self)
         self._hides_progress = self.disable_tqdm  # the Trainer's own default depends on how much it logs
         if self.evaluation and _plain(self.eval_strategy) == "no":
@@ -222,7 +223,25 @@ def _check_lora(config: TrainingConfig) -> None:
             raise ConfigurationError(f"{name} has no effect without lora_rank; set lora_rank, or leave {name} out")
 
 
+def _check_batching(config: TrainingConfig) -> None:
+    if config.batching == "contextual":
+        return
+    if config.cluster_size is not None:
+        raise ConfigurationError(
+            "cluster_size has no effect without batching='contextual'; set that, or leave cluster_size out"
+        )
+    if config.surrogate is not None and config.false_negative_threshold is None:
+        raise ConfigurationError(
+            "surrogate has no effect without batching='contextual' or a false_negative_threshold; set one of them, or "
+            "leave surrogate out"
+        )
+
+
 def _check_evaluation(config: TrainingConfig) -> None:
+    if config.evaluation_split != TrainingConfig.evaluation_split and not config.evaluation:
+        raise ConfigurationError(
+            "evaluation_split has no effect without evaluation; set evaluation, or leave evaluation_split out"
+        )
     names = [Path(folder).name for folder in config.evaluation]
     if len(set(names)) < len(names):
         raise ConfigurationError(f"evaluation folders must have different names, found {names}; rename one")

@@ -124,6 +124,13 @@ def test_a_directory_with_other_files_is_refused(embedded, tmp_path):
         collect(embedded, tmp_path / "rows")
 
 
+def test_collecting_into_parquet_continues_after_a_kill_inside_a_write(embedded, tmp_path):
+    collect(embedded, tmp_path / "rows")
+    (tmp_path / "rows" / "00002.parquet").unlink()
+    (tmp_path / "rows" / ".cde-0123456789abcdef-ab12_cd3").mkdir()
+    assert collect(embedded, tmp_path / "rows").added == 2
+
+
 def test_a_file_is_refused(embedded, tmp_path):
     (tmp_path / "file").write_text("mine")
     with pytest.raises(PathInUseError, match="is a file"):
@@ -211,6 +218,78 @@ def test_a_store_of_another_context_is_refused(embedded, encoder):
     ):
         with pytest.raises(ContextMismatchError, match="store's embeddings give those of"):
             collect(embedded, store)
+
+
+def test_a_langchain_store_is_not_mixed_with_rows_of_another_context(embedded, encoder):
+    from langchain_core.vectorstores import InMemoryVectorStore
+
+    from cde_retrievers.langchain import ContextualEmbeddings
+
+    embeddings = ContextualEmbeddings(encoder=encoder, context_path=embedded.directory / "context")
+    store = InMemoryVectorStore(embeddings)
+    collect(embedded, store)
+    store.store["row-3"]["metadata"]["cde_context"] = "f" * 64
+    del store.store["row-7"]
+    with pytest.raises(ContextMismatchError, match=r"has document 'row-3' under context ffff.* refit_store"):
+        collect(embedded, store)
+    del store.store["row-3"]["metadata"]["cde_context"]
+    assert collect(embedded, store).added == 1  # what has no stamp is compared by its text
+
+
+def test_a_langchain_collection_that_states_another_context_is_refused(embedded, encoder):
+    chromadb = pytest.importorskip("chromadb")
+    from langchain_chroma import Chroma
+
+    from cde_retrievers.langchain import ContextualEmbeddings
+
+    embeddings = ContextualEmbeddings(encoder=encoder, context_path=embedded.directory / "context")
+    options = {"client": chromadb.EphemeralClient(), "collection_name": "of-another-context"}
+    store = Chroma(embedding_function=embeddings, collection_metadata={"cde_context": "f" * 64}, **options)
+    with pytest.raises(ContextMismatchError, match="ffff"):
+        collect(embedded, store)
+
+
+def test_a_llama_index_store_is_not_mixed_with_rows_of_another_context(embedded, encoder):
+    from llama_index.core import VectorStoreIndex
+
+    from cde_retrievers.llama_index import ContextualEmbedding
+
+    embed_model = ContextualEmbedding(encoder=encoder, context_path=embedded.directory / "context")
+    index = VectorStoreIndex([], embed_model=embed_model)
+    collect(embedded, index)
+    node = index.docstore.get_node("row-3")
+    node.metadata["cde_context"] = "f" * 64
+    index.docstore.add_documents([node])
+    with pytest.raises(ContextMismatchError, match="has document 'row-3' under context ffff"):
+        collect(embedded, index)
+
+
+def test_another_row_of_an_id_is_replaced_in_a_store_that_only_adds(embedded, encoder):
+    chromadb = pytest.importorskip("chromadb")
+    vector_stores = pytest.importorskip("llama_index.vector_stores.chroma")
+    from llama_index.core import VectorStoreIndex
+    from llama_index.core.schema import TextNode
+
+    from cde_retrievers.llama_index import ContextualEmbedding
+
+    embed_model = ContextualEmbedding(encoder=encoder, context_path=embedded.directory / "context")
+    collection = chromadb.EphemeralClient().create_collection("only-adds")
+    store = vector_stores.ChromaVectorStore(chroma_collection=collection)
+    store.add([TextNode(id_="row-3", text="a dog", embedding=[1.0] * encoder.width)])
+    index = VectorStoreIndex.from_vector_store(store, embed_model=embed_model)
+    assert collect(embedded, index).added == 12
+    assert collection.get("row-3")["documents"] == [ROWS[3].text]
+    assert collect(embedded, index).added == 0
+
+
+def test_a_store_that_does_not_tell_its_embeddings_is_refused_as_such(embedded, encoder):
+    from langchain_core.vectorstores import InMemoryVectorStore
+
+    class Silent(InMemoryVectorStore):
+        embeddings = None
+
+    with pytest.raises(ConfigurationError, match=r"if it tells its embeddings, found none; .* Parquet"):
+        collect(embedded, Silent(None))
 
 
 def test_a_store_with_other_embeddings_is_refused(embedded):

@@ -99,6 +99,20 @@ def test_other_settings_are_refused_by_the_plan_that_is_there(make_plan, lines):
         make_plan(Corpus(lines, ReadOptions(id_prefix="x")), 5)
 
 
+def test_files_that_are_split_in_another_way_are_refused_by_the_plan_that_is_there(make_plan, tmp_path):
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "a.md").write_text("red cat\n\nold dog")
+
+    def split_at(mark):
+        return Corpus(tmp_path / "texts", splitter=lambda text: text.split(mark))
+
+    made = make_plan(split_at("\n\n"))
+    assert make_plan(split_at("\n\n")) == made
+    for other in (Corpus(tmp_path / "texts"), split_at(None)):
+        with pytest.raises(PathInUseError, match="other rows of the same files"):
+            make_plan(other)
+
+
 def test_documents_in_memory_are_not_compared(make_plan):
     make_plan()
     with pytest.raises(PathInUseError, match="cannot be compared"):
@@ -117,6 +131,16 @@ def test_a_source_that_changes_while_it_is_read_is_refused(make_plan, lines, mon
     monkeypatch.setattr(planning, "write_input", growing)
     with pytest.raises(CorpusFileError, match="changed while it was read"):
         make_plan(lines)
+    assert not (tmp_path / "plan").exists()
+
+
+def test_a_file_that_has_come_since_the_corpus_was_made_is_refused(make_plan, tmp_path):
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "a.md").write_text("red cat")
+    corpus = Corpus(tmp_path / "texts")
+    (tmp_path / "texts" / "b.md").write_text("old dog")
+    with pytest.raises(CorpusFileError, match=r"have come or gone since they were looked for \(b\.md\)"):
+        make_plan(corpus)
     assert not (tmp_path / "plan").exists()
 
 
@@ -188,6 +212,21 @@ def test_workers_compute_in_the_backend_of_the_plan(loaded, model_folder, contex
     Worker(made).embed(0)
     with pytest.raises(ContextMismatchError):
         plan(ROWS, model_folder, own, tmp_path / "other", device="cpu", dtype="float32")
+
+
+def test_a_folder_named_as_a_built_in_model_is_not_taken_for_it(context, model_folder, tmp_path, monkeypatch):
+    asked = []
+
+    def loaded(name, **settings):
+        asked.append(name)
+        return load(model_folder)
+
+    load = ContextualEncoder.from_pretrained
+    monkeypatch.setattr(ContextualEncoder, "from_pretrained", loaded)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "minilm").mkdir()
+    plan(ROWS, "minilm", context, tmp_path / "plan")
+    assert asked == ["minilm"]
 
 
 def test_a_loaded_encoder_has_its_own_device(encoder, context, tmp_path):

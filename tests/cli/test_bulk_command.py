@@ -5,6 +5,7 @@ import json
 import pytest
 from tiny import CORPUS
 
+from cde_retrievers import ContextualEncoder
 from cde_retrievers.bulk import Plan, Worker
 from cde_retrievers.index import ContextualIndex
 
@@ -44,6 +45,21 @@ def test_plan_says_what_it_made(planned, model_folder):
     assert plan.rows == 54
 
 
+def test_plan_says_what_it_leaves_out(run, context, tmp_path):
+    (tmp_path / "texts").mkdir()
+    for number in range(3):
+        (tmp_path / "texts" / f"bad{number}.md").write_bytes(b"\xff\xfe\xff\x00 \xe9")
+        (tmp_path / "texts" / f"empty{number}.md").write_text(" ")
+    (tmp_path / "texts" / "good.md").write_text("red cat")
+    options = ["--skip-errors", "--skip-empty", "--device", "cpu", "--dtype", "float32"]
+    result = run("bulk", "plan", tmp_path / "texts", "--context", context, "--out", tmp_path / "plan", *options)
+    assert result.exit_code == 0, result.stderr
+    assert "1 document in 7 files (text)" in result.stderr
+    assert "3 of 7 files cannot be read and are left out" in result.stderr
+    assert all(f"left out: {tmp_path / 'texts' / f'bad{number}.md'}" in result.stderr for number in range(3))
+    assert "3 documents without text left out" in result.stderr
+
+
 @pytest.mark.slow
 def test_run_embeds_what_is_missing(bulk, planned):
     Worker(planned["plan"]).embed(1)
@@ -69,6 +85,18 @@ def test_collect_makes_an_index_that_is_searched(answer, bulk, embedded, tmp_pat
     assert len(ContextualIndex.open(tmp_path / "index")) == 54
     assert bulk("collect", embedded, "--into", tmp_path / "index")["added"] == 0
     assert answer("search", tmp_path / "index", CORPUS[7], "-k", 1)["hits"][0]["text"] == CORPUS[7]
+
+
+def test_collect_loads_the_model_as_the_plan_says(bulk, embedded, tmp_path, monkeypatch):
+    load, asked = ContextualEncoder.from_pretrained, []
+
+    def loaded(*arguments, **settings):
+        asked.append(settings)
+        return load(*arguments, **settings)
+
+    monkeypatch.setattr(ContextualEncoder, "from_pretrained", loaded)
+    bulk("collect", embedded, "--into", tmp_path / "index")
+    assert asked == [{"backend": "torch", "dtype": "float32"}]
 
 
 def test_a_new_index_has_the_kind_and_the_form_of_vectors_that_were_asked_for(run, bulk, embedded, tmp_path):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from approximate import approximate_from
+from exchanged import killed_between_renames
 from tiny import CORPUS, QUERIES
 
 from cde_retrievers import ContextualEncoder, CorpusContext
@@ -498,3 +499,23 @@ def test_an_index_in_int8_is_searched_in_int8_alone(run, answer, source, tmp_pat
     assert "with the same settings" in refused.stderr
     assert run("refit", index, "--model", model_folder, *int8, dtype="auto").exit_code == 1  # it was opened in float32
     assert run("refit", index, *int8, dtype="auto").exit_code == 0
+
+
+@pytest.mark.parametrize("command", ["fit", "info"])
+def test_an_interrupted_replacement_of_a_context_is_finished(run, answer, source, model_folder, tmp_path, command):
+    answer("fit", source, "--out", tmp_path / "context", "--model", model_folder)
+    killed_between_renames(tmp_path / "context")
+    if command == "info":
+        assert answer("info", tmp_path / "context")["context_documents"] > 0
+        return
+    found = run("fit", source, "--out", tmp_path / "context", "--model", model_folder)
+    assert "already holds a context" in found.stderr
+
+
+def test_what_has_no_effect_beside_a_context_is_refused(run, answer, source, indexed, model_folder, tmp_path):
+    context = tmp_path / "context"
+    answer("fit", source, "--out", context, "--model", model_folder)
+    for command in (["index", source, "--out", tmp_path / "new"], ["refit", indexed]):
+        found = run(*command, "--context", context, "--seed", "3")
+        assert "is fitted already; leave out --size, --strategy, --seed and --language" in found.stderr
+    assert "--as-given is for an index" in run("drift", context, source, "--as-given").stderr

@@ -26,6 +26,7 @@ GOOD = b'{"id": "a", "text": "good"}\n'
     [
         ("a.jsonl", GOOD + b"{broken\n", {}, CorpusFileError, r"a\.jsonl:2 is not valid JSON: .*repair or remove"),
         ("a.jsonl", GOOD + b"[1]\n", {}, CorpusFileError, r"a\.jsonl:2 is a JSON list; every line must be an object"),
+        ("a.jsonl", GOOD + b'{"text": "a", "text": "b"}\n', {}, CorpusFileError, r"the key 'text' is there twice"),
         ("a.jsonl", GOOD + b'{"text": NaN}\n', {}, CorpusFileError, r"a\.jsonl:2 is not valid JSON: NaN"),
         ("a.jsonl", b'{"body": "x", "n": 1}\n', {}, CorpusFileError, r"no column 'text', only \['body', 'n'\]"),
         ("a.jsonl", GOOD, {"id": "key"}, CorpusFileError, r"no column 'key', only \['id', 'text'\].*--id"),

@@ -435,6 +435,13 @@ def test_source_code_is_read_by_itself_and_has_no_headings(tmp_path):
     (tmp_path / "b.md").write_text("text")
     assert [document.id for document in Corpus(tmp_path)] == ["b.md"]
     assert len(list(Corpus(tmp_path, ReadOptions(endings=(".py", ".md"))))) == 2
+    assert len(list(Corpus(tmp_path, ReadOptions(endings=(".PY", ".Md"))))) == 2
+
+
+def test_endings_tell_the_format(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"text": "one"}\n{"text": "two"}\n')
+    (tmp_path / "b.md").write_text("three")
+    assert [document.text for document in Corpus(tmp_path, ReadOptions(endings=(".jsonl",)))] == ["one", "two"]
 
 
 def test_a_json_array_is_rows(tmp_path):

@@ -21,13 +21,15 @@ from cde_retrievers.encoder.backends import exports, onnx_runtime, openvino_runt
 from cde_retrievers.encoder.backends.exports import Export
 from cde_retrievers.encoder.backends.onnx_file import write_onnx
 from cde_retrievers.encoder.backends.onnx_runtime import OnnxRuntime
-from cde_retrievers.encoder.backends.record import read_record
+from cde_retrievers.encoder.backends.record import read_record, write_record
 from cde_retrievers.encoder.backends.runtimes import RUNTIMES
+from cde_retrievers.encoder.backends.stage import ExportedStage
 from cde_retrievers.errors import (
     CheckpointError,
     ConfigurationError,
     ContextMismatchError,
     DeviceError,
+    InvalidTextError,
     MissingDependencyError,
     PathInUseError,
     WriteError,
@@ -294,6 +296,66 @@ def test_the_export_of_another_model_is_refused(load, make_encoder, tmp_path):
     shutil.copytree(tmp_path / "saved" / "export", tmp_path / "other" / "export")
     with pytest.raises(CheckpointError, match="exported from another model"):
         load(None, path=tmp_path / "other")
+
+
+@needs("onnx")
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [("replaced", "holds another export than when it was loaded"), ("removed", "is no longer there")],
+)
+def test_an_export_that_is_not_the_one_that_was_loaded_is_not_read(change, message, load, cache, tmp_path, monkeypatch):
+    load("onnx")
+    folder = tmp_path / "export"
+    shutil.copytree(folder_of(cache, "onnx", "float32"), folder)
+    stage = ExportedStage(folder)
+    shutil.rmtree(folder)
+    if change == "replaced":
+        shutil.copytree(folder_of(cache, "onnx", "float32"), folder)
+        write_record(folder, stage.record.model_copy(update={"first_stage": "0" * 64}))
+    with pytest.raises(CheckpointError, match=f"{message}; load the model again"):
+        stage.copy(tmp_path)
+    threads = torch.get_num_threads() + 1
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    with pytest.raises(CheckpointError, match=f"{message}; load the model again"):
+        stage.pooled(torch.ones(1, 3, dtype=torch.int64), torch.ones(1, 3, dtype=torch.int64))
+
+
+@needs("onnx")
+@pytest.mark.parametrize("backend", ["torch", "onnx"])
+def test_a_file_of_the_user_in_a_former_export_stays(backend, load, cache, tmp_path):
+    encoder = load(backend)
+    load("torch").save(tmp_path / "saved")
+    export = tmp_path / "saved" / "export"
+    load("onnx")
+    shutil.copytree(folder_of(cache, "onnx", "float32"), export)
+    (export / "notes.txt").write_text("not ours")
+    with pytest.raises(PathInUseError, match=r"already holds other files \(export"):
+        encoder.save(tmp_path / "saved")
+    assert (export / "notes.txt").read_text() == "not ours"
+    (export / "notes.txt").unlink()
+    encoder.save(tmp_path / "saved")
+    assert export.is_dir() == (backend == "onnx")
+
+
+@needs("onnx")
+def test_texts_that_calibrate_nothing_are_refused(make_encoder, tmp_path):
+    with pytest.raises(ConfigurationError, match="found backend='onnx' and precision='int8'; leave texts out"):
+        make_encoder().export(tmp_path / "exported", "onnx", "int8", texts=CORPUS)
+
+
+@needs("openvino")
+@pytest.mark.parametrize(
+    ("texts", "error", "message"),
+    [
+        ("one text", InvalidTextError, "put a single text into a list"),
+        ([1], InvalidTextError, "text 0 must be a string"),
+        ([], ConfigurationError, "found none; give some, or leave texts out"),
+    ],
+)
+def test_int8_is_calibrated_on_texts_alone(texts, error, message, make_encoder):
+    encoder = make_encoder()
+    with pytest.raises(error, match=message):
+        Export.of(encoder.copy_model(), encoder.tokenizer, "openvino", "int8", texts)
 
 
 @needs("openvino")

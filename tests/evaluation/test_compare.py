@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 from searched import ANIMALS, OTHERS, THEMSELVES
 
-from cde_retrievers.errors import ConfigurationError, ContextTooSmallError, MissingDependencyError
+from cde_retrievers.errors import (
+    ConfigurationError,
+    ContextTooSmallError,
+    EvaluationDataError,
+    MissingDependencyError,
+)
 from cde_retrievers.evaluation import (
     BM25,
     BiEncoder,
@@ -18,6 +23,7 @@ from cde_retrievers.evaluation import (
     NullContext,
     OwnContext,
     ReciprocalRankFusion,
+    RetrievalDataset,
     compare,
     context_matrix,
     evaluate,
@@ -212,6 +218,18 @@ def test_a_matrix_has_every_corpus_under_every_context(encoder):
     assert matrix.own_wins() == [
         name for name, row, at in (("animals", gains[0], 0), ("others", gains[1], 1)) if row[at] > row[1 - at]
     ]
+
+
+def test_a_matrix_is_refused_before_anything_is_embedded(encoder, monkeypatch):
+    monkeypatch.setattr(encoder._runner, "run", lambda *_: pytest.fail("embedded before checking"))
+    with pytest.raises(ConfigurationError, match=r"at least two sets, found 1; use evaluate\(\) for one"):
+        context_matrix(encoder, [ANIMALS])
+    unjudged = RetrievalDataset.of({"q": "red cat"}, {"a": "a cat", "b": "a dog"}, {"q": {"a": 0}}, name="unjudged")
+    with pytest.raises(EvaluationDataError, match="unjudged: none of the 1 queries has an answer"):
+        context_matrix(encoder, [ANIMALS, unjudged])
+    monkeypatch.setattr(optional, "find_spec", lambda _: None)
+    with pytest.raises(MissingDependencyError, match=r"cde-retrievers\[eval\]"):
+        context_matrix(encoder, [ANIMALS, OTHERS])
 
 
 def test_another_corpus_is_read_without_judgements(encoder, tmp_path):

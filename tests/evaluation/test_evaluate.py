@@ -176,6 +176,21 @@ def test_what_is_no_saved_evaluation_is_refused(tmp_path, content):
         Evaluation.load(tmp_path / "found.json")
 
 
+def test_a_file_that_cannot_be_read_is_no_saved_evaluation(tmp_path):
+    for path, reason in ((tmp_path / "missing.json", "No such file"), (tmp_path, "Is a directory")):
+        with pytest.raises(ConfigurationError, match=rf"cannot be read \({reason}.*or evaluate again"):
+            Evaluation.load(path)
+
+
+def test_a_saved_evaluation_has_a_value_for_every_query(make_encoder):
+    saved = evaluate(make_encoder("whitening"), ANIMALS).to_dict()
+    assert Evaluation.from_dict({**saved, "best": []}).best == ()  # left out to save space
+    short = {name: values[1:] for name, values in saved["values"].items()}
+    for wrong in ({"values": short}, {"values": {**saved["values"], "map": [1.0]}}, {"best": saved["best"][1:]}):
+        with pytest.raises(ConfigurationError, match=r"of 18 queries it has values of shape .*; evaluate again"):
+            Evaluation.from_dict({**saved, **wrong})
+
+
 def test_differences_are_paired(make_encoder):
     """Two searches that differ by the same amount in every query differ for sure, however much queries differ."""
     found = evaluate(make_encoder("whitening"), ANIMALS)

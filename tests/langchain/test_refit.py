@@ -16,11 +16,14 @@ from cde_retrievers.langchain import (
     ContextualRetriever,
     ContextualVectorStore,
     check_index,
+    collection_metadata,
     read_context,
     refit_store,
+    stamped,
     write_context,
 )
 from cde_retrievers.langchain.stores.registry import find_kind
+from cde_retrievers.stores.chroma import ChromaCollection
 from cde_retrievers.stores.copying import check_sample
 
 NEW = [Document(f"grinder {number} has {number} burrs of steel", metadata={"row": 100 + number}) for number in range(9)]
@@ -201,6 +204,38 @@ def test_a_refit_that_is_killed_at_any_moment_is_continued(make_service, documen
         assert len(service.names() - {"first"}) == 2 + (service.kind.__name__ == "QdrantVectorStore")
         embedded_under(done, everything)
     assert step > 12
+
+
+@pytest.mark.parametrize("added", [False, True])
+def test_a_reader_that_makes_an_empty_collection_between_two_renames_loses_nothing(
+    documents, tmp_path, embeddings, monkeypatch, added
+):
+    service, path = Chroma(tmp_path), tmp_path / "new"
+    service.build(documents, embeddings)
+    rename = ChromaCollection._rename_to
+
+    def killed_before_the_second(self, other):
+        if other.name == "served":
+            raise Killed
+        rename(self, other)
+
+    monkeypatch.setattr(ChromaCollection, "_rename_to", killed_before_the_second)
+    with pytest.raises(Killed):
+        refit_store(service.open(embeddings), embeddings, path, NEW)
+    monkeypatch.setattr(ChromaCollection, "_rename_to", rename)
+    reader = ContextualEmbeddings(encoder=embeddings.embedder, context_path=path)
+    metadata = collection_metadata(reader)
+    opened = service.kind("served", reader, **service.options, collection_metadata=metadata)
+    if added:
+        opened.add_documents(stamped(NEW[:1], reader))
+        with pytest.raises(StoreRefitError, match=r"1 documents were added to another one of the name 'served'"):
+            refit_store(service.open(embeddings), embeddings, path, NEW)
+        return
+    done = refit_store(service.open(embeddings), embeddings, path, NEW)
+    assert (done.documents, done.embedded) == (len(documents) + len(NEW), 0)
+    done.drop_old()
+    assert service.names() == {"served"}
+    embedded_under(done, [*documents, *NEW])
 
 
 def test_a_reader_under_the_old_context_gets_an_error(service, documents, tmp_path, embeddings):

@@ -42,6 +42,13 @@ def test_it_is_what_mteb_calls_a_model(encoder):
     assert encoder.fingerprint.startswith(model.mteb_model_meta.revision)
 
 
+def test_results_of_other_contexts_are_filed_elsewhere(encoder, tmp_path):
+    cache = mteb.ResultCache(tmp_path)
+    choices = ({}, {"seed": 1}, {"strategy": "kmeans"})
+    metas = [ContextualModelForMTEB(encoder, **choice).mteb_model_meta for choice in choices]
+    assert len({cache.get_task_result_path("task", meta) for meta in metas}) == 3
+
+
 def test_retrieval_is_judged_as_our_own_evaluation_does(encoder):
     task = MockRetrievalTask()
     task.load_data()

@@ -116,6 +116,15 @@ def test_the_gain_over_what_is_built_by_hand_stands_in_the_same_sentence():
     assert told.verdict.endswith("The difference to RRF of plain vectors and BM25 is not significant.")
 
 
+def test_the_context_of_another_corpus_is_not_the_own_one():
+    rows = [
+        Row("own context, dense", "context", evaluation(0.42), mode="dense"),
+        Row("no context (null vector), dense", "context", evaluation(0.4), mode="dense"),
+        Row("context of other, dense", "context", evaluation(0.3), mode="dense"),
+    ]
+    assert "By vectors alone" not in headline(Comparison("tiny", tuple(rows))).detail
+
+
 def test_the_detail_tells_the_part_of_the_vectors():
     rows = [
         Row("own context, hybrid", "context", evaluation(0.5), mode="hybrid"),

@@ -111,6 +111,7 @@ def test_terms_of_another_analyzer_are_refused(monkeypatch):
         ({"terms": [2, 1]}, r"ascend"),
         ({"terms": [1, 1]}, r"ascend"),
         ({"terms": [-1, 1]}, r"ascend"),
+        ({"terms": [1, 1 << 24]}, r"ascend"),
         ({"frequencies": [0, 1]}, r"in 1 to 3 documents"),
         ({"frequencies": [4, 1]}, r"in 1 to 3 documents"),
         ({"documents": -1, "terms": [], "frequencies": []}, r"mean length"),

@@ -11,7 +11,13 @@ pytest.importorskip("sentence_transformers", reason="needs the package of the `s
 
 from sentence_transformers import SentenceTransformer
 
-from cde_retrievers.errors import CheckpointError, ConfigurationError, ContextFileError, ContextMismatchError
+from cde_retrievers.errors import (
+    CheckpointError,
+    ConfigurationError,
+    ContextFileError,
+    ContextMismatchError,
+    PathInUseError,
+)
 from cde_retrievers.st import ContextualModule
 
 TEXTS = [*CORPUS, "", "green"]
@@ -47,6 +53,14 @@ def test_saved_and_loaded(conditioning, make_module, tmp_path):
     assert again[0].context == model[0].context
     assert_same(again.encode_query(TEXTS), model.encode_query(TEXTS))
     assert_same(again.encode_document(TEXTS), model.encode_document(TEXTS))
+
+
+def test_nothing_is_replaced_where_the_context_cannot_be(make_module, saved):
+    before = (saved / "encoder" / "checksums.json").read_text()
+    (saved / "context" / "context.json").rename(saved / "context" / "letter.json")
+    with pytest.raises(PathInUseError, match="already holds other files"):
+        make_module(document_prompt="other: ").save(str(saved))
+    assert (saved / "encoder" / "checksums.json").read_text() == before
 
 
 def test_without_trust_the_library_refuses_and_the_class_loads(module, saved):

@@ -36,6 +36,12 @@ def test_defaults_are_for_this_work(tmp_path):
         ({"false_negative_threshold": 1.5}, r"false_negative_threshold is 1.5; it must be less than or equal to 1"),
         ({"sequence_dropout": 2.0}, r"sequence_dropout is 2.0; it must be less than or equal to 1"),
         ({"lora_alpha": 8.0}, r"lora_alpha has no effect without lora_rank"),
+        ({"batching": "random", "cluster_size": 8}, r"cluster_size has no effect without batching='contextual'"),
+        (
+            {"batching": "random", "false_negative_threshold": None, "surrogate": "minilm"},
+            r"surrogate has no effect without batching='contextual' or a false_negative_threshold",
+        ),
+        ({"evaluation_split": "dev"}, r"evaluation_split has no effect without evaluation"),
         ({"auto_find_batch_size": True}, r"lower chunk_size, which bounds memory"),
         ({"label_smoothing_factor": 0.1}, r"label_smoothing_factor=0.1 is not available here"),
         ({"dataloader_drop_last": False}, r"every contrastive batch is full"),

@@ -29,12 +29,13 @@ def fit(
     with session(output) as run:
         from cde_retrievers.cli.loading import cut_texts_said, load_encoder
         from cde_retrievers.context.persistence import check_target
+        from cde_retrievers.storage.atomic import recovered
         from cde_retrievers.storage.disk_errors import disk_errors_explained
 
         refuse_inside(out, reading.source)
         context.check()
         check_target(out)
-        if (out / "context.json").exists() and not replace:
+        if (recovered(out) / "context.json").exists() and not replace:
             raise PathInUseError(f"{out} already holds a context; give another --out, or --replace it")
         load = cache(partial(load_encoder, model))
         documents = read_once(reading, run, encoder=load)
@@ -141,9 +142,9 @@ def refuse_inside(out: Path, source: Path) -> None:
 def _check_place(out: Path) -> None:
     """Raise if no index can be made there."""
     from cde_retrievers.index.create import checked_place
-    from cde_retrievers.index.store import IndexStore
+    from cde_retrievers.index.inspection import holds_index
 
-    if IndexStore(out).is_served:
+    if holds_index(out):
         raise PathInUseError(
             f"{out} already holds an index; bring it up to date with its sources with `cde-retrievers sync {out}`, add "
             f"others with `cde-retrievers add`, embed it again with `cde-retrievers refit`, or give another --out"

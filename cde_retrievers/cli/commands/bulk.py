@@ -9,6 +9,7 @@ from typer import Argument, BadParameter, Option
 from cde_retrievers.cli.commands.build import refuse_inside
 from cde_retrievers.cli.options.common import Kind, ModelOptions, OutputOptions, StoredAs
 from cde_retrievers.cli.options.reading import ReadingOptions
+from cde_retrievers.cli.reading import say_what_was_read
 from cde_retrievers.cli.session import Session, session
 from cde_retrievers.util.counted import counted
 
@@ -43,19 +44,19 @@ def plan(
     """
     with session(output) as run:
         from cde_retrievers.bulk import plan as made_plan
+        from cde_retrievers.bulk.counting_corpus import CountingCorpus
         from cde_retrievers.bulk.paths import PLAN_FILE
         from cde_retrievers.cli.loading import load_encoder
         from cde_retrievers.context.context import CorpusContext
-        from cde_retrievers.corpora import Corpus
         from cde_retrievers.storage.atomic import checked_directory
 
         refuse_inside(out, reading.source)
         checked_directory(out, is_ours=lambda folder: (folder / PLAN_FILE).is_file())
         options = reading.options()
-        corpus = Corpus(reading.source, options)
+        corpus = CountingCorpus(reading.source, options)
         fitted = CorpusContext.load(context)
         if options.counts_tokens:
-            corpus = Corpus(reading.source, options, tokens=load_encoder(model, made_with=fitted.model_name))
+            corpus = CountingCorpus(reading.source, options, tokens=load_encoder(model, made_with=fitted.model_name))
         made = made_plan(
             corpus,
             model.model or fitted.model_name,
@@ -69,6 +70,7 @@ def plan(
             precision=model.precision,
             show_progress=run.show_progress,
         )
+        say_what_was_read(run, corpus, made.rows, corpus.left_out)
         data = {
             "plan": str(out),
             "documents": made.rows,
@@ -222,10 +224,11 @@ def _index(path: Path, known: "Plan", kind: Kind | None, vectors: StoredAs | Non
     from cde_retrievers.context.context import CorpusContext
     from cde_retrievers.encoder.encoder import ContextualEncoder
     from cde_retrievers.index import ContextualIndex
-    from cde_retrievers.index.store import IndexStore
+    from cde_retrievers.index.inspection import holds_index
 
-    encoder = ContextualEncoder.from_pretrained(known.model_path)
-    if not IndexStore(path).is_served:
+    # On the CPU, since nothing is embedded: a GPU here may not compute as the plan says.
+    encoder = ContextualEncoder.from_pretrained(known.model_path, "cpu", **known.arithmetic())
+    if not holds_index(path):
         context = CorpusContext.load(known.directory / CONTEXT)
         return ContextualIndex.create(encoder, context, path, kind=kind or "flat", dtype=vectors or "float32")
     index = ContextualIndex.open(path, encoder)

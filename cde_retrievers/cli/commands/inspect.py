@@ -97,8 +97,13 @@ def drift(
         from cde_retrievers.cli.loading import holds_context, load_encoder, open_index, recorded_sources
         from cde_retrievers.context.context import CorpusContext
         from cde_retrievers.drift import measure
+        from cde_retrievers.errors import ConfigurationError
 
         if holds_context(path):
+            if as_given:
+                raise ConfigurationError(
+                    "--as-given is for an index, which records how its documents are read; leave it out for a context"
+                )
             context = CorpusContext.load(path)
             load = cache(partial(load_encoder, model, context.model_name))
             documents = read_once(reading, run, encoder=load)

@@ -5,10 +5,11 @@ import os
 from collections.abc import Iterable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from cde_retrievers.context.generic import generic_texts
-from cde_retrievers.encoder.backends.record import REMEDY, ExportRecord, read_record, write_record
+from cde_retrievers.encoder.backends.record import REMEDY, ExportRecord, export_checksums, read_record, write_record
 from cde_retrievers.encoder.backends.runtime import Integers
 from cde_retrievers.encoder.backends.runtimes import RUNTIMES
 from cde_retrievers.encoder.backends.verification import lowest_cosine
@@ -18,8 +19,9 @@ from cde_retrievers.errors import CDEError, CheckpointError, ConfigurationError
 from cde_retrievers.model.config import WhiteningConditioning
 from cde_retrievers.model.contextual import ContextualModel
 from cde_retrievers.storage.atomic import atomic_directory, recovered
-from cde_retrievers.storage.checksums import check_files, read_checksums, write_checksums
+from cde_retrievers.storage.checksums import check_files, write_checksums
 from cde_retrievers.storage.hashing import sha256_of_json
+from cde_retrievers.validation.texts import checked_texts
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +58,9 @@ class Export:
             texts: to calibrate int8 on; those of the generic context if None.
 
         Raises:
-            ConfigurationError: the model's contexts act by more than the closed form, so that no backend runs it.
+            ConfigurationError: the model's contexts act by more than the closed form, so that no backend runs it; or
+                there are no texts, or texts although nothing is calibrated.
+            InvalidTextError: `texts` is not a collection of texts.
         """
         if not isinstance(model.config.conditioning, WhiteningConditioning):
             raise ConfigurationError(
@@ -64,7 +68,13 @@ class Export:
                 f"{model.config.conditioning.kind!r}; use backend='torch'"
             )
         runtime = RUNTIMES[backend]
-        rows = _calibration(model, tokenizer, texts) if precision in runtime.calibrated else []
+        is_calibrated = precision in runtime.calibrated
+        if texts is not None and not is_calibrated:
+            raise ConfigurationError(
+                f"texts calibrate int8 of the openvino backend alone, found backend={backend!r} and "
+                f"precision={precision!r}; leave texts out"
+            )
+        rows = _calibration(model, tokenizer, texts) if is_calibrated else []
         record = ExportRecord.model_validate(
             {
                 "backend": backend,
@@ -170,16 +180,14 @@ def checked_export(folder: Path) -> ExportRecord:
         CheckpointError: there is none, or a file is missing, damaged or was added.
     """
     record = read_record(folder)
-    try:
-        checksums = read_checksums(folder, CheckpointError, REMEDY)
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{folder} is incomplete: it has no checksums; {REMEDY}") from error
-    check_files(folder, checksums, CheckpointError, REMEDY)
+    check_files(folder, export_checksums(folder), CheckpointError, REMEDY)
     return record
 
 
 def _calibration(model: ContextualModel, tokenizer: TextTokenizer, texts: Iterable[str] | None) -> list[Integers]:
-    chosen = list(generic_texts() if texts is None else texts)[:_CALIBRATION_TEXTS]
+    chosen = list(islice(checked_texts(generic_texts() if texts is None else texts), _CALIBRATION_TEXTS))
+    if not chosen:
+        raise ConfigurationError("int8 is calibrated on texts, found none; give some, or leave texts out")
     with counted_cut_texts():  # whether these are cut is of no interest to the user
         return tokenizer.encode([model.config.document_prompt + text for text in chosen])
 

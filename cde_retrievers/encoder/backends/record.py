@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cde_retrievers.errors import CheckpointError
 from cde_retrievers.storage.checked_json import read_checksummed, sealed
-from cde_retrievers.storage.checksums import Sha256
+from cde_retrievers.storage.checksums import Sha256, read_checksums
 from cde_retrievers.storage.hashing import sha256_of_json, write_json
 
 EXPORT_FOLDER = "export"
@@ -70,3 +70,15 @@ def read_record(folder: Path) -> ExportRecord:
         raise CheckpointError(
             f"{path} does not describe an exported model ({error.error_count()} errors); {REMEDY}"
         ) from error
+
+
+def export_checksums(folder: Path) -> dict[str, str]:
+    """Read the SHA-256 of every file of an export, its record included, by name.
+
+    Raises:
+        CheckpointError: they are missing or damaged.
+    """
+    try:
+        return read_checksums(folder, CheckpointError, REMEDY)
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{folder} is incomplete: it has no checksums; {REMEDY}") from error

@@ -42,8 +42,14 @@ class ExportedStage(nn.Module):
     pooled = forward
 
     def copy(self, folder: Path) -> None:
-        """Copy the export into an existing folder."""
+        """Copy the export into an existing folder.
+
+        Raises:
+            CheckpointError: it was removed or replaced since it was loaded.
+        """
+        self._check_unchanged()
         copytree(self.folder, folder, dirs_exist_ok=True)
+        self._check_unchanged()
 
     def _graph(self) -> Graph:
         # One for each process: the threads of a parent do not live on in a forked child, which must not wait for them.
@@ -55,8 +61,9 @@ class ExportedStage(nn.Module):
     def _loaded(self, threads: int) -> Graph:
         runtime = RUNTIMES[self.record.backend]
         runtime.check(self.record.precision)
+        self._check_unchanged()
         try:
-            return runtime.load(self.folder, self.record.precision, threads)
+            graph = runtime.load(self.folder, self.record.precision, threads)
         except MemoryError:
             raise
         except Exception as error:  # the libraries raise classes of their own
@@ -64,6 +71,15 @@ class ExportedStage(nn.Module):
                 f"backend {self.record.backend!r} cannot load {self.folder} ({error}), which was written with "
                 f"{self.record.versions}; {REMEDY}"
             ) from error
+        self._check_unchanged()  # it may have been replaced while it was read
+        return graph
+
+    def _check_unchanged(self) -> None:
+        if not self.folder.is_dir():
+            raise CheckpointError(f"the exported model {self.folder} is no longer there; load the model again")
+        # Not the checksums: those of OpenVINO's files differ each time that one model is exported.
+        if read_record(self.folder) != self.record:
+            raise CheckpointError(f"{self.folder} holds another export than when it was loaded; load the model again")
 
 
 def over_exported_stage(model: ContextualModel, stage: ExportedStage) -> WhiteningSecondStage:
