@@ -140,8 +140,10 @@ class Snapshot:
     @cached_property
     def fields(self) -> frozenset[str]:
         """Every metadata field that a document has."""
-        parts = zip(self.segments, np.split(self.live, self.starts[1:-1]), strict=True)
-        return frozenset().union(*(segment.fields(live) for segment, live in parts))
+        parts = zip(self.starts[:-1].tolist(), self.segments, strict=True)
+        return frozenset().union(
+            *(segment.fields(self.live[start : start + segment.entry.rows]) for start, segment in parts)
+        )
 
     def searchable_rows(self, query_filter: Filter | None = None, missing: Missing = "error") -> NDArray[np.bool_]:
         """Return a mask (R,) of the rows that a search may find: not deleted, vectors undamaged, passing the filter.

@@ -401,6 +401,7 @@ def test_fields_of_deleted_documents_are_those_of_none(index):
     assert "owner" in index.fields
     index.delete(["new"])
     assert index.fields == {"row", "even"}
+    assert ContextualIndex.create(index.embedder, index.context, index.path.parent / "new").fields == frozenset()
     with pytest.raises(FilterError, match=r"no document has the metadata field 'owner'"):
         index.search("red cat", filter={"owner": "me"})
 

@@ -52,8 +52,6 @@ def slow(pairs, encoder, count, *, margin=None, relative=None, low=-9.0, high=9.
         ({"num_negatives": 3}, {}),
         ({"num_negatives": 2, "range_min": 2, "range_max": 5}, {"first": 2, "window": 5}),
         ({"num_negatives": 2, "range_max": 40, "max_score": 0.5}, {"high": 0.5}),
-        ({"num_negatives": 1, "max_score": -0.1}, {"high": -0.1}),  # which are not among the best 12
-        ({"num_negatives": 1, "max_score": -0.1, "min_score": -0.2}, {"high": -0.1, "low": -0.2}),
         ({"num_negatives": 9, "range_max": 40, "min_score": 0.5}, {"low": 0.5}),
         ({"num_negatives": 2, "range_max": 40, "absolute_margin": 0.1}, {"margin": 0.1}),
         ({"num_negatives": 2, "range_max": 40, "relative_margin": 0.05}, {"relative": 0.05}),

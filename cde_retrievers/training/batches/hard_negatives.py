@@ -26,15 +26,15 @@ Strategy = Literal["top", "random"]
 STRATEGIES: tuple[Strategy, ...] = ("top", "random")
 _MORE_TO_CHOOSE_FROM = 10  # candidates per negative if rules may refuse some, as in sentence-transformers
 _QUERIES_AT_ONCE = 4_096
-_HITS_AT_ONCE = 1 << 24  # 200 MB
-_DEEPER = 8  # times as many documents, where a rule refused too many of the best
 
 
 @dataclass(frozen=True, kw_only=True)
 class MiningRules:
     """The rules for hard negatives, named as in sentence-transformers' `mine_hard_negatives`.
 
-    Scores are cosine similarities. Ranks start at 0 and count documents that pass the rules on scores.
+    Scores are cosine similarities. Ranks start at 0 and count documents that pass the rules on scores. As there, only
+    the best documents are looked at, as many as `range_max` and the known answers and negatives: where rules on scores
+    refuse these, a greater `range_max` finds others.
 
     Attributes:
         num_negatives: per pair, at most.
@@ -82,13 +82,9 @@ class MiningRules:
         """The rank after the last candidate."""
         if self.range_max is not None:
             return self.range_max
-        more = _MORE_TO_CHOOSE_FROM if self.refuses_best or self.sampling_strategy == "random" else 1
+        picky = any(limit is not None for limit in (self.max_score, self.absolute_margin, self.relative_margin))
+        more = _MORE_TO_CHOOSE_FROM if picky or self.sampling_strategy == "random" else 1
         return self.range_min + self.num_negatives * more
-
-    @property
-    def refuses_best(self) -> bool:
-        """Whether scores may be too high, so that the documents that pass are not the best ones."""
-        return any(limit is not None for limit in (self.max_score, self.absolute_margin, self.relative_margin))
 
     def passes(self, scores: NDArray[np.float32], worst_positive: float) -> NDArray[np.bool_]:
         """The mask (C,) of scores that pass the rules, given the score of the query's worst positive."""
@@ -170,8 +166,8 @@ def mine_hard_negatives(
             bar.update()
     if short:
         logger.warning(
-            "%d of %d pairs got fewer than %d hard negatives: their domains have no more documents that the rules "
-            "allow; loosen scores, margins and ranks for more", short, len(pairs), num_negatives,
+            "%d of %d pairs got fewer than %d hard negatives: of the best documents of their domains no more pass the "
+            "rules; raise range_max, or loosen scores and margins, for more", short, len(pairs), num_negatives,
         )  # fmt: skip
     return replace(pairs, negatives_of=tuple(negatives))
 
@@ -207,20 +203,11 @@ class _Search:
         query_vectors = self.encoder.encode_queries([self.pairs.queries[row] for row in queries], context, False)
         most_known = max(len(self.pairs.answers_of[query]) for query in queries)
         most_given = max(len(self.pairs.negatives_of[row]) for row in rows)
-        enough = self.rules.window + most_given
-        depth = enough + most_known
+        depth = self.rules.window + most_known + most_given
         ranked: dict[int, Indices] = {}
-        while len(queries):
-            depth = min(depth, len(documents))
-            unfinished = []
-            at_once = max(1, min(_QUERIES_AT_ONCE, _HITS_AT_ONCE // depth))
-            for start in range(0, len(queries), at_once):
-                part = slice(start, start + at_once)
-                found, more = self._ranked(queries[part], query_vectors[part], documents, document_vectors, depth)
-                ranked |= found
-                unfinished += [may and len(found[query]) < enough for query, may in zip(found, more, strict=True)]
-            queries, query_vectors = queries[unfinished], query_vectors[unfinished]
-            depth *= _DEEPER
+        for start in range(0, len(queries), _QUERIES_AT_ONCE):
+            part = slice(start, start + _QUERIES_AT_ONCE)
+            ranked |= self._ranked(queries[part], query_vectors[part], documents, document_vectors, depth)
         return ranked
 
     def _ranked(
@@ -230,12 +217,8 @@ class _Search:
         documents: Indices,
         document_vectors: NDArray[np.float32],
         depth: int,
-    ) -> tuple[dict[int, Indices], list[bool]]:
-        """The result of `_domain` from vectors (Q, W) and (D, W), among the `depth` best documents of each query.
-
-        Returns:
-            That, and for each query whether documents below those may pass too.
-        """
+    ) -> dict[int, Indices]:
+        """The result of `_domain` from vectors (Q, W) and (D, W), among the `depth` best documents of each query."""
         searched = [(0, document_vectors, np.ones(len(documents), dtype=np.bool_))]
         scores, found = exact_search(query_vectors, searched, depth)
         ranked = {}
@@ -246,6 +229,4 @@ class _Search:
             passes = self.rules.passes(scores[place], float(positives.min()))
             candidates = documents[found[place][passes]]
             ranked[query] = candidates[~np.isin(candidates, known)]
-        lowest = -np.inf if self.rules.min_score is None else self.rules.min_score
-        may = depth < len(documents) and self.rules.refuses_best
-        return ranked, [may and bool(last >= lowest) for last in scores[:, -1]]
+        return ranked
