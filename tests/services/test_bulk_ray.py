@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from tiny import CORPUS
 from cde_retrievers import ContextualEncoder
 from cde_retrievers.bulk import Plan, Worker, plan, run_ray
 from cde_retrievers.bulk.paths import shard_file
+from cde_retrievers.bulk.ray_runner import _NICENESS, _start
 from cde_retrievers.bulk.shard_file import read_shard
 from cde_retrievers.errors import CheckpointError, ConfigurationError
 
@@ -114,14 +116,23 @@ with _connected(ray, None):
 """
 
 
-@pytest.mark.parametrize(("asked", "added"), [(None, 0), ("3", 3)])
-def test_actors_of_a_cluster_that_is_started_are_as_nice_as_the_program_unless_ray_is_told(asked, added):
+def test_actors_of_a_cluster_that_is_started_are_as_nice_as_the_program():
     environment = {name: value for name, value in os.environ.items() if name != "RAY_worker_niceness"}
-    told = {} if asked is None else {"RAY_worker_niceness": asked}
     command = [sys.executable, "-c", NICENESS]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment | told)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
-    assert int(done.stdout.split()[-1]) == min(19, os.getpriority(os.PRIO_PROCESS, 0) + added)
+    assert int(done.stdout.split()[-1]) == os.getpriority(os.PRIO_PROCESS, 0)
+
+
+@pytest.mark.parametrize(("asked", "told"), [(None, "0"), ("3", "3")])
+def test_ray_is_told_how_nice_unless_the_user_did(monkeypatch, asked, told):
+    seen = []
+    if asked is None:
+        monkeypatch.delenv(_NICENESS, raising=False)
+    else:
+        monkeypatch.setenv(_NICENESS, asked)
+    _start(SimpleNamespace(init=lambda **_: seen.append(os.environ[_NICENESS])))
+    assert (seen, os.environ.get(_NICENESS)) == ([told], asked)
 
 
 def test_the_command_says_at_once_that_there_is_no_cluster_at_an_address(made):
