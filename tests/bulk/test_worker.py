@@ -10,7 +10,6 @@ import torch
 
 from cde_retrievers import ContextualEncoder, bulk
 from cde_retrievers.bulk.collection import collect
-from cde_retrievers.bulk.local_runner import run_local
 from cde_retrievers.bulk.paths import input_file, shard_file
 from cde_retrievers.bulk.probe import TOLERANCES, check_probe
 from cde_retrievers.bulk.shard_file import read_shard
@@ -313,8 +312,13 @@ def test_a_place_that_is_taken_is_found_before_anything_is_embedded(make_plan, m
 def test_a_disk_that_takes_nothing_more_leaves_all_as_it_was(make_plan, encoder, context, tmp_path, size):
     import resource
 
+    def embed_all(made):
+        worker = Worker(made)
+        for number in range(len(made.shards)):
+            worker.embed(number)
+
     whole = make_plan(out="whole")
-    assert run_local(whole, show_progress=False).failed == {}
+    embed_all(whole)
     rest, index = make_plan(out="rest"), ContextualIndex.create(encoder, context, tmp_path / "index")
     calls = [
         lambda: make_plan(out="none"),
@@ -333,7 +337,8 @@ def test_a_disk_that_takes_nothing_more_leaves_all_as_it_was(make_plan, encoder,
     assert not (tmp_path / "none").exists()
     assert list((rest.directory / "shards").iterdir()) == list((tmp_path / "rows").iterdir()) == []
     assert collect(whole, index).added == collect(whole, tmp_path / "rows").added == whole.rows
-    assert run_local(rest, show_progress=False).embedded == len(rest.shards)
+    embed_all(rest)
+    assert collect(rest, tmp_path / "rows of the rest").added == rest.rows
 
 
 def test_texts_that_are_cut_are_counted(make_plan):
