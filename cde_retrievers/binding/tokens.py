@@ -48,7 +48,7 @@ class ModelTokens:
         """Return the number of tokens of a text."""
         return len(self(text))
 
-    def lengths(self, overlap: int | None, chunk_size: int | None = None) -> dict[str, int]:
+    def chunk_lengths(self, overlap: int | None, chunk_size: int | None = None) -> dict[str, int]:
         """Return the tokens of a part and of what it repeats, as the frameworks' splitters name them.
 
         Args:

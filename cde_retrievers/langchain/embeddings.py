@@ -168,7 +168,7 @@ class ContextualEmbeddings(PretrainedMixin, ContextBoundEmbeddings):
         from cde_retrievers.langchain.splitter import HeadingTextSplitter
 
         tokens = ModelTokens.of(self.embedder)
-        lengths = tokens.lengths(overlap, options.get("chunk_size"))
+        lengths = tokens.chunk_lengths(overlap, options.get("chunk_size"))
         return HeadingTextSplitter(**{**lengths, "length_function": tokens.count, **options})
 
 

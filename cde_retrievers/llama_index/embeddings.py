@@ -202,7 +202,7 @@ class ContextualEmbedding(PretrainedMixin, ContextBoundEmbedding):
             ConfigurationError: a length is impossible, or `encoder` is of a class that states no tokens.
         """
         tokens = ModelTokens.of(self.embedder)
-        lengths = tokens.lengths(overlap, options.get("chunk_size"))
+        lengths = tokens.chunk_lengths(overlap, options.get("chunk_size"))
         return ModelSentenceSplitter(**{**lengths, "tokenizer": tokens, **options})
 
 
